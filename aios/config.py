@@ -1,0 +1,163 @@
+"""Sizes of the network as frozen dataclasses: the only place where they are written down.
+
+`AiOSConfig()` is the network of the paper.  A smaller network is the same code with other
+numbers, see `BUILTIN_CONFIG`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, get_type_hints
+
+NUM_BODY_KEYPOINTS = 17
+NUM_HAND_KEYPOINTS = 6
+NUM_FACE_KEYPOINTS = 6
+NUM_BODY_JOINTS = 22
+NUM_HAND_JOINTS = 15
+NUM_BETAS = 10
+NUM_EXPRESSION = 10
+
+
+class ConfigError(ValueError):
+    """A configuration that contradicts itself or names something unknown."""
+
+
+class _FromDict:
+    """Strict conversion to and from plain dictionaries, nested dataclasses included."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from plain values (as JSON gives them).
+
+        Raises:
+            ConfigError: for an unknown key or a value that contradicts another.
+        """
+        hints = get_type_hints(cls)
+        unknown = sorted(set(values) - set(hints))
+        if unknown:
+            raise ConfigError(f"{cls.__name__} has no field named {', '.join(unknown)}")
+        return cls(**{name: _convert(hints[name], value) for name, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, ready for JSON."""
+        return dataclasses.asdict(typing.cast(Any, self))
+
+
+def _convert(hint: Any, value: Any) -> Any:  # noqa: ANN401 - JSON values have no narrower type
+    if isinstance(hint, type) and issubclass(hint, _FromDict):
+        return hint.from_dict(value)
+    origin = typing.get_origin(hint)
+    if origin is tuple and not isinstance(hint, types.UnionType):
+        return tuple(value)
+    return value
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class ImageConfig(_FromDict):
+    """How a photo becomes the network's input (specification section 2)."""
+
+    short_side: int = 800
+    long_side: int = 1333
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+    def __post_init__(self) -> None:
+        """Check the two sides against each other."""
+        _require(0 < self.short_side <= self.long_side, "short_side must be in 1..long_side")
+        _require(min(self.std) > 0, "std must be positive")
+
+
+@dataclass(frozen=True)
+class BackboneConfig(_FromDict):
+    """A ResNet; the default is ResNet-50.
+
+    `widths` are the widths of the 3x3 convolutions of each stage; a bottleneck block gives out
+    four times as many channels.  `feature_stages` are the stages (0-based) handed on.
+    """
+
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    stem_width: int = 64
+    feature_stages: tuple[int, ...] = (1, 2, 3)
+
+    def __post_init__(self) -> None:
+        """Check the stages against each other."""
+        _require(self.block in ("basic", "bottleneck"), f"unknown backbone block {self.block!r}")
+        _require(len(self.depths) == len(self.widths), "depths and widths must have equal length")
+        _require(
+            bool(self.feature_stages) and max(self.feature_stages) < len(self.depths),
+            "feature_stages names a stage that does not exist",
+        )
+
+
+@dataclass(frozen=True)
+class AiOSConfig(_FromDict):
+    """Sizes of AiOS; the defaults are those of the paper and of the released weights."""
+
+    image: ImageConfig = field(default_factory=ImageConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    num_levels: int = 4
+    hidden_dim: int = 256
+    num_heads: int = 8
+    num_points: int = 4
+    feedforward_dim: int = 2048
+    encoder_layers: int = 6
+    locate_layers: int = 2
+    refine_body_layers: int = 2
+    refine_whole_body_layers: int = 2
+    num_proposals: int = 900
+    num_people: int = 100
+    proposal_size: float = 0.05
+    """Side of a proposal of level 0, as a share of the image; doubles with each level."""
+    focal_length: float = 5000.0
+    """Pixels of the resized network input, both axes (specification section 11)."""
+
+    def __post_init__(self) -> None:
+        """Check the sizes against each other."""
+        _require(self.hidden_dim % self.num_heads == 0, "num_heads must divide hidden_dim")
+        _require(self.hidden_dim % 32 == 0, "hidden_dim must be a multiple of 32 (group norm)")
+        _require(
+            self.num_levels >= len(self.backbone.feature_stages),
+            "num_levels must be at least the number of feature_stages",
+        )
+        _require(self.num_people <= self.num_proposals, "num_people must not exceed num_proposals")
+        layers = (self.locate_layers, self.refine_body_layers, self.refine_whole_body_layers)
+        _require(min(layers) >= 1, "each decoder stage needs at least one layer")
+
+    @property
+    def decoder_layers(self) -> int:
+        """Layers of all three decoder stages."""
+        return self.locate_layers + self.refine_body_layers + self.refine_whole_body_layers
+
+
+BUILTIN_CONFIG = AiOSConfig(
+    image=ImageConfig(short_side=320, long_side=448),
+    backbone=BackboneConfig(
+        block="basic",
+        depths=(1, 1, 2, 2),
+        widths=(32, 64, 128, 192),
+        stem_width=16,
+        feature_stages=(2, 3),
+    ),
+    num_levels=2,
+    hidden_dim=96,
+    feedforward_dim=512,
+    encoder_layers=1,
+    locate_layers=1,
+    refine_body_layers=1,
+    refine_whole_body_layers=1,
+    num_proposals=100,
+    num_people=20,
+    proposal_size=0.15,
+    focal_length=1000.0,
+)
+"""The network of the built-in weights: small enough to ship and to train without a GPU."""

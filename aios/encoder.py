@@ -1,0 +1,122 @@
+"""Feature levels to image tokens: the deformable encoder (specification sections 3 and 5)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import AiOSConfig
+from .deformable_attention import DeformableAttention, SpatialShapes
+from .outputs import EncodedImage
+from .positions import feature_position_code
+
+_TOKENS_AT_ONCE = 2048
+
+
+class EncoderLayer(nn.Module):
+    """Deformable self-attention over the image tokens, then a feed-forward; post-norm."""
+
+    def __init__(self, config: AiOSConfig) -> None:
+        """Sizes from `config`."""
+        super().__init__()
+        width = config.hidden_dim
+        self.self_attn = DeformableAttention(
+            width, config.num_heads, config.num_levels, config.num_points
+        )
+        self.norm1 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, config.feedforward_dim)
+        self.linear2 = nn.Linear(config.feedforward_dim, width)
+        self.norm2 = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        reference_points: Tensor,
+        padding_mask: Tensor | None,
+        shapes: SpatialShapes,
+    ) -> Tensor:
+        """Tokens and position (B, S, D), references (B, S, L, 2) -> (B, S, D)."""
+        attn = self.self_attn
+        value = attn.value(tokens, padding_mask)
+        sampling = attn.around_points(tokens + position, reference_points, shapes)
+        tokens = self.norm1(tokens + attn.gather(value, shapes, sampling))
+        return self.norm2(tokens + self._feed_forward(tokens))
+
+    def _feed_forward(self, tokens: Tensor) -> Tensor:
+        """Some tokens at a time on a CPU in inference: fresh memory for all costs a third more."""
+        if torch.is_grad_enabled() or tokens.device.type != "cpu":
+            return self.linear2(F.relu(self.linear1(tokens)))
+        parts = tokens.split(_TOKENS_AT_ONCE, 1)
+        return torch.cat([self.linear2(F.relu_(self.linear1(part))) for part in parts], 1)
+
+
+class Encoder(nn.Module):
+    """All encoder layers and the learned code of each level."""
+
+    def __init__(self, config: AiOSConfig) -> None:
+        """Sizes from `config`."""
+        super().__init__()
+        self.level_embed = nn.Parameter(torch.empty(config.num_levels, config.hidden_dim))
+        nn.init.normal_(self.level_embed)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+
+    def forward(self, levels: list[Tensor], padding_mask: Tensor | None) -> EncodedImage:
+        """Encode.
+
+        Args:
+            levels: one (B, D, h, w) a level.
+            padding_mask: (B, H, W) of the network input, True on padding, or None.
+
+        Returns:
+            Image tokens, levels one after the other, each row by row.
+        """
+        shapes = tuple((level.shape[-2], level.shape[-1]) for level in levels)
+        batch = len(levels[0])
+        masks = [_level_mask(padding_mask, shape, batch, levels[0].device) for shape in shapes]
+        ratios = torch.stack([_valid_ratio(mask) for mask in masks], 1)
+        tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
+        position = torch.cat(
+            [
+                feature_position_code(mask, tokens.shape[-1]).flatten(1, 2) + embed
+                for mask, embed in zip(masks, self.level_embed, strict=True)
+            ],
+            1,
+        ).to(tokens.dtype)
+        flat_mask = None
+        if padding_mask is not None:
+            flat_mask = torch.cat([mask.flatten(1) for mask in masks], 1)
+        references = _reference_points(shapes, ratios).to(tokens.dtype)
+        for layer in self.layers:
+            tokens = layer(tokens, position, references, flat_mask, shapes)
+        return EncodedImage(tokens, flat_mask, shapes, ratios.to(tokens.dtype))
+
+
+def _level_mask(
+    padding_mask: Tensor | None, shape: tuple[int, int], batch: int, device: torch.device
+) -> Tensor:
+    """Nearest-neighbour (B, h, w) of the full mask; source index is floor(i * in / out)."""
+    if padding_mask is None:
+        return torch.zeros(batch, *shape, dtype=torch.bool, device=device)
+    height, width = padding_mask.shape[1:]
+    rows = torch.arange(shape[0], device=device) * height // shape[0]
+    columns = torch.arange(shape[1], device=device) * width // shape[1]
+    return padding_mask[:, rows[:, None], columns]
+
+
+def _valid_ratio(mask: Tensor) -> Tensor:
+    """(B, h, w) -> (B, 2): valid share of the first row and of the first column."""
+    return torch.stack([(~mask[:, 0]).float().mean(1), (~mask[:, :, 0]).float().mean(1)], -1)
+
+
+def _reference_points(shapes: SpatialShapes, valid_ratios: Tensor) -> Tensor:
+    """Middle of each token's cell on every level: (B, S, L, 2), 0-1 of the padded level."""
+    points = []
+    for level, (h, w) in enumerate(shapes):
+        device = valid_ratios.device
+        y = torch.linspace(0.5, h - 0.5, h, device=device)[:, None].expand(h, w).flatten()
+        x = torch.linspace(0.5, w - 0.5, w, device=device).expand(h, w).flatten()
+        size = torch.tensor([w, h], device=device)
+        points.append(torch.stack([x, y], -1) / (valid_ratios[:, level, None] * size))
+    return torch.cat(points, 1)[:, :, None] * valid_ratios[:, None]

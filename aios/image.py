@@ -1,0 +1,115 @@
+"""From a photo to the network's input and back (specification section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import ImageConfig
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Normalised images, zero-padded right and bottom to one size.
+
+    Attributes:
+        pixels: (B, 3, H, W) float, RGB minus mean over std.
+        padding_mask: (B, H, W) bool, True on padding; None when nothing is padded.
+        sizes_hw: (B, 2) int64, height and width without padding.
+    """
+
+    pixels: Tensor
+    padding_mask: Tensor | None
+    sizes_hw: Tensor
+
+    def to(self, device: torch.device | str) -> ImageBatch:
+        """The same batch on another device."""
+        mask = None if self.padding_mask is None else self.padding_mask.to(device)
+        return ImageBatch(self.pixels.to(device), mask, self.sizes_hw.to(device))
+
+
+def resized_size(width: int, height: int, config: ImageConfig) -> tuple[int, int]:
+    """Width and height of the network input for a photo of `width` x `height`.
+
+    The short side becomes `short_side`, less where the long side would pass `long_side`.
+    """
+    short, long = min(width, height), max(width, height)
+    side = config.short_side
+    if long / short * side > config.long_side:
+        side = max(round(config.long_side * short / long), 1)
+    if short == side:
+        return width, height
+    other = max(int(side * long / short), 1)
+    return (side, other) if width <= height else (other, side)
+
+
+def _axis_weights(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the lower source pixel and weight of the upper one, for each output pixel."""
+    position = np.arange(target, dtype=np.float64) * (source / target)
+    low = np.floor(position).astype(np.int64)
+    return low, (position - low).astype(np.float32)
+
+
+def resize_corner_aligned(photo: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Bilinear resize in which output pixel x samples source coordinate x * w / ow.
+
+    No half-pixel shift and no smoothing; past the last pixel centre the photo blends with black.
+    That is what AiOS was trained with (specification section 2.2).
+
+    Args:
+        photo: (h, w, 3) uint8.
+        width: of the result.
+        height: of the result.
+
+    Returns:
+        (height, width, 3) float32, 0-255.
+    """
+    h, w = photo.shape[:2]
+    x_low, x_weight = _axis_weights(w, width)
+    y_low, y_weight = _axis_weights(h, height)
+    padded = np.pad(photo, ((0, 1), (0, 1), (0, 0)))
+    rows = padded[y_low].astype(np.float32)
+    rows += (padded[y_low + 1] - rows) * y_weight[:, None, None]
+    result = rows[:, x_low]
+    result += (rows[:, x_low + 1] - result) * x_weight[None, :, None]
+    return np.clip(result, 0.0, 255.0, out=result)
+
+
+def prepare_photo(photo: np.ndarray, config: ImageConfig) -> Tensor:
+    """Resize and normalise one photo.
+
+    Args:
+        photo: (h, w, 3) RGB uint8.
+        config: sizes, mean and standard deviation.
+
+    Returns:
+        (3, H, W) float32.
+    """
+    height, width = photo.shape[:2]
+    new_width, new_height = resized_size(width, height, config)
+    if (new_width, new_height) == (width, height):
+        resized = photo.astype(np.float32)
+    else:
+        resized = resize_corner_aligned(photo, new_width, new_height)
+    pixels = torch.from_numpy(resized).permute(2, 0, 1).contiguous()
+    mean = torch.tensor(config.mean)[:, None, None]
+    std = torch.tensor(config.std)[:, None, None]
+    return pixels.sub_(mean).div_(std)
+
+
+def batch_images(images: list[Tensor]) -> ImageBatch:
+    """Pad images (3, h, w) with zeros, right and bottom, to the largest of them."""
+    sizes = torch.tensor([image.shape[-2:] for image in images])
+    height, width = sizes.max(0).values.tolist()
+    if bool((sizes == sizes[0]).all()):
+        return ImageBatch(torch.stack(images), None, sizes)
+    pixels = images[0].new_zeros(len(images), 3, height, width)
+    mask = torch.ones(len(images), height, width, dtype=torch.bool)
+    for index, image in enumerate(images):
+        h, w = image.shape[-2:]
+        pixels[index, :, :h, :w] = image
+        mask[index, :h, :w] = False
+    return ImageBatch(pixels, mask.to(pixels.device), sizes)

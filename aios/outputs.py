@@ -1,0 +1,144 @@
+"""What the network takes beside the image and what it answers.
+
+Letters: B images, Q proposals, P people slots, S image tokens, D width, L levels, H heads,
+N sampling points, T tokens a person.  Coordinates are 0-1 of the un-padded image; boxes are
+centre x, centre y, width, height.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+PERSON_CLASS = 1
+"""Column of the two class logits that means "person"; column 0 is never a target."""
+
+
+@dataclass(frozen=True)
+class SmplxOutput:
+    """SMPL-X parameters of every people slot; rotations are relative to the parent joint."""
+
+    body_rotmat: Tensor
+    """(B, P, 22, 3, 3) pelvis (global orientation) first."""
+    left_hand_rotmat: Tensor
+    """(B, P, 15, 3, 3) relative to the mean hand."""
+    right_hand_rotmat: Tensor
+    """(B, P, 15, 3, 3) relative to the mean hand."""
+    jaw_rotmat: Tensor
+    """(B, P, 1, 3, 3)"""
+    betas: Tensor
+    """(B, P, 10)"""
+    expression: Tensor
+    """(B, P, 10)"""
+    weak_camera: Tensor
+    """(B, P, 3) s, tx, ty; see `camera.weak_camera_to_transl`."""
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """What the heads say after one decoder layer.
+
+    P is `num_proposals` in stage `locate`, `num_people` afterwards.  Hand and face boxes, body
+    keypoints and SMPL-X exist from stage `refine_body` on, hand and face keypoints in stage
+    `refine_whole_body`; what does not exist is None.
+    """
+
+    stage: str
+    """One of "locate", "refine_body", "refine_whole_body"."""
+    class_logits: Tensor
+    """(B, P, 2), see `PERSON_CLASS`; scores are sigmoids."""
+    boxes: Tensor
+    """(B, P, 4)"""
+    left_hand_boxes: Tensor | None = None
+    """(B, P, 4)"""
+    right_hand_boxes: Tensor | None = None
+    """(B, P, 4)"""
+    face_boxes: Tensor | None = None
+    """(B, P, 4)"""
+    keypoints_2d: Tensor | None = None
+    """(B, P, 17, 2)"""
+    left_hand_keypoints_2d: Tensor | None = None
+    """(B, P, 6, 2)"""
+    right_hand_keypoints_2d: Tensor | None = None
+    """(B, P, 6, 2)"""
+    face_keypoints_2d: Tensor | None = None
+    """(B, P, 6, 2)"""
+    smplx: SmplxOutput | None = None
+    prefix_class_logits: Tensor | None = None
+    """(B, N, 2) of the extra queries that came first, if any (denoising)."""
+    prefix_boxes: Tensor | None = None
+    """(B, N, 4) of the extra queries that came first, if any (denoising)."""
+
+
+@dataclass(frozen=True)
+class ProposalOutput:
+    """The two-stage selection on the encoder's tokens (specification section 6)."""
+
+    token_class_logits: Tensor
+    """(B, S, 2) of every image token."""
+    token_indices: Tensor
+    """(B, Q) int64, chosen tokens by descending score."""
+    class_logits: Tensor
+    """(B, Q, 2) of the chosen tokens."""
+    boxes: Tensor
+    """(B, Q, 4) of the chosen tokens."""
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """Image tokens after the encoder and what is needed to read them."""
+
+    memory: Tensor
+    """(B, S, D)"""
+    padding_mask: Tensor | None
+    """(B, S) bool, True on padding; None when nothing is padded."""
+    spatial_shapes: tuple[tuple[int, int], ...]
+    """(height, width) of each of the L levels."""
+    valid_ratios: Tensor
+    """(B, L, 2) share of each level, in x and y, that is not padding."""
+
+
+@dataclass(frozen=True)
+class LayerAttention:
+    """Where one decoder layer looked (cross attention), for every token."""
+
+    stage: str
+    reference_points: Tensor
+    """(B, P * T, 4) boxes fed to the layer, person-major."""
+    sampling_locations: Tensor
+    """(B, P * T, H, L, N, 2), 0-1 of the un-padded image."""
+    attention_weights: Tensor
+    """(B, P * T, H, L, N), summing to 1 over L and N."""
+
+
+@dataclass(frozen=True)
+class PrefixQueries:
+    """Extra body-box queries put before the network's own (denoising in training).
+
+    They stay single box tokens through all layers.  The network's own tokens never see them;
+    they see every token of the network, and each other where `blocked` is False.
+    """
+
+    content: Tensor
+    """(B, N, D)"""
+    boxes: Tensor
+    """(B, N, 4)"""
+    blocked: Tensor
+    """(B, N, N) bool, True where row may not attend to column."""
+
+
+@dataclass(frozen=True)
+class AiOSOutput:
+    """Answer of `AiOS.forward`."""
+
+    final: LayerOutput
+    """After the last decoder layer."""
+    proposals: ProposalOutput
+    selected_queries: Tensor
+    """(B, P) int64, which of the Q proposals each people slot came from."""
+    encoded: EncodedImage
+    aux_outputs: tuple[LayerOutput, ...] = ()
+    """Layers before the last, in order; only with `aux_outputs=True`."""
+    attention: tuple[LayerAttention, ...] = ()
+    """One entry a decoder layer; only with `keep_attention=True`."""

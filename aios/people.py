@@ -1,0 +1,251 @@
+"""The people of one photo: what the network found, in the pixels of that photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .boxes import cxcywh_to_xyxy
+from .camera import Camera, weak_camera_to_transl
+from .outputs import PERSON_CLASS, LayerOutput, SmplxOutput
+from .rotations import rotmat_to_axis_angle
+
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "scores": (),
+    "query_indices": (),
+    "boxes_xyxy_px": (4,),
+    "left_hand_boxes_xyxy_px": (4,),
+    "right_hand_boxes_xyxy_px": (4,),
+    "face_boxes_xyxy_px": (4,),
+    "keypoints_2d_px": (17, 2),
+    "left_hand_keypoints_2d_px": (6, 2),
+    "right_hand_keypoints_2d_px": (6, 2),
+    "face_keypoints_2d_px": (6, 2),
+    "global_orient": (3,),
+    "body_pose": (63,),
+    "left_hand_pose": (45,),
+    "right_hand_pose": (45,),
+    "jaw_pose": (3,),
+    "betas": (10,),
+    "expression": (10,),
+    "weak_camera": (3,),
+    "transl": (3,),
+}
+SMPLX_NAMES = (
+    "betas",
+    "expression",
+    "global_orient",
+    "body_pose",
+    "left_hand_pose",
+    "right_hand_pose",
+    "jaw_pose",
+    "transl",
+)
+"""Fields of `People` that are arguments of the `smplx` package under the same name."""
+
+
+@dataclass(frozen=True)
+class People:
+    """P people of one photo, best score first.  All arrays are numpy, float32 unless said.
+
+    Boxes are x1, y1, x2, y2; keypoints are x, y; both in pixels of the photo, and may lie outside
+    it.  Rotations are axis-angle in radians.  `P` may be 0.
+    """
+
+    scores: np.ndarray
+    """(P,) 0-1, the person class."""
+    query_indices: np.ndarray
+    """(P,) int64, which of the network's people slots this is."""
+    boxes_xyxy_px: np.ndarray
+    """(P, 4)"""
+    left_hand_boxes_xyxy_px: np.ndarray
+    """(P, 4)"""
+    right_hand_boxes_xyxy_px: np.ndarray
+    """(P, 4)"""
+    face_boxes_xyxy_px: np.ndarray
+    """(P, 4)"""
+    keypoints_2d_px: np.ndarray
+    """(P, 17, 2) in COCO order."""
+    left_hand_keypoints_2d_px: np.ndarray
+    """(P, 6, 2) wrist, then the tips of thumb, index, middle, ring, pinky."""
+    right_hand_keypoints_2d_px: np.ndarray
+    """(P, 6, 2) as the left hand."""
+    face_keypoints_2d_px: np.ndarray
+    """(P, 6, 2) nose, upper lip, jaw joint, right contour, chin, left contour."""
+    global_orient: np.ndarray
+    """(P, 3) pelvis to camera frame (x right, y down, z forward)."""
+    body_pose: np.ndarray
+    """(P, 63) 21 joints."""
+    left_hand_pose: np.ndarray
+    """(P, 45) 15 joints, relative to the body model's mean hand."""
+    right_hand_pose: np.ndarray
+    """(P, 45) 15 joints, relative to the body model's mean hand."""
+    jaw_pose: np.ndarray
+    """(P, 3)"""
+    betas: np.ndarray
+    """(P, 10) SMPL-X shape."""
+    expression: np.ndarray
+    """(P, 10) SMPL-X expression."""
+    weak_camera: np.ndarray
+    """(P, 3) predicted s, tx, ty."""
+    transl: np.ndarray
+    """(P, 3) metres, camera frame of the photo's camera: (tx / s, ty / s, 1 / s)."""
+
+    def __post_init__(self) -> None:
+        """Check every shape against the number of people."""
+        count = len(self.scores)
+        for name, shape in _SHAPES.items():
+            found = getattr(self, name).shape
+            if found != (count, *shape):
+                raise ValueError(f"People.{name} has shape {found}, wanted {(count, *shape)}")
+
+    def __len__(self) -> int:
+        """Number of people."""
+        return len(self.scores)
+
+    def select(self, index: np.ndarray | slice) -> Self:
+        """The people at `index` (a boolean mask, integers or a slice), in that order."""
+        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def without_doubles(self, max_overlap: float) -> Self:
+        """Leave out who overlaps somebody with a better score by more than `max_overlap`.
+
+        Args:
+            max_overlap: intersection over union of body boxes, 0-1; 1 leaves nobody out.
+        """
+        if max_overlap >= 1:
+            return self
+        low, high = self.boxes_xyxy_px[:, None, :2], self.boxes_xyxy_px[:, None, 2:]
+        sides = np.minimum(high, high[:, 0]) - np.maximum(low, low[:, 0])
+        shared = np.clip(sides, 0, None).prod(-1)
+        area = np.clip(high - low, 0, None).prod(-1)
+        overlap = shared / np.maximum(area + area[:, 0] - shared, 1e-9)
+        kept: list[int] = []
+        for index in range(len(self)):
+            if (overlap[index, kept] <= max_overlap).all():
+                kept.append(index)
+        return self.select(np.array(kept, np.int64))
+
+    def smplx_parameters(self) -> dict[str, np.ndarray]:
+        """Arrays under the argument names of the `smplx` package, hands relative to the mean."""
+        return {name: getattr(self, name) for name in SMPLX_NAMES}
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Nobody."""
+        return cls(
+            **{
+                name: np.zeros((0, *shape), np.int64 if name == "query_indices" else np.float32)
+                for name, shape in _SHAPES.items()
+            }
+        )
+
+
+def people_from_output(output: LayerOutput, index: int, width: int, height: int) -> People:
+    """Everyone the last decoder layer speaks of, in photo pixels (specification section 12).
+
+    One score a person, that of the person class; no threshold, no suppression of doubles.
+
+    Args:
+        output: of the last layer, with SMPL-X.
+        index: which image of the batch.
+        width: of the photo, pixels.
+        height: of the photo, pixels.
+
+    Returns:
+        All people slots, best score first.
+    """
+    assert output.smplx is not None
+    scores = output.class_logits[index, :, PERSON_CLASS].sigmoid()
+    order = torch.argsort(scores, descending=True, stable=True)
+    size = torch.tensor([width, height], dtype=scores.dtype, device=scores.device)
+
+    def points(values: Tensor | None) -> np.ndarray:
+        assert values is not None
+        return _to_numpy(values[index, order] * size)
+
+    def boxes(values: Tensor | None) -> np.ndarray:
+        assert values is not None
+        return _to_numpy(cxcywh_to_xyxy(values[index, order]) * size.repeat(2))
+
+    return People(
+        scores=_to_numpy(scores[order]),
+        query_indices=order.cpu().numpy(),
+        boxes_xyxy_px=boxes(output.boxes),
+        left_hand_boxes_xyxy_px=boxes(output.left_hand_boxes),
+        right_hand_boxes_xyxy_px=boxes(output.right_hand_boxes),
+        face_boxes_xyxy_px=boxes(output.face_boxes),
+        keypoints_2d_px=points(output.keypoints_2d),
+        left_hand_keypoints_2d_px=points(output.left_hand_keypoints_2d),
+        right_hand_keypoints_2d_px=points(output.right_hand_keypoints_2d),
+        face_keypoints_2d_px=points(output.face_keypoints_2d),
+        **_smplx_arrays(output.smplx, index, order),
+    )
+
+
+def _smplx_arrays(smplx: SmplxOutput, index: int, order: Tensor) -> dict[str, np.ndarray]:
+    """Rotations become axis-angle, the weak camera a translation."""
+
+    def axis_angle(rotmat: Tensor) -> np.ndarray:
+        return _to_numpy(rotmat_to_axis_angle(rotmat[index, order]).flatten(1))
+
+    weak_camera = smplx.weak_camera[index, order]
+    return {
+        "global_orient": axis_angle(smplx.body_rotmat[:, :, :1]),
+        "body_pose": axis_angle(smplx.body_rotmat[:, :, 1:]),
+        "left_hand_pose": axis_angle(smplx.left_hand_rotmat),
+        "right_hand_pose": axis_angle(smplx.right_hand_rotmat),
+        "jaw_pose": axis_angle(smplx.jaw_rotmat),
+        "betas": _to_numpy(smplx.betas[index, order]),
+        "expression": _to_numpy(smplx.expression[index, order]),
+        "weak_camera": _to_numpy(weak_camera),
+        "transl": _to_numpy(weak_camera_to_transl(weak_camera)),
+    }
+
+
+def _to_numpy(values: Tensor) -> np.ndarray:
+    return values.detach().float().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Everything that is known of the people in one photo; everything else is drawn from this.
+
+    Attributes:
+        people: P people, best score first.
+        camera: the perspective camera of the photo, pixels of the photo.
+        vertices: (P, V, 3) float32 metres, camera frame (x right, y down, z forward).
+        joints_3d: (P, 144, 3) float32 metres, camera frame, SMPL-X order.
+        faces: (F, 3) int64, vertex numbers of one body.
+        weights: where the network's weights come from, for people to read.
+        body: which body model was posed, "SMPL-X" or "stand-in".
+    """
+
+    people: People
+    camera: Camera
+    vertices: np.ndarray
+    joints_3d: np.ndarray
+    faces: np.ndarray
+    weights: str
+    body: str
+
+    @property
+    def depth_order(self) -> np.ndarray:
+        """(P,) int64, 0 for the person nearest to the camera (distance of the pelvis)."""
+        order = np.argsort(self.joints_3d[:, 0, 2], kind="stable")
+        ranks = np.empty(len(order), np.int64)
+        ranks[order] = np.arange(len(order))
+        return ranks
+
+    def __len__(self) -> int:
+        """Number of people."""
+        return len(self.people)
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of the people, best score first."""
+        return iter(range(len(self.people)))

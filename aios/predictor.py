@@ -1,0 +1,203 @@
+"""The one front door: a photo in, people as posed meshes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from .body_model import BodyModel
+from .camera import Camera
+from .image import ImageBatch, batch_images, prepare_photo
+from .model import AiOS
+from .outputs import LayerAttention
+from .people import People, Prediction, people_from_output
+from .photo import PhotoSource, read_photo
+from .weights import WeightsInfo, load_model
+
+DEFAULT_MAX_PEOPLE = 30
+_BODIES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the network says of one photo before anybody is left out: cheap to filter again.
+
+    Attributes:
+        people: every people slot, best score first.
+        camera: of the photo.
+        attention: where each decoder layer looked, batch of 1, if it was asked for.
+    """
+
+    people: People
+    camera: Camera
+    attention: tuple[LayerAttention, ...] = ()
+
+
+class AiOSPredictor:
+    """Network, body model and everything between a photo and a `Prediction`.
+
+    Attributes:
+        weights: which weights are in use and why.
+        body: which body is posed.
+    """
+
+    def __init__(
+        self,
+        model: AiOS,
+        weights: WeightsInfo,
+        body: BodyModel,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Take over `model`: its batch norm is folded and it moves to `device`.
+
+        `device` None means the first CUDA device where there is one, else the CPU.
+        """
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+        model.fold_batch_norm()
+        if self.device.type == "cpu":
+            # A tenth of the whole photo's time: convolutions of a CPU like their channels last.
+            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.weights = weights
+        self.body = body.to(device=self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path = "auto",
+        body: str | Path | None = None,
+        device: torch.device | str | None = None,
+    ) -> Self:
+        """Load weights and a body.
+
+        Args:
+            source: "auto" (the official weights if they can be had quickly, else the built-in
+                ones), "official", "builtin", a Hub repository, or a file.
+            body: SMPL-X file or folder; None takes AIOS_SMPLX from the environment, else the
+                stand-in.
+            device: None means CUDA where there is one.
+
+        Raises:
+            CheckpointError: the weights cannot be had or used.
+            BodyModelError: the body model cannot be used.
+        """
+        body_model = BodyModel.load(body)
+        loaded = load_model(source)
+        return cls(loaded.model, loaded.weights, body_model, device)
+
+    def predict(
+        self,
+        photo: PhotoSource,
+        threshold: float | None = None,
+        max_people: int = DEFAULT_MAX_PEOPLE,
+    ) -> Prediction:
+        """Everyone in a photo.
+
+        Args:
+            photo: RGB uint8 (H, W, 3) in any size, a PIL image, a path or the bytes of a file
+                (EXIF orientation is applied).
+            threshold: lowest score, 0-1; None takes the one the weights come with.
+            max_people: at most this many, best scores first.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+        """
+        return self.assemble(self.find_candidates(photo), threshold, max_people)
+
+    def predict_batch(
+        self,
+        photos: Sequence[PhotoSource],
+        threshold: float | None = None,
+        max_people: int = DEFAULT_MAX_PEOPLE,
+    ) -> list[Prediction]:
+        """As `predict` for each photo, in the same order; photos of one input size run together.
+
+        Photos of different sizes are never padded to each other: padding changes the numbers.
+        """
+        arrays = [read_photo(photo) for photo in photos]
+        prepared = [prepare_photo(array, self.model.config.image) for array in arrays]
+        by_size: dict[torch.Size, list[int]] = {}
+        for index, pixels in enumerate(prepared):
+            by_size.setdefault(pixels.shape, []).append(index)
+        results: dict[int, Prediction] = {}
+        for indices in by_size.values():
+            images = batch_images([prepared[index] for index in indices])
+            found = self._run(images, [arrays[index].shape[:2] for index in indices], False)
+            for index, candidates in zip(indices, found, strict=True):
+                results[index] = self.assemble(candidates, threshold, max_people)
+        return [results[index] for index in range(len(photos))]
+
+    def find_candidates(self, photo: PhotoSource, keep_attention: bool = False) -> Candidates:
+        """Run the network once; `assemble` may then be called with any threshold.
+
+        Raises:
+            PhotoError: the photo cannot be read.
+        """
+        array = read_photo(photo)
+        images = batch_images([prepare_photo(array, self.model.config.image)])
+        return next(self._run(images, [array.shape[:2]], keep_attention))
+
+    def assemble(
+        self,
+        candidates: Candidates,
+        threshold: float | None = None,
+        max_people: int = DEFAULT_MAX_PEOPLE,
+    ) -> Prediction:
+        """Keep the people at or above `threshold` and pose their bodies; see `predict`."""
+        if threshold is None:
+            threshold = self.weights.threshold
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"The score threshold must be between 0 and 1, not {threshold}.")
+        people = candidates.people
+        people = people.select(people.scores >= threshold)
+        people = people.without_doubles(self.weights.max_overlap)
+        people = people.select(slice(max(max_people, 0)))
+        vertices, joints_3d = self._pose(people)
+        return Prediction(
+            people=people,
+            camera=candidates.camera,
+            vertices=vertices,
+            joints_3d=joints_3d,
+            faces=self.body.faces,
+            weights=self.weights.name,
+            body=self.body.name,
+        )
+
+    def _run(
+        self, images: ImageBatch, sizes_hw: Sequence[tuple[int, ...]], keep_attention: bool
+    ) -> Iterator[Candidates]:
+        with torch.inference_mode():
+            output = self.model(images.to(self.device), keep_attention=keep_attention)
+            for index, (height, width) in enumerate(sizes_hw):
+                input_height, input_width = images.sizes_hw[index].tolist()
+                camera = Camera(
+                    self.model.config.focal_length,
+                    (input_width / 2, input_height / 2),
+                    input_width,
+                    input_height,
+                ).scaled(width, height)
+                people = people_from_output(output.final, index, width, height)
+                yield Candidates(people, camera, output.attention)
+
+    def _pose(self, people: People) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (P, V, 3) and joints (P, 144, 3), a few people at a time."""
+        vertices, joints_3d = [], []
+        with torch.inference_mode():
+            for start in range(0, max(len(people), 1), _BODIES_AT_ONCE):
+                part = people.select(slice(start, start + _BODIES_AT_ONCE))
+                parameters = {
+                    name: torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+                    for name, values in part.smplx_parameters().items()
+                }
+                adapted = self.body.adapt(parameters, self.weights.body_convention == "smplx")
+                posed = self.body(adapted)
+                vertices.append(posed.vertices.cpu().numpy())
+                joints_3d.append(posed.joints_3d.cpu().numpy())
+        return np.concatenate(vertices), np.concatenate(joints_3d)

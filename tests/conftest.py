@@ -1,0 +1,14 @@
+"""What tests of several files share."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For small tensors, over which a second thread only waits."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

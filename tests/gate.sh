@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The whole gate in one command: installs what the tests need, then format, lint, types, tests.
+# Debian or Ubuntu; as root, or with sudo where system packages are missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv)
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
+for library in libEGL.so.1:libegl1 libGL.so.1:libgl1 dri/swrast_dri.so:libgl1-mesa-dri; do
+  compgen -G "/usr/lib/*/${library%%:*}" >/dev/null || missing+=("${library##*:}")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
+  sudo=$(command -v sudo || true)
+  $sudo apt-get update -q
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy "${missing[@]}"
+fi
+
+[ -d .venv-test ] || python3 -m venv .venv-test
+.venv-test/bin/pip install -q --disable-pip-version-check -e ".[train,dev]"
+.venv-test/bin/ruff format --check .
+.venv-test/bin/ruff check .
+.venv-test/bin/mypy
+.venv-test/bin/python -m pytest "$@"

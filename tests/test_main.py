@@ -1,0 +1,202 @@
+"""The command line end to end, with a small network on small photos."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import smplx
+import torch
+import trimesh
+from PIL import Image
+
+from aios.__main__ import main
+from aios.body_file import STANDIN_PATH
+from aios.checkpoint import save_own
+
+from .networks import TINY, random_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ROOT = Path(__file__).resolve().parent.parent
+SUFFIXES = (".json", ".npz", ".glb", "_overlay.png")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    extra = {"body_convention": "standin", "threshold": "0.0"}
+    save_own(path, random_model(TINY, 0).state_dict(), TINY, extra)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def same_everywhere(monkeypatch):
+    """No other body, and no waiting for an OpenGL context."""
+    monkeypatch.setenv("AIOS_RENDERER", "software")
+    monkeypatch.delenv("AIOS_SMPLX", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two photos of different sizes, and a file that is no photo and not asked for."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed, (name, size) in enumerate({"first.png": (70, 96), "second.jpg": (81, 50)}.items()):
+        pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    (folder / "notes.txt").write_text("nothing")
+    return folder
+
+
+def run(weights, out, *arguments):
+    return main([*map(str, arguments), "--out", str(out), "--weights", str(weights)])
+
+
+def stems(out):
+    return sorted(path.name.removesuffix(".json") for path in out.glob("*.json"))
+
+
+def test_four_files_a_photo(weights, folder, tmp_path):
+    out = tmp_path / "new" / "out"
+    assert run(weights, out, folder) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {stem + suffix for stem in ("first", "second") for suffix in SUFFIXES}
+    for stem, name, (height, width) in (
+        ("first", "first.png", (70, 96)),
+        ("second", "second.jpg", (81, 50)),
+    ):
+        document = json.loads((out / f"{stem}.json").read_text())
+        assert (document["photo"], document["width"], document["height"]) == (name, width, height)
+        assert len(document["people"]) == TINY.num_people
+        scores = [person["score"] for person in document["people"]]
+        assert scores == sorted(scores, reverse=True)
+        assert np.array(document["people"][0]["keypoints_2d_px"]).shape == (17, 2)
+        with Image.open(out / f"{stem}_overlay.png") as picture:
+            assert picture.size == (width, height)
+        assert len(trimesh.load(out / f"{stem}.glb").geometry) == TINY.num_people
+
+
+def test_npz_is_ready_for_the_body_model(weights, folder, tmp_path):
+    """Its arrays are arguments of the `smplx` package, whose own code gives the drawn mesh."""
+    assert run(weights, tmp_path / "out", folder / "first.png") == 0
+    with np.load(tmp_path / "out" / "first.npz") as arrays:
+        people = {name: arrays[name] for name in arrays.files}
+    assert people["betas"].shape == (TINY.num_people, 10)
+    parameters = {
+        name: torch.from_numpy(people[name])
+        for name in (
+            "betas expression global_orient body_pose jaw_pose left_hand_pose right_hand_pose "
+            "transl"
+        ).split()
+    }
+    body = smplx.SMPLX(
+        str(STANDIN_PATH), use_pca=False, flat_hand_mean=False, batch_size=TINY.num_people
+    )
+    posed = body(**parameters).vertices.detach().numpy()
+    scene = trimesh.load(tmp_path / "out" / "first.glb")
+    for index, vertices in enumerate(posed):
+        mesh = scene.geometry[f"person_{index + 1}"]
+        # The file is y up and z towards the viewer, the camera frame y down and z forward.
+        np.testing.assert_allclose(mesh.vertices, vertices * (1, -1, -1), atol=1e-3)
+
+
+def test_goes_on_past_a_bad_file(weights, folder, tmp_path, caplog):
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (folder / "empty.png").write_bytes(b"")
+    out = tmp_path / "out"
+    assert run(weights, out, folder) == 1
+    assert stems(out) == ["first", "second"]
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 2
+    assert "broken.jpg" in errors[0].getMessage()
+    assert "empty.png" in errors[1].getMessage()
+    assert "2 of 4 photos" in caplog.text
+
+
+def test_photos_of_one_name_do_not_overwrite_each_other(weights, folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "first.png").write_bytes((folder / "first.png").read_bytes())
+    (folder / "first.bmp").write_bytes(b"")  # a bad one of that name takes a number, too
+    out = tmp_path / "out"
+    assert run(weights, out, folder / "first.png", folder / "first.bmp", other) == 1
+    assert stems(out) == ["first", "first_3"]
+
+
+def test_same_photo_named_twice_is_done_once(weights, folder, tmp_path):
+    out = tmp_path / "out"
+    assert run(weights, out, folder / "first.png", folder) == 0
+    assert stems(out) == ["first", "second"]
+
+
+def test_threshold_and_number(weights, folder, tmp_path):
+    photo = folder / "first.png"
+    assert run(weights, tmp_path / "none", photo, "--threshold", "1") == 0
+    document = json.loads((tmp_path / "none" / "first.json").read_text())
+    assert document["people"] == []
+    assert {path.name for path in (tmp_path / "none").iterdir()} == {
+        "first" + suffix for suffix in SUFFIXES
+    }
+    assert run(weights, tmp_path / "two", photo, "--max-people", "2") == 0
+    assert len(json.loads((tmp_path / "two" / "first.json").read_text())["people"]) == 2
+
+
+@pytest.mark.parametrize("what", ["empty folder", "weights", "body", "out"])
+def test_nothing_can_be_done(weights, folder, tmp_path, caplog, what):
+    arguments = {"photos": folder, "--out": tmp_path / "out", "--weights": weights}
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    arguments |= {
+        "empty folder": {"photos": tmp_path / "empty"},
+        "weights": {"--weights": tmp_path / "missing.safetensors"},
+        "body": {"--body": tmp_path / "missing.npz"},
+        "out": {"--out": tmp_path / "file"},
+    }[what]
+    photos = str(arguments.pop("photos"))
+    options = [str(part) for pair in arguments.items() for part in pair]
+    assert main([photos, *options]) == 2
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    assert not list((tmp_path / "out").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["photo.jpg"],
+        ["--out", "x"],
+        ["photo.jpg", "--out", "x", "--threshold", "2"],
+        ["photo.jpg", "--out", "x", "--threshold", "high"],
+        ["photo.jpg", "--out", "x", "--max-people", "many"],
+    ],
+)
+def test_wrong_arguments(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys\n"
+        "from aios.__main__ import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit as error:\n    assert error.code == 0\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'PIL', 'gradio', 'smplx'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "PHOTO_OR_FOLDER" in done.stdout
+
+
+def test_as_a_program(weights, folder, tmp_path):
+    command = [sys.executable, "-m", "aios", str(folder / "first.png")]
+    command += ["--out", str(tmp_path / "out"), "--weights", str(weights)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert stems(tmp_path / "out") == ["first"]
+    assert "1 of 1 photos" in done.stderr

@@ -1,0 +1,217 @@
+"""From the last layer to people: order, pixels, angles, and odd numbers that must not break it."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from aios.boxes import cxcywh_to_xyxy
+from aios.camera import Camera
+from aios.outputs import LayerOutput, SmplxOutput
+from aios.people import _SHAPES, SMPLX_NAMES, People, Prediction, people_from_output
+from aios.rotations import axis_angle_to_rotmat
+
+SLOTS = 6
+
+
+def random_output(seed=0, batch=2):
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(*shape):
+        return torch.rand(batch, SLOTS, *shape, generator=generator)
+
+    def turns(joints):
+        return axis_angle_to_rotmat(rand(joints, 3) - 0.5)
+
+    return LayerOutput(
+        stage="refine_whole_body",
+        class_logits=rand(2) * 6 - 3,
+        boxes=rand(4),
+        left_hand_boxes=rand(4),
+        right_hand_boxes=rand(4),
+        face_boxes=rand(4),
+        keypoints_2d=rand(17, 2),
+        left_hand_keypoints_2d=rand(6, 2),
+        right_hand_keypoints_2d=rand(6, 2),
+        face_keypoints_2d=rand(6, 2),
+        smplx=SmplxOutput(
+            turns(22), turns(15), turns(15), turns(1), rand(10), rand(10), rand(3) + 0.1
+        ),
+    )
+
+
+def with_smplx(output, **values):
+    return dataclasses.replace(output, smplx=dataclasses.replace(output.smplx, **values))
+
+
+def test_best_first_by_the_person_class_alone():
+    output = random_output()
+    output.class_logits[1, :, 0] = torch.arange(SLOTS) * 10.0  # of no meaning
+    people = people_from_output(output, 1, 640, 480)
+    scores = output.class_logits[1, :, 1].sigmoid()
+    assert len(people) == SLOTS
+    assert (np.diff(people.scores) <= 0).all()
+    np.testing.assert_allclose(people.scores, scores[people.query_indices].numpy())
+    assert sorted(people.query_indices) == list(range(SLOTS))
+
+
+def test_equal_scores_keep_their_order():
+    output = random_output()
+    output.class_logits.zero_()
+    assert people_from_output(output, 0, 9, 9).query_indices.tolist() == list(range(SLOTS))
+
+
+def test_every_field_belongs_to_the_same_person():
+    output = random_output(seed=1)
+    people = people_from_output(output, 0, 1, 1)
+    for rank, slot in enumerate(people.query_indices):
+        np.testing.assert_array_equal(people.betas[rank], output.smplx.betas[0, slot])
+        np.testing.assert_array_equal(people.expression[rank], output.smplx.expression[0, slot])
+        np.testing.assert_array_equal(people.weak_camera[rank], output.smplx.weak_camera[0, slot])
+        np.testing.assert_array_equal(people.keypoints_2d_px[rank], output.keypoints_2d[0, slot])
+        for part in ("left_hand", "right_hand", "face"):
+            boxes = cxcywh_to_xyxy(getattr(output, f"{part}_boxes")[0, slot])
+            np.testing.assert_allclose(getattr(people, f"{part}_boxes_xyxy_px")[rank], boxes)
+            points = getattr(output, f"{part}_keypoints_2d")[0, slot]
+            np.testing.assert_array_equal(getattr(people, f"{part}_keypoints_2d_px")[rank], points)
+        for name, rotmat in {
+            "global_orient": output.smplx.body_rotmat[0, slot, :1],
+            "body_pose": output.smplx.body_rotmat[0, slot, 1:],
+            "left_hand_pose": output.smplx.left_hand_rotmat[0, slot],
+            "right_hand_pose": output.smplx.right_hand_rotmat[0, slot],
+            "jaw_pose": output.smplx.jaw_rotmat[0, slot],
+        }.items():
+            vectors = torch.from_numpy(getattr(people, name)[rank]).view(-1, 3)
+            torch.testing.assert_close(axis_angle_to_rotmat(vectors), rotmat, atol=1e-5, rtol=0)
+
+
+def test_pixels_of_a_photo_that_is_not_square():
+    output = random_output()
+    output.boxes[0] = torch.tensor([0.5, 0.25, 0.5, 0.1])
+    output.keypoints_2d[0] = torch.tensor([0.1, 1.0])
+    people = people_from_output(output, 0, 1000, 400)
+    np.testing.assert_allclose(people.boxes_xyxy_px[0], [250, 80, 750, 120], rtol=1e-6)
+    np.testing.assert_allclose(people.keypoints_2d_px[0, 3], [100, 400])
+
+
+def test_hand_and_jaw_angles_above_pi_are_kept():
+    """For a hand, the vector and its complement are different fingers."""
+    axis = torch.tensor([-0.9, 0.1, -0.2])
+    axis /= axis.norm()
+    long = -axis * 3.9  # as the released network gives it, instead of axis * 2.38
+    output = random_output()
+    hands = axis_angle_to_rotmat(long.expand(2, SLOTS, 15, 3))
+    jaw = axis_angle_to_rotmat(long.expand(2, SLOTS, 1, 3))
+    output = with_smplx(output, left_hand_rotmat=hands, right_hand_rotmat=hands, jaw_rotmat=jaw)
+    people = people_from_output(output, 0, 10, 10)
+    for name in ("left_hand_pose", "right_hand_pose", "jaw_pose"):
+        vectors = getattr(people, name).reshape(-1, 3)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 3.9, rtol=1e-5)
+        np.testing.assert_allclose(vectors, np.tile(long.numpy(), (len(vectors), 1)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-7, -1e-7, -0.2])
+def test_camera_scales_without_good_depth(scale):
+    output = random_output()
+    output.smplx.weak_camera[..., 0] = scale
+    people = people_from_output(output, 0, 10, 10)
+    assert np.isfinite(people.transl).all()
+    assert ((people.transl[:, 2] < 0) == (scale < 0)).all()
+
+
+def test_translation_is_the_inverse_scale():
+    output = random_output()
+    output.smplx.weak_camera[...] = torch.tensor([0.1, 0.02, -0.03])
+    people = people_from_output(output, 0, 10, 10)
+    np.testing.assert_allclose(people.transl[0], [0.2, -0.3, 10.0], rtol=1e-6)
+
+
+def test_zero_rotations_stay_finite():
+    """Six zeros before training give no rotation at all; that is not a crash."""
+    output = with_smplx(random_output(), body_rotmat=torch.zeros(2, SLOTS, 22, 3, 3))
+    people = people_from_output(output, 0, 10, 10)
+    assert np.isfinite(people.body_pose).all()
+
+
+def test_selecting():
+    people = people_from_output(random_output(), 0, 10, 10)
+    kept = people.select(people.scores >= people.scores[2])
+    assert len(kept) == 3
+    np.testing.assert_array_equal(kept.betas, people.betas[:3])
+    assert len(people.select(slice(0, 0))) == 0
+    turned = people.select(np.array([4, 1]))
+    np.testing.assert_array_equal(turned.query_indices, people.query_indices[[4, 1]])
+
+
+def test_nobody():
+    nobody = People.empty()
+    assert len(nobody) == 0
+    assert set(nobody.smplx_parameters()) == set(SMPLX_NAMES)
+    assert nobody.body_pose.shape == (0, 63)
+    assert nobody.query_indices.dtype == np.int64
+    assert len(nobody.select(nobody.scores > 0.5)) == 0
+
+
+@pytest.mark.parametrize("name", sorted(_SHAPES))
+def test_wrong_shapes_are_errors_that_name_the_field(name):
+    people = people_from_output(random_output(), 0, 10, 10)
+    values = {field.name: getattr(people, field.name) for field in dataclasses.fields(people)}
+    values[name] = values[name][..., None]
+    with pytest.raises(ValueError, match=rf"People\.{name} has shape"):
+        People(**values)
+
+
+def test_types():
+    people = people_from_output(random_output(), 0, 10, 10)
+    for name in _SHAPES:
+        wanted = np.int64 if name == "query_indices" else np.float32
+        assert getattr(people, name).dtype == wanted, name
+
+
+def test_depth_order():
+    joints = np.zeros((4, 144, 3), np.float32)
+    joints[:, 0, 2] = [5.0, 2.0, 9.0, 2.0]
+    prediction = Prediction(
+        people=people_from_output(random_output(), 0, 10, 10).select(slice(4)),
+        camera=Camera(1.0, (5.0, 5.0), 10, 10),
+        vertices=np.zeros((4, 1, 3), np.float32),
+        joints_3d=joints,
+        faces=np.zeros((0, 3), np.int64),
+        weights="random",
+        body="none",
+    )
+    assert prediction.depth_order.tolist() == [2, 0, 3, 1]
+    assert len(prediction) == 4
+    assert list(prediction) == [0, 1, 2, 3]
+
+
+def test_half_a_turn_of_the_pelvis():
+    """People stand upside down in the camera frame's axes: exactly pi must not be a trap."""
+    output = random_output()
+    output.smplx.body_rotmat[:, :, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    people = people_from_output(output, 0, 10, 10)
+    np.testing.assert_allclose(people.global_orient[0], [math.pi, 0, 0], atol=1e-6)
+
+
+def people_with_boxes(*boxes):
+    people = people_from_output(random_output(batch=1), 0, 100, 100)
+    return dataclasses.replace(
+        people.select(slice(len(boxes))), boxes_xyxy_px=np.array(boxes, np.float32)
+    )
+
+
+def test_without_doubles_the_better_of_two_stays():
+    # Overlaps (intersection over union): 1st and 2nd 0.8, 1st and 3rd 1/3, 2nd and 4th 0.9.
+    people = people_with_boxes((0, 0, 10, 10), (0, 0, 10, 8), (5, 0, 15, 10), (0, 0, 10, 7.2))
+    kept = people.without_doubles(0.75)
+    assert (kept.query_indices == people.query_indices[[0, 2, 3]]).all()
+    assert (people.without_doubles(0.7).query_indices == people.query_indices[[0, 2]]).all()
+    assert (people.without_doubles(0.3).query_indices == people.query_indices[[0]]).all()
+    assert people.without_doubles(1.0) is people
+
+
+def test_without_doubles_of_nobody_and_of_empty_boxes():
+    assert len(People.empty().without_doubles(0.5)) == 0
+    assert len(people_with_boxes((3, 3, 3, 3), (3, 3, 3, 3)).without_doubles(0.5)) == 2

@@ -1,0 +1,199 @@
+"""The front door: one is as many, none is fine, and everything is in the photo's pixels."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aios.body_file import STANDIN_PATH
+from aios.body_model import BodyModel
+from aios.camera import project_points
+from aios.image import batch_images, prepare_photo
+from aios.photo import PhotoError
+from aios.predictor import AiOSPredictor
+from aios.weights import WeightsInfo
+
+from .networks import SMALL, random_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+RANDOM = WeightsInfo("file", "random weights", Path("random"), False, "standin", 0.4)
+
+
+@pytest.fixture(scope="module")
+def predictor(one_thread):
+    return AiOSPredictor(random_model(SMALL, 0), RANDOM, BodyModel.load(STANDIN_PATH), "cpu")
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def assert_same_people(ours, wanted):
+    assert len(ours) == len(wanted)
+    for name, values in vars(wanted.people).items():
+        np.testing.assert_allclose(
+            getattr(ours.people, name), values, atol=2e-3, rtol=1e-3, err_msg=name
+        )
+    np.testing.assert_allclose(ours.vertices, wanted.vertices, atol=1e-3, rtol=1e-3)
+    assert ours.camera == wanted.camera
+
+
+def test_alone_is_as_among_others(predictor):
+    photos = [noise(64, 90, 1), noise(75, 70, 2), noise(64, 90, 3), noise(30, 200, 4)]
+    together = predictor.predict_batch(photos, threshold=0.0)
+    assert len(together) == 4
+    for photo, found in zip(photos, together, strict=True):
+        assert_same_people(found, predictor.predict(photo, threshold=0.0))
+
+
+def test_no_photos(predictor):
+    assert predictor.predict_batch([]) == []
+
+
+def test_shapes(predictor):
+    found = predictor.predict(noise(100, 140), threshold=0.0)
+    assert len(found) == SMALL.num_people
+    assert found.vertices.shape == (7, 10475, 3)
+    assert found.joints_3d.shape == (7, 144, 3)
+    assert found.faces.shape[1] == 3
+    assert found.vertices.dtype == found.joints_3d.dtype == np.float32
+    assert np.isfinite(found.vertices).all()
+    assert (found.weights, found.body) == ("file", "stand-in")
+    assert sorted(found.depth_order) == list(range(7))
+
+
+def test_nobody_is_a_normal_answer(predictor):
+    found = predictor.predict(noise(64, 64), threshold=1.0)
+    assert len(found) == 0
+    assert found.vertices.shape == (0, 10475, 3)
+    assert found.joints_3d.shape == (0, 144, 3)
+    assert found.depth_order.shape == (0,)
+    assert (found.camera.width, found.camera.height) == (64, 64)
+
+
+def test_threshold_and_number(predictor):
+    candidates = predictor.find_candidates(noise(80, 80))
+    scores = candidates.people.scores
+    assert len(scores) == SMALL.num_people
+    for threshold in (0.0, float(scores[3]), 1.0):
+        found = predictor.assemble(candidates, threshold)
+        assert len(found) == (scores >= threshold).sum()
+    usual = predictor.assemble(candidates)
+    assert len(usual) == (scores >= RANDOM.threshold).sum()
+    few = predictor.assemble(candidates, 0.0, max_people=2)
+    np.testing.assert_array_equal(few.people.scores, scores[:2])
+    assert len(predictor.assemble(candidates, 0.0, max_people=0)) == 0
+    assert len(predictor.assemble(candidates, 0.0, max_people=-3)) == 0
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_threshold_outside_its_range(predictor, threshold):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        predictor.predict(noise(64, 64), threshold)
+
+
+def test_many_people_are_posed_as_few(predictor):
+    """More than are posed at once."""
+    candidates = predictor.find_candidates(noise(80, 80))
+    index = np.arange(40) % SMALL.num_people
+    many = predictor._pose(candidates.people.select(index))
+    few = predictor._pose(candidates.people)
+    np.testing.assert_allclose(many[0], few[0][index], atol=1e-5)
+    np.testing.assert_allclose(many[1], few[1][index], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(128, 192), (32, 48), (100, 333), (333, 100), (61, 97)])
+def test_camera_of_the_photo_is_that_of_the_input(predictor, size):
+    """Points projected by the photo's camera are where the network's own camera has them."""
+    height, width = size
+    photo = noise(height, width)
+    found = predictor.predict(photo, threshold=0.0)
+    input_height, input_width = prepare_photo(photo, SMALL.image).shape[1:]
+    points = torch.from_numpy(found.joints_3d)
+    input_px = project_points(points, SMALL.focal_length, torch.tensor([input_width, input_height]))
+    norm = (input_px / torch.tensor([input_width, input_height])).numpy()
+    photo_px = found.camera.project(found.joints_3d)
+    np.testing.assert_allclose(photo_px[..., 0], norm[..., 0] * width, rtol=1e-4, atol=0.05)
+    # Sides are rounded to whole pixels, the focal length follows the width: y differs by that.
+    rounding = abs(input_height / input_width / (height / width) - 1) + 1e-4
+    away = np.abs(norm[..., 1] - 0.5) * height
+    np.testing.assert_array_less(
+        np.abs(photo_px[..., 1] - norm[..., 1] * height), away * rounding * 1.1 + 0.05
+    )
+    assert (found.camera.width, found.camera.height) == (width, height)
+
+
+def test_keypoints_are_in_pixels_of_the_photo(predictor):
+    """The same picture twice as large gives the same places, twice as large."""
+    photo = np.repeat(np.repeat(noise(64, 96), 2, 0), 2, 1)
+    small = predictor.find_candidates(photo[::2, ::2]).people
+    # Corner-aligned resizing by a whole factor takes every second pixel: the same input.
+    large = predictor.find_candidates(photo).people
+    np.testing.assert_allclose(large.keypoints_2d_px, 2 * small.keypoints_2d_px, rtol=1e-4)
+    np.testing.assert_allclose(large.boxes_xyxy_px, 2 * small.boxes_xyxy_px, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(large.betas, small.betas, atol=1e-5)
+    assert large.keypoints_2d_px[..., 0].max() <= 192
+    assert large.keypoints_2d_px[..., 1].max() <= 128
+
+
+def test_every_kind_of_photo_gives_the_same(predictor, tmp_path):
+    photo = noise(70, 64)
+    image = Image.fromarray(photo)
+    image.save(tmp_path / "photo.png")
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    wanted = predictor.predict(photo, 0.0)
+    for kind in (image, tmp_path / "photo.png", str(tmp_path / "photo.png"), buffer.getvalue()):
+        assert_same_people(predictor.predict(kind, 0.0), wanted)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (40, 2000)])
+def test_extreme_photos(predictor, size):
+    found = predictor.predict(noise(*size), threshold=0.0)
+    assert np.isfinite(found.people.boxes_xyxy_px).all()
+    assert (found.camera.height, found.camera.width) == size
+
+
+def test_unreadable_photo(predictor, tmp_path):
+    path = tmp_path / "text.jpg"
+    path.write_text("no picture")
+    with pytest.raises(PhotoError):
+        predictor.predict(path)
+
+
+def test_attention_only_when_asked(predictor):
+    photo = noise(64, 64)
+    assert predictor.find_candidates(photo).attention == ()
+    attention = predictor.find_candidates(photo, keep_attention=True).attention
+    assert len(attention) == SMALL.decoder_layers
+    assert attention[-1].attention_weights.shape[:2] == (1, 7 * 39)
+
+
+def test_batch_norm_is_folded_and_nothing_learns(predictor):
+    assert not any("running_mean" in name for name in predictor.model.state_dict())
+    assert not any(p.requires_grad for p in predictor.model.parameters())
+    assert not predictor.model.training
+
+
+def test_official_shapes_are_adapted_to_the_standin_for_drawing_only(predictor):
+    """Parameters stay the network's own; the mesh alone is another."""
+    info = WeightsInfo("official", "", Path("x"), True, "smplx", 0.3)
+    official = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_PATH), "cpu")
+    photo = noise(64, 64)
+    ours, theirs = predictor.predict(photo, 0.0), official.predict(photo, 0.0)
+    np.testing.assert_array_equal(ours.people.betas, theirs.people.betas)
+    assert np.abs(ours.vertices - theirs.vertices).max() > 1e-3
+
+
+def test_input_is_what_the_network_is_given(predictor):
+    """Nothing happens between the resized photo and the network."""
+    photo = noise(64, 96)
+    with torch.inference_mode():
+        direct = predictor.model(batch_images([prepare_photo(photo, SMALL.image)]))
+    people = predictor.find_candidates(photo).people
+    scores = direct.final.class_logits[0, :, 1].sigmoid().sort(descending=True).values
+    np.testing.assert_allclose(people.scores, scores.numpy(), rtol=1e-5)

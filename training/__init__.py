@@ -1,0 +1,1 @@
+"""Training of AiOS: synthetic people, losses, matching, the loop."""

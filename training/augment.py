@@ -1,0 +1,253 @@
+"""Changes of a picture together with everything that is known of it.
+
+Every function takes and gives `Sample`s and moves photo and targets together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from aios.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+
+from .batch import Sample
+from .joints import BODY_POSE_MIRROR, FACE_MIRROR, JOINTS_MIRROR, KEYPOINTS_MIRROR
+from .targets import Targets
+
+_MIRROR_AXIS_ANGLE = (1.0, -1.0, -1.0)
+_KEPT_AREA = 0.2
+_SMALLEST_SIDE = 0.04
+_MOST_ENLARGED = 0.4
+_MOST_BORDER = 1.1
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far pictures are changed."""
+
+    flip: float = 0.5
+    person_share: tuple[float, float] = (0.28, 1.15)
+    """Of the picture that one of its people fills after cropping, least and most."""
+    collage_person_share: tuple[float, float] = (0.5, 1.1)
+    """The same for a part of a collage."""
+    aspect_jitter: float = 0.15
+    brightness: float = 0.2
+    contrast: float = 0.2
+    channel: float = 0.12
+    grey: float = 0.04
+    blur: float = 0.05
+    noise: float = 4.0
+
+
+def _mirror_x(points: Tensor) -> Tensor:
+    """X -> 1 - x of (..., 2) points or (..., 4) cxcywh boxes."""
+    mirrored = points.clone()
+    mirrored[..., 0] = 1 - mirrored[..., 0]
+    return mirrored
+
+
+def _mirror_rotations(axis_angle: Tensor, order: tuple[int, ...] | None = None) -> Tensor:
+    """Axis-angle (G, 3 * J) of a mirrored body, joints reordered."""
+    joints = axis_angle.unflatten(-1, (-1, 3))
+    if order is not None:
+        joints = joints[:, list(order)]
+    return (joints * joints.new_tensor(_MIRROR_AXIS_ANGLE)).flatten(1)
+
+
+def flip_targets(targets: Targets) -> Targets:
+    """Targets of the picture mirrored left to right; every left becomes a right."""
+    values = {}
+    for side, other in (("left", "right"), ("right", "left")):
+        values[f"{side}_hand_boxes"] = _mirror_x(getattr(targets, f"{other}_hand_boxes"))
+        values[f"{side}_hand_box_valid"] = getattr(targets, f"{other}_hand_box_valid")
+        points = getattr(targets, f"{other}_hand_keypoints_2d")
+        values[f"{side}_hand_keypoints_2d"] = _mirror_x(points)
+        visible = getattr(targets, f"{other}_hand_keypoints_visible")
+        values[f"{side}_hand_keypoints_visible"] = visible
+        pose = getattr(targets, f"{other}_hand_pose")
+        values[f"{side}_hand_pose"] = _mirror_rotations(pose)
+    body, face = list(KEYPOINTS_MIRROR), list(FACE_MIRROR)
+    across = targets.transl.new_tensor([-1.0, 1.0, 1.0])
+    return replace(
+        targets,
+        boxes=_mirror_x(targets.boxes),
+        face_boxes=_mirror_x(targets.face_boxes),
+        keypoints_2d=_mirror_x(targets.keypoints_2d)[:, body],
+        keypoints_visible=targets.keypoints_visible[:, body],
+        keypoints_occluded=targets.keypoints_occluded[:, body],
+        face_keypoints_2d=_mirror_x(targets.face_keypoints_2d)[:, face],
+        face_keypoints_visible=targets.face_keypoints_visible[:, face],
+        global_orient=_mirror_rotations(targets.global_orient),
+        body_pose=_mirror_rotations(targets.body_pose, BODY_POSE_MIRROR),
+        jaw_pose=_mirror_rotations(targets.jaw_pose),
+        transl=targets.transl * across,
+        joints_3d=(targets.joints_3d * across)[:, list(JOINTS_MIRROR)],
+        joints_2d=_mirror_x(targets.joints_2d)[:, list(JOINTS_MIRROR)],
+        **values,
+    )
+
+
+def flip(sample: Sample) -> Sample:
+    """Mirror left to right; twice is the identity."""
+    picture = np.ascontiguousarray(sample.picture[:, ::-1])
+    return Sample(picture, flip_targets(sample.targets))
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a picture to show, in its pixels; may reach beyond it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def _move_points(points: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return points * scale + shift
+
+
+def _move_boxes(boxes: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Clipped boxes (G, 4) in the window, and the share of each that is left (G,)."""
+    moved = torch.cat([_move_points(boxes[:, :2], shift, scale), boxes[:, 2:] * scale], -1)
+    clipped = xyxy_to_cxcywh(cxcywh_to_xyxy(moved).clamp(0, 1))
+    left = clipped[:, 2:].prod(-1) / moved[:, 2:].prod(-1).clamp(min=1e-9)
+    return clipped, left
+
+
+def _inside(points: Tensor) -> Tensor:
+    return ((points >= 0) & (points <= 1)).all(-1)
+
+
+def window_targets(targets: Targets, window: Window, size_wh: tuple[int, int]) -> Targets:
+    """Targets in 0-1 of `window`; people who are not in it, or hardly, are dropped.
+
+    Args:
+        targets: in 0-1 of a picture of `size_wh` pixels.
+        window: in pixels of that picture.
+        size_wh: width and height of that picture.
+    """
+    size = torch.tensor(size_wh, dtype=torch.float32)
+    extent = torch.tensor([window.width, window.height], dtype=torch.float32)
+    scale = size / extent
+    shift = -torch.tensor([window.x, window.y], dtype=torch.float32) / extent
+    values: dict[str, Tensor | float] = {}
+    boxes, left = _move_boxes(targets.boxes, shift, scale)
+    values["boxes"] = boxes
+    for part in ("left_hand", "right_hand", "face"):
+        moved, part_left = _move_boxes(getattr(targets, f"{part}_boxes"), shift, scale)
+        valid = getattr(targets, f"{part}_box_valid") & (part_left > _KEPT_AREA)
+        values[f"{part}_boxes"], values[f"{part}_box_valid"] = moved, valid
+    for part in ("", "left_hand_", "right_hand_", "face_"):
+        points = _move_points(getattr(targets, f"{part}keypoints_2d"), shift, scale)
+        visible = getattr(targets, f"{part}keypoints_visible")
+        values[f"{part}keypoints_2d"] = points
+        values[f"{part}keypoints_visible"] = visible * _inside(points).float()
+    values["joints_2d"] = _move_points(targets.joints_2d, shift, scale)
+    # The principal point leaves the middle, so no single focal length describes the window.
+    moved_targets = replace(targets, **values, focal_length=0.0)
+    enough = (left > _KEPT_AREA) & (boxes[:, 2:].max(-1).values > _SMALLEST_SIDE)
+    return moved_targets.select(enough)
+
+
+def show_window(
+    sample: Sample, window: Window, size_wh: tuple[int, int], border: tuple[float, float, float]
+) -> Sample:
+    """The window as a picture of `size_wh` pixels; beyond the picture is the colour `border`."""
+    width, height = size_wh
+    source_height, source_width = sample.picture.shape[:2]
+    scale_x, scale_y = width / window.width, height / window.height
+    # Numbers in the matrix are of pixel centres, which lie half a pixel into the pixel.
+    shift_x = (0.5 - window.x) * scale_x - 0.5
+    shift_y = (0.5 - window.y) * scale_y - 0.5
+    matrix = np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y]])
+    source = sample.picture
+    if min(scale_x, scale_y) < 0.6:
+        # Strong shrinking without smoothing would alias; blur by the size of the new pixel.
+        sigma = 0.4 / min(scale_x, scale_y)
+        source = cv2.GaussianBlur(source, (0, 0), sigma)
+    picture = cv2.warpAffine(
+        source,
+        matrix,
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=border,
+    )
+    targets = window_targets(sample.targets, window, (source_width, source_height))
+    return Sample(picture, targets)
+
+
+def random_window(
+    random: np.random.Generator,
+    sample: Sample,
+    size_wh: tuple[int, int],
+    person_share: tuple[float, float],
+    aspect_jitter: float,
+) -> Window:
+    """A window of the shape of `size_wh` (nearly) around one of the people, or anywhere.
+
+    Args:
+        random: where chance comes from.
+        sample: what to look at.
+        size_wh: of the picture to make.
+        person_share: least and most of the window that the person should fill; small pictures are
+            not enlarged beyond measure nor surrounded by much border for it.
+        aspect_jitter: the shape may differ by this factor's exponent.
+    """
+    source = np.array(sample.picture.shape[1::-1], float)
+    aspect = size_wh[0] / size_wh[1] * np.exp(random.uniform(-1, 1) * aspect_jitter)
+    whole = max(source[1], source[0] / aspect)
+    boxes = sample.targets.boxes.numpy()
+    if len(boxes):
+        box = boxes[random.integers(len(boxes))] * np.tile(source, 2)
+        extent = max(box[3], box[2] / aspect)
+        height = extent / np.exp(random.uniform(*np.log(person_share)))
+        centre, free = box[:2], 0.5
+    else:
+        height = whole / np.exp(random.uniform(0, 0.7))
+        centre, free = source * random.uniform(0.2, 0.8, 2), 0.0
+    height = np.clip(height, size_wh[1] * _MOST_ENLARGED, whole * _MOST_BORDER)
+    extents = np.array([height * aspect, height])
+    if len(boxes):
+        free = np.maximum((1 - box[2:] / extents) / 2, 0.1)
+    corner = centre - extents * (0.5 + random.uniform(-1, 1, 2) * free)
+    # Inside the picture where it fits, around it where it does not.
+    low, high = np.minimum(source - extents, 0), np.maximum(source - extents, 0)
+    corner = np.clip(corner, low, high)
+    return Window(*corner.tolist(), *extents.tolist())
+
+
+def jitter_colours(
+    picture: np.ndarray, random: np.random.Generator, config: AugmentConfig
+) -> np.ndarray:
+    """Brightness, contrast, channels, grey, blur and noise; (H, W, 3) uint8 -> the same."""
+    if random.random() < config.blur:
+        picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.2))
+    values = picture.astype(np.float32)
+    gain = 1 + random.uniform(-1, 1) * config.contrast
+    gains = gain * (1 + random.uniform(-1, 1, 3) * config.channel)
+    offset = 128 * (1 - gain) + 255 * random.uniform(-1, 1) * config.brightness * 0.5
+    values = values * gains.astype(np.float32) + np.float32(offset)
+    if random.random() < config.grey:
+        values[:] = values.mean(-1, keepdims=True)
+    if random.random() < 0.5:
+        noise = random.standard_normal(values.shape, dtype=np.float32)
+        values += noise * np.float32(random.uniform(0, config.noise))
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def augment(
+    sample: Sample, random: np.random.Generator, size_wh: tuple[int, int], config: AugmentConfig
+) -> Sample:
+    """Flip, crop and recolour to a picture of `size_wh`."""
+    if random.random() < config.flip:
+        sample = flip(sample)
+    window = random_window(random, sample, size_wh, config.person_share, config.aspect_jitter)
+    border = tuple(float(c) for c in sample.picture[::8, ::8].mean((0, 1)))
+    shown = show_window(sample, window, size_wh, border)
+    return Sample(jitter_colours(shown.picture, random, config), shown.targets)

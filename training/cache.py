@@ -1,0 +1,137 @@
+"""Scenes on disk, for machines on which drawing them costs as much as learning from them.
+
+`python -m training.cache --out DIR --count 6000 [--real ROOT]` writes shards; a call that was
+interrupted goes on with the first missing shard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from .batch import Sample, join_targets
+from .synthetic.backgrounds import load_backgrounds
+from .synthetic.scenes import TRAIN_SEED, SceneGenerator
+from .synthetic.surface import DEFAULT_BODY, BodySurface
+from .targets import TENSOR_FIELDS, Targets
+
+logger = logging.getLogger(__name__)
+
+SHARD_SCENES = 200
+SHAPES_HW = ((288, 288), (248, 328), (328, 248))
+"""Pictures of a shard have one shape; shards take turns."""
+_QUALITY = 92
+
+
+def encode_samples(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """Pictures as JPEG, targets as arrays of all people joined."""
+    pictures, sizes = [], []
+    for sample in samples:
+        bgr = cv2.cvtColor(sample.picture, cv2.COLOR_RGB2BGR)
+        pictures.append(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].ravel())
+        sizes.append(len(pictures[-1]))
+    joined, _ = join_targets([s.targets for s in samples])
+    arrays = {name: getattr(joined, name).numpy() for name in TENSOR_FIELDS}
+    arrays["picture_bytes"] = np.concatenate(pictures)
+    arrays["picture_sizes"] = np.array(sizes)
+    arrays["people"] = np.array([len(s.targets) for s in samples])
+    arrays["focal_lengths"] = np.array([s.targets.focal_length for s in samples])
+    arrays["ignore_unmatched"] = np.array([s.targets.ignore_unmatched for s in samples])
+    return arrays
+
+
+class CachedScenes:
+    """Samples of all shards of a folder, kept in memory in encoded form."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read every shard.
+
+        Raises:
+            FileNotFoundError: no shard is there.
+        """
+        self._pictures: list[np.ndarray] = []
+        self._targets: list[Targets] = []
+        paths = sorted(folder.glob("scenes_[0-9][0-9][0-9][0-9][0-9].npz"))
+        if not paths:
+            raise FileNotFoundError(
+                f"{folder} holds no cached scenes; make some with `python -m training.cache`"
+            )
+        for path in paths:
+            self._read(path)
+
+    def __len__(self) -> int:
+        """Number of scenes."""
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Decode one scene."""
+        bgr = cv2.imdecode(self._pictures[index], cv2.IMREAD_COLOR)
+        return Sample(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._targets[index])
+
+    def _read(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as arrays:
+            ends = np.cumsum(arrays["picture_sizes"])[:-1]
+            self._pictures += np.split(arrays["picture_bytes"], ends)
+            joined = {name: torch.from_numpy(arrays[name]) for name in TENSOR_FIELDS}
+            counts = arrays["people"].tolist()
+            parts = {name: value.split(counts) for name, value in joined.items()}
+            focal, ignore = arrays["focal_lengths"], arrays["ignore_unmatched"]
+            for index in range(len(counts)):
+                values = {name: parts[name][index] for name in TENSOR_FIELDS}
+                scalars = {
+                    "focal_length": float(focal[index]),
+                    "ignore_unmatched": bool(ignore[index]),
+                }
+                self._targets.append(Targets(**values, **scalars))
+
+
+def write_shard(path: Path, generator: SceneGenerator, first: int) -> None:
+    """Draw and write `SHARD_SCENES` scenes from number `first` on; the file appears when whole."""
+    samples = []
+    for index in range(first, first + SHARD_SCENES):
+        scene = generator.generate(index)
+        samples.append(Sample(scene.image, scene.targets))
+    temporary = path.with_name(f".{path.name}")
+    np.savez(temporary, **encode_samples(samples))
+    temporary.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.cache", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=6000, help="scenes in all")
+    parser.add_argument("--seed", type=int, default=TRAIN_SEED)
+    parser.add_argument("--first-shard", type=int, default=0)
+    parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    archives = sorted(options.real.glob("backgrounds_*.tar")) if options.real else []
+    photos = load_backgrounds(archives) or None
+    body = BodySurface(DEFAULT_BODY)
+    shards = -(-options.count // SHARD_SCENES)
+    (options.out / "cache.json").write_text(
+        json.dumps({"seed": options.seed, "scenes": shards * SHARD_SCENES})
+    )
+    for shard in range(options.first_shard, options.first_shard + shards):
+        path = options.out / f"scenes_{shard:05d}.npz"
+        if path.exists():
+            continue
+        size_hw = SHAPES_HW[shard % len(SHAPES_HW)]
+        generator = SceneGenerator(size_hw, body, options.seed, photos)
+        write_shard(path, generator, shard * SHARD_SCENES)
+        logger.info("wrote %s", path.name)
+
+
+if __name__ == "__main__":
+    main()

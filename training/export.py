@@ -1,0 +1,123 @@
+"""The averaged weights of a run as one file: `python -m training.export --run DIR --out FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from aios.checkpoint import save_own
+from aios.config import AiOSConfig
+from aios.model import AiOS
+
+from .batch_norm import without_counters
+from .checkpointing import CheckpointError, checkpoints, load_checkpoint
+
+
+def averaged_weights(path: Path) -> tuple[AiOSConfig, dict[str, Tensor], dict[str, Any]]:
+    """Sizes, averaged weights under the network's names, and the step and minutes they took.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    state = load_checkpoint(path)
+    config = AiOSConfig.from_dict(json.loads(state["config"])["model"])
+    weights = without_counters(state["average"]["state"])
+    missing = set(AiOS(config).state_dict()) ^ set(weights)
+    if missing:
+        raise CheckpointError(f"{path} does not hold the network's tensors: {sorted(missing)[:3]}")
+    return config, weights, {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
+
+
+def with_short_side(config: AiOSConfig, short_side: int) -> AiOSConfig:
+    """The same network on photos of another size, its camera keeping the field of view."""
+    image = config.image
+    scale = short_side / image.short_side
+    sized = replace(image, short_side=short_side, long_side=round(image.long_side * scale))
+    return replace(config, image=sized, focal_length=config.focal_length * scale)
+
+
+def export(
+    run: Path,
+    out: Path,
+    threshold: float,
+    short_side: int | None = None,
+    max_overlap: float = 1.0,
+) -> dict[str, Any]:
+    """Write the newest averaged weights of a run; gives what a manifest says of the file.
+
+    Args:
+        run: folder of the run.
+        out: safetensors file to write, half precision.
+        threshold: score from which a person counts, kept in the file.
+        short_side: of photos, in pixels; None keeps that of the run.
+        max_overlap: of the boxes of two people, kept in the file; 1 leaves nobody out.
+
+    Raises:
+        CheckpointError: there is nothing to export.
+    """
+    found = checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run} holds no checkpoint yet")
+    config, weights, cost = averaged_weights(found[-1])
+    if short_side is not None:
+        config = with_short_side(config, short_side)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    extra = {
+        "body_convention": "standin",
+        "threshold": str(threshold),
+        "max_overlap": str(max_overlap),
+    }
+    save_own(out, weights, config, extra)
+    return {
+        "file": out.name,
+        "bytes": out.stat().st_size,
+        "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "parameters": sum(w.numel() for w in weights.values()),
+        "threshold": threshold,
+        "max_overlap": max_overlap,
+        "short_side": config.image.short_side,
+        "training": cost,
+    }
+
+
+def write_manifest(path: Path, entry: dict[str, Any], notes: dict[str, Any]) -> None:
+    """Write `entry` and `notes` (data, commands, results) as JSON."""
+    path.write_text(json.dumps(entry | notes, indent=1) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("checkpoints/builtin.safetensors"))
+    parser.add_argument("--threshold", type=float, default=0.3)
+    parser.add_argument("--short-side", type=int, help="photos' short side in pixels")
+    parser.add_argument(
+        "--max-overlap",
+        type=float,
+        default=0.5,
+        help="IoU of boxes above which the lower score is the same person again; 1: never",
+    )
+    parser.add_argument("--notes", type=Path, help="JSON to put into manifest.json beside FILE")
+    options = parser.parse_args(arguments)
+    try:
+        entry = export(
+            options.run, options.out, options.threshold, options.short_side, options.max_overlap
+        )
+    except CheckpointError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    notes = json.loads(options.notes.read_text()) if options.notes else {}
+    write_manifest(options.out.parent / "manifest.json", entry, notes)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

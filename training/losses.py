@@ -1,0 +1,145 @@
+"""Losses as pure functions: tensors in, one number an item or a plain sum out.
+
+Nothing here knows about layers, weights or matching; see `criterion`.  Definitions follow the
+training specification, section 4.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aios.boxes import cxcywh_to_xyxy
+
+FOCAL_ALPHA = 0.25
+FOCAL_GAMMA = 2.0
+_EPS = 1e-6
+
+BODY_OKS_SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035),
+    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062),
+    *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+"""17 COCO keypoints."""
+PART_OKS_SIGMAS = (0.025,) * 6
+"""Six keypoints of a hand or of the face."""
+
+
+def sigmoid_focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Focal loss of independent classes, alpha 0.25 and gamma 2, one number an entry.
+
+    Args:
+        logits: any shape.
+        labels: same shape, 0 or 1.
+
+    Returns:
+        Same shape.
+    """
+    probability = logits.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    agreement = probability * labels + (1 - probability) * (1 - labels)
+    alpha = FOCAL_ALPHA * labels + (1 - FOCAL_ALPHA) * (1 - labels)
+    return alpha * cross_entropy * (1 - agreement) ** FOCAL_GAMMA
+
+
+def quality_focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Focal loss for labels between 0 and 1: cross entropy times the squared miss.
+
+    Args:
+        logits: any shape.
+        labels: same shape, 0 to 1.
+
+    Returns:
+        Same shape; zero gradient where the probability is the label.
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return cross_entropy * (logits.sigmoid() - labels).abs() ** FOCAL_GAMMA
+
+
+def box_iou(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of paired boxes; (..., 4) centre x, centre y, width, height each -> (...)."""
+    first, second = cxcywh_to_xyxy(first), cxcywh_to_xyxy(second)
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (first, second)]
+    return shared / (areas[0] + areas[1] - shared + _EPS)
+
+
+def _giou(first: Tensor, second: Tensor) -> Tensor:
+    """Generalised IoU of broadcastable (..., 4) x1, y1, x2, y2 boxes."""
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    intersection = (high - low).clamp(min=0).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (first, second)]
+    union = areas[0] + areas[1] - intersection
+    hull_low = torch.minimum(first[..., :2], second[..., :2])
+    hull_high = torch.maximum(first[..., 2:], second[..., 2:])
+    hull = (hull_high - hull_low).clamp(min=0).prod(-1)
+    return intersection / (union + _EPS) - (hull - union) / (hull + _EPS)
+
+
+def box_giou(first: Tensor, second: Tensor) -> Tensor:
+    """GIoU of paired boxes; (..., 4) centre x, centre y, width, height each -> (...)."""
+    return _giou(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second))
+
+
+def object_keypoint_similarity(
+    predicted: Tensor, wanted: Tensor, visibility: Tensor, areas: Tensor, sigmas: tuple[float, ...]
+) -> Tensor:
+    """OKS, mean over the visible keypoints, at least 1e-6.
+
+    Args:
+        predicted: (..., K, 2) 0-1 of the image.
+        wanted: (..., K, 2) the same.
+        visibility: (..., K) weights 0-1.
+        areas: (...) width times height of the body box, 0-1 of the image each.
+        sigmas: K fall-offs.
+
+    Returns:
+        (...).
+    """
+    variances = predicted.new_tensor(sigmas).mul(2).square()
+    squared = (predicted - wanted).square().sum(-1)
+    similarity = torch.exp(-squared / (2 * areas[..., None] * variances + 1e-12))
+    visible = visibility.sum(-1)
+    return ((similarity * visibility).sum(-1) / (visible + _EPS)).clamp(min=_EPS)
+
+
+def keypoint_l1(predicted: Tensor, wanted: Tensor, visibility: Tensor) -> Tensor:
+    """Sum of |dx| + |dy| over the visible keypoints.
+
+    Args:
+        predicted: (..., K, 2).
+        wanted: (..., K, 2).
+        visibility: (..., K) weights 0-1.
+
+    Returns:
+        (...).
+    """
+    return ((predicted - wanted).abs().sum(-1) * visibility).sum(-1)
+
+
+def rotation_l1(predicted: Tensor, wanted: Tensor) -> Tensor:
+    """Sum over joints and over the nine entries of the matrices; (N, J, 3, 3) each -> (N,)."""
+    return (predicted - wanted).abs().flatten(1).sum(-1)
+
+
+def joints_l1(predicted: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
+    """Sum of absolute differences over joints and axes.
+
+    Args:
+        predicted: (N, J, D).
+        wanted: (N, J, D).
+        valid: (N, J) weights 0-1.
+
+    Returns:
+        (N,).
+    """
+    return ((predicted - wanted).abs().sum(-1) * valid).sum(-1)
+
+
+def vector_l1(predicted: Tensor, wanted: Tensor) -> Tensor:
+    """Sum of absolute differences; (N, K) each -> (N,)."""
+    return (predicted - wanted).abs().sum(-1)

@@ -1,0 +1,35 @@
+"""Takes the last rounding differences out of a symmetric body."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .shape_space import ShapeSpace
+from .skeleton import MIRRORED_JOINTS
+
+FLIP = np.array([-1.0, 1.0, 1.0])
+
+
+def symmetrised(space: ShapeSpace, mirror: np.ndarray) -> ShapeSpace:
+    """The same space with every array equal to its mirror image, bit by bit."""
+
+    def vertices(array: np.ndarray) -> np.ndarray:
+        return _mean_of_both(array, mirror)
+
+    def joints(array: np.ndarray) -> np.ndarray:
+        return _mean_of_both(array, MIRRORED_JOINTS)
+
+    return ShapeSpace(
+        template=vertices(space.template),
+        joints=joints(space.joints),
+        shape_directions=vertices(space.shape_directions),
+        joint_directions=joints(space.joint_directions),
+        expression_directions=vertices(space.expression_directions),
+        explained=space.explained,
+    )
+
+
+def _mean_of_both(array: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+    """(M, 3) or (M, 3, C)."""
+    flip = FLIP.reshape(1, 3, *[1] * (array.ndim - 2))
+    return (array + flip * array[mirror]) / 2

@@ -1,0 +1,212 @@
+"""What is true of the people of one picture: the one thing that data give and losses read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+BODY_KEYPOINTS = (55, 57, 56, 59, 58, 16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8)
+"""Joints (0-143) behind the 17 body keypoints in COCO order."""
+LEFT_HAND_KEYPOINTS = (20, 66, 67, 68, 69, 70)
+"""Joints behind left wrist and the tips of thumb, index, middle, ring, pinky."""
+RIGHT_HAND_KEYPOINTS = (21, 71, 72, 73, 74, 75)
+"""Joints behind the same of the right hand."""
+FACE_KEYPOINTS = (55, 110, 22, 127, 135, 143)
+"""Joints behind nose, upper lip, jaw joint, right contour end, chin, left contour end."""
+
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "boxes": (4,),
+    "box_valid": (),
+    "left_hand_boxes": (4,),
+    "left_hand_box_valid": (),
+    "right_hand_boxes": (4,),
+    "right_hand_box_valid": (),
+    "face_boxes": (4,),
+    "face_box_valid": (),
+    "keypoints_2d": (17, 2),
+    "keypoints_visible": (17,),
+    "keypoints_occluded": (17,),
+    "left_hand_keypoints_2d": (6, 2),
+    "left_hand_keypoints_visible": (6,),
+    "right_hand_keypoints_2d": (6, 2),
+    "right_hand_keypoints_visible": (6,),
+    "face_keypoints_2d": (6, 2),
+    "face_keypoints_visible": (6,),
+    "smplx_valid": (),
+    "global_orient": (3,),
+    "body_pose": (63,),
+    "left_hand_pose": (45,),
+    "right_hand_pose": (45,),
+    "jaw_pose": (3,),
+    "betas": (10,),
+    "expression": (10,),
+    "transl": (3,),
+    "joints_3d": (144, 3),
+    "joints_3d_valid": (),
+    "joints_2d": (144, 2),
+    "visible_share": (),
+}
+_BOOLEAN = {
+    "box_valid",
+    "left_hand_box_valid",
+    "right_hand_box_valid",
+    "face_box_valid",
+    "smplx_valid",
+    "joints_3d_valid",
+    "keypoints_occluded",
+}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """G annotated people of one picture; torch tensors on one device, float32 unless said.
+
+    Boxes and 2D points are in 0-1 of the un-padded picture: x over its width, y over its height;
+    pixel column c covers c/width to (c+1)/width.  Boxes are cx, cy, w, h and lie in the picture;
+    points may lie outside.  The camera frame is x right, y down, z forward, metres.  Rotations
+    are axis-angle.  What is not valid is not annotated: its numbers mean nothing and teach nothing.
+    `G` may be 0.
+    """
+
+    boxes: Tensor
+    """(G, 4) extent of the whole body, hidden parts included, clipped to the picture."""
+    box_valid: Tensor
+    """(G,) bool"""
+    left_hand_boxes: Tensor
+    """(G, 4)"""
+    left_hand_box_valid: Tensor
+    """(G,) bool: annotated, touches the picture and is not mostly hidden."""
+    right_hand_boxes: Tensor
+    """(G, 4)"""
+    right_hand_box_valid: Tensor
+    """(G,) bool, as the left hand's."""
+    face_boxes: Tensor
+    """(G, 4)"""
+    face_box_valid: Tensor
+    """(G,) bool, as the left hand's; a face turned away is hidden."""
+    keypoints_2d: Tensor
+    """(G, 17, 2) COCO order, joints `BODY_KEYPOINTS`."""
+    keypoints_visible: Tensor
+    """(G, 17) 1 where annotated and inside the picture (also behind something), else 0."""
+    keypoints_occluded: Tensor
+    """(G, 17) bool: known to lie behind another person or thing (not the own body)."""
+    left_hand_keypoints_2d: Tensor
+    """(G, 6, 2) joints `LEFT_HAND_KEYPOINTS`."""
+    left_hand_keypoints_visible: Tensor
+    """(G, 6) as `keypoints_visible`."""
+    right_hand_keypoints_2d: Tensor
+    """(G, 6, 2) joints `RIGHT_HAND_KEYPOINTS`."""
+    right_hand_keypoints_visible: Tensor
+    """(G, 6)"""
+    face_keypoints_2d: Tensor
+    """(G, 6, 2) joints `FACE_KEYPOINTS`."""
+    face_keypoints_visible: Tensor
+    """(G, 6)"""
+    smplx_valid: Tensor
+    """(G,) bool: the parameters below are annotated."""
+    global_orient: Tensor
+    """(G, 3) pelvis to camera frame."""
+    body_pose: Tensor
+    """(G, 63) 21 joints."""
+    left_hand_pose: Tensor
+    """(G, 45) 15 joints, relative to the body model's mean hand."""
+    right_hand_pose: Tensor
+    """(G, 45) 15 joints, relative to the body model's mean hand."""
+    jaw_pose: Tensor
+    """(G, 3)"""
+    betas: Tensor
+    """(G, 10) shape."""
+    expression: Tensor
+    """(G, 10)"""
+    transl: Tensor
+    """(G, 3) what is added to the body model's answer to reach the camera frame."""
+    joints_3d: Tensor
+    """(G, 144, 3) camera frame, `transl` included."""
+    joints_3d_valid: Tensor
+    """(G,) bool"""
+    joints_2d: Tensor
+    """(G, 144, 2) projected; valid with `joints_3d_valid`."""
+    visible_share: Tensor
+    """(G,) 0-1, share of the person's pixels in the picture that nothing hides; 1 if unknown."""
+    focal_length: float
+    """Pixels of this picture, principal point in its middle; 0 if unknown."""
+    ignore_unmatched: bool
+    """Other people may be in the picture, not annotated."""
+
+    def __post_init__(self) -> None:
+        """Check every shape and kind against the number of people."""
+        count = len(self.boxes)
+        for name, shape in _SHAPES.items():
+            value = getattr(self, name)
+            kind = torch.bool if name in _BOOLEAN else torch.float32
+            if tuple(value.shape) != (count, *shape) or value.dtype != kind:
+                raise ValueError(
+                    f"Targets.{name} is {tuple(value.shape)} {value.dtype}, "
+                    f"wanted {(count, *shape)} {kind}"
+                )
+
+    def __len__(self) -> int:
+        """Number of annotated people."""
+        return len(self.boxes)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same targets on `device`."""
+        return replace(
+            self, **{name: getattr(self, name).to(device, non_blocking=True) for name in _SHAPES}
+        )
+
+    def select(self, index: Tensor) -> Self:
+        """The people at `index` (boolean mask or integers), in that order."""
+        return replace(self, **{name: getattr(self, name)[index] for name in _SHAPES})
+
+    @classmethod
+    def unannotated(
+        cls, count: int, *, focal_length: float = 0.0, ignore_unmatched: bool = False
+    ) -> Self:
+        """`count` people of whom nothing is known (all invalid, zeros): to be filled by `replace`.
+
+        Every `visible_share` is 1.
+        """
+        blank = {
+            name: torch.zeros((count, *shape), dtype=torch.bool if name in _BOOLEAN else None)
+            for name, shape in _SHAPES.items()
+        }
+        blank["visible_share"] = torch.ones(count)
+        return cls(**blank, focal_length=focal_length, ignore_unmatched=ignore_unmatched)
+
+    @classmethod
+    def empty(cls, *, focal_length: float = 0.0, ignore_unmatched: bool = False) -> Self:
+        """Nobody."""
+        return cls.unannotated(0, focal_length=focal_length, ignore_unmatched=ignore_unmatched)
+
+
+def joint_keypoints(joints_2d: Tensor) -> dict[str, Tensor]:
+    """Pick the four keypoint sets from the 144 joints, with the flags of those in the picture.
+
+    Args:
+        joints_2d: (G, 144, 2) in 0-1 of the picture.
+
+    Returns:
+        The eight fields of `Targets` named `*keypoints_2d` and `*keypoints_visible`.
+    """
+    sets: dict[str, Sequence[int]] = {
+        "": BODY_KEYPOINTS,
+        "left_hand_": LEFT_HAND_KEYPOINTS,
+        "right_hand_": RIGHT_HAND_KEYPOINTS,
+        "face_": FACE_KEYPOINTS,
+    }
+    answer = {}
+    for prefix, joints in sets.items():
+        points = joints_2d[:, list(joints)]
+        inside = ((points >= 0) & (points <= 1)).all(-1)
+        answer[f"{prefix}keypoints_2d"] = points
+        answer[f"{prefix}keypoints_visible"] = inside.to(points.dtype)
+    return answer
+
+
+TENSOR_FIELDS = tuple(f.name for f in fields(Targets) if f.name in _SHAPES)
+"""Names of the tensors of `Targets`, each with a leading G."""

@@ -109,13 +109,13 @@ def test_two_processes_have_the_mean_gradient(tmp_path):
     script.write_text(
         "import torch\n"
         "from training import distributed as d\n"
-        "d.start()\n"
-        "a, b, c = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))\n"
-        "a.grad = torch.full((2,), float(d.rank()))\n"
-        "if d.rank() == 1: b.grad = torch.full((2,), 4.0)\n"
-        "d.average_gradients([a, b, c])\n"
-        "assert a.grad.tolist() == [0.5, 0.5] and b.grad.tolist() == [2.0, 2.0]\n"
-        "assert c.grad is None and d.mean_over_processes(d.rank()) == 0.5\n"
+        "with d.joined():\n"
+        " a, b, c = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))\n"
+        " a.grad = torch.full((2,), float(d.rank()))\n"
+        " if d.rank() == 1: b.grad = torch.full((2,), 4.0)\n"
+        " d.average_gradients([a, b, c])\n"
+        " assert a.grad.tolist() == [0.5, 0.5] and b.grad.tolist() == [2.0, 2.0]\n"
+        " assert c.grad is None and d.mean_over_processes(d.rank()) == 0.5\n"
     )
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

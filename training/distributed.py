@@ -6,17 +6,32 @@ On a CPU two processes of one thread are faster than one of two threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 
-def start() -> None:
-    """Join the other processes that `torchrun` started; nothing to do where there are none."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+@contextmanager
+def joined() -> Iterator[None]:
+    """Be one of the processes that `torchrun` started; nothing to do where there are none.
+
+    Leaving takes the group down: a process that ends with gloo's threads still running is
+    aborted now and then ("terminate called without an active exception"). Nobody leaves before
+    all are done, so that no process takes away what another still waits for; an error leaves
+    at once, and `torchrun` then ends the others.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
 
 
 def rank() -> int:

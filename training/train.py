@@ -17,7 +17,7 @@ from aios.body_model import BodyModel
 from .checkpointing import CheckpointError
 from .config import CONFIGS, ConfigError, TrainConfig, named_config
 from .data import Sources
-from .distributed import start
+from .distributed import joined
 from .loop import NonFiniteLossError, Trainer
 from .real import RealDataError
 
@@ -55,9 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = _config(options)
         torch.set_num_threads(config.threads)
-        start()
-        trainer = Trainer(config, options.out, BodyModel.load())
-        trainer.run(Sources(config.data))
+        with joined():
+            trainer = Trainer(config, options.out, BodyModel.load())
+            trainer.run(Sources(config.data))
     except (ConfigError, CheckpointError, RealDataError, NonFiniteLossError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

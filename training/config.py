@@ -59,6 +59,8 @@ class TrainConfig:
     dense_tokens: int = 6
     """Encoder tokens that learn from each person; 0 switches dense targets off."""
     ema_decay: float = 0.998
+    start: str | None = None
+    """Weights file in this project's own form to start from; None starts from nothing."""
     seed: int = 0
     minutes: float = 0.0
     """Length of the run in minutes of training; 0 leaves it to `steps`."""

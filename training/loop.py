@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aios.body_model import BodyModel
+from aios.checkpoint import load_strictly, read_own
 from aios.image import ImageBatch
 from aios.model import AiOS
 from aios.outputs import AiOSOutput
@@ -48,6 +49,8 @@ class Learner(nn.Module):
         """Fresh weights."""
         super().__init__()
         model = initialise(AiOS(config.model))
+        if config.start:
+            load_strictly(model, read_own(config.start)[1], config.start)
         self.model = use_batch_norm(model)
         # Convolutions of a CPU are about a seventh faster with the channels last.
         model.backbone.to(memory_format=torch.channels_last)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from aios.body_model import BodyModel
-from training.augment import (
+from training.batch import Sample
+from training.data.augment import (
     AugmentConfig,
     Window,
     augment,
@@ -15,8 +16,7 @@ from training.augment import (
     show_window,
     window_targets,
 )
-from training.batch import Sample
-from training.collage import collage
+from training.data.collage import collage
 from training.joints import (
     BODY_JOINTS,
     FACE_JOINTS,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.real import (
+from training.data.real import (
     COCO_FROM_LSPET,
     EmptyPictures,
     RealDataError,

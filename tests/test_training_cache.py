@@ -6,7 +6,7 @@ import torch
 
 from aios.body_model import BodyModel
 from training.batch import Sample
-from training.cache import CachedScenes, encode_samples
+from training.data.cache import CachedScenes, encode_samples
 from training.targets import TENSOR_FIELDS, Targets
 
 from .training_samples import random_targets
@@ -39,5 +39,5 @@ def test_round_trip(tmp_path):
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"training\.cache"):
+    with pytest.raises(FileNotFoundError, match=r"training\.data\.cache"):
         CachedScenes(tmp_path)

@@ -11,8 +11,8 @@ from typing import Any, get_type_hints
 
 from aios.config import BUILTIN_CONFIG, AiOSConfig, BackboneConfig, ConfigError, ImageConfig
 
-from .augment import AugmentConfig
 from .data import DataConfig
+from .data.augment import AugmentConfig
 from .denoising import DenoisingConfig
 from .matcher import MatchCosts
 from .optim import OptimConfig

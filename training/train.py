@@ -17,9 +17,9 @@ from aios.body_model import BodyModel
 from .checkpointing import CheckpointError
 from .config import CONFIGS, ConfigError, TrainConfig, named_config
 from .data import Sources
+from .data.real import RealDataError
 from .distributed import joined
 from .loop import NonFiniteLossError, Trainer
-from .real import RealDataError
 
 
 def _parser() -> argparse.ArgumentParser:

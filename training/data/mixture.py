@@ -14,14 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from aios.config import ImageConfig
 
+from ..batch import Batch, Sample, build_batch
+from ..synthetic.backgrounds import load_backgrounds
+from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
+from ..synthetic.surface import DEFAULT_BODY, BodySurface
 from .augment import AugmentConfig, augment, flip
-from .batch import Batch, Sample, build_batch
 from .cache import CachedScenes
 from .collage import collage
 from .real import EmptyPictures, RealPeople
-from .synthetic.backgrounds import load_backgrounds
-from .synthetic.scenes import TRAIN_SEED, SceneGenerator
-from .synthetic.surface import DEFAULT_BODY, BodySurface
 
 _ENDLESS = 2**31
 _SCENE_SIDE = 288

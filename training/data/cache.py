@@ -1,6 +1,6 @@
 """Scenes on disk, for machines on which drawing them costs as much as learning from them.
 
-`python -m training.cache --out DIR --count 6000 [--real ROOT]` writes shards; a call that was
+`python -m training.data.cache --out DIR --count 6000 [--real ROOT]` writes shards; a call that was
 interrupted goes on with the first missing shard.
 """
 
@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import torch
 
-from .batch import Sample, join_targets
-from .synthetic.backgrounds import load_backgrounds
-from .synthetic.scenes import TRAIN_SEED, SceneGenerator
-from .synthetic.surface import DEFAULT_BODY, BodySurface
-from .targets import TENSOR_FIELDS, Targets
+from ..batch import Sample, join_targets
+from ..synthetic.backgrounds import load_backgrounds
+from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
+from ..synthetic.surface import DEFAULT_BODY, BodySurface
+from ..targets import TENSOR_FIELDS, Targets
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class CachedScenes:
         paths = sorted(folder.glob("scenes_[0-9][0-9][0-9][0-9][0-9].npz"))
         if not paths:
             raise FileNotFoundError(
-                f"{folder} holds no cached scenes; make some with `python -m training.cache`"
+                f"{folder} holds no cached scenes; make some with `python -m training.data.cache`"
             )
         for path in paths:
             self._read(path)
@@ -105,7 +105,7 @@ def write_shard(path: Path, generator: SceneGenerator, first: int) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.cache", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.data.cache", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=6000, help="scenes in all")
     parser.add_argument("--seed", type=int, default=TRAIN_SEED)

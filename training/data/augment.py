@@ -14,9 +14,9 @@ from torch import Tensor
 
 from aios.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
-from .batch import Sample
-from .joints import BODY_POSE_MIRROR, FACE_MIRROR, JOINTS_MIRROR, KEYPOINTS_MIRROR
-from .targets import Targets
+from ..batch import Sample
+from ..joints import BODY_POSE_MIRROR, FACE_MIRROR, JOINTS_MIRROR, KEYPOINTS_MIRROR
+from ..targets import Targets
 
 _MIRROR_AXIS_ANGLE = (1.0, -1.0, -1.0)
 _KEPT_AREA = 0.2

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import torch
 
-from .batch import Sample
-from .targets import Targets
+from ..batch import Sample
+from ..targets import Targets
 
 COCO_FROM_LSPET = (9, 8, 10, 7, 11, 6, 3, 2, 4, 1, 5, 0)
 """For COCO keypoints 5..16 (shoulders to ankles, left first) the number of the LSPET joint."""

@@ -86,6 +86,7 @@ class SceneGenerator:
         seed: `TRAIN_SEED`, `TEST_SEED` or another; different seeds share nothing.
         backgrounds: RGB uint8 photographs with nobody in them, or none for invented ones only.
         max_people: 0 to 6 people are drawn, up to this number.
+        people: instead, the fewest and the most people, 0 to 6, each number as likely.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class SceneGenerator:
         seed: int,
         backgrounds: Sequence[np.ndarray] | None = None,
         max_people: int = 6,
+        people: tuple[int, int] | None = None,
     ) -> None:
         """Keep what all scenes share; raises ValueError if `max_people` is out of range."""
         if not 0 <= max_people < len(_COUNT_CHANCES):
@@ -104,6 +106,9 @@ class SceneGenerator:
         self.seed = seed
         self.backgrounds = backgrounds
         chances = _COUNT_CHANCES[: max_people + 1]
+        if people is not None:
+            numbers = np.arange(len(_COUNT_CHANCES))
+            chances = ((numbers >= people[0]) & (numbers <= people[1])).astype(np.float64)
         self._chances = chances / chances.sum()
 
     @torch.no_grad()

@@ -1,0 +1,33 @@
+"""The synthetic test set: what its definition promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from training.synthetic import BENCHMARK_PARTS, BENCHMARK_SIZE_HW, benchmark_scene
+
+
+def test_a_scene_is_defined_by_part_and_index() -> None:
+    first, again = benchmark_scene("group", 3), benchmark_scene("group", 3)
+    assert first.image.shape == (*BENCHMARK_SIZE_HW, 3)
+    assert np.array_equal(first.image, again.image)
+    assert torch.equal(first.targets.joints_3d, again.targets.joints_3d)
+    assert not np.array_equal(first.image, benchmark_scene("group", 4).image)
+    assert not np.array_equal(first.image, benchmark_scene("crowd", 3).image)
+
+
+def test_parts_have_the_people_they_promise() -> None:
+    assert sum(part.scenes for part in BENCHMARK_PARTS.values()) >= 500
+    for name, part in BENCHMARK_PARTS.items():
+        seen = [len(benchmark_scene(name, index).targets) for index in range(3)]
+        assert max(seen) <= part.people[1]
+        assert max(seen) >= part.people[0] - 1
+
+
+def test_unknown_scenes_are_refused() -> None:
+    with pytest.raises(ValueError, match="single, group, crowd"):
+        benchmark_scene("circus", 0)
+    with pytest.raises(ValueError, match="0 to 199"):
+        benchmark_scene("single", 200)

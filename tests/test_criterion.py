@@ -178,7 +178,9 @@ def test_nobody_anywhere(body, network):
     output = network(batch.images(TINY_MODEL.image), aux_outputs=True)
     losses = Criterion(LossWeights(), MatchCosts(), body)(output, batch)
     head = DenseHead(TINY_MODEL.hidden_dim)
-    losses |= dense_terms(output, batch, head, 4, TINY_MODEL.proposal_size, 0.5)
+    losses |= dense_terms(
+        output.encoded, output.proposals, batch, head, 4, TINY_MODEL.proposal_size, 0.5
+    )
     total = torch.stack(list(losses.values())).sum()
     assert bool(torch.isfinite(total))
     total.backward()
@@ -197,7 +199,9 @@ def test_every_learnable_tensor_gets_a_finite_gradient(body):
     prefix, wanted = denoising(batch)
     output = network(batch.images(TINY_MODEL.image), prefix, aux_outputs=True)
     losses = Criterion(LossWeights(), MatchCosts(), body)(output, batch, wanted)
-    losses |= dense_terms(output, batch, head, 4, TINY_MODEL.proposal_size, 0.5)
+    losses |= dense_terms(
+        output.encoded, output.proposals, batch, head, 4, TINY_MODEL.proposal_size, 0.5
+    )
     torch.stack(list(losses.values())).sum().backward()
     # Sizes of points only place the next layer's references, which carry no gradient; the hands
     # and the expression of stage refine_body pose nothing.

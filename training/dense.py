@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from aios.outputs import PERSON_CLASS, AiOSOutput
+from aios.outputs import PERSON_CLASS, EncodedImage, ProposalOutput
 from aios.rotations import axis_angle_to_rotmat, rotation_6d_to_rotmat
 
 from .batch import Batch
@@ -33,17 +33,21 @@ class TokenGrid:
     """(S,) side of the proposal at each token, 0-1."""
 
 
-def token_grid(shapes: tuple[tuple[int, int], ...], proposal_size: float) -> TokenGrid:
+def token_grid(
+    shapes: tuple[tuple[int, int], ...],
+    proposal_size: float,
+    device: torch.device | str = "cpu",
+) -> TokenGrid:
     """Centres and proposal sizes of the tokens of un-padded levels of (height, width)."""
     centres, sizes = [], []
     for level, (height, width) in enumerate(shapes):
         y, x = torch.meshgrid(
-            (torch.arange(height) + 0.5) / height,
-            (torch.arange(width) + 0.5) / width,
+            (torch.arange(height, device=device) + 0.5) / height,
+            (torch.arange(width, device=device) + 0.5) / width,
             indexing="ij",
         )
         centres.append(torch.stack([x, y], -1).flatten(0, 1))
-        sizes.append(torch.full((height * width,), proposal_size * 2**level))
+        sizes.append(torch.full((height * width,), proposal_size * 2**level, device=device))
     return TokenGrid(torch.cat(centres), torch.cat(sizes))
 
 
@@ -125,7 +129,7 @@ class DenseHead(nn.Module):
 
 def _unannotated(grid: TokenGrid, batch: Batch) -> Tensor:
     """(B, S) bool: tokens outside every annotated box of pictures that hide other people."""
-    inside = torch.zeros(len(batch), len(grid.sizes))
+    inside = torch.zeros(len(batch), len(grid.sizes), device=grid.sizes.device)
     boxes = batch.targets.boxes
     gap = (grid.centres[None] - boxes[:, None, :2]).abs() / boxes[:, None, 2:].clamp(min=0.02)
     inside.index_add_(0, batch.image_index, (gap < 0.55).all(-1).float())
@@ -133,17 +137,28 @@ def _unannotated(grid: TokenGrid, batch: Batch) -> Tensor:
 
 
 def dense_terms(
-    output: AiOSOutput,
+    encoded: EncodedImage,
+    proposals: ProposalOutput,
     batch: Batch,
     head: DenseHead,
     per_person: int,
     proposal_size: float,
     unannotated_weight: float,
 ) -> dict[str, Tensor]:
-    """Dense losses, each one number, divided by the number of taught tokens."""
+    """Dense losses, each one number, divided by the number of taught tokens.
+
+    Args:
+        encoded: the image tokens.
+        proposals: what the network's own heads say of them.
+        batch: what is true.
+        head: what else is asked of a token.
+        per_person: how many tokens learn from each person.
+        proposal_size: side of a proposal of level 0, as the network has it.
+        unannotated_weight: of tokens away from everyone annotated where others may be.
+    """
     targets = batch.targets
-    grid = token_grid(output.encoded.spatial_shapes, proposal_size)
-    logits = output.proposals.token_class_logits
+    logits = proposals.token_class_logits
+    grid = token_grid(encoded.spatial_shapes, proposal_size, logits.device)
     labels = torch.zeros_like(logits)
     pairs = assign_tokens(grid, targets.boxes, batch.image_index, per_person)
     # One token a person stands out, or the decoder would be given the same person many times.
@@ -160,7 +175,7 @@ def dense_terms(
     }
     if len(pairs.token_index) == 0:
         return terms
-    tokens = output.encoded.memory[pairs.image_index, pairs.token_index]
+    tokens = encoded.memory[pairs.image_index, pairs.token_index]
     keypoints, rotations = head(tokens, grid, pairs.token_index)
     people = targets.select(pairs.person_index)
     distance = point_distance(
@@ -173,14 +188,15 @@ def dense_terms(
     known = valid.sum().clamp(min=1.0)
     terms["dense_root"] = (rotation_l1(rotations[:, :1], wanted[:, :1]) * valid).sum() / known
     terms["dense_body"] = (rotation_l1(rotations[:, 1:], wanted[:, 1:]) * valid).sum() / known
-    return terms | _box_terms(output, batch, pairs)
+    return terms | _box_terms(proposals, batch, pairs)
 
 
-def _box_terms(output: AiOSOutput, batch: Batch, pairs: DenseAssignment) -> dict[str, Tensor]:
+def _box_terms(
+    proposals: ProposalOutput, batch: Batch, pairs: DenseAssignment
+) -> dict[str, Tensor]:
     """Box losses of those taught tokens that are among the chosen proposals."""
-    proposals = output.proposals
     count = proposals.token_class_logits.shape[1]
-    owner = torch.full((len(batch), count), -1)
+    owner = torch.full((len(batch), count), -1, device=proposals.boxes.device)
     owner[pairs.image_index, pairs.token_index] = pairs.person_index
     chosen_owner = owner.gather(1, proposals.token_indices)
     chosen = chosen_owner >= 0

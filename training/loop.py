@@ -15,7 +15,7 @@ from aios.body_model import BodyModel
 from aios.checkpoint import load_strictly, read_own
 from aios.image import ImageBatch
 from aios.model import AiOS
-from aios.outputs import AiOSOutput
+from aios.outputs import EncodedImage, ProposalOutput
 
 from .batch import Batch
 from .batch_norm import use_batch_norm
@@ -141,14 +141,16 @@ class Trainer:
         images = batch.images(config.model.image)
         weights = config.weights
         if stage.dense_only:
-            output, losses = encode_only(learner.model, images), {}
+            (encoded, proposals), losses = encode_only(learner.model, images), {}
         else:
             prefix, wanted = learner.denoising(batch) if config.denoising.queries else (None, None)
             output = learner.model(images, prefix, aux_outputs=True)
+            encoded, proposals = output.encoded, output.proposals
             losses = self.criterion(output, batch, wanted, stage.scale_3d)
         if config.dense_tokens:
             terms = dense_terms(
-                output,
+                encoded,
+                proposals,
                 batch,
                 learner.dense,
                 config.dense_tokens,
@@ -244,10 +246,9 @@ class Trainer:
         )
 
 
-def encode_only(model: AiOS, images: ImageBatch) -> AiOSOutput:
-    """The network up to its proposals; there is no decoder output to read."""
+def encode_only(model: AiOS, images: ImageBatch) -> tuple[EncodedImage, ProposalOutput]:
+    """The network up to its proposals."""
     levels = model.level_projections(model.backbone(images.pixels))
     encoded = model.encoder(levels, images.padding_mask)
     proposals, _ = model.proposals(encoded)
-    nothing: Tensor = proposals.token_indices[:, :0]
-    return AiOSOutput(final=None, proposals=proposals, selected_queries=nothing, encoded=encoded)  # type: ignore[arg-type]
+    return encoded, proposals

@@ -24,7 +24,7 @@ from training.joints import (
     LEFT_HAND_JOINTS,
     RIGHT_HAND_JOINTS,
 )
-from training.targets import TENSOR_FIELDS, Targets, joint_keypoints
+from training.targets import TENSOR_FIELDS, Targets, joint_keypoints, mirrorable
 
 from .training_samples import random_picture, random_targets
 
@@ -43,6 +43,25 @@ def test_mirror_twice_is_the_identity(body):
     for name in TENSOR_FIELDS:
         before, after = getattr(sample.targets, name), getattr(twice.targets, name)
         torch.testing.assert_close(after, before, atol=1e-6, rtol=0, msg=name)
+
+
+def test_mirror_twice_is_the_identity_to_the_bit_after_any_window(body):
+    random = np.random.default_rng(5)
+    for seed in range(20):
+        sample = Sample(random_picture(0), random_targets(body, 3, seed))
+        window = Window(*random.uniform(-40, 10, 2), *random.uniform(20, 90, 2))
+        targets = window_targets(sample.targets, window, (96, 64))
+        twice = flip_targets(flip_targets(targets))
+        for name in TENSOR_FIELDS:
+            assert torch.equal(getattr(twice, name), getattr(targets, name)), name
+
+
+def test_mirrorable_numbers_are_near_and_exact():
+    values = torch.cat([torch.linspace(-3, 4, 1001), torch.randn(1000) * 300, torch.rand(1000)])
+    moved = mirrorable(values)
+    assert torch.equal(1 - (1 - moved), moved)
+    assert torch.equal(mirrorable(moved), moved)
+    assert bool(((moved - values).abs() <= 2**-24 * (values.abs() + 1)).all())
 
 
 def test_mirrored_parameters_pose_the_mirrored_body(body):
@@ -76,6 +95,7 @@ def test_keypoints_stay_on_the_joints_after_every_change(body):
             torch.testing.assert_close(getattr(changed, name), again[name], atol=1e-5, rtol=0)
             name = f"{part}keypoints_visible"
             assert bool((getattr(changed, name) <= again[name]).all())
+        assert bool((changed.joints_2d_visible <= again["joints_2d_visible"]).all())
         low = changed.boxes[:, :2] - changed.boxes[:, 2:] / 2
         assert float(low.min()) >= -1e-6 if len(changed) else True
 

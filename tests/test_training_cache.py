@@ -1,5 +1,7 @@
 """Scenes survive the way to the disk and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from aios.body_model import BodyModel
 from training.batch import Sample
 from training.data.cache import CachedScenes, encode_samples
-from training.targets import TENSOR_FIELDS, Targets
+from training.targets import NEUTRAL, TENSOR_FIELDS, Targets
 
 from .training_samples import random_targets
 
@@ -36,6 +38,19 @@ def test_round_trip(tmp_path):
             assert torch.equal(getattr(again.targets, name), getattr(sample.targets, name)), name
         assert again.targets.focal_length == sample.targets.focal_length
         assert again.targets.ignore_unmatched == sample.targets.ignore_unmatched
+
+
+def test_shards_from_before_a_field_existed_say_the_same(tmp_path):
+    targets = random_targets(BodyModel.load(), 2)
+    targets = replace(targets, face_box_valid=torch.tensor([True, False]))
+    sample = Sample(smooth_picture(0), targets)
+    arrays = encode_samples([sample])
+    newer = ("joints_2d_visible", "joints_3d_confidence", "expression_valid", "gender")
+    np.savez(tmp_path / "scenes_00000.npz", **{k: v for k, v in arrays.items() if k not in newer})
+    again = CachedScenes(tmp_path)[0].targets
+    assert torch.equal(again.joints_2d_visible, sample.targets.joints_2d_visible)
+    assert again.expression_valid.tolist() == [True, False]
+    assert bool((again.joints_3d_confidence == 1).all() and (again.gender == NEUTRAL).all())
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path):

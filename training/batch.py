@@ -1,4 +1,4 @@
-"""One training batch: pictures of one size and the joined targets of all of them."""
+"""One training batch: pictures, padded to one size, and the joined targets of all of them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures of one size, P people; `image_index` says whose picture each person is in."""
+    """B pictures and P people; `image_index` says whose picture each person is in."""
 
     pictures: Tensor
-    """(B, 3, H, W) uint8 RGB."""
+    """(B, 3, H, W) uint8 RGB, padded right and bottom."""
+    sizes_hw: Tensor
+    """(B, 2) int64, height and width of each picture without padding, on the CPU."""
     targets: Targets
     """P people of all pictures, joined; its two scalars mean nothing here."""
     image_index: Tensor
@@ -38,7 +40,7 @@ class Batch:
     ignore_unmatched: Tensor
     """(B,) bool: further people may be in the picture, not annotated."""
     focal_length: float
-    """Pixels: the network's camera for pictures of this size."""
+    """Pixels: the network's camera, looking at the middle of each picture without its padding."""
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -46,17 +48,22 @@ class Batch:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width of every picture."""
+        """Height and width of all pictures with their padding."""
         return int(self.pictures.shape[2]), int(self.pictures.shape[3])
 
     def images(self, config: ImageConfig) -> ImageBatch:
-        """Normalised, as the network takes them."""
+        """Normalised, padding zero, as the network takes them."""
         mean = torch.tensor(config.mean, device=self.pictures.device)[:, None, None]
         std = torch.tensor(config.std, device=self.pictures.device)[:, None, None]
         pixels = self.pictures.float().sub_(mean).div_(std)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        sizes = torch.tensor([self.size_hw], device=pixels.device).expand(len(self), 2)
-        return ImageBatch(pixels, None, sizes)
+        sizes = self.sizes_hw.to(pixels.device)
+        if bool((self.sizes_hw == torch.tensor(self.size_hw)).all()):
+            return ImageBatch(pixels, None, sizes)
+        rows = torch.arange(pixels.shape[2], device=pixels.device)[:, None]
+        columns = torch.arange(pixels.shape[3], device=pixels.device)
+        mask = (rows >= sizes[:, :1, None]) | (columns >= sizes[:, 1:, None])
+        return ImageBatch(pixels.masked_fill_(mask[:, None], 0.0), mask, sizes)
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on `device`."""
@@ -81,8 +88,11 @@ def join_targets(targets: Sequence[Targets]) -> tuple[Targets, Tensor]:
 
 
 def build_batch(samples: Sequence[Sample], focal_length: float) -> Batch:
-    """Stack samples whose pictures have one size."""
-    pictures = torch.from_numpy(np.stack([s.picture for s in samples])).permute(0, 3, 1, 2)
+    """Stack samples, padding their pictures right and bottom to the largest."""
+    sizes = [s.picture.shape[:2] for s in samples]
+    pictures = torch.zeros((len(samples), 3, *np.max(sizes, 0).tolist()), dtype=torch.uint8)
+    for stacked, sample, (height, width) in zip(pictures, samples, sizes, strict=True):
+        stacked[:, :height, :width] = torch.from_numpy(sample.picture).permute(2, 0, 1)
     targets, image_index = join_targets([s.targets for s in samples])
     ignore = torch.tensor([s.targets.ignore_unmatched for s in samples])
-    return Batch(pictures.contiguous(), targets, image_index, ignore, focal_length)
+    return Batch(pictures, torch.tensor(sizes), targets, image_index, ignore, focal_length)

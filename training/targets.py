@@ -45,10 +45,18 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "betas": (10,),
     "expression": (10,),
     "transl": (3,),
+    "left_hand_pose_valid": (),
+    "right_hand_pose_valid": (),
+    "jaw_pose_valid": (),
+    "betas_valid": (),
+    "expression_valid": (),
     "joints_3d": (144, 3),
     "joints_3d_valid": (),
+    "joints_3d_confidence": (144,),
     "joints_2d": (144, 2),
+    "joints_2d_visible": (144,),
     "visible_share": (),
+    "gender": (),
 }
 _BOOLEAN = {
     "box_valid",
@@ -58,7 +66,29 @@ _BOOLEAN = {
     "smplx_valid",
     "joints_3d_valid",
     "keypoints_occluded",
+    "left_hand_pose_valid",
+    "right_hand_pose_valid",
+    "jaw_pose_valid",
+    "betas_valid",
+    "expression_valid",
 }
+_INTEGER = {"gender"}
+_KINDS = {
+    name: torch.bool if name in _BOOLEAN else torch.int64 if name in _INTEGER else torch.float32
+    for name in _SHAPES
+}
+_UNLESS_SAID_OTHERWISE = {
+    "left_hand_pose_valid": True,
+    "right_hand_pose_valid": True,
+    "jaw_pose_valid": True,
+    "betas_valid": True,
+    "expression_valid": True,
+    "joints_3d_confidence": 1,
+    "visible_share": 1,
+    "gender": -1,
+}
+NEUTRAL, MALE, FEMALE = -1, 0, 1
+"""Values of `Targets.gender`."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +121,7 @@ class Targets:
     keypoints_2d: Tensor
     """(G, 17, 2) COCO order, joints `BODY_KEYPOINTS`."""
     keypoints_visible: Tensor
-    """(G, 17) 1 where annotated and inside the picture (also behind something), else 0."""
+    """(G, 17) 0-1, how surely annotated; 0 outside the picture, not where something hides it."""
     keypoints_occluded: Tensor
     """(G, 17) bool: known to lie behind another person or thing (not the own body)."""
     left_hand_keypoints_2d: Tensor
@@ -124,14 +154,30 @@ class Targets:
     """(G, 10)"""
     transl: Tensor
     """(G, 3) what is added to the body model's answer to reach the camera frame."""
+    left_hand_pose_valid: Tensor
+    """(G,) bool: counts where `smplx_valid`; so do the next four."""
+    right_hand_pose_valid: Tensor
+    """(G,) bool"""
+    jaw_pose_valid: Tensor
+    """(G,) bool"""
+    betas_valid: Tensor
+    """(G,) bool"""
+    expression_valid: Tensor
+    """(G,) bool"""
     joints_3d: Tensor
     """(G, 144, 3) camera frame, `transl` included."""
     joints_3d_valid: Tensor
     """(G,) bool"""
+    joints_3d_confidence: Tensor
+    """(G, 144) how surely each is annotated, 0-1; counts where `joints_3d_valid`."""
     joints_2d: Tensor
-    """(G, 144, 2) projected; valid with `joints_3d_valid`."""
+    """(G, 144, 2) projections of the joints, or annotated points."""
+    joints_2d_visible: Tensor
+    """(G, 144) as `keypoints_visible`; needs no 3D joints."""
     visible_share: Tensor
     """(G,) 0-1, share of the person's pixels in the picture that nothing hides; 1 if unknown."""
+    gender: Tensor
+    """(G,) int64 `NEUTRAL`, `MALE` or `FEMALE`: the body model that `betas` belong to."""
     focal_length: float
     """Pixels of this picture, principal point in its middle; 0 if unknown."""
     ignore_unmatched: bool
@@ -142,7 +188,7 @@ class Targets:
         count = len(self.boxes)
         for name, shape in _SHAPES.items():
             value = getattr(self, name)
-            kind = torch.bool if name in _BOOLEAN else torch.float32
+            kind = _KINDS[name]
             if tuple(value.shape) != (count, *shape) or value.dtype != kind:
                 raise ValueError(
                     f"Targets.{name} is {tuple(value.shape)} {value.dtype}, "
@@ -169,13 +215,15 @@ class Targets:
     ) -> Self:
         """`count` people of whom nothing is known (all invalid, zeros): to be filled by `replace`.
 
-        Every `visible_share` is 1.
+        Flags and shares that only narrow another flag start out open: parts of the pose, sureness
+        of 3D joints, `visible_share`.
         """
         blank = {
-            name: torch.zeros((count, *shape), dtype=torch.bool if name in _BOOLEAN else None)
+            name: torch.full(
+                (count, *shape), _UNLESS_SAID_OTHERWISE.get(name, 0), dtype=_KINDS[name]
+            )
             for name, shape in _SHAPES.items()
         }
-        blank["visible_share"] = torch.ones(count)
         return cls(**blank, focal_length=focal_length, ignore_unmatched=ignore_unmatched)
 
     @classmethod
@@ -184,27 +232,47 @@ class Targets:
         return cls.unannotated(0, focal_length=focal_length, ignore_unmatched=ignore_unmatched)
 
 
-def joint_keypoints(joints_2d: Tensor) -> dict[str, Tensor]:
+def inside(points: Tensor) -> Tensor:
+    """(..., 2) points in 0-1 of a picture -> (...) bool, whether they lie in it."""
+    return ((points >= 0) & (points <= 1)).all(-1)
+
+
+def mirrorable(values: Tensor) -> Tensor:
+    """The nearest float32 values for which x -> 1 - x twice gives back every bit.
+
+    Both x and 1 - x become multiples of one power of two that 24 bits can hold; inside a picture
+    that moves a point by 6e-8 at most.
+    """
+    exact = values.double()
+    exponent = torch.frexp(torch.maximum(exact.abs(), (1 - exact).abs())).exponent
+    steps = torch.ldexp(exact, 24 - exponent).round()
+    return torch.ldexp(steps, exponent - 24).float()
+
+
+def joint_keypoints(joints_2d: Tensor, confidence: Tensor | None = None) -> dict[str, Tensor]:
     """Pick the four keypoint sets from the 144 joints, with the flags of those in the picture.
 
     Args:
         joints_2d: (G, 144, 2) in 0-1 of the picture.
+        confidence: (G, 144) how surely each is annotated, 0-1; None takes all of them as sure.
 
     Returns:
-        The eight fields of `Targets` named `*keypoints_2d` and `*keypoints_visible`.
+        The fields of `Targets` named `*keypoints_2d` and `*keypoints_visible`, and
+        `joints_2d_visible`.
     """
+    visible = inside(joints_2d).to(joints_2d.dtype)
+    if confidence is not None:
+        visible = visible * confidence
     sets: dict[str, Sequence[int]] = {
         "": BODY_KEYPOINTS,
         "left_hand_": LEFT_HAND_KEYPOINTS,
         "right_hand_": RIGHT_HAND_KEYPOINTS,
         "face_": FACE_KEYPOINTS,
     }
-    answer = {}
+    answer = {"joints_2d_visible": visible}
     for prefix, joints in sets.items():
-        points = joints_2d[:, list(joints)]
-        inside = ((points >= 0) & (points <= 1)).all(-1)
-        answer[f"{prefix}keypoints_2d"] = points
-        answer[f"{prefix}keypoints_visible"] = inside.to(points.dtype)
+        answer[f"{prefix}keypoints_2d"] = joints_2d[:, list(joints)]
+        answer[f"{prefix}keypoints_visible"] = visible[:, list(joints)]
     return answer
 
 

@@ -16,7 +16,7 @@ from aios.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
 from ..batch import Sample
 from ..joints import BODY_POSE_MIRROR, FACE_MIRROR, JOINTS_MIRROR, KEYPOINTS_MIRROR
-from ..targets import Targets
+from ..targets import Targets, inside, mirrorable
 
 _MIRROR_AXIS_ANGLE = (1.0, -1.0, -1.0)
 _KEPT_AREA = 0.2
@@ -59,7 +59,11 @@ def _mirror_rotations(axis_angle: Tensor, order: tuple[int, ...] | None = None) 
 
 
 def flip_targets(targets: Targets) -> Targets:
-    """Targets of the picture mirrored left to right; every left becomes a right."""
+    """Targets of the picture mirrored left to right; every left becomes a right.
+
+    Twice is the identity, to the bit where 2D numbers are `mirrorable`, as those of files and
+    windows are.  Shape and expression stay: the body model has no mirrored ones.
+    """
     values = {}
     for side, other in (("left", "right"), ("right", "left")):
         values[f"{side}_hand_boxes"] = _mirror_x(getattr(targets, f"{other}_hand_boxes"))
@@ -70,7 +74,8 @@ def flip_targets(targets: Targets) -> Targets:
         values[f"{side}_hand_keypoints_visible"] = visible
         pose = getattr(targets, f"{other}_hand_pose")
         values[f"{side}_hand_pose"] = _mirror_rotations(pose)
-    body, face = list(KEYPOINTS_MIRROR), list(FACE_MIRROR)
+        values[f"{side}_hand_pose_valid"] = getattr(targets, f"{other}_hand_pose_valid")
+    body, face, joints = list(KEYPOINTS_MIRROR), list(FACE_MIRROR), list(JOINTS_MIRROR)
     across = targets.transl.new_tensor([-1.0, 1.0, 1.0])
     return replace(
         targets,
@@ -85,8 +90,10 @@ def flip_targets(targets: Targets) -> Targets:
         body_pose=_mirror_rotations(targets.body_pose, BODY_POSE_MIRROR),
         jaw_pose=_mirror_rotations(targets.jaw_pose),
         transl=targets.transl * across,
-        joints_3d=(targets.joints_3d * across)[:, list(JOINTS_MIRROR)],
-        joints_2d=_mirror_x(targets.joints_2d)[:, list(JOINTS_MIRROR)],
+        joints_3d=(targets.joints_3d * across)[:, joints],
+        joints_3d_confidence=targets.joints_3d_confidence[:, joints],
+        joints_2d=_mirror_x(targets.joints_2d)[:, joints],
+        joints_2d_visible=targets.joints_2d_visible[:, joints],
         **values,
     )
 
@@ -108,7 +115,7 @@ class Window:
 
 
 def _move_points(points: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return points * scale + shift
+    return mirrorable(points * scale + shift)
 
 
 def _move_boxes(boxes: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,11 +123,7 @@ def _move_boxes(boxes: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Te
     moved = torch.cat([_move_points(boxes[:, :2], shift, scale), boxes[:, 2:] * scale], -1)
     clipped = xyxy_to_cxcywh(cxcywh_to_xyxy(moved).clamp(0, 1))
     left = clipped[:, 2:].prod(-1) / moved[:, 2:].prod(-1).clamp(min=1e-9)
-    return clipped, left
-
-
-def _inside(points: Tensor) -> Tensor:
-    return ((points >= 0) & (points <= 1)).all(-1)
+    return torch.cat([mirrorable(clipped[:, :2]), clipped[:, 2:]], -1), left
 
 
 def window_targets(targets: Targets, window: Window, size_wh: tuple[int, int]) -> Targets:
@@ -146,8 +149,10 @@ def window_targets(targets: Targets, window: Window, size_wh: tuple[int, int]) -
         points = _move_points(getattr(targets, f"{part}keypoints_2d"), shift, scale)
         visible = getattr(targets, f"{part}keypoints_visible")
         values[f"{part}keypoints_2d"] = points
-        values[f"{part}keypoints_visible"] = visible * _inside(points).float()
-    values["joints_2d"] = _move_points(targets.joints_2d, shift, scale)
+        values[f"{part}keypoints_visible"] = visible * inside(points).float()
+    joints = _move_points(targets.joints_2d, shift, scale)
+    values["joints_2d"] = joints
+    values["joints_2d_visible"] = targets.joints_2d_visible * inside(joints).float()
     # The principal point leaves the middle, so no single focal length describes the window.
     moved_targets = replace(targets, **values, focal_length=0.0)
     enough = (left > _KEPT_AREA) & (boxes[:, 2:].max(-1).values > _SMALLEST_SIDE)

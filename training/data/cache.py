@@ -9,18 +9,20 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..batch import Sample, join_targets
 from ..synthetic.backgrounds import load_backgrounds
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import DEFAULT_BODY, BodySurface
-from ..targets import TENSOR_FIELDS, Targets
+from ..targets import TENSOR_FIELDS, Targets, joint_keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class CachedScenes:
         with np.load(path, allow_pickle=False) as arrays:
             ends = np.cumsum(arrays["picture_sizes"])[:-1]
             self._pictures += np.split(arrays["picture_bytes"], ends)
-            joined = {name: torch.from_numpy(arrays[name]) for name in TENSOR_FIELDS}
+            joined = _joined_targets(arrays)
             counts = arrays["people"].tolist()
             parts = {name: value.split(counts) for name, value in joined.items()}
             focal, ignore = arrays["focal_lengths"], arrays["ignore_unmatched"]
@@ -90,6 +92,22 @@ class CachedScenes:
                     "ignore_unmatched": bool(ignore[index]),
                 }
                 self._targets.append(Targets(**values, **scalars))
+
+
+def _joined_targets(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """All tensors of a shard; what an older shard lacks follows from what it has."""
+    joined = {n: torch.from_numpy(arrays[n]) for n in TENSOR_FIELDS if n in arrays}
+    if "joints_2d_visible" not in joined:
+        known = joined["joints_3d_valid"].float()[:, None].expand(-1, 144)
+        joined["joints_2d_visible"] = joint_keypoints(joined["joints_2d"], known)[
+            "joints_2d_visible"
+        ]
+        for part in ("left_hand", "right_hand"):
+            joined[f"{part}_pose_valid"] = joined[f"{part}_box_valid"]
+        for name in ("jaw_pose_valid", "expression_valid"):
+            joined[name] = joined["face_box_valid"]
+    whole = replace(Targets.unannotated(len(joined["boxes"])), **joined)
+    return {name: getattr(whole, name) for name in TENSOR_FIELDS}
 
 
 def write_shard(path: Path, generator: SceneGenerator, first: int) -> None:

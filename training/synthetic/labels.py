@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -82,13 +82,16 @@ def build_targets(
     }
     for name, (box, valid) in parts.items():
         labels |= {f"{name}_boxes": box, f"{name}_box_valid": valid}
+        # A part that cannot be seen does not teach its pose.
+        shown = ("jaw_pose", "expression") if name == "face" else (f"{name}_pose",)
+        labels |= {f"{parameter}_valid": valid for parameter in shown}
     inside = ((vertices >= 0) & (vertices <= size)).all(-1).float().mean(1)
     kept = (
         (share >= MIN_VISIBLE_SHARE)
         & (picture.visible_px >= MIN_VISIBLE_PX)
         & (inside >= MIN_INSIDE_SHARE)
     )
-    return Targets(**labels, focal_length=focal_length, ignore_unmatched=False).select(kept)
+    return replace(Targets.unannotated(count, focal_length=focal_length), **labels).select(kept)
 
 
 def _boxes(

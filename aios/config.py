@@ -6,11 +6,10 @@ numbers, see `BUILTIN_CONFIG`.
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Literal, Self
+
+from .plain import ConfigError, from_plain, to_plain
 
 NUM_BODY_KEYPOINTS = 17
 NUM_HAND_KEYPOINTS = 6
@@ -20,39 +19,8 @@ NUM_HAND_JOINTS = 15
 NUM_BETAS = 10
 NUM_EXPRESSION = 10
 
-
-class ConfigError(ValueError):
-    """A configuration that contradicts itself or names something unknown."""
-
-
-class _FromDict:
-    """Strict conversion to and from plain dictionaries, nested dataclasses included."""
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build from plain values (as JSON gives them).
-
-        Raises:
-            ConfigError: for an unknown key or a value that contradicts another.
-        """
-        hints = get_type_hints(cls)
-        unknown = sorted(set(values) - set(hints))
-        if unknown:
-            raise ConfigError(f"{cls.__name__} has no field named {', '.join(unknown)}")
-        return cls(**{name: _convert(hints[name], value) for name, value in values.items()})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and lists, ready for JSON."""
-        return dataclasses.asdict(typing.cast(Any, self))
-
-
-def _convert(hint: Any, value: Any) -> Any:  # noqa: ANN401 - JSON values have no narrower type
-    if isinstance(hint, type) and issubclass(hint, _FromDict):
-        return hint.from_dict(value)
-    origin = typing.get_origin(hint)
-    if origin is tuple and not isinstance(hint, types.UnionType):
-        return tuple(value)
-    return value
+STAGES = ("locate", "refine_body", "refine_whole_body")
+"""Of the decoder, in order."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -61,7 +29,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 @dataclass(frozen=True)
-class ImageConfig(_FromDict):
+class ImageConfig:
     """How a photo becomes the network's input (specification section 2)."""
 
     short_side: int = 800
@@ -76,7 +44,7 @@ class ImageConfig(_FromDict):
 
 
 @dataclass(frozen=True)
-class BackboneConfig(_FromDict):
+class BackboneConfig:
     """A ResNet; the default is ResNet-50.
 
     `widths` are the widths of the 3x3 convolutions of each stage; a bottleneck block gives out
@@ -100,7 +68,7 @@ class BackboneConfig(_FromDict):
 
 
 @dataclass(frozen=True)
-class AiOSConfig(_FromDict):
+class AiOSConfig:
     """Sizes of AiOS; the defaults are those of the paper and of the released weights."""
 
     image: ImageConfig = field(default_factory=ImageConfig)
@@ -120,6 +88,17 @@ class AiOSConfig(_FromDict):
     """Side of a proposal of level 0, as a share of the image; doubles with each level."""
     focal_length: float = 5000.0
     """Pixels of the resized network input, both axes (specification section 11)."""
+    point_tokens: bool = True
+    """Whether joints and points of hands and face are tokens; without them a person is four box
+    tokens, the naive AiOS of the paper (section 3.4)."""
+    self_attention: Literal["full", "inter_human", "aios"] = "aios"
+    """Who sees whom among people: everybody everybody; boxes only, and only boxes; or, as AiOS
+    has it, one's own person and boxes the boxes of all (specification section 9)."""
+    smplx_stages: tuple[Literal["locate", "refine_body", "refine_whole_body"], ...] = (
+        "refine_body",
+        "refine_whole_body",
+    )
+    """Decoder stages whose layers have SMPL-X heads and are hence supervised by them."""
 
     def __post_init__(self) -> None:
         """Check the sizes against each other."""
@@ -132,6 +111,23 @@ class AiOSConfig(_FromDict):
         _require(self.num_people <= self.num_proposals, "num_people must not exceed num_proposals")
         layers = (self.locate_layers, self.refine_body_layers, self.refine_whole_body_layers)
         _require(min(layers) >= 1, "each decoder stage needs at least one layer")
+        _require(
+            STAGES[-1] in self.smplx_stages,
+            f"smplx_stages must contain {STAGES[-1]!r}, which gives the answer",
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from plain values (as JSON gives them).
+
+        Raises:
+            ConfigError: an unknown key, a value of the wrong kind, or a contradiction.
+        """
+        return from_plain(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, ready for JSON."""
+        return to_plain(self)
 
     @property
     def decoder_layers(self) -> int:

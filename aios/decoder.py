@@ -31,12 +31,16 @@ class PersonAttention(nn.Module):
     A point token sees the tokens of its own person; a box token sees those and the box tokens of
     everybody.  The dense mask is never built: points attend in blocks of one person, boxes by one
     softmax over their own person and the others' boxes.
+
+    The paper's other two formats: "full", every token sees every other; "inter_human", boxes see
+    the boxes of everybody and a point sees itself alone.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
-        """`width` D, `heads` H."""
+    def __init__(self, width: int, heads: int, form: str = "aios") -> None:
+        """`width` D, `heads` H, `form` as `AiOSConfig.self_attention`."""
         super().__init__()
         self.heads = heads
+        self.form = form
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -76,11 +80,17 @@ class PersonAttention(nn.Module):
 
     def _among_people(self, q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout) -> Tensor:
         """Each (B, H, P * T, C) -> (B, H, P * T, C)."""
-        if layout is LOCATE:
+        if layout is LOCATE or self.form == "full":
             return F.scaled_dot_product_attention(q, k, v)
         # (B, H, P * T, C) -> (B, H, P, T, C)
         q, k, v = (x.unflatten(2, (-1, layout.num_tokens)) for x in (q, k, v))
         boxes, points = list(layout.box_tokens), list(layout.point_tokens)
+        if self.form == "inter_human":
+            mixed = v.clone()
+            q, k, v = (x[:, :, :, boxes].flatten(2, 3) for x in (q, k, v))
+            seen = F.scaled_dot_product_attention(q, k, v)
+            mixed[:, :, :, boxes] = seen.unflatten(2, (-1, len(boxes)))
+            return mixed.flatten(2, 3)
         mixed = torch.empty_like(q)
         mixed[:, :, :, points] = F.scaled_dot_product_attention(q[:, :, :, points], k, v)
         mixed[:, :, :, boxes] = _box_attention(q[:, :, :, boxes], k, v, boxes)
@@ -119,7 +129,7 @@ class DecoderLayer(nn.Module):
         """Sizes from `config`."""
         super().__init__()
         width = config.hidden_dim
-        self.self_attn = PersonAttention(width, config.num_heads)
+        self.self_attn = PersonAttention(width, config.num_heads, config.self_attention)
         self.norm2 = nn.LayerNorm(width)
         self.cross_attn = DeformableAttention(
             width, config.num_heads, config.num_levels, config.num_points
@@ -194,7 +204,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.position_mlp = MLP(2 * width, width, width, num_layers=2)
         self.body_expansion = BodyExpansion(config)
-        self.whole_body_expansion = WholeBodyExpansion(config)
+        self.whole_body_expansion = WholeBodyExpansion(config) if config.point_tokens else None
         self.heads = Heads(config)
 
     def forward(
@@ -219,7 +229,7 @@ class Decoder(nn.Module):
                 selected = self._keep_best(index - 1, queries)
                 grown = self.body_expansion(queries.content, queries.boxes)
                 queries.content, queries.boxes = grown
-            elif index == self.first_whole_body:
+            elif index == self.first_whole_body and self.whole_body_expansion is not None:
                 grown = self.whole_body_expansion(queries.content, queries.boxes)
                 queries.content, queries.boxes = grown
             given = queries.boxes, queries.prefix_boxes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +18,34 @@ from .config import (
 )
 from .layers import MLP
 from .outputs import LayerOutput, SmplxOutput
-from .queries import LOCATE, REFINE_WHOLE_BODY, TokenLayout, layer_layouts
+from .queries import LOCATE, TokenLayout, layer_layouts
 from .rotations import rotation_6d_to_rotmat
 
 _PRIOR_LOGIT = -math.log(99)
 _IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 _FIRST_CAMERA_SCALE = 0.1
-_NUM_BODY_TOKENS = 21
 # The two hands share weights although the tokens are not mirrored: the first box is the left
 # hand's own but the other one for the right hand (specification section 10).
 _LEFT_HAND_TOKENS = (0, 18, 19, 20, 21, 22, 23, 24, 25)
 _RIGHT_HAND_TOKENS = (0, 18, 25, 26, 27, 28, 29, 30, 31)
 _FACE_TOKENS = (0, 32, 33, 34, 35, 36, 37, 38)
+
+
+def _body_tokens(layout: TokenLayout) -> tuple[int, ...]:
+    """All boxes and joints."""
+    joints = () if layout.joints is None else range(layout.joints.start, layout.joints.stop)
+    return tuple(sorted([*layout.box_tokens, *joints]))
+
+
+def _part_tokens(layout: TokenLayout) -> tuple[tuple[int, ...], ...]:
+    """Input tokens of the heads of left hand, right hand and face."""
+    body, left, right, face = layout.box_tokens
+    if layout.stage == "refine_body":
+        return (left,), (right,), (face,)
+    if layout.left_hand_points is None:
+        # The weights are shared: the own hand comes first, or both would get one answer.
+        return (body, left, right), (body, right, left), (body, face)
+    return _LEFT_HAND_TOKENS, _RIGHT_HAND_TOKENS, _FACE_TOKENS
 
 
 class SmplxHeads(nn.Module):
@@ -38,53 +55,77 @@ class SmplxHeads(nn.Module):
         """The input tokens depend on the stage that `layout` belongs to."""
         super().__init__()
         width = config.hidden_dim
-        whole = layout is REFINE_WHOLE_BODY
-        boxes = layout.box_tokens
-        self.body_tokens = sorted([*range(18), *boxes[1:]])
-        self.left_tokens = _LEFT_HAND_TOKENS if whole else boxes[1:2]
-        self.right_tokens = _RIGHT_HAND_TOKENS if whole else boxes[2:3]
-        self.face_tokens = _FACE_TOKENS if whole else boxes[3:4]
-        body, hand, face = _NUM_BODY_TOKENS, len(self.left_tokens), len(self.face_tokens)
+        self.body_tokens = _body_tokens(layout)
+        self.has_parts = layout is not LOCATE
 
-        def head(tokens: int, out: int) -> MLP:
-            return MLP(tokens * width, width, out, zero_last=True)
+        def head(tokens: tuple[int, ...], out: int) -> MLP:
+            return MLP(len(tokens) * width, width, out, zero_last=True)
 
-        self.body_pose = head(body, NUM_BODY_JOINTS * 6)
-        self.betas = head(body, NUM_BETAS)
-        self.weak_camera = head(body, 3)
-        self.hand_pose = head(hand, NUM_HAND_JOINTS * 6)
-        self.jaw_pose = head(face, 6)
-        self.expression = head(face, NUM_EXPRESSION)
+        self.body_pose = head(self.body_tokens, NUM_BODY_JOINTS * 6)
+        self.betas = head(self.body_tokens, NUM_BETAS)
+        self.weak_camera = head(self.body_tokens, 3)
+        if self.has_parts:
+            self.left_tokens, self.right_tokens, self.face_tokens = _part_tokens(layout)
+            self.hand_pose = head(self.left_tokens, NUM_HAND_JOINTS * 6)
+            self.jaw_pose = head(self.face_tokens, 6)
+            self.expression = head(self.face_tokens, NUM_EXPRESSION)
         self._start_at_rest()
 
     @torch.no_grad()
     def _start_at_rest(self) -> None:
         # Six zeros are no rotation and have an unbounded gradient, s = 0 no depth; the released
         # network starts there and lives by gradient clipping alone.
-        for pose in (self.body_pose, self.hand_pose, self.jaw_pose):
+        poses = (self.body_pose, self.hand_pose, self.jaw_pose) if self.has_parts else ()
+        for pose in poses or (self.body_pose,):
             bias = pose.last.bias
             bias.copy_(torch.tensor(_IDENTITY_6D).repeat(len(bias) // 6))
         self.weak_camera.last.bias[0] = _FIRST_CAMERA_SCALE
 
     def forward(self, tokens: Tensor) -> SmplxOutput:
         """Tokens (B, P, T, D) -> parameters of each of P people slots."""
-
-        def pick(indices: list[int] | tuple[int, ...]) -> Tensor:
-            return tokens[:, :, list(indices)].flatten(2)
-
-        def rotations(rotation_6d: Tensor) -> Tensor:
-            return rotation_6d_to_rotmat(rotation_6d.unflatten(-1, (-1, 6)))
-
-        body, face = pick(self.body_tokens), pick(self.face_tokens)
+        body = _pick(tokens, self.body_tokens)
+        body_rotmat = _rotations(self.body_pose(body))
         return SmplxOutput(
-            body_rotmat=rotations(self.body_pose(body)),
-            left_hand_rotmat=rotations(self.hand_pose(pick(self.left_tokens))),
-            right_hand_rotmat=rotations(self.hand_pose(pick(self.right_tokens))),
-            jaw_rotmat=rotations(self.jaw_pose(face)),
+            body_rotmat=body_rotmat,
+            **(self._parts(tokens) if self.has_parts else _resting_parts(body_rotmat)),
             betas=self.betas(body),
-            expression=self.expression(face),
             weak_camera=self.weak_camera(body),
         )
+
+    def _parts(self, tokens: Tensor) -> dict[str, Tensor]:
+        face = _pick(tokens, self.face_tokens)
+        return {
+            "left_hand_rotmat": _rotations(self.hand_pose(_pick(tokens, self.left_tokens))),
+            "right_hand_rotmat": _rotations(self.hand_pose(_pick(tokens, self.right_tokens))),
+            "jaw_rotmat": _rotations(self.jaw_pose(face)),
+            "expression": self.expression(face),
+        }
+
+
+def _pick(tokens: Tensor, indices: tuple[int, ...]) -> Tensor:
+    """(B, P, T, D) -> (B, P, len(indices) * D)."""
+    return tokens[:, :, list(indices)].flatten(2)
+
+
+def _rotations(rotation_6d: Tensor) -> Tensor:
+    """(B, P, J * 6) -> (B, P, J, 3, 3)."""
+    return rotation_6d_to_rotmat(rotation_6d.unflatten(-1, (-1, 6)))
+
+
+def _resting_parts(body_rotmat: Tensor) -> dict[str, Tensor]:
+    """Mean hands, closed mouth, no expression: a lone body box knows no parts."""
+    slots = body_rotmat.shape[:2]
+
+    def rest(joints: int) -> Tensor:
+        identity = torch.eye(3, dtype=body_rotmat.dtype, device=body_rotmat.device)
+        return identity.expand(*slots, joints, 3, 3)
+
+    return {
+        "left_hand_rotmat": rest(NUM_HAND_JOINTS),
+        "right_hand_rotmat": rest(NUM_HAND_JOINTS),
+        "jaw_rotmat": rest(1),
+        "expression": body_rotmat.new_zeros(*slots, NUM_EXPRESSION),
+    }
 
 
 class LayerHeads(nn.Module):
@@ -102,17 +143,20 @@ class LayerHeads(nn.Module):
         self.class_logits = nn.Linear(width, 2)
         nn.init.constant_(self.class_logits.bias, _PRIOR_LOGIT)
         self.body_box = head(4)
-        if layout is LOCATE:
-            return
-        self.joint_centre = head(2)
+        if layout is not LOCATE:
+            self._add_parts(layout, head)
+        self.smplx = SmplxHeads(config, layout) if layout.stage in config.smplx_stages else None
+        if layout.left_hand_points is not None:
+            self.hand_point_centre = head(2)
+            self.face_point_centre = head(2)
+
+    def _add_parts(self, layout: TokenLayout, head: Callable[[int], MLP]) -> None:
+        if layout.joints is not None:
+            self.joint_centre = head(2)
         self.hand_box_centre = head(2)
         self.hand_box_size = head(2)
         self.face_box_centre = head(2)
         self.face_box_size = head(2)
-        self.smplx = SmplxHeads(config, layout)
-        if layout is REFINE_WHOLE_BODY:
-            self.hand_point_centre = head(2)
-            self.face_point_centre = head(2)
 
 
 class Heads(nn.Module):
@@ -123,9 +167,10 @@ class Heads(nn.Module):
         super().__init__()
         width = config.hidden_dim
         self.layers = nn.ModuleList(LayerHeads(config, layout) for layout in layer_layouts(config))
-        self.joint_size = MLP(width, width, 2, zero_last=True)
-        self.hand_point_size = MLP(width, width, 2, zero_last=True)
-        self.face_point_size = MLP(width, width, 2, zero_last=True)
+        if config.point_tokens:
+            self.joint_size = MLP(width, width, 2, zero_last=True)
+            self.hand_point_size = MLP(width, width, 2, zero_last=True)
+            self.face_point_size = MLP(width, width, 2, zero_last=True)
 
     def layer(self, index: int) -> LayerHeads:
         """Heads of decoder layer `index`."""
@@ -154,7 +199,7 @@ class Heads(nn.Module):
         if layout is LOCATE:
             return body
 
-        def points(where: slice | None, centre: MLP, size: MLP) -> Tensor:
+        def points(where: slice, centre: MLP, size: MLP) -> Tensor:
             part = tokens[:, :, where]
             xy = centre(part)
             return torch.cat([xy, size(part) if sizes else torch.zeros_like(xy)], -1)
@@ -163,21 +208,21 @@ class Heads(nn.Module):
             part = tokens[:, :, token : token + 1]
             return torch.cat([centre(part), size(part)], -1)
 
-        left, right, face = layout.box_tokens[1:]
-        hand_heads = (heads.hand_box_centre, heads.hand_box_size)
-        left_box, right_box = part_box(left, *hand_heads), part_box(right, *hand_heads)
-        face_box = part_box(face, heads.face_box_centre, heads.face_box_size)
-        joints = points(layout.joints, heads.joint_centre, self.joint_size)
-        if layout is not REFINE_WHOLE_BODY:
-            return torch.cat([body, joints, left_box, right_box, face_box], 2)
-        hand_points = (heads.hand_point_centre, self.hand_point_size)
-        left_points = points(layout.left_hand_points, *hand_points)
-        right_points = points(layout.right_hand_points, *hand_points)
-        face_points = points(layout.face_points, heads.face_point_centre, self.face_point_size)
-        return torch.cat(
-            [body, joints, left_box, left_points, right_box, right_points, face_box, face_points],
-            2,
-        )
+        deltas = [body]
+        if layout.joints is not None:
+            deltas.append(points(layout.joints, heads.joint_centre, self.joint_size))
+        _, left, right, face = layout.box_tokens
+        for token, where, part in (
+            (left, layout.left_hand_points, "hand"),
+            (right, layout.right_hand_points, "hand"),
+            (face, layout.face_points, "face"),
+        ):
+            centre, size = getattr(heads, f"{part}_box_centre"), getattr(heads, f"{part}_box_size")
+            deltas.append(part_box(token, centre, size))
+            if where is not None:
+                centre = getattr(heads, f"{part}_point_centre")
+                deltas.append(points(where, centre, getattr(self, f"{part}_point_size")))
+        return torch.cat(deltas, 2)
 
     def predict(self, index: int, tokens: Tensor, boxes: Tensor) -> LayerOutput:
         """What layer `index` says.
@@ -191,8 +236,9 @@ class Heads(nn.Module):
         layout = heads.layout
         class_logits = heads.class_logits(tokens[:, :, 0])
         refined = self.refine(index, tokens, boxes, sizes=False)
+        smplx = None if heads.smplx is None else heads.smplx(tokens)
         if layout is LOCATE:
-            return LayerOutput(layout.stage, class_logits, refined[:, :, 0])
+            return LayerOutput(layout.stage, class_logits, refined[:, :, 0], smplx=smplx)
 
         def centres(where: slice | None) -> Tensor | None:
             return None if where is None else refined[:, :, where, :2]
@@ -209,5 +255,5 @@ class Heads(nn.Module):
             left_hand_keypoints_2d=centres(layout.left_hand_points),
             right_hand_keypoints_2d=centres(layout.right_hand_points),
             face_keypoints_2d=centres(layout.face_points),
-            smplx=heads.smplx(tokens),
+            smplx=smplx,
         )

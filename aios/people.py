@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .boxes import cxcywh_to_xyxy
 from .camera import Camera, weak_camera_to_transl
+from .config import NUM_BODY_KEYPOINTS, NUM_FACE_KEYPOINTS, NUM_HAND_KEYPOINTS
 from .outputs import PERSON_CLASS, LayerOutput, SmplxOutput
 from .rotations import rotmat_to_axis_angle
 
@@ -54,7 +55,8 @@ class People:
     """P people of one photo, best score first.  All arrays are numpy, float32 unless said.
 
     Boxes are x1, y1, x2, y2; keypoints are x, y; both in pixels of the photo, and may lie outside
-    it.  Rotations are axis-angle in radians.  `P` may be 0.
+    it.  Keypoints are NaN where the network has no point tokens.  Rotations are axis-angle in
+    radians.  `P` may be 0.
     """
 
     scores: np.ndarray
@@ -165,8 +167,9 @@ def people_from_output(output: LayerOutput, index: int, width: int, height: int)
     order = torch.argsort(scores, descending=True, stable=True)
     size = torch.tensor([width, height], dtype=scores.dtype, device=scores.device)
 
-    def points(values: Tensor | None) -> np.ndarray:
-        assert values is not None
+    def points(values: Tensor | None, count: int) -> np.ndarray:
+        if values is None:
+            return np.full((len(order), count, 2), np.nan, np.float32)
         return _to_numpy(values[index, order] * size)
 
     def boxes(values: Tensor | None) -> np.ndarray:
@@ -180,10 +183,10 @@ def people_from_output(output: LayerOutput, index: int, width: int, height: int)
         left_hand_boxes_xyxy_px=boxes(output.left_hand_boxes),
         right_hand_boxes_xyxy_px=boxes(output.right_hand_boxes),
         face_boxes_xyxy_px=boxes(output.face_boxes),
-        keypoints_2d_px=points(output.keypoints_2d),
-        left_hand_keypoints_2d_px=points(output.left_hand_keypoints_2d),
-        right_hand_keypoints_2d_px=points(output.right_hand_keypoints_2d),
-        face_keypoints_2d_px=points(output.face_keypoints_2d),
+        keypoints_2d_px=points(output.keypoints_2d, NUM_BODY_KEYPOINTS),
+        left_hand_keypoints_2d_px=points(output.left_hand_keypoints_2d, NUM_HAND_KEYPOINTS),
+        right_hand_keypoints_2d_px=points(output.right_hand_keypoints_2d, NUM_HAND_KEYPOINTS),
+        face_keypoints_2d_px=points(output.face_keypoints_2d, NUM_FACE_KEYPOINTS),
         **_smplx_arrays(output.smplx, index, order),
     )
 

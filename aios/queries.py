@@ -54,14 +54,21 @@ REFINE_WHOLE_BODY = TokenLayout(
     slice(26, 32),
     slice(33, 39),
 )
+NAIVE_BODY = TokenLayout("refine_body", 4, (0, 1, 2, 3))
+NAIVE_WHOLE_BODY = TokenLayout("refine_whole_body", 4, (0, 1, 2, 3))
+"""Without point tokens the two refinement stages differ in their heads alone."""
 
 
 def layer_layouts(config: AiOSConfig) -> list[TokenLayout]:
     """Token layout of each decoder layer."""
+    points = config.point_tokens
+    body, whole_body = (
+        (REFINE_BODY, REFINE_WHOLE_BODY) if points else (NAIVE_BODY, NAIVE_WHOLE_BODY)
+    )
     return (
         [LOCATE] * config.locate_layers
-        + [REFINE_BODY] * config.refine_body_layers
-        + [REFINE_WHOLE_BODY] * config.refine_whole_body_layers
+        + [body] * config.refine_body_layers
+        + [whole_body] * config.refine_whole_body_layers
     )
 
 
@@ -166,26 +173,33 @@ class _PartTable(nn.Module):
 
 
 class BodyExpansion(nn.Module):
-    """1 -> 21 tokens: a body box grows joints, two hand boxes and a face box."""
+    """1 -> 21 tokens: a body box grows joints, two hand boxes and a face box.
+
+    1 -> 4 without point tokens, when there are no joints.
+    """
 
     def __init__(self, config: AiOSConfig) -> None:
         """Sizes from `config`."""
         super().__init__()
         width = config.hidden_dim
-        self.joints = _PartTable(NUM_BODY_KEYPOINTS, width)
+        self.has_joints = config.point_tokens
+        if self.has_joints:
+            self.joints = _PartTable(NUM_BODY_KEYPOINTS, width)
         self.left_hand = _PartTable(1, width)
         self.right_hand = _PartTable(1, width)
         self.face = _PartTable(1, width)
-        self.joint_centre = MLP(width, width, 2, zero_last=True)
+        if self.has_joints:
+            self.joint_centre = MLP(width, width, 2, zero_last=True)
         self.hand_box_centre = MLP(width, width, 2, zero_last=True)
         self.face_box_centre = MLP(width, width, 2, zero_last=True)
 
     def forward(self, content: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """(B, P, 1, D) and (B, P, 1, 4) -> (B, P, 21, D) and (B, P, 21, 4)."""
         parent, parent_box = content[:, :, 0], boxes[:, :, 0]
-        grown = [
-            (content, boxes),
-            self.joints.grow(parent, parent_box, self.joint_centre),
+        grown = [(content, boxes)]
+        if self.has_joints:
+            grown.append(self.joints.grow(parent, parent_box, self.joint_centre))
+        grown += [
             self.left_hand.grow(parent, parent_box, self.hand_box_centre),
             self.right_hand.grow(parent, parent_box, self.hand_box_centre),
             self.face.grow(parent, parent_box, self.face_box_centre),

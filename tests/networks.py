@@ -65,7 +65,7 @@ def random_model(config: AiOSConfig, seed: int, dtype: torch.dtype = torch.float
             if hasattr(attn, "sampling_offsets"):
                 attn.sampling_offsets.bias.copy_(noise(attn.sampling_offsets.bias, 2.0))
         for heads in model.decoder.heads.layers:
-            if hasattr(heads, "smplx"):
+            if heads.smplx is not None:
                 heads.smplx.weak_camera.last.bias[0] = 1.0
     return model.to(dtype).eval()
 

@@ -60,6 +60,13 @@ def test_unknown_names_are_errors(values, named):
         ({"backbone": {"depths": (1, 1)}}, "length"),
         ({"backbone": {"feature_stages": (3, 4)}}, "stage"),
         ({"backbone": {"feature_stages": ()}}, "stage"),
+        ({"smplx_stages": ("refine_body",)}, "refine_whole_body"),
+        ({"smplx_stages": ("third",)}, "one of 'locate', 'refine_body'"),
+        ({"self_attention": "none"}, "one of 'full', 'inter_human', 'aios'"),
+        ({"num_people": "30"}, "num_people: '30' is not of the kind wanted here .int"),
+        ({"num_people": True}, "not of the kind"),
+        ({"image": {"mean": (1.0, 2.0)}}, "image.mean wants 3 values, got 2"),
+        ({"image": {"mean": (1.0, 2.0, "x")}}, r"image.mean\[2\]: 'x'"),
     ],
 )
 def test_contradictions_are_errors(values, reason):

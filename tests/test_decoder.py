@@ -126,7 +126,7 @@ def test_skipped_heads_are_never_run(small):
     """In inference the SMPL-X heads of earlier layers are not touched."""
     model, images, _ = small
     ran = []
-    heads = [layer.smplx for layer in model.decoder.heads.layers if hasattr(layer, "smplx")]
+    heads = [layer.smplx for layer in model.decoder.heads.layers if layer.smplx]
     hooks = [
         head.register_forward_hook(lambda *_, index=index: ran.append(index))
         for index, head in enumerate(heads)

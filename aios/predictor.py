@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -41,6 +42,8 @@ class Candidates:
 class AiOSPredictor:
     """Network, body model and everything between a photo and a `Prediction`.
 
+    May be called from many threads; the network runs for one of them at a time.
+
     Attributes:
         weights: which weights are in use and why.
         body: which body is posed.
@@ -67,6 +70,7 @@ class AiOSPredictor:
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.weights = weights
         self.body = body.to(device=self.device)
+        self._network_lock = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -142,7 +146,7 @@ class AiOSPredictor:
         """
         array = read_photo(photo)
         images = batch_images([prepare_photo(array, self.model.config.image)])
-        return next(self._run(images, [array.shape[:2]], keep_attention))
+        return self._run(images, [array.shape[:2]], keep_attention)[0]
 
     def assemble(
         self,
@@ -172,19 +176,21 @@ class AiOSPredictor:
 
     def _run(
         self, images: ImageBatch, sizes_hw: Sequence[tuple[int, ...]], keep_attention: bool
-    ) -> Iterator[Candidates]:
-        with torch.inference_mode():
+    ) -> list[Candidates]:
+        with self._network_lock, torch.inference_mode():
             output = self.model(images.to(self.device), keep_attention=keep_attention)
-            for index, (height, width) in enumerate(sizes_hw):
-                input_height, input_width = images.sizes_hw[index].tolist()
-                camera = Camera(
-                    self.model.config.focal_length,
-                    (input_width / 2, input_height / 2),
-                    input_width,
-                    input_height,
-                ).scaled(width, height)
-                people = people_from_output(output.final, index, width, height)
-                yield Candidates(people, camera, output.attention)
+        found = []
+        for index, (height, width) in enumerate(sizes_hw):
+            input_height, input_width = images.sizes_hw[index].tolist()
+            camera = Camera(
+                self.model.config.focal_length,
+                (input_width / 2, input_height / 2),
+                input_width,
+                input_height,
+            ).scaled(width, height)
+            people = people_from_output(output.final, index, width, height)
+            found.append(Candidates(people, camera, output.attention))
+        return found
 
     def _pose(self, people: People) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (P, V, 3) and joints (P, 144, 3), a few people at a time."""

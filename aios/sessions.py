@@ -5,6 +5,7 @@ The network runs once a photo; another score threshold or number of people only 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 import time
@@ -67,8 +68,8 @@ class Sessions:
         self.predictor = predictor
         self._kept_bytes = kept_bytes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._folders: dict[str, Path] = {}
         self._table_lock = threading.Lock()
-        self._network_lock = threading.Lock()
 
     def view(self, session: str, path: Path, threshold: float, max_people: int) -> View:
         """What to show of a photo.
@@ -126,6 +127,23 @@ class Sessions:
             kept = self._kept.get(session)
         return kept is not None and kept.path == path
 
+    def folder(self, session: str, parent: Path) -> Path:
+        """A folder for this visitor's files below `parent`, made when first asked for."""
+        with self._table_lock:
+            found = self._folders.get(session)
+            if found is None or not found.is_dir():
+                found = Path(tempfile.mkdtemp(prefix="visitor-", dir=parent))
+                self._folders[session] = found
+            return found
+
+    def leave(self, session: str) -> None:
+        """A visitor is gone: drop what is kept and remove the files."""
+        self.forget(session)
+        with self._table_lock:
+            folder = self._folders.pop(session, None)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def forget(self, session: str) -> None:
         """Drop what is kept for a visitor."""
         with self._table_lock:
@@ -139,8 +157,7 @@ class Sessions:
             return kept
         self.forget(session)
         photo = _read(path)
-        with self._network_lock:
-            candidates = self.predictor.find_candidates(photo)
+        candidates = self.predictor.find_candidates(photo)
         kept = _Kept(path, photo, _screen_size(photo), candidates, time.monotonic())
         with self._table_lock:
             self._kept[session] = kept

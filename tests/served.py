@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import app
 from aios import AiOSPredictor, BodyModel, WeightsInfo
 from aios.config import ImageConfig
+from aios.page.layout import build_page
+from aios.page.server import launch
 from tests.networks import TINY, random_model
 
 STANDIN = Path(__file__).parent.parent / "assets" / "body" / "standin.npz"
@@ -67,8 +68,8 @@ def served(predictor: AiOSPredictor, folder: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        page = app.build_page(predictor)
+        page = build_page(predictor)
         try:
-            yield app.launch(page, "127.0.0.1", _free_port())
+            yield launch(page, "127.0.0.1", _free_port())
         finally:
             page.close(verbose=False)

@@ -15,6 +15,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import app
+from aios.page import layout, server
 from aios.people import SMPLX_NAMES
 from tests.served import (
     STANDIN,
@@ -284,7 +285,7 @@ def test_without_a_network_share_is_one_line(monkeypatch, caplog):
 
     monkeypatch.setattr(networking, "setup_tunnel", no_network)
     caplog.set_level("INFO", "aios.app")
-    app._share(SimpleNamespace(share_token="token", server_name="127.0.0.1"), 7860)
+    server.share(SimpleNamespace(share_token="token", server_name="127.0.0.1"), 7860)
     assert caplog.messages == [
         "No public link, only the local page: [Errno -2] Name or service not known."
     ]
@@ -301,4 +302,5 @@ def test_main_refuses_in_one_sentence(monkeypatch, caplog):
 
 
 def test_building_the_page_writes_nothing_beside_the_program(address):
-    assert not Path(app.__file__).with_suffix(".pyi").exists()
+    folders = [Path(app.__file__).parent, Path(layout.__file__).parent]
+    assert not [path for folder in folders for path in folder.glob("*.pyi")]

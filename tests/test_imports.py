@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = sorted((ROOT / "aios").rglob("*.py"))
+PAGE = sorted((ROOT / "aios" / "page").glob("*.py"))
+PACKAGE = sorted(set((ROOT / "aios").rglob("*.py")) - set(PAGE))
 TRAINING = sorted((ROOT / "training").rglob("*.py"))
 APP = ROOT / "app.py"
-PROGRAM = [*PACKAGE, *TRAINING, *([APP] if APP.exists() else [])]
+PROGRAM = [*PACKAGE, *PAGE, *TRAINING, *([APP] if APP.exists() else [])]
 
 
 def imported(path: Path) -> dict[str, bool]:
@@ -61,15 +62,17 @@ def test_this_test_can_see():
 
 
 def test_the_package_knows_neither_training_nor_app():
-    assert not users(PACKAGE, "training", "app", "tests")
+    assert not users([*PACKAGE, *PAGE], "training", "app", "tests")
 
 
 def test_training_knows_no_app():
-    assert not users(TRAINING, "app", "tests")
+    assert not users(TRAINING, "app", "aios.page", "tests")
 
 
-def test_gradio_is_the_apps_alone():
-    assert not users([*PACKAGE, *TRAINING], "gradio")
+def test_gradio_is_the_pages_alone():
+    assert users(PROGRAM, "gradio") <= {str(path.relative_to(ROOT)) for path in PAGE}
+    assert users(PROGRAM, "aios.page") <= {"app.py", *(str(p.relative_to(ROOT)) for p in PAGE)}
+    assert "app.py" in users(PROGRAM, "aios.page")
 
 
 def test_scientific_extras_are_trainings_alone():

@@ -1,0 +1,27 @@
+"""The tab that says what this is, what is kept, and how to get what the paper uses."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ..report import banner_html
+from .context import PageContext
+
+_ABOUT = """### What you see
+AiOS (Sun et al., CVPR 2024) finds every person in a photo at once and reads body, hands and face
+from the whole picture, without cutting anybody out. Each person becomes a posed SMPL-X mesh before
+the camera of the photo.
+
+### What is kept
+Photos stay on the machine that serves this page and are shown to nobody else. Pictures and files
+made of them go when you close the page, at the latest after an hour. The webcam sends nothing
+before you start it or take a snapshot.
+
+### For programs
+The same answers come over HTTP: see *Use via API* at the foot of the page."""
+
+
+def build_about_tab(context: PageContext) -> None:
+    """Weights, body, privacy."""
+    gr.HTML(banner_html(context.predictor.weights, context.predictor.body), padding=False)
+    gr.Markdown(_ABOUT, elem_id="about")

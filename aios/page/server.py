@@ -1,0 +1,72 @@
+"""Serving the page, here and through a public link."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradio as gr
+from gradio import networking
+
+from ..arguments import StartError
+from .context import ASSETS
+
+MAX_UPLOAD = "40mb"
+WAITING_VISITORS = 32
+
+_log = logging.getLogger("aios.app")
+
+
+def launch(
+    page: gr.Blocks,
+    host: str,
+    port: int,
+    auth: tuple[str, str] | None = None,
+    never_served: Sequence[Path] = (),
+) -> str:
+    """Start serving in the background; returns the address.
+
+    Raises:
+        StartError: the page cannot be served there.
+    """
+    fonts = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif"]
+    theme = gr.themes.Default(
+        primary_hue="indigo", font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]
+    )
+    try:
+        _, address, _ = page.queue(max_size=WAITING_VISITORS).launch(
+            server_name=host,
+            server_port=port,
+            auth=auth,
+            share=False,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=False,
+            run_history=False,
+            footer_links=["api", "settings"],
+            max_file_size=MAX_UPLOAD,
+            blocked_paths=[str(path.resolve()) for path in (ASSETS / "body", *never_served)],
+            state_session_capacity=1000,
+            ssr_mode=False,
+            theme=theme,
+            css_paths=ASSETS / "page.css",
+        )
+    except (OSError, ValueError) as error:
+        raise StartError(f"The page cannot be served on {host}: {error}") from error
+    return address
+
+
+def share(page: gr.Blocks, port: int) -> None:
+    """Open a public link, or say why there is none; the local page goes on either way.
+
+    Not `launch(share=True)`: it would have even local visitors fetch the page from a CDN, and
+    says in ten lines that there is no network.
+    """
+    try:
+        link = networking.setup_tunnel(page.server_name, port, page.share_token, None, None)
+    except Exception as error:  # whatever keeps the tunnel shut, the local page must live
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        _log.warning("No public link, only the local page: %s.", reason)
+    else:
+        _log.info("Public link, for a week, for anyone unless --auth is given: %s", link)

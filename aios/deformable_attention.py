@@ -2,14 +2,15 @@
 
 Two ways to the same numbers: `sample_by_grid` is differentiable and runs anywhere;
 `sample_by_bag` reads every bilinear corner as one row of a weighted `embedding_bag`, which is
-faster on a CPU and is used there when no gradient is wanted.
+several times as fast on a CPU and is used there when no gradient is wanted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -72,53 +73,102 @@ def sample_by_bag(value: Tensor, spatial_shapes: SpatialShapes, sampling: Sampli
     Returns:
         (B, Q, D).
     """
-    batch, tokens, heads, width = value.shape
-    queries, points = sampling.weights.shape[1], sampling.weights.shape[-1]
-    levels = len(spatial_shapes)
-    indices = torch.empty(batch, queries, heads, levels, points, 4, dtype=torch.int32)
-    weights = torch.empty(indices.shape, dtype=value.dtype)
-    start = 0
-    for level, shape in enumerate(spatial_shapes):
-        corner_indices, corner_weights = _bilinear_corners(
-            sampling.locations[:, :, :, level].to(value.dtype), shape
-        )
-        indices[:, :, :, level] = (corner_indices + start) * heads
-        weights[:, :, :, level] = corner_weights * sampling.weights[:, :, :, level, :, None]
-        start += shape[0] * shape[1]
-    # Row of (token, head) in the flattened table is token * H + head, after the images before.
-    indices += torch.arange(heads, dtype=torch.int32)[:, None, None, None]
-    indices += (torch.arange(batch, dtype=torch.int32) * (tokens * heads))[
-        :, None, None, None, None, None
+    rows = TokenRows(spatial_shapes, value.shape[2], sampling.weights.shape[-1], value.dtype)
+    # In cells, 0 the middle of the first one; (B, Q, H, L, N, 2) -> (B, Q, HLN) each.
+    sizes = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=value.dtype)
+    cells = sampling.locations.to(value.dtype) * sizes[:, None] - 0.5
+    x, y, weights = (z.flatten(2) for z in (cells[..., 0], cells[..., 1], sampling.weights))
+    images = [
+        rows.sample(rows.table(value[index].flatten(1)), x[index], y[index], weights[index])
+        for index in range(len(value))
     ]
-    bags = indices.view(batch * queries * heads, -1)
-    rows = F.embedding_bag(
-        bags, value.reshape(-1, width), mode="sum", per_sample_weights=weights.view(bags.shape)
-    )
-    return rows.view(batch, queries, heads * width)
+    return torch.stack(images)
 
 
-def _bilinear_corners(locations: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Four corners of each place: (..., 2) 0-1 -> (..., 4) int32 token and (..., 4) weight.
+class TokenRows:
+    """Image tokens as a table in which every level has a border of zero rows.
 
-    A corner outside the level has weight 0 and any valid index.
+    A corner just outside a level is then a row of zeros like any other row, and nothing needs to
+    be asked of places but to lie within the border.  A level of h x w tokens takes h + 2 lines of
+    w + 1 rows: the last row of a line is also the border before the next line.  Each row is cut
+    into one row a head.  Letters beyond the legend: HLN = H * L * N, in that order.
     """
-    h, w = shape
-    x = locations[..., 0] * w - 0.5
-    y = locations[..., 1] * h - 0.5
-    # Places far outside count as just outside: the cast to int32 must not overflow.
-    x, y = x.clamp(-2, w + 1), y.clamp(-2, h + 1)
-    x_low, y_low = x.floor(), y.floor()
-    x_weight, y_weight = x - x_low, y - y_low
-    column, row = x_low.int(), y_low.int()
-    left = (1 - x_weight) * ((column >= 0) & (column < w))
-    right = x_weight * ((column >= -1) & (column < w - 1))
-    top = (1 - y_weight) * ((row >= 0) & (row < h))
-    bottom = y_weight * ((row >= -1) & (row < h - 1))
-    first, second = column.clamp(0, w - 1), (column + 1).clamp(0, w - 1)
-    upper, lower = row.clamp(0, h - 1) * w, (row + 1).clamp(0, h - 1) * w
-    indices = torch.stack([upper + first, upper + second, lower + first, lower + second], -1)
-    weights = torch.stack([top * left, top * right, bottom * left, bottom * right], -1)
-    return indices, weights
+
+    def __init__(
+        self, spatial_shapes: SpatialShapes, heads: int, points: int, dtype: torch.dtype
+    ) -> None:
+        """Tables for images of these levels; `dtype` is that of places, weights and values."""
+        self.shapes, self.heads, self.points = spatial_shapes, heads, points
+        self._firsts = []
+        count = 1
+        for h, w in spatial_shapes:
+            self._firsts.append(count + w + 1)
+            count += (h + 2) * (w + 1)
+        # Behind the last line as many rows as the lower right corner may lie below the place.
+        self._reach = max(w for _, w in spatial_shapes) + 2
+        self._count = count + self._reach
+        self._head = torch.arange(heads, dtype=dtype).repeat_interleave(len(self.shapes) * points)
+        self._line = self.per_place([w + 1.0 for _, w in spatial_shapes], dtype) * heads
+        self._first = self.per_place([float(f) for f in self._firsts], dtype) * heads + self._head
+        self._right = self.per_place([float(w) for _, w in spatial_shapes], dtype)
+        self._bottom = self.per_place([float(h) for h, _ in spatial_shapes], dtype)
+        self._below = self._line.int()
+
+    def per_place(self, levels: Sequence[float] | Tensor, dtype: torch.dtype) -> Tensor:
+        """One number a level (..., L) -> the same for every head and point (..., HLN)."""
+        numbers = torch.as_tensor(levels, dtype=dtype).repeat_interleave(self.points, -1)
+        return numbers.repeat(*[1] * (numbers.ndim - 1), self.heads)
+
+    def table(self, value: Tensor) -> Tensor:
+        """(S, D) values of one image -> its rows, (any, D / H)."""
+        width = value.shape[1]
+        table = value.new_zeros(self._count, width)
+        start = 0
+        for first, (h, w) in zip(self._firsts, self.shapes, strict=True):
+            lines = table[first : first + h * (w + 1)].view(h, w + 1, width)
+            lines[:, :w] = value[start : start + h * w].view(h, w, width)
+            start += h * w
+        return table.view(-1, width // self.heads)
+
+    def sample(self, table: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        """Weighted bilinear samples.
+
+        Args:
+            table: of one image, made by `table`.
+            x: (Q, HLN) columns of places, in cells of their level, 0 the middle of the first.
+            y: (Q, HLN) lines of places.
+            weights: (Q, HLN) or (Q, H, LN).
+
+        Returns:
+            (Q, D).
+        """
+        x = torch.minimum(x, self._right).clamp_min_(-1)
+        y = torch.minimum(y, self._bottom).clamp_min_(-1)
+        column, line = x.floor(), y.floor()
+        # Whole numbers of a float are exact up to 2 ** 24, a hundred times the largest table.
+        row = torch.addcmul(self._first, line, self._line).add_(column, alpha=self.heads).int()
+        # A place that is no number becomes any integer: it must not lead out of the table.
+        upper_left = row.clamp_(0, (self._count - self._reach) * self.heads - 1)
+        lower_left = upper_left + self._below
+        heads = self.heads
+        indices = self._bags(
+            upper_left, upper_left + heads, lower_left, lower_left + heads, bag=(heads, -1)
+        )
+        right, down = x.sub_(column), y.sub_(line)
+        weights = weights.view(right.shape)
+        lower = weights * down
+        upper = weights - lower
+        lower_right, upper_right = lower * right, upper * right
+        shares = self._bags(
+            upper - upper_right, upper_right, lower - lower_right, lower_right, bag=(heads, -1)
+        )
+        bags = F.embedding_bag(indices, table, mode="sum", per_sample_weights=shares)
+        return bags.view(len(x), -1)
+
+    @staticmethod
+    def _bags(*corners: Tensor, bag: tuple[int, int]) -> Tensor:
+        """Four times (Q, HLN) -> (QH, 4LN), all corners of a query and head together."""
+        return torch.cat([corner.unflatten(1, bag) for corner in corners], 2).flatten(0, 1)
 
 
 class DeformableAttention(nn.Module):
@@ -181,6 +231,13 @@ class DeformableAttention(nn.Module):
         boxes = boxes[:, :, None, :, None]
         locations = boxes[..., :2] + offsets * boxes[..., 2:]
         return Sampling(locations, self.weights(queries))
+
+    def joint_projection(self) -> Callable[[Tensor], Tensor]:
+        """Offsets in x, offsets in y and logits of the weights in one product: D -> 3 HLN."""
+        offsets, logits = self.sampling_offsets, self.attention_weights
+        weight = torch.cat([offsets.weight[0::2], offsets.weight[1::2], logits.weight])
+        bias = torch.cat([offsets.bias[0::2], offsets.bias[1::2], logits.bias])
+        return partial(F.linear, weight=weight, bias=bias)
 
     def gather(self, value: Tensor, shapes: SpatialShapes, sampling: Sampling) -> Tensor:
         """Read `value` at the places of `sampling` and project: -> (B, Q, D)."""

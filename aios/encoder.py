@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AiOSConfig
-from .deformable_attention import DeformableAttention, SpatialShapes
+from .deformable_attention import DeformableAttention, SpatialShapes, TokenRows
 from .outputs import EncodedImage
 from .positions import feature_position_code
 
-_TOKENS_AT_ONCE = 2048
+_TOKENS_AT_ONCE = 1024
+"""On a CPU in inference: what is in work stays in the cache, and no memory is fresh."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all layers know of the tokens' places.
+
+    Attributes:
+        shapes: (height, width) of each level.
+        padding_mask: (B, S) bool, True on padding, or None.
+        reference_points: (B, S, L, 2), 0-1 of each padded level.
+        rows: how tokens are sampled on a CPU in inference; None elsewhere.
+        columns: (B, S, HLN) the references' x in cells, as `TokenRows.sample` wants them.
+        lines: (B, S, HLN) the references' y.
+    """
+
+    shapes: SpatialShapes
+    padding_mask: Tensor | None
+    reference_points: Tensor
+    rows: TokenRows | None = None
+    columns: Tensor | None = None
+    lines: Tensor | None = None
+
+    def with_rows(self, heads: int, points: int) -> Surroundings:
+        """The same with `rows`, `columns` and `lines`."""
+        references = self.reference_points
+        if self.padding_mask is None:  # then the same for each image
+            references = references[:1]
+        sizes = references.new_tensor([(w, h) for h, w in self.shapes])
+        cells = references * sizes - 0.5
+        rows = TokenRows(self.shapes, heads, points, cells.dtype)
+        columns, lines = (
+            rows.per_place(part, cells.dtype).expand(len(self.reference_points), -1, -1)
+            for part in cells.unbind(-1)
+        )
+        return replace(self, rows=rows, columns=columns, lines=lines)
 
 
 class EncoderLayer(nn.Module):
@@ -29,27 +67,38 @@ class EncoderLayer(nn.Module):
         self.linear2 = nn.Linear(config.feedforward_dim, width)
         self.norm2 = nn.LayerNorm(width)
 
-    def forward(
-        self,
-        tokens: Tensor,
-        position: Tensor,
-        reference_points: Tensor,
-        padding_mask: Tensor | None,
-        shapes: SpatialShapes,
-    ) -> Tensor:
-        """Tokens and position (B, S, D), references (B, S, L, 2) -> (B, S, D)."""
+    def forward(self, tokens: Tensor, position: Tensor, around: Surroundings) -> Tensor:
+        """Tokens and position (B, S, D) -> (B, S, D)."""
         attn = self.self_attn
-        value = attn.value(tokens, padding_mask)
-        sampling = attn.around_points(tokens + position, reference_points, shapes)
-        tokens = self.norm1(tokens + attn.gather(value, shapes, sampling))
-        return self.norm2(tokens + self._feed_forward(tokens))
+        value = attn.value(tokens, around.padding_mask)
+        if around.rows is not None:
+            return self._in_parts(tokens, position, value, around)
+        sampling = attn.around_points(tokens + position, around.reference_points, around.shapes)
+        tokens = self.norm1(tokens + attn.gather(value, around.shapes, sampling))
+        return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
 
-    def _feed_forward(self, tokens: Tensor) -> Tensor:
-        """Some tokens at a time on a CPU in inference: fresh memory for all costs a third more."""
-        if torch.is_grad_enabled() or tokens.device.type != "cpu":
-            return self.linear2(F.relu(self.linear1(tokens)))
-        parts = tokens.split(_TOKENS_AT_ONCE, 1)
-        return torch.cat([self.linear2(F.relu_(self.linear1(part))) for part in parts], 1)
+    def _in_parts(
+        self, tokens: Tensor, position: Tensor, value: Tensor, around: Surroundings
+    ) -> Tensor:
+        """As `forward`, some tokens at a time through everything that follows the values."""
+        rows, columns, lines = around.rows, around.columns, around.lines
+        assert rows is not None
+        assert columns is not None
+        assert lines is not None
+        project = self.self_attn.joint_projection()
+        result = torch.empty_like(tokens)
+        for image in range(len(tokens)):
+            table = rows.table(value[image].flatten(1))
+            for start in range(0, tokens.shape[1], _TOKENS_AT_ONCE):
+                part = image, slice(start, start + _TOKENS_AT_ONCE)
+                given = tokens[part]
+                x, y, logits = project(given + position[part]).chunk(3, -1)
+                weights = logits.unflatten(-1, (rows.heads, -1)).softmax(-1)
+                seen = rows.sample(table, columns[part] + x, lines[part] + y, weights)
+                given = self.norm1(self.self_attn.output_proj(seen).add_(given))
+                hidden = F.relu_(self.linear1(given))
+                result[part] = self.norm2(self.linear2(hidden).add_(given))
+        return result
 
 
 class Encoder(nn.Module):
@@ -60,6 +109,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.level_embed = nn.Parameter(torch.empty(config.num_levels, config.hidden_dim))
         nn.init.normal_(self.level_embed)
+        self.heads, self.points = config.num_heads, config.num_points
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
 
     def forward(self, levels: list[Tensor], padding_mask: Tensor | None) -> EncodedImage:
@@ -88,8 +138,11 @@ class Encoder(nn.Module):
         if padding_mask is not None:
             flat_mask = torch.cat([mask.flatten(1) for mask in masks], 1)
         references = _reference_points(shapes, ratios).to(tokens.dtype)
+        around = Surroundings(shapes, flat_mask, references)
+        if not torch.is_grad_enabled() and tokens.device.type == "cpu":
+            around = around.with_rows(self.heads, self.points)
         for layer in self.layers:
-            tokens = layer(tokens, position, references, flat_mask, shapes)
+            tokens = layer(tokens, position, around)
         return EncodedImage(tokens, flat_mask, shapes, ratios.to(tokens.dtype))
 
 

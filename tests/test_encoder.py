@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from aios import encoder
-from aios.encoder import EncoderLayer, _level_mask, _reference_points, _valid_ratio
+from aios.encoder import _level_mask, _reference_points, _valid_ratio
 
 from .networks import SMALL, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPES = ((4, 6), (2, 3))
+LEVELS = ((4, 6), (2, 3), (1, 2), (1, 1))
 
 
 @pytest.mark.parametrize("size", [(75, 93), (61, 88), (64, 96), (333, 257)])
@@ -46,14 +47,21 @@ def test_references_follow_the_valid_part():
     torch.testing.assert_close(first[:, 0], torch.tensor([0.25, 0.375]))
 
 
+@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("at_once", [1, 7, 30, 100])
-def test_feed_forward_in_parts_is_the_whole(monkeypatch, at_once):
+def test_tokens_in_parts_are_the_whole(monkeypatch, at_once, padded):
+    """What inference does on a CPU is what training does, and the input stays as it was."""
     monkeypatch.setattr(encoder, "_TOKENS_AT_ONCE", at_once)
-    layer = random_model(SMALL, 0, torch.float64).encoder.layers[0]
-    assert isinstance(layer, EncoderLayer)
-    tokens = torch.randn(2, 30, SMALL.hidden_dim, dtype=torch.float64)
-    before = tokens.clone()
-    whole = layer._feed_forward(tokens).detach()
+    network = random_model(SMALL, 0, torch.float64).encoder
+    levels = [torch.randn(2, SMALL.hidden_dim, h, w, dtype=torch.float64) for h, w in LEVELS]
+    mask = None
+    if padded:
+        mask = torch.zeros(2, 32, 48, dtype=torch.bool)
+        mask[1, 20:] = True
+        mask[1, :, 37:] = True
+    before = [level.clone() for level in levels]
+    whole = network(levels, mask).memory.detach()
     with torch.inference_mode():
-        torch.testing.assert_close(layer._feed_forward(tokens), whole)
-    assert torch.equal(tokens, before)
+        torch.testing.assert_close(network(levels, mask).memory, whole, atol=1e-9, rtol=0)
+    for level, first in zip(levels, before, strict=True):
+        assert torch.equal(level, first)

@@ -5,74 +5,101 @@ Terms and the layers they exist at follow the training specification, section 4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from aios.body_model import BodyModel
-from aios.boxes import cxcywh_to_xyxy
 from aios.outputs import PERSON_CLASS, AiOSOutput, LayerOutput, ProposalOutput
 
 from .batch import Batch
+from .box_terms import box_terms, class_term, denoising_terms, keypoint_terms, part_box_terms
 from .denoising import DenoisingTargets
-from .losses import (
-    BODY_OKS_SIGMAS,
-    PART_OKS_SIGMAS,
-    box_giou,
-    box_iou,
-    object_keypoint_similarity,
-    sigmoid_focal_loss,
-    vector_l1,
-)
-from .matcher import Assignment, MatchCosts, MatchTargets, match
-from .smplx_terms import (
-    Matched,
-    fit_weak_camera,
-    joint_2d_terms,
-    joint_3d_terms,
-    parameter_terms,
-    point_distance,
-    pose_bodies,
-    project_joints,
-    select_smplx,
-)
+from .losses import box_iou, vector_l1
+from .matched import Matched
+from .matcher import Assignment, MatchCosts, MatchOutput, MatchTargets, match
+from .projection import fit_weak_camera, project_joints
+from .smplx_terms import joint_2d_terms, joint_3d_terms, parameter_terms, pose_bodies
 from .targets import Targets
+from .validity import PARTS, Counts, annotation_masks
 from .weights import LossWeights
 
-_PARTS = ("left_hand", "right_hand", "face")
-_OVERLAP = 0.3
+_HANDS = ("left_hand", "right_hand")
+_HAND_TERMS = ("keypoints", "oks", "joints_3d", "joints_3d_local", "joints_2d")
 _WEIGHT_OF = {
-    "left_hand_boxes": "part_box",
-    "right_hand_boxes": "part_box",
-    "face_boxes": "part_box",
-    "left_hand_giou": "part_giou",
-    "right_hand_giou": "part_giou",
-    "face_giou": "part_giou",
-    "left_hand_keypoints": "hand_keypoints",
-    "right_hand_keypoints": "hand_keypoints",
-    "left_hand_oks": "hand_oks",
-    "right_hand_oks": "hand_oks",
     "class": "class_",
+    **{f"{part}_boxes": "part_box" for part in PARTS},
+    **{f"{part}_giou": "part_giou" for part in PARTS},
+    **{f"{hand}_pose": "hands" for hand in _HANDS},
+    **{f"{hand}_{term}": f"hand_{term}" for hand in _HANDS for term in _HAND_TERMS},
 }
+"""Name of a term -> field of `LossWeights`, where the two differ."""
+_DIVISOR_OF = {
+    "oks": "keypoints",
+    **{f"{part}_oks": f"{part}_keypoints" for part in PARTS},
+    **{f"{part}_giou": f"{part}_boxes" for part in PARTS},
+    **{"root": "body_pose", "body": "body_pose", "jaw": "jaw_pose"},
+    **{f"{part}_joints_3d_local": f"{part}_joints_3d" for part in ("body", *PARTS)},
+}
+"""Name of a term -> name among `validity.COUNTED`, where the two differ."""
+_DIVISOR_BY_BODY = {
+    **{f"{hand}_pose": "body_pose" for hand in _HANDS},
+    **{"jaw": "body_pose", "betas": "body_pose", "expression": "body_pose"},
+    **{f"{part}_joints_3d": "body_joints_3d" for part in PARTS},
+    **{f"{part}_joints_3d_local": "body_joints_3d" for part in PARTS},
+    **{f"{part}_joints_2d": "boxes" for part in ("body", *PARTS)},
+}
+"""The same for `LossWeights.parts_by_box`."""
+_PENULTIMATE = (
+    *(f"{part}_joints_3d" for part in PARTS),
+    *(f"{hand}_joints_2d" for hand in _HANDS),
+)
 
 
 @dataclass(frozen=True)
-class LossReport:
-    """The total to minimise and every weighted part of it by name."""
+class _Truth:
+    """A batch and what follows from it alone."""
 
-    total: Tensor
-    parts: dict[str, float]
+    batch: Batch
+    masks: Mapping[str, Tensor]
+    """(P, K) each, see `validity.annotation_masks`."""
+    camera: Tensor
+    """(P, 3) that the network should have said; means nothing where masks["camera"] is 0."""
+    sizes_hw: Tensor
+    """(P, 2) pixels of each person's picture."""
 
 
 class Criterion:
     """Scores the network's answers on a batch."""
 
-    def __init__(self, weights: LossWeights, costs: MatchCosts, body_model: BodyModel) -> None:
-        """`body_model` poses the predicted parameters; it is not trained."""
+    def __init__(
+        self,
+        weights: LossWeights,
+        costs: MatchCosts,
+        body_model: BodyModel,
+        masks: Callable[[Targets, bool], dict[str, Tensor]] = annotation_masks,
+    ) -> None:
+        """Nothing here is trained.
+
+        Args:
+            weights: of the terms.
+            costs: of the matching.
+            body_model: poses the predicted parameters; follows them to their device.
+            masks: says what is annotated, see `validity.annotation_masks`.
+        """
         self.weights = weights
         self.costs = costs
-        self.body_model = body_model
+        self._masks = masks
+        self._divisors = _DIVISOR_OF | (_DIVISOR_BY_BODY if weights.parts_by_box else {})
+        self._body_model = body_model
+        self._bodies: dict[torch.device, BodyModel] = {}
+
+    def count(self, batch: Batch) -> Counts:
+        """What the losses of a step that sees `batch` among others are divided by; see `Counts`."""
+        return Counts.of(self._truth(batch).masks, len(batch))
 
     def __call__(
         self,
@@ -80,44 +107,147 @@ class Criterion:
         batch: Batch,
         denoising: DenoisingTargets | None = None,
         scale_3d: float = 1.0,
+        counts: Counts | None = None,
     ) -> dict[str, Tensor]:
         """Weighted losses by name, each one number.
 
         Args:
-            output: with `aux_outputs`.
+            output: with `aux_outputs`; half precision is scored in single.
             batch: what is true.
             denoising: what the prefix queries should answer, if there were any.
             scale_3d: factor on everything that SMPL-X parameters are taught by.
+            counts: divisors of the whole step where it sees more than this batch (`Counts` says
+                how); None divides by what this batch has, parts and keypoints of each output by
+                what the people have whom it is matched with.
 
         Returns:
             Names are `<term>` for the last layer, `<term>_<layer>` before it, `<term>_proposals`.
         """
-        targets = MatchTargets(
-            batch.image_index,
-            batch.targets.boxes,
-            batch.targets.keypoints_2d,
-            batch.targets.keypoints_visible,
-        )
+        truth = self._truth(batch)
+        whole = Counts.of(truth.masks, len(batch)) if counts is None else counts
+        layers = [_in_single(layer) for layer in (*output.aux_outputs, output.final)]
+        proposals = [_in_single(output.proposals)] if self.weights.one_to_one_proposals else []
+        pairs = self._match([*layers, *proposals], batch)
         losses: dict[str, Tensor] = {}
-        if self.weights.one_to_one_proposals:
-            terms, _ = self._detection(output.proposals, batch, targets)
-            losses |= self._weigh(terms, "_proposals")
-        posed: list[tuple[str, Matched]] = []
-        layers = (*output.aux_outputs, output.final)
+        for answer, chosen in zip(proposals, pairs[len(layers) :], strict=True):
+            losses |= self._weigh(self._detection(answer, chosen, truth, whole), "_proposals")
+        bodies: list[tuple[str, Matched, Counts]] = []
         for index, layer in enumerate(layers):
-            suffix = "" if layer is output.final else f"_{index}"
-            terms, pairs = self._detection(layer, batch, targets)
-            people = batch.targets.select(pairs.person_index)
-            if layer.keypoints_2d is not None:
-                terms |= self._points(layer, pairs, people)
+            suffix = "" if index == len(layers) - 1 else f"_{index}"
+            group = self._matched(layer, pairs[index], truth)
+            divisors = Counts.of(group.masks, len(batch)) if counts is None else counts
+            terms = self._detection(layer, group.pairs, truth, whole)
+            points = keypoint_terms(group, self.weights.keypoints_in_box_units)
+            terms |= self._average(part_box_terms(group) | points, divisors)
             if denoising is not None:
-                terms |= self._denoising(layer, denoising)
+                terms |= self._denoising(layer, denoising, whole)
             losses |= self._weigh(terms, suffix)
-            if layer.smplx is not None and len(people):
-                smplx = select_smplx(layer.smplx, pairs.image_index, pairs.query_index)
-                whole = layer.stage == "refine_whole_body"
-                posed.append((suffix, Matched(smplx, people, whole)))
-        return losses | self._bodies(posed, batch, scale_3d)
+            if layer.smplx is not None:
+                bodies.append((suffix, group, divisors))
+        before_last = f"_{len(layers) - 2}"
+        for suffix, terms in self._bodies_terms(bodies, truth):
+            late = self.weights.penultimate_parts if suffix == before_last else 1.0
+            terms = {k: v * late if k in _PENULTIMATE else v for k, v in terms.items()}
+            losses |= self._weigh(terms, suffix, scale_3d)
+        return losses
+
+    def _truth(self, batch: Batch) -> _Truth:
+        """What is annotated, and the camera that fits it, if cameras are taught."""
+        targets = batch.targets
+        masks = self._masks(targets, self.weights.parts_by_box)
+        sizes_hw = batch.sizes_hw.to(targets.boxes.device)[batch.image_index].to(targets.boxes)
+        camera, told = targets.boxes.new_zeros(len(targets), 3), masks["boxes"] * 0
+        if self.weights.camera:
+            camera, fits = fit_weak_camera(targets, batch.focal_length, sizes_hw)
+            told = fits[:, None]
+        return _Truth(batch, masks | {"camera": told}, camera, sizes_hw)
+
+    def _match(
+        self, outputs: Sequence[LayerOutput | ProposalOutput], batch: Batch
+    ) -> list[Assignment]:
+        """One assignment for each decoder layer or proposal output."""
+        targets = batch.targets
+        people = MatchTargets(
+            batch.image_index, targets.boxes, targets.keypoints_2d, targets.keypoints_visible
+        )
+        answers = [
+            MatchOutput(
+                output.class_logits[..., PERSON_CLASS],
+                output.boxes,
+                getattr(output, "keypoints_2d", None),
+            )
+            for output in outputs
+        ]
+        return match(answers, people, self.costs)
+
+    def _matched(self, layer: LayerOutput, pairs: Assignment, truth: _Truth) -> Matched:
+        """The pairs that teach: after stage `locate` their boxes must overlap by a little."""
+        targets = truth.batch.targets
+        if self.weights.least_overlap and layer.stage != "locate":
+            boxes = layer.boxes[pairs.image_index, pairs.query_index].detach()
+            overlap = box_iou(boxes, targets.boxes[pairs.person_index])
+            pairs = pairs.select(overlap >= self.weights.least_overlap)
+        masks = {name: mask[pairs.person_index] for name, mask in truth.masks.items()}
+        return Matched(layer, pairs, targets.select(pairs.person_index), masks)
+
+    def _detection(
+        self, output: LayerOutput | ProposalOutput, pairs: Assignment, truth: _Truth, whole: Counts
+    ) -> dict[str, Tensor]:
+        """Class and body box, divided by all people."""
+        terms = box_terms(output.boxes, pairs, truth.batch, truth.masks["boxes"])
+        unannotated = self.weights.unannotated_negative
+        terms["class"] = class_term(
+            output.class_logits, output.boxes, pairs, truth.batch, unannotated
+        )
+        return {name: term.sum() / whole["people"] for name, term in terms.items()}
+
+    def _denoising(
+        self, layer: LayerOutput, wanted: DenoisingTargets, whole: Counts
+    ) -> dict[str, Tensor]:
+        divisor = whole["images"] * wanted.boxes.shape[1] / self.weights.pictures_a_process
+        return {name: term / divisor for name, term in denoising_terms(layer, wanted).items()}
+
+    def _bodies_terms(
+        self, bodies: list[tuple[str, Matched, Counts]], truth: _Truth
+    ) -> list[tuple[str, dict[str, Tensor]]]:
+        """Everything that needs SMPL-X, for all layers by one call of the body model."""
+        if not bodies:
+            return []
+        weights, answers = self.weights, []
+        local = bool(
+            weights.body_joints_3d_local
+            or weights.hand_joints_3d_local
+            or weights.face_joints_3d_local
+        )
+        joints_of = pose_bodies([group for _, group, _ in bodies], self._body(truth.camera.device))
+        for (suffix, group, divisors), joints_3d in zip(bodies, joints_of, strict=True):
+            terms = parameter_terms(group) | joint_3d_terms(group, joints_3d, local)
+            if not (group.whole_body or weights.early_betas):
+                del terms["betas"]
+            index, camera = group.pairs.person_index, group.smplx.weak_camera
+            projected = project_joints(
+                joints_3d,
+                camera,
+                truth.batch.focal_length,
+                truth.sizes_hw[index],
+                weights.least_camera_scale,
+            )
+            terms |= joint_2d_terms(group, projected, weights.keypoints_in_box_units)
+            terms["camera"] = vector_l1(camera, truth.camera[index]) * group.masks["camera"][:, 0]
+            answers.append((suffix, self._average(terms, divisors)))
+        return answers
+
+    def _body(self, device: torch.device) -> BodyModel:
+        if device not in self._bodies:
+            self._bodies[device] = self._body_model.to(device)
+        return self._bodies[device]
+
+    def _average(self, terms: dict[str, Tensor], counts: Counts) -> dict[str, Tensor]:
+        """Sums over people, divided by the number of those who have such an annotation."""
+        return {
+            name: term.sum() / counts[self._divisors.get(name, name)]
+            for name, term in terms.items()
+        }
 
     def _weigh(
         self, terms: dict[str, Tensor], suffix: str, scale: float = 1.0
@@ -129,137 +259,14 @@ class Criterion:
                 weighted[name + suffix] = term * weight
         return weighted
 
-    def _detection(
-        self, layer: LayerOutput | ProposalOutput, batch: Batch, targets: MatchTargets
-    ) -> tuple[dict[str, Tensor], Assignment]:
-        """Match, then class and body box."""
-        keypoints = layer.keypoints_2d if isinstance(layer, LayerOutput) else None
-        person_logits = layer.class_logits[..., PERSON_CLASS]
-        pairs = match(person_logits, layer.boxes, keypoints, targets, self.costs)
-        if keypoints is not None:
-            pairs = self._overlapping(pairs, layer.boxes, targets)
-        people = max(len(batch.targets), 1)
-        labels = torch.zeros_like(layer.class_logits)
-        labels[pairs.image_index, pairs.query_index, PERSON_CLASS] = 1.0
-        weight = self._class_weight(layer.boxes.detach(), batch)
-        weight[pairs.image_index, pairs.query_index] = 1.0
-        focal = sigmoid_focal_loss(layer.class_logits, labels) * weight[..., None]
-        boxes = layer.boxes[pairs.image_index, pairs.query_index]
-        wanted = batch.targets.boxes[pairs.person_index]
-        valid = batch.targets.box_valid[pairs.person_index].float()
-        terms = {
-            "class": focal.sum() / people,
-            "box": (vector_l1(boxes, wanted) * valid).sum() / people,
-            "giou": ((1 - box_giou(boxes, wanted)) * valid).sum() / people,
-        }
-        return terms, pairs
 
-    def _overlapping(self, pairs: Assignment, boxes: Tensor, targets: MatchTargets) -> Assignment:
-        """The pairs whose boxes overlap by `least_overlap` or more."""
-        own = boxes[pairs.image_index, pairs.query_index].detach()
-        keep = box_iou(own, targets.boxes[pairs.person_index]) >= self.weights.least_overlap
-        return Assignment(
-            pairs.image_index[keep], pairs.query_index[keep], pairs.person_index[keep]
-        )
-
-    def _class_weight(self, boxes: Tensor, batch: Batch) -> Tensor:
-        """(B, Q) weights: less for queries away from everyone annotated where others may be."""
-        weight = torch.ones_like(boxes[..., 0])
-        if not bool(batch.ignore_unmatched.any()):
-            return weight
-        near = torch.zeros_like(weight)
-        own = cxcywh_to_xyxy(boxes[batch.image_index])
-        wanted = cxcywh_to_xyxy(batch.targets.boxes)[:, None]
-        low = torch.maximum(own[..., :2], wanted[..., :2])
-        high = torch.minimum(own[..., 2:], wanted[..., 2:])
-        shared = (high - low).clamp(min=0).prod(-1)
-        covered = shared / (own[..., 2:] - own[..., :2]).prod(-1).clamp(min=1e-6)
-        near.index_add_(0, batch.image_index, (covered > _OVERLAP).float())
-        away = (near == 0) & batch.ignore_unmatched[:, None]
-        return weight.masked_fill(away, self.weights.unannotated_negative)
-
-    def _points(self, layer: LayerOutput, pairs: Assignment, people: Targets) -> dict[str, Tensor]:
-        """Part boxes and all 2D keypoints of matched people."""
-
-        def matched(name: str) -> Tensor:
-            return getattr(layer, name)[pairs.image_index, pairs.query_index]
-
-        terms = self._keypoints("", matched("keypoints_2d"), people, BODY_OKS_SIGMAS)
-        for part in _PARTS:
-            boxes, wanted = matched(f"{part}_boxes"), getattr(people, f"{part}_boxes")
-            valid = getattr(people, f"{part}_box_valid").float()
-            divisor = valid.sum().clamp(min=1.0)
-            terms[f"{part}_boxes"] = (vector_l1(boxes, wanted) * valid).sum() / divisor
-            terms[f"{part}_giou"] = ((1 - box_giou(boxes, wanted)) * valid).sum() / divisor
-            if getattr(layer, f"{part}_keypoints_2d") is not None:
-                points = matched(f"{part}_keypoints_2d")
-                terms |= self._keypoints(f"{part}_", points, people, PART_OKS_SIGMAS)
-        return terms
-
-    def _keypoints(
-        self, part: str, points: Tensor, people: Targets, sigmas: tuple[float, ...]
-    ) -> dict[str, Tensor]:
-        """L1 and OKS of one keypoint set; `part` is "" for the body or "left_hand_" and so on."""
-        wanted = getattr(people, f"{part}keypoints_2d")
-        visible = getattr(people, f"{part}keypoints_visible")
-        if part:
-            visible = visible * getattr(people, f"{part}box_valid").float()[:, None]
-        any_visible = (visible.sum(-1) > 0).float()
-        divisor = any_visible.sum().clamp(min=1.0)
-        in_box = self.weights.keypoints_in_box_units
-        distance = point_distance(points, wanted, visible, people.boxes, in_box)
-        areas = people.boxes[:, 2:].prod(-1)
-        oks = object_keypoint_similarity(points, wanted, visible, areas, sigmas)
-        return {
-            f"{part}keypoints": distance.sum() / divisor,
-            f"{part}oks": ((1 - oks) * any_visible).sum() / divisor,
-        }
-
-    def _denoising(self, layer: LayerOutput, wanted: DenoisingTargets) -> dict[str, Tensor]:
-        logits, boxes = layer.prefix_class_logits, layer.prefix_boxes
-        if logits is None or boxes is None:
-            return {}
-        labels = torch.zeros_like(logits)
-        labels[..., PERSON_CLASS] = wanted.is_person.float()
-        valid = wanted.is_person.float()
-        divisor = max(valid.numel(), 1)
-        distance = vector_l1(boxes, wanted.boxes) * valid
-        giou = (1 - box_giou(boxes, wanted.boxes)) * valid
-        return {
-            "denoising_class": sigmoid_focal_loss(logits, labels).sum() / divisor,
-            "denoising_box": distance.sum() / divisor,
-            "denoising_giou": giou.sum() / divisor,
-        }
-
-    def _bodies(
-        self, posed: list[tuple[str, Matched]], batch: Batch, scale: float
-    ) -> dict[str, Tensor]:
-        """Everything that needs SMPL-X, for all layers by one call of the body model."""
-        losses: dict[str, Tensor] = {}
-        if not posed:
-            return losses
-        joints_of = pose_bodies([group for _, group in posed], self.body_model)
-        for (suffix, group), joints_3d in zip(posed, joints_of, strict=True):
-            people = group.targets
-            known = people.smplx_valid.float().sum().clamp(min=1.0)
-            known_3d = people.joints_3d_valid.float().sum().clamp(min=1.0)
-            parameters = {k: v.sum() / known for k, v in parameter_terms(group).items()}
-            joints = {k: v.sum() / known_3d for k, v in joint_3d_terms(group, joints_3d).items()}
-            camera = group.smplx.weak_camera
-            projected = project_joints(joints_3d, camera, batch.focal_length, batch.size_hw)
-            in_box = self.weights.keypoints_in_box_units
-            flat = {
-                k: v.sum() / max(len(people), 1)
-                for k, v in joint_2d_terms(group, projected, in_box).items()
-            }
-            wanted, told = fit_weak_camera(people, batch.focal_length, batch.size_hw)
-            distance = vector_l1(camera, wanted) * told
-            flat["camera"] = distance.sum() / told.sum().clamp(min=1.0)
-            losses |= self._weigh(parameters | joints | flat, suffix, scale)
-        return losses
-
-
-def report(losses: dict[str, Tensor]) -> LossReport:
-    """Sum the weighted losses."""
-    total = torch.stack(list(losses.values())).sum()
-    return LossReport(total, {name: float(value.detach()) for name, value in losses.items()})
+def _in_single(output: Any) -> Any:  # noqa: ANN401 - the same dataclass of tensors comes back
+    """An output whose half-precision tensors became float32, fields of fields included."""
+    changes: dict[str, Any] = {}
+    for field in fields(output):
+        value = getattr(output, field.name)
+        if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+            changes[field.name] = value.float()
+        elif is_dataclass(value):
+            changes[field.name] = _in_single(value)
+    return replace(output, **changes)

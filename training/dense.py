@@ -17,7 +17,7 @@ from aios.rotations import axis_angle_to_rotmat, rotation_6d_to_rotmat
 
 from .batch import Batch
 from .losses import box_giou, quality_focal_loss, rotation_l1, vector_l1
-from .smplx_terms import point_distance
+from .projection import point_distance
 
 _BORDER = 0.01
 _OTHERS_LABEL = 0.25
@@ -186,8 +186,10 @@ def dense_terms(
     posed = torch.cat([people.global_orient, people.body_pose], -1).unflatten(-1, (22, 3))
     wanted = axis_angle_to_rotmat(posed)
     known = valid.sum().clamp(min=1.0)
-    terms["dense_root"] = (rotation_l1(rotations[:, :1], wanted[:, :1]) * valid).sum() / known
-    terms["dense_body"] = (rotation_l1(rotations[:, 1:], wanted[:, 1:]) * valid).sum() / known
+    valid = valid[:, None].expand(-1, 22)
+    for name, joints in (("dense_root", slice(0, 1)), ("dense_body", slice(1, None))):
+        gap = rotation_l1(rotations[:, joints], wanted[:, joints], valid[:, joints])
+        terms[name] = gap.sum() / known
     return terms | _box_terms(proposals, batch, pairs)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import torch
+from torch import Tensor
+
 BODY_JOINTS = (
     *(0, 1, 2, 4, 5, 7, 8, 12, 16, 17, 18, 19, 20, 21),
     *(60, 61, 62, 63, 64, 65, 59, 58, 57, 56, 55),
@@ -15,6 +20,16 @@ RIGHT_HAND_JOINTS += (*range(49, 52), 74, *range(46, 49), 75)
 """20 joints in the order of the left hand's."""
 FACE_JOINTS = (22, 15, 57, 56, *range(76, 144))
 """72 points: jaw, head, eyes, landmarks, contour."""
+
+SCORED_JOINTS = {
+    "body": BODY_JOINTS,
+    "left_hand": LEFT_HAND_JOINTS,
+    "right_hand": RIGHT_HAND_JOINTS,
+    "face": FACE_JOINTS,
+}
+"""By part; ears, eyes and nose belong to the body, the eyes to the face as well."""
+PART_ROOTS = {"body": 0, "left_hand": 20, "right_hand": 21, "face": 12}
+"""Pelvis, wrists, neck: what `*_joints_3d_local` measures a part from."""
 
 _MIRRORED_PAIRS = (
     # Skeleton: legs, shoulders and arms, eyeballs; then the fingers.
@@ -54,3 +69,9 @@ BODY_POSE_MIRROR = _swap(
     ),
 )
 """The same for the 21 joints of `body_pose`."""
+
+
+@cache
+def index_tensor(joints: tuple[int, ...], device: torch.device) -> Tensor:
+    """(K,) int64, made once: a list as an index would be copied to the device every time."""
+    return torch.tensor(joints, device=device)

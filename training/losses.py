@@ -6,6 +6,8 @@ training specification, section 4.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -57,32 +59,35 @@ def quality_focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy * (logits.sigmoid() - labels).abs() ** FOCAL_GAMMA
 
 
-def box_iou(first: Tensor, second: Tensor) -> Tensor:
-    """IoU of paired boxes; (..., 4) centre x, centre y, width, height each -> (...)."""
-    first, second = cxcywh_to_xyxy(first), cxcywh_to_xyxy(second)
+def _overlap(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Areas shared by and covered by broadcastable (..., 4) corners: (...) each."""
     low = torch.maximum(first[..., :2], second[..., :2])
     high = torch.minimum(first[..., 2:], second[..., 2:])
     shared = (high - low).clamp(min=0).prod(-1)
     areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (first, second)]
-    return shared / (areas[0] + areas[1] - shared + _EPS)
+    return shared, areas[0] + areas[1] - shared
 
 
-def _giou(first: Tensor, second: Tensor) -> Tensor:
-    """Generalised IoU of broadcastable (..., 4) x1, y1, x2, y2 boxes."""
-    low = torch.maximum(first[..., :2], second[..., :2])
-    high = torch.minimum(first[..., 2:], second[..., 2:])
-    intersection = (high - low).clamp(min=0).prod(-1)
-    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (first, second)]
-    union = areas[0] + areas[1] - intersection
-    hull_low = torch.minimum(first[..., :2], second[..., :2])
-    hull_high = torch.maximum(first[..., 2:], second[..., 2:])
-    hull = (hull_high - hull_low).clamp(min=0).prod(-1)
-    return intersection / (union + _EPS) - (hull - union) / (hull + _EPS)
+def box_iou(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of paired boxes; (..., 4) centre x, centre y, width, height each -> (...)."""
+    shared, union = _overlap(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second))
+    return shared / (union + _EPS)
 
 
 def box_giou(first: Tensor, second: Tensor) -> Tensor:
     """GIoU of paired boxes; (..., 4) centre x, centre y, width, height each -> (...)."""
-    return _giou(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second))
+    first, second = cxcywh_to_xyxy(first), cxcywh_to_xyxy(second)
+    shared, union = _overlap(first, second)
+    hull_low = torch.minimum(first[..., :2], second[..., :2])
+    hull_high = torch.maximum(first[..., 2:], second[..., 2:])
+    hull = (hull_high - hull_low).clamp(min=0).prod(-1)
+    return shared / (union + _EPS) - (hull - union) / (hull + _EPS)
+
+
+@cache
+def _variances(sigmas: tuple[float, ...], like: tuple[torch.device, torch.dtype]) -> Tensor:
+    device, kind = like
+    return torch.tensor(sigmas, dtype=kind, device=device).mul(2).square()
 
 
 def object_keypoint_similarity(
@@ -100,46 +105,47 @@ def object_keypoint_similarity(
     Returns:
         (...).
     """
-    variances = predicted.new_tensor(sigmas).mul(2).square()
+    variances = _variances(sigmas, (predicted.device, predicted.dtype))
     squared = (predicted - wanted).square().sum(-1)
     similarity = torch.exp(-squared / (2 * areas[..., None] * variances + 1e-12))
     visible = visibility.sum(-1)
     return ((similarity * visibility).sum(-1) / (visible + _EPS)).clamp(min=_EPS)
 
 
-def keypoint_l1(predicted: Tensor, wanted: Tensor, visibility: Tensor) -> Tensor:
-    """Sum of |dx| + |dy| over the visible keypoints.
+def visible_share(visibility: Tensor) -> Tensor:
+    """Factor on a loss of the mean over keypoints (..., K): 0 where none is visible, else 1."""
+    visible = visibility.sum(-1)
+    return visible / (visible + _EPS)
+
+
+def points_l1(predicted: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
+    """Sum of absolute differences over points and axes.
 
     Args:
-        predicted: (..., K, 2).
-        wanted: (..., K, 2).
-        visibility: (..., K) weights 0-1.
+        predicted: (..., K, D).
+        wanted: (..., K, D).
+        valid: (..., K) weights 0-1.
 
     Returns:
         (...).
     """
-    return ((predicted - wanted).abs().sum(-1) * visibility).sum(-1)
-
-
-def rotation_l1(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """Sum over joints and over the nine entries of the matrices; (N, J, 3, 3) each -> (N,)."""
-    return (predicted - wanted).abs().flatten(1).sum(-1)
-
-
-def joints_l1(predicted: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
-    """Sum of absolute differences over joints and axes.
-
-    Args:
-        predicted: (N, J, D).
-        wanted: (N, J, D).
-        valid: (N, J) weights 0-1.
-
-    Returns:
-        (N,).
-    """
     return ((predicted - wanted).abs().sum(-1) * valid).sum(-1)
 
 
+def rotation_l1(predicted: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
+    """Sum over joints and over the nine entries of the matrices.
+
+    Args:
+        predicted: (..., J, 3, 3).
+        wanted: (..., J, 3, 3).
+        valid: (..., J) weights 0-1.
+
+    Returns:
+        (...).
+    """
+    return points_l1(predicted.flatten(-2), wanted.flatten(-2), valid)
+
+
 def vector_l1(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """Sum of absolute differences; (N, K) each -> (N,)."""
+    """Sum of absolute differences; (..., K) each -> (...)."""
     return (predicted - wanted).abs().sum(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from .losses import (
     FOCAL_GAMMA,
     box_giou,
     object_keypoint_similarity,
+    points_l1,
+    vector_l1,
 )
 
 _LOG_EPS = 1e-8
@@ -22,7 +25,7 @@ _LOG_EPS = 1e-8
 
 @dataclass(frozen=True)
 class MatchCosts:
-    """Weights of the terms of the cost.
+    """Weights of the terms of the cost; the defaults are those of paper and released program.
 
     Where an output has keypoints, box and GIoU do not count unless `box_with_keypoints`.
     """
@@ -33,6 +36,27 @@ class MatchCosts:
     keypoints: float = 10.0
     oks: float = 4.0
     box_with_keypoints: bool = False
+
+
+MATCH_COSTS: dict[str, MatchCosts] = {
+    # Mostly class: of several queries on one person the same must win again and again.
+    "builtin": MatchCosts(6.0, 5.0, 2.0, 0.5, 1.0, box_with_keypoints=True),
+    "paper": MatchCosts(),
+    "released": MatchCosts(),
+}
+"""By recipe, as `weights.LOSS_WEIGHTS`."""
+
+
+@dataclass(frozen=True)
+class MatchOutput:
+    """What one output says, as the matcher needs it."""
+
+    person_logits: Tensor
+    """(B, Q) of the person class."""
+    boxes: Tensor
+    """(B, Q, 4) centre x, centre y, width, height, 0-1."""
+    keypoints_2d: Tensor | None
+    """(B, Q, 17, 2) 0-1; None for outputs without keypoints."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,10 @@ class Assignment:
     person_index: Tensor
     """(N,) int64, within the joined list of people."""
 
+    def select(self, keep: Tensor) -> Assignment:
+        """The pairs at `keep` (boolean mask or integers)."""
+        return Assignment(self.image_index[keep], self.query_index[keep], self.person_index[keep])
+
 
 def class_cost(logits: Tensor) -> Tensor:
     """Focal cost of calling a query a person; (...) logits -> (...)."""
@@ -70,37 +98,18 @@ def class_cost(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def cost_matrix(
-    person_logits: Tensor,
-    boxes: Tensor,
-    keypoints_2d: Tensor | None,
-    targets: MatchTargets,
-    costs: MatchCosts,
-) -> Tensor:
-    """Cost of every query with every person of its own image.
-
-    Args:
-        person_logits: (B, Q) of the person class.
-        boxes: (B, Q, 4).
-        keypoints_2d: (B, Q, 17, 2), None for outputs without keypoints.
-        targets: P people.
-        costs: weights.
-
-    Returns:
-        (P, Q).
-    """
+def cost_matrix(output: MatchOutput, targets: MatchTargets, costs: MatchCosts) -> Tensor:
+    """Cost of every query with every person of its own image: (P, Q) for P people."""
     image = targets.image_index
-    total = costs.class_ * class_cost(person_logits)[image]
-    if keypoints_2d is None or costs.box_with_keypoints:
-        own = boxes[image]
+    total = costs.class_ * class_cost(output.person_logits)[image]
+    if output.keypoints_2d is None or costs.box_with_keypoints:
+        own = output.boxes[image]
         wanted = targets.boxes[:, None].expand_as(own)
-        giou = box_giou(own, wanted)
-        total = total + costs.box * (own - wanted).abs().sum(-1) - costs.giou * giou
-    if keypoints_2d is not None:
-        predicted = keypoints_2d[image]
-        wanted = targets.keypoints_2d[:, None]
-        visibility = targets.visibility[:, None]
-        distance = ((predicted - wanted).abs().sum(-1) * visibility).sum(-1)
+        total = total + costs.box * vector_l1(own, wanted) - costs.giou * box_giou(own, wanted)
+    if output.keypoints_2d is not None:
+        predicted = output.keypoints_2d[image]
+        wanted, visibility = targets.keypoints_2d[:, None], targets.visibility[:, None]
+        distance = points_l1(predicted, wanted, visibility)
         areas = targets.boxes[:, 2:].prod(-1)[:, None]
         oks = object_keypoint_similarity(predicted, wanted, visibility, areas, BODY_OKS_SIGMAS)
         total = total + costs.keypoints * distance + costs.oks * (1 - oks)
@@ -108,31 +117,41 @@ def cost_matrix(
 
 
 def match(
-    person_logits: Tensor,
-    boxes: Tensor,
-    keypoints_2d: Tensor | None,
-    targets: MatchTargets,
-    costs: MatchCosts,
-) -> Assignment:
-    """Cheapest one-to-one assignment within every image.
+    outputs: Sequence[MatchOutput], targets: MatchTargets, costs: MatchCosts
+) -> list[Assignment]:
+    """Cheapest one-to-one assignment within every image, for each output by itself.
 
-    Arguments as `cost_matrix`.  Images without people give no pair; an image with more people
-    than queries leaves the most expensive people out.
+    All costs leave the device in one copy and all answers come back in one.  Images without
+    people give no pair; an image with more people than queries leaves the most expensive out.
+
+    Raises:
+        FloatingPointError: a prediction is not finite.
     """
-    device = person_logits.device
-    if len(targets.image_index) == 0:
+    device, people = targets.image_index.device, len(targets.image_index)
+    if people == 0:
         nothing = torch.zeros(0, dtype=torch.int64, device=device)
-        return Assignment(nothing, nothing, nothing)
-    cost = cost_matrix(person_logits, boxes, keypoints_2d, targets, costs).cpu().double().numpy()
-    if not np.isfinite(cost).all():
+        return [Assignment(nothing, nothing, nothing) for _ in outputs]
+    matrices = [cost_matrix(output, targets, costs) for output in outputs]
+    packed = torch.cat([targets.image_index[:, None].to(matrices[0]), *matrices], 1)
+    table = packed.cpu().numpy().astype(np.float64)
+    if not np.isfinite(table).all():
         raise FloatingPointError("the network's outputs are not finite, nothing can be matched")
-    images = targets.image_index.cpu().numpy()
-    queries, people = [], []
-    for image in np.unique(images):
-        rows = np.flatnonzero(images == image)
-        row, query = linear_sum_assignment(cost[rows])
-        people.append(rows[row])
-        queries.append(query)
-    person_index = torch.from_numpy(np.concatenate(people)).to(device)
-    query_index = torch.from_numpy(np.concatenate(queries)).to(device)
-    return Assignment(targets.image_index[person_index], query_index, person_index)
+    ends = np.cumsum([1, *(matrix.shape[1] for matrix in matrices)])
+    images, *blocks = np.split(table, ends[:-1], axis=1)
+    firsts = np.flatnonzero(np.diff(images[:, 0], prepend=-1.0))
+    pairs = [_cheapest(block, firsts) for block in blocks]
+    joined = torch.from_numpy(np.concatenate(pairs, 1)).to(device)
+    answers = []
+    for part in joined.split([pair.shape[1] for pair in pairs], 1):
+        person, query = part.unbind(0)
+        answers.append(Assignment(targets.image_index[person], query, person))
+    return answers
+
+
+def _cheapest(costs: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """People and queries (2, N) of the cheapest pairs; image k's people start at row firsts[k]."""
+    pairs = []
+    for first, rows in zip(firsts, np.split(costs, firsts[1:]), strict=True):
+        person, query = linear_sum_assignment(rows)
+        pairs.append(np.stack([person + first, query]))
+    return np.concatenate(pairs, 1)

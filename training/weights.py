@@ -1,16 +1,23 @@
-"""How much every loss counts, and the switches that go with it."""
+"""How much every loss counts, and the switches that go with it, by name of the recipe.
+
+`LOSS_WEIGHTS` has three recipes that differ in nothing but these numbers: "builtin" made the
+weights that come with the program, "paper" is what the paper says (supplement B.3), "released"
+what the released program does.  `matcher.MATCH_COSTS` and `denoising.DENOISING` have the same
+names.  Terms exist at the layers of the training specification's table (section 4): class and
+body box everywhere, parts, keypoints and SMPL-X from stage `refine_body` on, everything else of
+hands and face in stage `refine_whole_body`.
+
+What "paper" and "released" need beside them: no dense targets (`dense_tokens` 0), no curriculum.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of all terms; the defaults are those of the built-in model's recipe.
-
-    Terms exist at the layers of the training specification's table (section 4).
-    """
+    """Weights of all terms; the defaults are those of the built-in model's recipe."""
 
     class_: float = 3.0
     box: float = 5.0
@@ -33,6 +40,12 @@ class LossWeights:
     body_joints_3d: float = 0.15
     hand_joints_3d: float = 0.02
     face_joints_3d: float = 0.01
+    body_joints_3d_local: float = 0.0
+    """3D joints of a part from the part's own root: the pelvis, so the same once more."""
+    hand_joints_3d_local: float = 0.0
+    """From the wrist."""
+    face_joints_3d_local: float = 0.0
+    """From the neck."""
     body_joints_2d: float = 2.0
     hand_joints_2d: float = 0.2
     face_joints_2d: float = 0.1
@@ -56,3 +69,85 @@ class LossWeights:
     least_overlap: float = 0.1
     """IoU below which a pair is left out after stage `locate`: a person whom no slot covers would
     only teach a slot elsewhere to be wrong."""
+    parts_by_box: bool = True
+    """Pose and joints of hands and face need the part's box and are divided by all people who have
+    a body; else they follow their own annotation and are divided by the people who have it."""
+    least_camera_scale: float | None = 0.001
+    """The predicted scale is raised to this before projecting; None leaves it alone."""
+    early_betas: bool = True
+    """Teach the shape before stage `refine_whole_body` too; the paper teaches only poses there."""
+    penultimate_parts: float = 1.0
+    """Factor at the layer before the last on pelvis-aligned 3D joints of hands and face and on 2D
+    joints of the hands."""
+    pictures_a_process: int = 1
+    """Denoising terms are divided by the queries of all pictures and multiplied by this: the
+    released program sums them over the pictures of a process, of which it has two."""
+
+
+_PAPER = LossWeights(
+    class_=2.0,
+    box=5.0,
+    giou=2.0,
+    part_box=5.0,
+    part_giou=2.0,
+    keypoints=10.0,
+    oks=4.0,
+    hand_keypoints=10.0,
+    hand_oks=0.5,
+    face_keypoints=10.0,
+    face_oks=0.5,
+    root=1.0,
+    body=1.0,
+    hands=1.0,
+    jaw=1.0,
+    betas=0.01,
+    expression=0.01,
+    body_joints_3d=1.0,
+    hand_joints_3d=0.5,
+    face_joints_3d=0.5,
+    body_joints_2d=1.0,
+    hand_joints_2d=0.5,
+    face_joints_2d=0.5,
+    camera=0.0,
+    denoising_class=0.0,
+    denoising_box=0.0,
+    denoising_giou=0.0,
+    dense_class=0.0,
+    dense_box=0.0,
+    dense_giou=0.0,
+    dense_keypoints=0.0,
+    dense_root=0.0,
+    dense_body=0.0,
+    keypoints_in_box_units=False,
+    one_to_one_proposals=True,
+    unannotated_negative=1.0,
+    least_overlap=0.0,
+    parts_by_box=False,
+    least_camera_scale=None,
+    early_betas=False,
+)
+
+LOSS_WEIGHTS: dict[str, LossWeights] = {
+    "builtin": LossWeights(),
+    "paper": _PAPER,
+    "released": replace(
+        _PAPER,
+        face_oks=4.0,
+        body=0.1,
+        hands=0.1,
+        jaw=0.1,
+        hand_joints_3d=0.1,
+        face_joints_3d=0.1,
+        body_joints_3d_local=1.0,
+        hand_joints_3d_local=0.1,
+        face_joints_3d_local=0.1,
+        face_joints_2d=0.1,
+        denoising_class=0.3,
+        denoising_box=2.5,
+        denoising_giou=1.0,
+        early_betas=True,
+        penultimate_parts=0.1,
+        pictures_a_process=2,
+    ),
+}
+"""By recipe."""

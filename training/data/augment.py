@@ -6,6 +6,7 @@ Every function takes and gives `Sample`s and moves photo and targets together.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +20,27 @@ from ..joints import BODY_POSE_MIRROR, FACE_MIRROR, JOINTS_MIRROR, KEYPOINTS_MIR
 from ..targets import Targets, inside, mirrorable
 
 _MIRROR_AXIS_ANGLE = (1.0, -1.0, -1.0)
-_KEPT_AREA = 0.2
-_SMALLEST_SIDE = 0.04
 _MOST_ENLARGED = 0.4
 _MOST_BORDER = 1.1
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How pixels and people are taken over into a window; the built-in recipe's by default."""
+
+    corner_aligned: bool = False
+    """Output pixel x samples source pixel x / scale, as the released network sees photos
+    (`aios.image`); else pixel centres are mapped."""
+    smooth: bool = True
+    """Blur before strong shrinking."""
+    kept_area: float = 0.2
+    """A box is kept if more than this share of it is in the window."""
+    smallest_side: float = 0.04
+    """People whose longer side is at most this share of the window are dropped."""
+
+
+PHOTO_FRAMING = Framing(corner_aligned=True, smooth=False, kept_area=0.0, smallest_side=0.0)
+"""The paper's: whoever touches the window stays."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,7 @@ class AugmentConfig:
     grey: float = 0.04
     blur: float = 0.05
     noise: float = 4.0
+    framing: Framing = Framing()
 
 
 def _mirror_x(points: Tensor) -> Tensor:
@@ -64,7 +83,7 @@ def flip_targets(targets: Targets) -> Targets:
     Twice is the identity, to the bit where 2D numbers are `mirrorable`, as those of files and
     windows are.  Shape and expression stay: the body model has no mirrored ones.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for side, other in (("left", "right"), ("right", "left")):
         values[f"{side}_hand_boxes"] = _mirror_x(getattr(targets, f"{other}_hand_boxes"))
         values[f"{side}_hand_box_valid"] = getattr(targets, f"{other}_hand_box_valid")
@@ -126,24 +145,30 @@ def _move_boxes(boxes: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Te
     return torch.cat([mirrorable(clipped[:, :2]), clipped[:, 2:]], -1), left
 
 
-def window_targets(targets: Targets, window: Window, size_wh: tuple[int, int]) -> Targets:
+_FRAMING = Framing()
+
+
+def window_targets(
+    targets: Targets, window: Window, size_wh: tuple[int, int], framing: Framing = _FRAMING
+) -> Targets:
     """Targets in 0-1 of `window`; people who are not in it, or hardly, are dropped.
 
     Args:
         targets: in 0-1 of a picture of `size_wh` pixels.
         window: in pixels of that picture.
         size_wh: width and height of that picture.
+        framing: who is kept.
     """
     size = torch.tensor(size_wh, dtype=torch.float32)
     extent = torch.tensor([window.width, window.height], dtype=torch.float32)
     scale = size / extent
     shift = -torch.tensor([window.x, window.y], dtype=torch.float32) / extent
-    values: dict[str, Tensor | float] = {}
+    values: dict[str, Any] = {}
     boxes, left = _move_boxes(targets.boxes, shift, scale)
     values["boxes"] = boxes
     for part in ("left_hand", "right_hand", "face"):
         moved, part_left = _move_boxes(getattr(targets, f"{part}_boxes"), shift, scale)
-        valid = getattr(targets, f"{part}_box_valid") & (part_left > _KEPT_AREA)
+        valid = getattr(targets, f"{part}_box_valid") & (part_left > framing.kept_area)
         values[f"{part}_boxes"], values[f"{part}_box_valid"] = moved, valid
     for part in ("", "left_hand_", "right_hand_", "face_"):
         points = _move_points(getattr(targets, f"{part}keypoints_2d"), shift, scale)
@@ -155,23 +180,42 @@ def window_targets(targets: Targets, window: Window, size_wh: tuple[int, int]) -
     values["joints_2d_visible"] = targets.joints_2d_visible * inside(joints).float()
     # The principal point leaves the middle, so no single focal length describes the window.
     moved_targets = replace(targets, **values, focal_length=0.0)
-    enough = (left > _KEPT_AREA) & (boxes[:, 2:].max(-1).values > _SMALLEST_SIDE)
+    enough = left > framing.kept_area
+    enough &= boxes[:, 2:].max(-1).values > framing.smallest_side
     return moved_targets.select(enough)
 
 
+Colour = tuple[float, float, float]
+
+
 def show_window(
-    sample: Sample, window: Window, size_wh: tuple[int, int], border: tuple[float, float, float]
+    sample: Sample,
+    window: Window,
+    size_wh: tuple[int, int],
+    border: Colour,
+    framing: Framing = _FRAMING,
+    mirrored: bool = False,
 ) -> Sample:
-    """The window as a picture of `size_wh` pixels; beyond the picture is the colour `border`."""
+    """The window, mirrored or not, as a picture of `size_wh` pixels.
+
+    Beyond the picture is the colour `border`.
+    """
     width, height = size_wh
     source_height, source_width = sample.picture.shape[:2]
     scale_x, scale_y = width / window.width, height / window.height
-    # Numbers in the matrix are of pixel centres, which lie half a pixel into the pixel.
-    shift_x = (0.5 - window.x) * scale_x - 0.5
-    shift_y = (0.5 - window.y) * scale_y - 0.5
-    matrix = np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y]])
+    # The matrix maps numbers of pixels: their centres lie half a pixel further than the number.
+    half = 0.0 if framing.corner_aligned else 0.5
+    matrix = np.array(
+        [
+            [scale_x, 0, (half - window.x) * scale_x - half],
+            [0, scale_y, (half - window.y) * scale_y - half],
+        ]
+    )
+    if mirrored:
+        matrix[0] = -matrix[0]
+        matrix[0, 2] += width - 2 * half
     source = sample.picture
-    if min(scale_x, scale_y) < 0.6:
+    if framing.smooth and min(scale_x, scale_y) < 0.6:
         # Strong shrinking without smoothing would alias; blur by the size of the new pixel.
         sigma = 0.4 / min(scale_x, scale_y)
         source = cv2.GaussianBlur(source, (0, 0), sigma)
@@ -183,8 +227,8 @@ def show_window(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=border,
     )
-    targets = window_targets(sample.targets, window, (source_width, source_height))
-    return Sample(picture, targets)
+    targets = window_targets(sample.targets, window, (source_width, source_height), framing)
+    return Sample(picture, flip_targets(targets) if mirrored else targets)
 
 
 def random_window(
@@ -233,14 +277,19 @@ def jitter_colours(
     """Brightness, contrast, channels, grey, blur and noise; (H, W, 3) uint8 -> the same."""
     if random.random() < config.blur:
         picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.2))
-    values = picture.astype(np.float32)
     gain = 1 + random.uniform(-1, 1) * config.contrast
-    gains = gain * (1 + random.uniform(-1, 1, 3) * config.channel)
-    offset = 128 * (1 - gain) + 255 * random.uniform(-1, 1) * config.brightness * 0.5
-    values = values * gains.astype(np.float32) + np.float32(offset)
-    if random.random() < config.grey:
+    gains = (gain * (1 + random.uniform(-1, 1, 3) * config.channel)).astype(np.float32)
+    offset = np.float32(128 * (1 - gain) + 255 * random.uniform(-1, 1) * config.brightness * 0.5)
+    grey = random.random() < config.grey
+    noisy = config.noise > 0 and random.random() < 0.5
+    if not grey and not noisy:
+        # Of 256 levels each becomes another one: a table is ten times faster than arithmetic.
+        levels = np.arange(256, dtype=np.float32)[:, None] * gains + offset
+        return cv2.LUT(picture, np.clip(levels, 0, 255).astype(np.uint8)[None])
+    values = picture.astype(np.float32) * gains + offset
+    if grey:
         values[:] = values.mean(-1, keepdims=True)
-    if random.random() < 0.5:
+    if noisy:
         noise = random.standard_normal(values.shape, dtype=np.float32)
         values += noise * np.float32(random.uniform(0, config.noise))
     return np.clip(values, 0, 255).astype(np.uint8)
@@ -253,6 +302,6 @@ def augment(
     if random.random() < config.flip:
         sample = flip(sample)
     window = random_window(random, sample, size_wh, config.person_share, config.aspect_jitter)
-    border = tuple(float(c) for c in sample.picture[::8, ::8].mean((0, 1)))
-    shown = show_window(sample, window, size_wh, border)
+    red, green, blue = sample.picture[::8, ::8].mean((0, 1)).tolist()
+    shown = show_window(sample, window, size_wh, (red, green, blue), config.framing)
     return Sample(jitter_colours(shown.picture, random, config), shown.targets)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from ..synthetic.backgrounds import load_backgrounds
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import DEFAULT_BODY, BodySurface
 from ..targets import TENSOR_FIELDS, Targets, joint_keypoints
+from .real import decode
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +76,7 @@ class CachedScenes:
 
     def __getitem__(self, index: int) -> Sample:
         """Decode one scene."""
-        bgr = cv2.imdecode(self._pictures[index], cv2.IMREAD_COLOR)
-        return Sample(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._targets[index])
+        return Sample(decode(self._pictures[index]), self._targets[index])
 
     def _read(self, path: Path) -> None:
         with np.load(path, allow_pickle=False) as arrays:
@@ -86,17 +87,15 @@ class CachedScenes:
             parts = {name: value.split(counts) for name, value in joined.items()}
             focal, ignore = arrays["focal_lengths"], arrays["ignore_unmatched"]
             for index in range(len(counts)):
-                values = {name: parts[name][index] for name in TENSOR_FIELDS}
-                scalars = {
-                    "focal_length": float(focal[index]),
-                    "ignore_unmatched": bool(ignore[index]),
-                }
-                self._targets.append(Targets(**values, **scalars))
+                values: dict[str, Any] = {name: parts[name][index] for name in TENSOR_FIELDS}
+                values["focal_length"] = float(focal[index])
+                values["ignore_unmatched"] = bool(ignore[index])
+                self._targets.append(Targets(**values))
 
 
 def _joined_targets(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """All tensors of a shard; what an older shard lacks follows from what it has."""
-    joined = {n: torch.from_numpy(arrays[n]) for n in TENSOR_FIELDS if n in arrays}
+    joined: dict[str, Any] = {n: torch.from_numpy(arrays[n]) for n in TENSOR_FIELDS if n in arrays}
     if "joints_2d_visible" not in joined:
         known = joined["joints_3d_valid"].float()[:, None].expand(-1, 144)
         joined["joints_2d_visible"] = joint_keypoints(joined["joints_2d"], known)[
@@ -117,7 +116,7 @@ def write_shard(path: Path, generator: SceneGenerator, first: int) -> None:
         scene = generator.generate(index)
         samples.append(Sample(scene.image, scene.targets))
     temporary = path.with_name(f".{path.name}")
-    np.savez(temporary, **encode_samples(samples))
+    np.savez(temporary, allow_pickle=False, **encode_samples(samples))
     temporary.replace(path)
 
 

@@ -51,12 +51,12 @@ def collage(
         tile_wh = (tile_width, tile_height)
         share, jitter = config.collage_person_share, config.aspect_jitter
         window = random_window(random, sample, tile_wh, share, jitter)
-        border = tuple(float(c) for c in random.uniform(0, 255, 3))
-        shown = show_window(sample, window, tile_wh, border)
+        red, green, blue = random.uniform(0, 255, 3).tolist()
+        shown = show_window(sample, window, tile_wh, (red, green, blue), config.framing)
         part = jitter_colours(shown.picture, random, config)
         canvas[y : y + tile_height, x : x + tile_width] = part
         outside = Window(-x, -y, width, height)
-        targets.append(window_targets(shown.targets, outside, tile_wh))
+        targets.append(window_targets(shown.targets, outside, tile_wh, config.framing))
     joined, _ = join_targets(targets)
     ignore = any(t.ignore_unmatched for t in targets)
     return Sample(canvas, replace(joined, ignore_unmatched=ignore, focal_length=0.0))

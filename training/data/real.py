@@ -17,6 +17,7 @@ import torch
 
 from ..batch import Sample
 from ..targets import Targets
+from .archive import DataError
 
 COCO_FROM_LSPET = (9, 8, 10, 7, 11, 6, 3, 2, 4, 1, 5, 0)
 """For COCO keypoints 5..16 (shoulders to ankles, left first) the number of the LSPET joint."""
@@ -26,7 +27,7 @@ _FEWEST_JOINTS = 8
 _SMALLEST_PX = 40
 
 
-class RealDataError(ValueError):
+class RealDataError(DataError):
     """A folder of real photographs that cannot be used."""
 
 

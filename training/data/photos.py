@@ -1,0 +1,115 @@
+"""Photos of a data set with their targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from aios.body_model import BodyModel
+
+from ..batch import Sample
+from ..targets import Targets
+from .annotation import Annotation, annotation_targets
+from .archive import Archive, DataError
+from .humandata import HumanData, ReadOptions
+from .released_cache import ReleasedCache
+from .sets import DataSet
+
+
+class Annotations(Protocol):
+    """Something that knows pictures by number."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, index: int) -> Annotation:
+        """What is known of one."""
+
+
+def open_annotations(path: Path, data_set: DataSet, options: ReadOptions) -> Annotations:
+    """The pictures of a HumanData file or a released cache; the file itself says which it is.
+
+    Raises:
+        DataError: it cannot be used.
+    """
+    archive = Archive(path, options.trust_pickle)
+    if "data_len" in archive:
+        return ReleasedCache(archive, data_set, options)
+    missing = [name for name in ("image_path", "bbox_xywh") if name not in archive]
+    if missing:
+        raise DataError(f"{path} is no HumanData file: it lacks {' and '.join(missing)}")
+    return HumanData(archive, data_set, options)
+
+
+def mean_hands() -> tuple[np.ndarray, np.ndarray] | None:
+    """The (45,) mean hands of SMPL-X, left and right; None where only the stand-in is there."""
+    body = BodyModel.load()
+    return None if body.is_standin else (body.left_hand_mean, body.right_hand_mean)
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, as stored: what a camera noted about turning is ignored.
+
+    Raises:
+        DataError: it is not there or no picture.
+    """
+    try:
+        encoded = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    picture = cv2.imdecode(encoded, flags) if len(encoded) else None
+    if picture is None:
+        raise DataError(f"{path} cannot be decoded as a picture")
+    return picture
+
+
+class PhotoSet:
+    """Numbered samples of one data set; photos are read when asked for."""
+
+    def __init__(self, annotations: Annotations, images: Path, data_set: DataSet) -> None:
+        """`images` is the folder that image paths start from.
+
+        Raises:
+            DataError: no picture is left to use.
+        """
+        if not len(annotations):
+            raise DataError(f"of the annotations for {images} no picture can be used")
+        self.annotations, self.images, self.data_set = annotations, images, data_set
+
+    @classmethod
+    def open(cls, path: Path, images: Path, data_set: DataSet, options: ReadOptions) -> PhotoSet:
+        """Read the annotations at `path` as the table and the options say.
+
+        Raises:
+            DataError: they cannot be used.
+        """
+        return cls(open_annotations(path, data_set, options), images, data_set)
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return len(self.annotations)
+
+    def __getitem__(self, index: int) -> Sample:
+        """One photo, whole, and who is in it.
+
+        Raises:
+            DataError: the photo is not there, or not of the size that was annotated.
+        """
+        annotation = self.annotations[index]
+        path = self.images / annotation.image
+        picture = read_photo(path)
+        height, width = picture.shape[:2]
+        if (width, height) != annotation.size_wh:
+            raise DataError(
+                f"{path} is {width} x {height} pixels, but annotated as "
+                f"{annotation.size_wh[0]} x {annotation.size_wh[1]}; is it turned or made smaller?"
+            )
+        return Sample(picture, annotation_targets(annotation, self.data_set))
+
+    def targets(self, index: int) -> Targets:
+        """Who is in one photo, without reading it."""
+        return annotation_targets(self.annotations[index], self.data_set)

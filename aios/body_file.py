@@ -7,9 +7,11 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
+
+from .array_pickle import StoredArray, load_array_pickle
 
 STANDIN_PATH = Path(__file__).resolve().parent.parent / "assets" / "body" / "standin.npz"
 ENVIRONMENT_VARIABLE = "AIOS_SMPLX"
@@ -167,72 +169,6 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise BodyModelError(f"{path} is not a readable .npz body model; {_WHERE}") from error
 
 
-class _State:
-    """Takes the place of a class in a pickle and only keeps what was stored."""
-
-    def __init__(self, *_args: object) -> None:
-        self.state: dict[str, Any] = {}
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state if isinstance(state, dict) else {}
-
-    def to_array(self) -> np.ndarray:
-        """What a chumpy array or a compressed sparse matrix of scipy stands for, dense."""
-        if "x" in self.state:
-            return np.asarray(self.state["x"])
-        rows, columns = self.state.get("_shape") or self.state["shape"]
-        along = self._by_column and columns or rows
-        dense = np.zeros((rows, columns))
-        major = np.repeat(np.arange(along), np.diff(self.state["indptr"]))
-        minor = self.state["indices"]
-        index = (minor, major) if self._by_column else (major, minor)
-        np.add.at(dense, index, self.state["data"])
-        return dense
-
-    _by_column = True
-
-
-class _StateByRow(_State):
-    _by_column = False
-
-
-def _plain_object(kind: type, *_args: object) -> object:
-    """Stands for `copyreg._reconstructor`, for the classes of the list only."""
-    if kind not in (_State, _StateByRow):
-        raise pickle.UnpicklingError(f"object of {kind}")
-    return kind()
-
-
-_ALLOWED: dict[str, Any] = {
-    "multiarray._reconstruct": np.zeros(0).__reduce__()[0],
-    "multiarray.scalar": np.float64(0).__reduce__()[0],
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
-    "_codecs.encode": lambda text, _encoding: text.encode("latin1"),
-    "copyreg._reconstructor": _plain_object,
-    "copy_reg._reconstructor": _plain_object,
-    "builtins.object": object,
-    "__builtin__.object": object,
-    "csc_matrix": _State,
-    "csr_matrix": _StateByRow,
-    "chumpy.ch.Ch": _State,
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows numpy arrays, sparse matrices and chumpy arrays; refuses everything else."""
-
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as the base class
-        key = f"{module}.{name}"
-        if re.fullmatch(r"numpy\.(_?core)\.multiarray", module):
-            key = f"multiarray.{name}"
-        elif module.startswith("scipy.sparse."):
-            key = name
-        if key not in _ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name}")
-        return _ALLOWED[key]
-
-
 def _read_pickle(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         content = _unpickle(path, file)
@@ -240,7 +176,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
         raise BodyModelError(f"{path} is not a body model pickle; {_WHERE}")
     try:
         return {
-            name: value.to_array() if isinstance(value, _State) else np.asarray(value)
+            name: value.to_array() if isinstance(value, StoredArray) else np.asarray(value)
             for name, value in content.items()
             if name in _SHAPES
         }
@@ -250,7 +186,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
 
 def _unpickle(path: Path, file: BinaryIO) -> object:
     try:
-        return _Unpickler(file, encoding="latin1").load()
+        return load_array_pickle(file)
     except pickle.UnpicklingError as error:
         raise BodyModelError(
             f"{path} is not a body model pickle, it holds something else ({error}); {_WHERE}"

@@ -1,0 +1,155 @@
+"""How well pairs of predicted and annotated people agree, in metres (EVAL 2, 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .alignment import distances, procrustes, root_aligned
+from .parts import (
+    BODY_JOINTS,
+    FACE_JOINTS,
+    HIPS,
+    LEFT_HAND_JOINTS,
+    LEFT_WRIST,
+    NECK,
+    PELVIS,
+    RIGHT_HAND_JOINTS,
+    RIGHT_WRIST,
+    BodyParts,
+)
+from .people import PredictedPeople, TruePeople
+
+InPicture = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(K,) numbers of predictions and (K, N, 3) points of the true people they are paired with ->
+(K, N) bool, whether the points, seen by the camera of that prediction, lie in the picture."""
+
+AGORA_SMPL_ERRORS = ("body_mpjpe", "body_mve")
+AGORA_ERRORS = (
+    *AGORA_SMPL_ERRORS,
+    *("left_hand_mpjpe", "left_hand_mve", "right_hand_mpjpe", "right_hand_mve"),
+    *("face_mpjpe", "face_mve"),
+)
+VERTEX_ERRORS = (
+    *("pve_all", "pve_left_hand", "pve_right_hand", "pve_face"),
+    *("pa_pve_all", "pa_pve_left_hand", "pa_pve_right_hand", "pa_pve_face"),
+    *("pa_mpjpe_body", "pa_mpjpe_left_hand", "pa_mpjpe_right_hand"),
+)
+
+
+def agora_errors(
+    predicted: PredictedPeople, true: TruePeople, pairs: np.ndarray, parts: BodyParts
+) -> dict[str, np.ndarray]:
+    """Joint and vertex errors of body, hands and face; moved onto a root, not turned or scaled.
+
+    The root of the body is the middle of the hips, of a hand its wrist, of the face the neck.
+
+    Args:
+        predicted: with 127 joints of SMPL-X.
+        true: likewise.
+        pairs: (K, 2) prediction and person.
+        parts: `body`, `left_hand`, `right_hand` and `face` count.
+
+    Returns:
+        (K,) metres under each of `AGORA_ERRORS`.
+    """
+    errors = _part_errors(predicted, true, pairs, ("body", BODY_JOINTS, HIPS, parts.body))
+    hands_and_face = (
+        ("left_hand", LEFT_HAND_JOINTS, (LEFT_WRIST,), parts.left_hand),
+        ("right_hand", RIGHT_HAND_JOINTS, (RIGHT_WRIST,), parts.right_hand),
+        ("face", FACE_JOINTS, (NECK,), parts.face),
+    )
+    for part in hands_and_face:
+        errors |= _part_errors(predicted, true, pairs, part)
+    return errors
+
+
+def agora_smpl_errors(
+    predicted: PredictedPeople, true: TruePeople, pairs: np.ndarray, parts: BodyParts
+) -> dict[str, np.ndarray]:
+    """The same for SMPL: (K,) metres under `AGORA_SMPL_ERRORS`, 24 joints, `parts.body`."""
+    return _part_errors(predicted, true, pairs, ("body", slice(0, 24), HIPS, parts.body))
+
+
+def _part_errors(
+    predicted: PredictedPeople,
+    true: TruePeople,
+    pairs: np.ndarray,
+    part: tuple[str, slice | tuple[int, ...], tuple[int, ...], np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Errors of one part: its name, its joints, the joints whose middle is its root, vertices."""
+    name, joints, root, vertices = part
+    chosen = slice(None) if isinstance(joints, slice) else list(joints)
+    window = joints if isinstance(joints, slice) else slice(None)
+    first, second = pairs[:, 0], pairs[:, 1]
+    own_joints = predicted.joints_3d[first].astype(np.float64)
+    true_joints = true.joints_3d[second].astype(np.float64)
+    own_root = own_joints[:, list(root)].mean(1)
+    true_root = true_joints[:, list(root)].mean(1)
+
+    def mean_error(own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        return distances(root_aligned(own, own_root, true_root), wanted).mean(-1)
+
+    return {
+        f"{name}_mpjpe": mean_error(
+            own_joints[:, window][:, chosen], true_joints[:, window][:, chosen]
+        ),
+        f"{name}_mve": mean_error(
+            predicted.vertices[first[:, None], vertices], true.vertices[second[:, None], vertices]
+        ),
+    }
+
+
+def vertex_errors(
+    predicted: np.ndarray,
+    true: np.ndarray,
+    parts: BodyParts,
+    visible: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """PVE, PA-PVE and PA-MPJPE of everything, hands and face.
+
+    PVE lays pelvis, wrists and neck on the true ones; PA fits a similarity to the points of each
+    part.  What lies outside the picture takes part in fitting, not in the mean.
+
+    Args:
+        predicted: (K, V, 3) metres.
+        true: (K, V, 3) metres.
+        parts: `body` does not count.
+        visible: which of (K, N, 3) true points count, (K, N) bool; None counts all.
+
+    Returns:
+        (K,) metres under each of `VERTEX_ERRORS`; NaN where no point of the part counts.
+    """
+    predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
+    roots = [PELVIS, LEFT_WRIST, RIGHT_WRIST, NECK]
+    regressor = parts.joint_regressor[roots]
+    own_roots, true_roots = regressor @ predicted, regressor @ true
+    seen = visible(true) if visible else np.ones(true.shape[:2], bool)
+    errors = {}
+    everything = np.arange(true.shape[1])
+    lists = (everything, parts.left_hand, parts.right_hand, parts.face)
+    names = ("all", "left_hand", "right_hand", "face")
+    for place, (name, chosen) in enumerate(zip(names, lists, strict=True)):
+        own, wanted, counted = predicted[:, chosen], true[:, chosen], seen[:, chosen]
+        moved = root_aligned(own, own_roots[:, place], true_roots[:, place])
+        errors[f"pve_{name}"] = _masked_mean(distances(moved, wanted), counted)
+        errors[f"pa_pve_{name}"] = _masked_mean(distances(procrustes(own, wanted), wanted), counted)
+    regressors = {
+        "body": parts.j14_regressor,
+        "left_hand": parts.left_hand_regressor,
+        "right_hand": parts.right_hand_regressor,
+    }
+    for name, matrix in regressors.items():
+        own, wanted = matrix @ predicted, matrix @ true
+        counted = visible(wanted) if visible else np.ones(wanted.shape[:2], bool)
+        gaps = distances(procrustes(own, wanted), wanted)
+        errors[f"pa_mpjpe_{name}"] = _masked_mean(gaps, counted)
+    return {name: errors[name] for name in VERTEX_ERRORS}
+
+
+def _masked_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(K, N) -> (K,) the mean of what counts; NaN where nothing does."""
+    count = mask.sum(-1)
+    total = np.where(mask, values, 0.0).sum(-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

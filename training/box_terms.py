@@ -110,10 +110,15 @@ def keypoint_terms(group: Matched, in_box_units: bool) -> dict[str, Tensor]:
     return terms
 
 
-def denoising_terms(layer: LayerOutput, wanted: DenoisingTargets) -> dict[str, Tensor]:
+def denoising_terms(
+    layer: LayerOutput, wanted: DenoisingTargets, random_boxes: bool
+) -> dict[str, Tensor]:
     """Focal, L1 and 1 - GIoU of the extra queries, one number each.
 
-    In pictures without people nothing is a person, and no box is taught: theirs are random.
+    Args:
+        layer: with the answers of the extra queries; without them there is no term.
+        wanted: what they should answer; in pictures without people that nobody is there.
+        random_boxes: teach the boxes in pictures without people too.
     """
     logits, boxes = layer.prefix_class_logits, layer.prefix_boxes
     if logits is None or boxes is None:
@@ -121,8 +126,9 @@ def denoising_terms(layer: LayerOutput, wanted: DenoisingTargets) -> dict[str, T
     person = wanted.is_person.to(logits.dtype)
     labels = torch.zeros_like(logits)
     labels[..., PERSON_CLASS] = person
+    taught = torch.ones_like(person) if random_boxes else person
     return {
         "denoising_class": sigmoid_focal_loss(logits, labels).sum(),
-        "denoising_box": (vector_l1(boxes, wanted.boxes) * person).sum(),
-        "denoising_giou": ((1 - box_giou(boxes, wanted.boxes)) * person).sum(),
+        "denoising_box": (vector_l1(boxes, wanted.boxes) * taught).sum(),
+        "denoising_giou": ((1 - box_giou(boxes, wanted.boxes)) * taught).sum(),
     }

@@ -205,7 +205,8 @@ class Criterion:
         self, layer: LayerOutput, wanted: DenoisingTargets, whole: Counts
     ) -> dict[str, Tensor]:
         divisor = whole["images"] * wanted.boxes.shape[1] / self.weights.pictures_a_process
-        return {name: term / divisor for name, term in denoising_terms(layer, wanted).items()}
+        terms = denoising_terms(layer, wanted, self.weights.denoise_random_boxes)
+        return {name: term / divisor for name, term in terms.items()}
 
     def _bodies_terms(
         self, bodies: list[tuple[str, Matched, Counts]], truth: _Truth

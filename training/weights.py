@@ -82,6 +82,9 @@ class LossWeights:
     pictures_a_process: int = 1
     """Denoising terms are divided by the queries of all pictures and multiplied by this: the
     released program sums them over the pictures of a process, of which it has two."""
+    denoise_random_boxes: bool = False
+    """Teach the boxes of denoising queries also in pictures without people, where they are random
+    and only undisturbed again; the released program does."""
 
 
 _PAPER = LossWeights(
@@ -148,6 +151,7 @@ LOSS_WEIGHTS: dict[str, LossWeights] = {
         early_betas=True,
         penultimate_parts=0.1,
         pictures_a_process=2,
+        denoise_random_boxes=True,
     ),
 }
 """By recipe."""

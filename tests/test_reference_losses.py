@@ -1,0 +1,570 @@
+"""Matching, losses and denoising give the numbers recorded from the released program."""
+
+import re
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from aios.boxes import inverse_sigmoid
+from aios.config import AiOSConfig
+from aios.decoder import PersonAttention
+from aios.outputs import AiOSOutput, LayerOutput, ProposalOutput, SmplxOutput
+from aios.queries import LOCATE, REFINE_BODY, REFINE_WHOLE_BODY, layer_layouts
+from aios.rotations import axis_angle_to_rotmat
+from training.batch import Batch
+from training.criterion import Criterion
+from training.denoising import Chance, Denoising, DenoisingConfig, DenoisingTargets
+from training.joints import PART_ROOTS, SCORED_JOINTS
+from training.losses import (
+    box_giou,
+    object_keypoint_similarity,
+    sigmoid_focal_loss,
+    visible_share,
+)
+from training.matcher import (
+    MATCH_COSTS,
+    MatchCosts,
+    MatchOutput,
+    MatchTargets,
+    cost_matrix,
+    match,
+)
+from training.projection import project_joints
+from training.targets import BODY_KEYPOINTS, Targets
+from training.validity import PARTS, annotation_masks
+from training.weights import LOSS_WEIGHTS
+
+from .reference import Recording, reference_folder
+
+RELATIVE = 1e-5
+FOCAL_PX = 5000.0
+HEATMAP_WH = (12.0, 16.0)
+"""Units of the recorded 2D joints: the picture is so wide and so high."""
+ROWS = {"body": slice(0, 25), "left_hand": slice(25, 45), "right_hand": slice(45, 65)}
+ROWS["face"] = slice(65, 137)
+SHORT = {"left_hand": "lhand", "right_hand": "rhand", "face": "face"}
+
+
+@cache
+def recording():
+    return Recording(reference_folder("losses") / "losses_fixture.npz")
+
+
+def tensor(name):
+    return torch.from_numpy(recording()[name])
+
+
+def count(pattern):
+    """How many different numbers stand at the group of `pattern` in the recorded names."""
+    found = (re.match(pattern, name) for name in recording().arrays.files)
+    return len({match[1] for match in found if match})
+
+
+PICTURES = range(count(r"in/targets/(\d+)/"))
+LAYERS = range(count(r"in/layer(\d+)/"))
+OUTPUTS = (*(f"layer{k}" for k in LAYERS), "interm")
+
+
+def assert_near(ours, wanted, what):
+    """Within 1e-5 of each number, or of the typical one where a number is next to nothing."""
+    ours, wanted = np.asarray(ours, np.float64), np.asarray(wanted, np.float64)
+    assert ours.shape == wanted.shape, what
+    if not wanted.size:
+        return
+    allowed = RELATIVE * np.maximum(np.abs(wanted), np.abs(wanted).mean())
+    assert (np.abs(ours - wanted) <= allowed).all(), f"{what}: {ours} instead of {wanted}"
+
+
+# --- what went in ---------------------------------------------------------------------------
+
+
+def joined(kind, name):
+    """One array of all people of all pictures."""
+    return torch.cat([tensor(f"in/{kind}/{i}/{name}") for i in PICTURES])
+
+
+def image_index():
+    people = [len(recording()[f"in/targets/{i}/boxes"]) for i in PICTURES]
+    return torch.repeat_interleave(torch.arange(len(people)), torch.tensor(people))
+
+
+def slots():
+    """Place among our 144 joints of each recorded row.
+
+    The recorded rows have both eyes twice, with different random numbers; the second of a pair
+    goes to a joint that nothing scores.
+    """
+    rows = recording()["conv/smplx_137_from_144"].tolist()
+    unused = iter(sorted(set(range(144)) - set(rows)))
+    return [row if row not in rows[:k] else next(unused) for k, row in enumerate(rows)]
+
+
+def spread(rows):
+    """(..., 137, D) recorded rows -> (..., 144, D)."""
+    joints = rows.new_zeros(*rows.shape[:-2], 144, rows.shape[-1])
+    joints[..., slots(), :] = rows
+    return joints
+
+
+def points(recorded):
+    """x1 y1 ... xK yK v1 ... vK -> (..., K, 2) and (..., K)."""
+    size = recorded.shape[-1] // 3 * 2
+    return recorded[..., :size].unflatten(-1, (-1, 2)), recorded[..., size:]
+
+
+def build_targets(joints_3d):
+    """Annotation of all people; `joints_3d` (P, 137, 4) metres and sureness."""
+    pose = joined("data_batch", "smplx_pose")
+    root, body, left, right, jaw = pose.split([3, 63, 45, 45, 3], -1)
+    is_3d = torch.stack([tensor(f"in/data_batch/{i}/is_3D")[0] for i in PICTURES])[image_index()]
+    joints_2d = spread(joined("data_batch", "joint_img"))
+    cam = spread(joints_3d)
+    people = len(pose)
+    values = {
+        "boxes": joined("targets", "boxes"),
+        "box_valid": joined("data_batch", "body_bbox_valid") > 0,
+        "smplx_valid": torch.ones(people, dtype=torch.bool),
+        "betas_valid": joined("data_batch", "smplx_shape_valid") > 0,
+        "expression_valid": joined("data_batch", "smplx_expr_valid") > 0,
+        "global_orient": root,
+        "body_pose": body,
+        "left_hand_pose": left,
+        "right_hand_pose": right,
+        "jaw_pose": jaw,
+        "betas": joined("data_batch", "smplx_shape"),
+        "expression": joined("data_batch", "smplx_expr"),
+        "joints_3d": cam[..., :3].contiguous(),
+        "joints_3d_confidence": cam[..., 3].contiguous(),
+        "joints_3d_valid": is_3d > 0,
+        "joints_2d": joints_2d[..., :2] / torch.tensor(HEATMAP_WH),
+        "joints_2d_visible": joints_2d[..., 2].contiguous(),
+    }
+    for part in ("", *PARTS):
+        short, prefix = (f"{SHORT[part]}_", f"{part}_") if part else ("", "")
+        where, visible = points(joined("targets", f"{short}keypoints"))
+        values |= {f"{prefix}keypoints_2d": where, f"{prefix}keypoints_visible": visible}
+        if part:
+            values[f"{part}_boxes"] = joined("targets", f"{short}boxes")
+            values[f"{part}_box_valid"] = joined("data_batch", f"{short}bbox_valid") > 0
+    return replace(Targets.unannotated(people), **values)
+
+
+def build_batch(targets):
+    sizes = torch.stack([tensor(f"in/data_batch/{i}/img_shape") for i in PICTURES])
+    nothing = torch.zeros(len(sizes), 3, 1, 1, dtype=torch.uint8)
+    ignore = torch.zeros(len(sizes), dtype=torch.bool)
+    return Batch(nothing, sizes, targets, image_index(), ignore, FOCAL_PX)
+
+
+def read_layer(index):
+    start, layout = f"in/layer{index}/", layer_layouts(AiOSConfig())[index]
+    values = {
+        "stage": layout.stage,
+        "class_logits": tensor(f"{start}pred_logits"),
+        "boxes": tensor(f"{start}pred_boxes"),
+        "prefix_class_logits": tensor(f"{start}dn_class_pred"),
+        "prefix_boxes": tensor(f"{start}dn_bbox_pred"),
+    }
+    if layout is not LOCATE:
+        values["keypoints_2d"] = points(tensor(f"{start}pred_keypoints"))[0]
+        values["smplx"] = SmplxOutput(
+            body_rotmat=tensor(f"{start}pred_smpl_pose"),
+            left_hand_rotmat=tensor(f"{start}pred_smpl_lhand_pose"),
+            right_hand_rotmat=tensor(f"{start}pred_smpl_rhand_pose"),
+            jaw_rotmat=tensor(f"{start}pred_smpl_jaw_pose"),
+            betas=tensor(f"{start}pred_smpl_beta"),
+            expression=tensor(f"{start}pred_smpl_expr"),
+            weak_camera=tensor(f"{start}pred_smpl_cam"),
+        )
+        for part, short in SHORT.items():
+            values[f"{part}_boxes"] = tensor(f"{start}pred_{short}_boxes")
+            if layout is REFINE_WHOLE_BODY:
+                points_2d = points(tensor(f"{start}pred_{short}_keypoints"))[0]
+                values[f"{part}_keypoints_2d"] = points_2d
+    return LayerOutput(**values)
+
+
+def read_output():
+    *before, final = (read_layer(index) for index in LAYERS)
+    nothing = torch.zeros(len(PICTURES), 0)
+    proposals = ProposalOutput(
+        nothing, nothing, tensor("in/interm/pred_logits"), tensor("in/interm/pred_boxes")
+    )
+    return AiOSOutput(final, proposals, nothing, None, tuple(before))
+
+
+class RecordedBody:
+    """Answers a pose with the joints that the recording has for it, known by its shape."""
+
+    def __init__(self):
+        layers = [k for k in LAYERS if f"in/layer{k}/pred_smpl_beta" in recording()]
+        betas, joints = (
+            torch.cat([tensor(f"in/layer{k}/pred_smpl_{name}").flatten(0, 1) for k in layers])
+            for name in ("beta", "kp3d")
+        )
+        self.betas, self.joints_3d = betas, spread(joints)
+
+    def to(self, device):
+        return self
+
+    def joints(self, parameters):
+        gap = (parameters["betas"][:, None] - self.betas).abs().sum(-1)
+        assert bool((gap.min(1).values == 0).all())
+        return self.joints_3d[gap.argmin(1)]
+
+
+def recorded_masks(targets, parts_by_box):
+    """Our masks, those of poses replaced: the recording switches off single joints."""
+    valid = joined("data_batch", "smplx_pose_valid") * targets.smplx_valid[:, None]
+    body, left, right, jaw = valid.split([22, 15, 15, 1], -1)
+    own = annotation_masks(targets, parts_by_box)
+    return own | {
+        "body_pose": body,
+        "left_hand_pose": left,
+        "right_hand_pose": right,
+        "jaw_pose": jaw,
+    }
+
+
+def local_joints():
+    """The second recorded 3D target as one body.
+
+    It has hands and face relative to wrists and neck, and the program subtracts its row 0 from
+    all rows; our criterion subtracts wrists and neck itself, so they are put back.
+    """
+    rows = joined("data_batch", "smplx_joint_cam").clone()
+    pelvis = rows[:, :1, :3].clone()
+    order = recording()["conv/smplx_137_from_144"].tolist()
+    for part in PARTS:
+        root = order.index(PART_ROOTS[part])
+        rows[:, ROWS[part], :3] += rows[:, root : root + 1, :3] - pelvis
+    return rows
+
+
+@pytest.fixture
+def scored_rows(monkeypatch):
+    """Both eyes of the face are read where `slots` put them."""
+    for part, rows in ROWS.items():
+        monkeypatch.setitem(SCORED_JOINTS, part, tuple(slots()[rows]))
+
+
+def run_criterion(penultimate_parts, change=lambda targets: targets):
+    """Weighted losses; those of parts from their own roots are taught by the second 3D target."""
+    weights = replace(
+        LOSS_WEIGHTS["released"],
+        penultimate_parts=penultimate_parts,
+        # All pictures of the recording are those of one process.
+        pictures_a_process=len(PICTURES),
+    )
+    costs, body = MATCH_COSTS["released"], RecordedBody()
+    criterion = Criterion(weights, costs, body, recorded_masks)
+    answers = DenoisingTargets(
+        tensor("in/layer0/dn_bbox_input"), tensor("in/layer0/dn_class_input") == 1
+    )
+    losses = []
+    for joints in (joined("data_batch", "joint_cam"), local_joints()):
+        batch = build_batch(change(build_targets(joints)))
+        losses.append(criterion(read_output(), batch, answers))
+    first, second = losses
+    return {name: float((second if "_local" in name else first)[name]) for name in first}
+
+
+# --- what came out --------------------------------------------------------------------------
+
+RECORDED_NAME = {
+    "class": "loss_ce",
+    "box": "loss_body_bbox",
+    "giou": "loss_body_giou",
+    "keypoints": "loss_keypoints",
+    "oks": "loss_oks",
+    "root": "loss_smpl_pose_root",
+    "body": "loss_smpl_pose_body",
+    "left_hand_pose": "loss_smpl_pose_lhand",
+    "right_hand_pose": "loss_smpl_pose_rhand",
+    "jaw": "loss_smpl_pose_jaw",
+    "betas": "loss_smpl_beta",
+    "expression": "loss_smpl_expr",
+    "denoising_class": "dn_loss_ce",
+    "denoising_box": "dn_loss_bbox",
+    "denoising_giou": "dn_loss_giou",
+}
+for _part, _short in (SHORT | {"body": "body"}).items():
+    for _term, _name in (("3d", "kp3d"), ("3d_local", "kp3d_ra"), ("2d", "kp2d")):
+        RECORDED_NAME[f"{_part}_joints_{_term}"] = f"loss_smpl_{_short}_{_name}"
+    if _part in SHORT:
+        RECORDED_NAME[f"{_part}_boxes"] = f"loss_{_short}_bbox"
+        for _term in ("giou", "keypoints", "oks"):
+            RECORDED_NAME[f"{_part}_{_term}"] = f"loss_{_short}_{_term}"
+LOGGED_ONLY = r"class_error|set_(class|bbox|giou|keypoints)(_\d|_interm)?$"
+
+
+def their_name(name):
+    term = re.sub(r"_(\d|proposals)$", "", name)
+    return RECORDED_NAME[term] + name[len(term) :].replace("_proposals", "_interm")
+
+
+def corrected(name, value, valid):
+    """What the program would have recorded without two slips that are known and not repeated.
+
+    It divides the keypoints of the face by the people whose *left hand* is visible and face valid,
+    and the jaw by 1 instead of the number of people whose jaw is valid.
+    """
+    if re.match(r"loss_face_(keypoints|oks)", name):
+        boxed = joined("data_batch", "face_bbox_valid")[:, None] * valid
+        numbers = [
+            float((points(joined("targets", f"{short}_keypoints"))[1] * boxed).any(1).sum())
+            for short in ("lhand", "face")
+        ]
+        return value * numbers[0] / max(numbers[1], 1.0)
+    if name.startswith("loss_smpl_pose_jaw"):
+        jaws = float((joined("data_batch", "smplx_pose_valid")[:, 52] * valid > 0).sum())
+        return value / max(jaws, 1.0)
+    return value
+
+
+def recorded_losses(folder, valid=1.0):
+    """Corrected and weighted, without those that are only logged or always 0."""
+    rec = recording()
+    weights = dict(zip(rec["weights/names"].tolist(), rec["weights/values"], strict=True))
+    losses = {}
+    for path in rec.names(f"{folder}/"):
+        name = path.removeprefix(f"{folder}/")
+        if not re.match(LOGGED_ONLY, name) and not is_multiplied_by_zero(name):
+            losses[name] = weights[name] * corrected(name, float(rec[path]), valid)
+    return losses
+
+
+def is_multiplied_by_zero(name):
+    """Hands and face of layers that have none: the program computes them and takes them times 0."""
+    layer = re.search(r"_(\d)$", name)
+    if not layer or layer_layouts(AiOSConfig())[int(layer[1])] is not REFINE_BODY:
+        return False
+    part = r"loss_smpl_(pose_(lhand|rhand|jaw)|expr|(lhand|rhand|face)_kp)"
+    return bool(re.match(part, name))
+
+
+def assert_same_losses(ours, wanted):
+    ours = {their_name(name): value for name, value in ours.items()}
+    assert set(ours) == set(wanted)
+    for name, value in wanted.items():
+        assert ours[name] == pytest.approx(value, rel=RELATIVE, abs=1e-12), name
+
+
+def test_every_loss(scored_rows):
+    ours = run_criterion(penultimate_parts=1.0)
+    wanted = recorded_losses("out/loss")
+    assert len(wanted) > 100
+    assert_same_losses(ours, wanted)
+
+
+@pytest.mark.parametrize(
+    ("total", "penultimate_parts"), [("total_weighted", 1.0), ("total_weighted_engine", None)]
+)
+def test_both_totals(scored_rows, total, penultimate_parts):
+    """The second has the factor that the preset puts on some parts at the layer before the last."""
+    if penultimate_parts is None:
+        penultimate_parts = LOSS_WEIGHTS["released"].penultimate_parts
+    rec = recording()
+    weights = dict(zip(rec["weights/names"].tolist(), rec["weights/values"], strict=True))
+    slips = sum(
+        weight_of_correction - weights[name] * float(rec[f"out/loss/{name}"])
+        for name, weight_of_correction in recorded_losses("out/loss").items()
+    )
+    ours = sum(run_criterion(penultimate_parts).values())
+    assert ours == pytest.approx(float(rec[f"out/{total}"]) + slips, rel=RELATIVE)
+
+
+def test_every_loss_where_nothing_but_boxes_and_2d_joints_is_valid(scored_rows):
+    def nothing_valid(targets):
+        no = torch.zeros_like(targets.box_valid)
+        names = ("smplx_valid", "joints_3d_valid", *(f"{part}_box_valid" for part in PARTS))
+        return replace(targets, **dict.fromkeys(names, no))
+
+    ours = run_criterion(1.0, nothing_valid)
+    assert_same_losses(ours, recorded_losses("out/loss_nothing_valid", valid=0.0))
+
+
+def match_output(name):
+    stage = layer_layouts(AiOSConfig())[int(name[5:])].stage if name != "interm" else "locate"
+    keypoints = None
+    if stage != "locate":
+        keypoints = points(tensor(f"in/{name}/pred_keypoints"))[0]
+    return MatchOutput(
+        tensor(f"in/{name}/pred_logits")[..., 1], tensor(f"in/{name}/pred_boxes"), keypoints
+    )
+
+
+def match_targets(index=None):
+    where, visible = points(joined("targets", "keypoints"))
+    index = image_index() if index is None else index
+    return MatchTargets(index, joined("targets", "boxes"), where, visible)
+
+
+def test_matching_and_its_costs():
+    costs, targets = MATCH_COSTS["released"], match_targets()
+    outputs = [match_output(name) for name in OUTPUTS]
+    first = torch.searchsorted(targets.image_index, torch.arange(len(PICTURES)))
+    for name, output, pairs in zip(OUTPUTS, outputs, match(outputs, targets, costs), strict=True):
+        matrix = cost_matrix(output, targets, costs)
+        for i in PICTURES:
+            start, own = f"out/matcher/{name}/{i}/", pairs.image_index == i
+            people = pairs.person_index[own] - first[i]
+            ours = set(zip(pairs.query_index[own].tolist(), people.tolist(), strict=True))
+            theirs = [recording()[start + side].tolist() for side in ("src", "tgt")]
+            assert ours == set(zip(*theirs, strict=True)), start
+            cost = matrix[targets.image_index == i].T
+            assert_near(cost, recording()[f"{start}cost"], start)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_logged_means_of_the_terms_of_the_cost(output):
+    """The program logs them over all pairs of a query and a person, also of different pictures."""
+    off = MatchCosts(0.0, 0.0, 0.0, 0.0, 0.0)
+    terms = {"class": "class_", "bbox": "box", "giou": "giou", "keypoints": "keypoints"}
+    suffix = output.replace("layer", "_").replace("interm", "_interm")
+    suffix = "" if suffix == f"_{len(LAYERS) - 1}" else suffix
+    for theirs, field in terms.items():
+        costs = replace(off, **{field: 1.0})
+        blocks = [
+            cost_matrix(
+                match_output(output), match_targets(torch.full_like(image_index(), i)), costs
+            )
+            for i in PICTURES
+        ]
+        ours = torch.stack(blocks).mean()
+        assert_near(ours, recording()[f"out/matcher/{output}/mean_{theirs}"], theirs)
+        assert_near(ours, recording()[f"out/loss/set_{theirs}{suffix}"], theirs)
+
+
+def test_logged_class_error():
+    (pairs,) = match([match_output(OUTPUTS[-2])], match_targets(), MATCH_COSTS["released"])
+    logits = tensor(f"in/{OUTPUTS[-2]}/pred_logits")[pairs.image_index, pairs.query_index]
+    wrong = (logits.argmax(-1) != 1).float().mean() * 100
+    assert_near(wrong, recording()["out/loss/class_error"], "class_error")
+
+
+# --- pieces ---------------------------------------------------------------------------------
+
+
+def test_focal_loss():
+    loss = sigmoid_focal_loss(tensor("piece/focal/logits"), tensor("piece/focal/targets"))
+    divided = loss.sum() / float(recording()["piece/focal/num_boxes"])
+    assert_near(divided, recording()["piece/focal/out_times_nq"], "focal")
+
+
+def test_giou():
+    first, second = tensor("piece/giou/a_cxcywh"), tensor("piece/giou/b_cxcywh")
+    assert_near(box_giou(first[:, None], second[None]), recording()["piece/giou/out"], "giou")
+
+
+@pytest.mark.parametrize("kind", ["oks17", "oks6"])
+def test_oks(kind):
+    start = f"piece/{kind}/"
+    predicted, wanted = (tensor(start + side).unflatten(-1, (-1, 2)) for side in ("pred", "gt"))
+    visible, areas = tensor(f"{start}vis"), tensor(f"{start}area")
+    sigmas = tuple(recording()[f"{start}sigmas"].tolist())
+    oks = object_keypoint_similarity(predicted, wanted, visible, areas, sigmas)
+    assert_near(oks, recording()[f"{start}oks"], kind)
+    assert_near((1 - oks) * visible_share(visible), recording()[f"{start}loss"], kind)
+
+
+def test_projection():
+    points_3d, camera = tensor("piece/project/points"), tensor("piece/project/cam_s_tx_ty")
+    centre = tensor("piece/project/center")
+    sizes_hw = 2 * centre.flip(-1)
+    ours = project_joints(points_3d, camera, FOCAL_PX, sizes_hw, None) * 2 * centre[:, None]
+    assert_near(ours, recording()["piece/project/out"], "projection")
+
+
+def test_rotations_of_targets():
+    ours = axis_angle_to_rotmat(tensor("piece/rodrigues/in"))
+    assert_near(ours, recording()["piece/rodrigues/out"], "rodrigues")
+
+
+def test_scored_joints_are_those_of_the_program():
+    order = [joint for part in ROWS for joint in SCORED_JOINTS[part]]
+    assert order == recording()["conv/smplx_137_from_144"].tolist()
+    coco = recording()["conv/smplx_137_from_144"][recording()["conv/137_to_coco/src"]]
+    assert coco.tolist() == list(BODY_KEYPOINTS)
+
+
+# --- denoising ------------------------------------------------------------------------------
+
+CASES = sorted({name.split("/")[1] for name in recording().names("dn/")} - {"eval"})
+
+
+def denoise(case):
+    """Run on the recorded people and draws; content is the number of the label."""
+    start, numbers = f"dn/{case}/", recording()[f"dn/{case}/n_gt"].tolist()
+    boxes = [tensor(f"{start}gt_boxes{i}") for i in range(len(numbers))]
+    targets = replace(Targets.unannotated(sum(numbers)), boxes=torch.cat(boxes))
+    pictures = torch.zeros(len(numbers), 3, 1, 1, dtype=torch.uint8)
+    index = torch.repeat_interleave(torch.arange(len(numbers)), torch.tensor(numbers))
+    sizes = torch.ones(len(numbers), 2, dtype=torch.int64)
+    ignore = torch.zeros(len(numbers), dtype=torch.bool)
+    batch = Batch(pictures, sizes, targets, index, ignore, FOCAL_PX)
+    known, replaces = tensor(f"{start}known_boxes"), tensor(f"{start}u_label")
+    people = torch.zeros(known.shape[:2])
+    for i, own in enumerate(boxes):
+        if len(own):
+            person = (known[i, :, None] - own).abs().sum(-1).argmin(1)
+            people[i] = (person + 0.5) / len(own)
+    config = DenoisingConfig(queries=known.shape[1])
+    denoising = Denoising(1, config)
+    # The recorded labels are those of the chosen queries alone, row after row.
+    labels = torch.zeros(known.shape[:2])
+    drawn = tensor(f"{start}new_labels")
+    labels[replaces < config.label_noise] = (drawn + 0.5) / (len(denoising.labels.weight) - 1)
+    denoising.labels.weight.data.copy_(torch.arange(len(denoising.labels.weight))[:, None])
+    chance = Chance(people, known, replaces, labels, tensor(f"{start}u_box"))
+    return denoising(batch, chance)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_denoising_queries(case):
+    prefix, wanted = denoise(case)
+    rec = recording()
+    assert torch.equal(wanted.boxes, tensor(f"dn/{case}/known_boxes"))
+    assert torch.equal(wanted.is_person, tensor(f"dn/{case}/known_labels") == 1)
+    assert prefix.content[..., 0].long().tolist() == rec[f"dn/{case}/noised_labels"].tolist()
+    logits = inverse_sigmoid(prefix.boxes)
+    assert_near(logits, rec[f"dn/{case}/noised_boxes_logit"], case)
+
+
+def blocked_in_network(layout, people, blocked):
+    """(B, S, S) bool: which tokens the network's self-attention keeps from which.
+
+    All scores are equal and token k carries the k-th unit vector, so what row i gives out is
+    exactly what it sees.
+    """
+    size = blocked.shape[1] + people * layout.num_tokens
+    attention = PersonAttention(size, 1)
+    identity = torch.eye(size)
+    with torch.no_grad():
+        attention.in_proj_weight.zero_()
+        attention.in_proj_weight[2 * size :] = identity
+        attention.in_proj_bias.zero_()
+        attention.out_proj.weight.copy_(identity)
+        attention.out_proj.bias.zero_()
+        tokens = identity.expand(len(blocked), size, size)
+        given = blocked if blocked.shape[1] else None
+        return attention(tokens, torch.zeros_like(tokens), layout, given) < 0.5 / size
+
+
+LAYOUTS = {"mask1": LOCATE, "mask2": REFINE_BODY, "mask3": REFINE_WHOLE_BODY}
+MASKS = sorted(name for name in recording().names("dn/") if name.split("/")[-1] in LAYOUTS)
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_attention_masks(name):
+    """Those of training, and those of the network alone ("eval"), which has no other queries."""
+    _, case, mask = name.split("/")
+    wanted, layout = tensor(name), LAYOUTS[mask]
+    blocked = torch.zeros(len(wanted), 0, 0, dtype=torch.bool)
+    if case in CASES:
+        blocked = denoise(case)[0].blocked
+    people = (wanted.shape[1] - blocked.shape[1]) // layout.num_tokens
+    assert torch.equal(blocked_in_network(layout, people, blocked), wanted)

@@ -10,13 +10,12 @@ from training.data.augment import (
     AugmentConfig,
     Window,
     augment,
-    flip,
-    flip_targets,
     random_window,
     show_window,
     window_targets,
 )
 from training.data.collage import collage
+from training.data.mirror import flip, flip_targets
 from training.joints import (
     BODY_JOINTS,
     FACE_JOINTS,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..joints import BODY_JOINTS, FACE_JOINTS, LEFT_HAND_JOINTS, RIGHT_HAND_JOINTS
@@ -66,13 +67,13 @@ class Annotation:
 
 
 def clip_boxes(
-    boxes_xywh: np.ndarray, size_wh: tuple[int, int], scale: float
+    boxes_xywh: np.ndarray, size_wh: ArrayLike, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scale boxes about their centres and cut them at the picture's edges.
 
     Args:
         boxes_xywh: (n, 4) x, y, w, h in pixels.
-        size_wh: of the picture.
+        size_wh: (2,) of the picture, or (n, 2) of the picture of each.
         scale: of both sides.
 
     Returns:
@@ -80,7 +81,7 @@ def clip_boxes(
     """
     boxes = boxes_xywh.astype(np.float64)
     centre, half = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * (scale / 2)
-    size = np.array(size_wh, np.float64)
+    size = np.asarray(size_wh, np.float64)
     low, high = np.clip(centre - half, 0, size), np.clip(centre + half, 0, size)
     possible = np.logical_and(boxes[:, 2:] > 0, high - low > _LEAST_BOX_PX)
     return np.concatenate([low, high], 1), np.logical_and(possible[:, 0], possible[:, 1])

@@ -215,12 +215,8 @@ class HumanData:
 
     def _usable(self, picture: Rows) -> list[np.ndarray]:
         """The rows of each picture that stays."""
-        possible = np.zeros(len(picture), bool)
         body = np.nan_to_num(self._boxes["body"][:, :4])
-        for size in np.unique(self._sizes_wh, axis=0):
-            same = (self._sizes_wh == size).all(1)
-            wh = (int(size[0]), int(size[1]))
-            possible[same] = clip_boxes(body[same], wh, self.data_set.box_scale)[1]
+        possible = clip_boxes(body, self._sizes_wh, self.data_set.box_scale)[1]
         kept = possible & self._wanted()
         if self.data_set.drop_repeated_boxes and len(picture):
             keyed = np.column_stack([picture, self._boxes["body"][:, :4]])

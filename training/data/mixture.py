@@ -18,9 +18,10 @@ from ..batch import Batch, Sample, build_batch
 from ..synthetic.backgrounds import load_backgrounds
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import DEFAULT_BODY, BodySurface
-from .augment import AugmentConfig, augment, flip
+from .augment import AugmentConfig, augment
 from .cache import CachedScenes
 from .collage import collage
+from .mirror import flip
 from .real import EmptyPictures, RealPeople
 
 _ENDLESS = 2**31

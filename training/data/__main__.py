@@ -1,0 +1,94 @@
+"""Look at annotations before training on them, or make some.
+
+`python -m training.data check NPZ --images ROOT` says what is missing or inconsistent.
+`python -m training.data make-synthetic --out DATA --count N` writes scenes as a data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import cv2
+import torch
+
+from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
+from ..synthetic.surface import DEFAULT_BODY, BodySurface
+from .archive import DataError
+from .check import check_file
+from .sets import DATA_SETS
+from .write import scene_samples, write_synthetic_set
+
+logger = logging.getLogger(__name__)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="say what is wrong with a file")
+    check.add_argument("annotations", type=Path, help="HumanData file or released cache")
+    check.add_argument("--images", type=Path, required=True, help="where image paths start")
+    check.add_argument(
+        "--set", default="synthetic", choices=sorted(DATA_SETS), help="what it is to be used as"
+    )
+    check.add_argument(
+        "--trust-pickle", action="store_true", help="the file may run what it likes on reading"
+    )
+    make = commands.add_parser("make-synthetic", help="write scenes as a data set")
+    make.add_argument("--out", type=Path, required=True, help="folder of all data")
+    make.add_argument("--count", type=int, required=True, help="pictures of each data set")
+    make.add_argument(
+        "--sets",
+        nargs="+",
+        default=["synthetic"],
+        choices=sorted(DATA_SETS),
+        help="data sets to stand in for, each under its own name and in its own place",
+    )
+    make.add_argument("--seed", type=int, default=TRAIN_SEED)
+    make.add_argument("--height", type=int, default=480)
+    make.add_argument("--width", type=int, default=640)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    data_set = DATA_SETS[options.set]
+    findings = check_file(options.annotations, options.images, data_set, options.trust_pickle)
+    for finding in findings:
+        sys.stdout.write(f"{'wrong' if finding.wrong else 'note'}: {finding.text}\n")
+    wrong = sum(finding.wrong for finding in findings)
+    sys.stdout.write(f"{options.annotations}: {wrong or 'nothing'} wrong\n")
+    return 1 if wrong else 0
+
+
+def _make_synthetic(options: argparse.Namespace) -> int:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    body = BodySurface(DEFAULT_BODY)
+    generator = SceneGenerator((options.height, options.width), body, options.seed)
+    for number, name in enumerate(options.sets):
+        # A scene with nobody is skipped, hence the room between the sets.
+        samples = scene_samples(generator, 2 * number * options.count, options.count)
+        path, count = write_synthetic_set(options.out, name, samples)
+        logger.info("wrote %d pictures and %s", count, path)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; the exit code is 1 if something is wrong with the data, or went wrong."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return _check(options) if options.command == "check" else _make_synthetic(options)
+    except (DataError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

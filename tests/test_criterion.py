@@ -7,18 +7,20 @@ import torch
 
 from aios.body_model import BodyModel
 from aios.model import AiOS
-from aios.outputs import AiOSOutput, LayerOutput, SmplxOutput
-from aios.rotations import axis_angle_to_rotmat
+from aios.outputs import SmplxOutput
 from training.config import TINY_MODEL
 from training.criterion import Criterion
-from training.denoising import Denoising, DenoisingConfig, disturb_boxes
-from training.dense import DenseHead, assign_tokens, dense_terms, token_grid
-from training.matcher import MatchCosts
-from training.projection import fit_weak_camera, project_joints
-from training.targets import BODY_KEYPOINTS, Targets
-from training.weights import LossWeights
+from training.denoising import Denoising, DenoisingConfig, DenoisingTargets
+from training.matcher import MATCH_COSTS, MatchCosts
+from training.targets import Targets
+from training.validity import Counts
+from training.weights import LOSS_WEIGHTS, LossWeights
 
-from .training_samples import FOCAL_PX, SIZE_HW, random_batch, random_targets
+from .training_outputs import change_tensors, leaves, output_of, perfect_layer, random_output
+from .training_samples import random_batch
+
+RECIPES = tuple(LOSS_WEIGHTS)
+EXTRA = 6
 
 
 @pytest.fixture(scope="module")
@@ -26,73 +28,27 @@ def body():
     return BodyModel.load()
 
 
-@pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return AiOS(TINY_MODEL)
+def criterion_of(recipe, body_model, /, **changes):
+    return Criterion(replace(LOSS_WEIGHTS[recipe], **changes), MATCH_COSTS[recipe], body_model)
 
 
-def perfect_layer(batch, slots=4):
-    """A last layer that says exactly what is true; person k of a picture sits in slot k."""
-    targets, size = batch.targets, len(batch)
-    places, seen = [], {}
-    for image in batch.image_index.tolist():
-        places.append((image, seen.setdefault(image, 0)))
-        seen[image] += 1
-    image, slot = (torch.tensor(column, dtype=torch.int64) for column in zip(*places, strict=True))
-
-    def fill(values, blank):
-        full = blank.expand(size, slots, *values.shape[1:]).clone()
-        full[image, slot] = values
-        return full
-
-    eye = torch.eye(3)
-
-    def rotations(values):
-        return fill(axis_angle_to_rotmat(values.unflatten(-1, (-1, 3))), eye)
-
-    camera, told = fit_weak_camera(targets, batch.focal_length, batch.sizes_hw[batch.image_index])
-    assert bool(told.all())
-    logits = torch.full((size, slots, 2), -12.0)
-    logits[image, slot, 1] = 12.0
-    box = torch.tensor([0.5, 0.5, 0.1, 0.1])
-    zero = torch.zeros(())
-    whole = torch.cat([targets.global_orient, targets.body_pose], -1)
-    return LayerOutput(
-        stage="refine_whole_body",
-        class_logits=logits,
-        boxes=fill(targets.boxes, box),
-        left_hand_boxes=fill(targets.left_hand_boxes, box),
-        right_hand_boxes=fill(targets.right_hand_boxes, box),
-        face_boxes=fill(targets.face_boxes, box),
-        keypoints_2d=fill(targets.keypoints_2d, zero),
-        left_hand_keypoints_2d=fill(targets.left_hand_keypoints_2d, zero),
-        right_hand_keypoints_2d=fill(targets.right_hand_keypoints_2d, zero),
-        face_keypoints_2d=fill(targets.face_keypoints_2d, zero),
-        smplx=SmplxOutput(
-            body_rotmat=rotations(whole),
-            left_hand_rotmat=rotations(targets.left_hand_pose),
-            right_hand_rotmat=rotations(targets.right_hand_pose),
-            jaw_rotmat=rotations(targets.jaw_pose),
-            betas=fill(targets.betas, zero),
-            expression=fill(targets.expression, zero),
-            weak_camera=fill(camera, torch.tensor(0.1)),
-        ),
-    )
+def random_answers(batch):
+    generator = torch.Generator().manual_seed(1)
+    people = torch.bincount(batch.image_index, minlength=len(batch)) > 0
+    boxes = torch.rand(len(batch), EXTRA, 4, generator=generator) * 0.4 + 0.3
+    return DenoisingTargets(boxes, people[:, None].expand(-1, EXTRA))
 
 
-def output_of(layer):
-    return AiOSOutput(final=layer, proposals=None, selected_queries=None, encoded=None)
+def total_of(losses):
+    return torch.stack(list(losses.values())).sum()
 
 
 def test_the_truth_costs_nothing(body):
     batch = random_batch(body)
     criterion = Criterion(LossWeights(), MatchCosts(), body)
     losses = criterion(output_of(perfect_layer(batch)), batch)
-    wanted = {f.name for f in fields(LossWeights)}
     taught = {"root", "body", "left_hand_pose", "body_joints_3d", "camera", "left_hand_keypoints"}
     assert taught <= set(losses)
-    assert {"dense_class", "denoising_box"} <= wanted
     for name, value in losses.items():
         assert float(value) < 2e-3, name
 
@@ -172,20 +128,190 @@ def test_a_person_whom_no_slot_covers_teaches_no_slot_elsewhere(body):
     assert float(lenient(output_of(away), batch)["box"].detach()) > 1.0
 
 
-def test_nobody_anywhere(body, network):
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_weight_has_its_term(body, recipe):
+    """Each weight above 0 adds a loss to the last layer, and no loss is without its weight."""
+    batch = random_batch(body, (1,))
+    output, answers = random_output(batch, slots=2), random_answers(batch)
+    names = set(criterion_of(recipe, body)(output, batch, answers))
+    final = {name for name in names if not name[-1].isdigit() and "_proposals" not in name}
+    for field in fields(LossWeights):
+        weight = getattr(LOSS_WEIGHTS[recipe], field.name)
+        if type(weight) is not float or field.name.startswith(("dense_", "least_", "unannotated")):
+            continue
+        without = criterion_of(recipe, body, **{field.name: 0.0})
+        missing = names - set(without(output, batch, answers))
+        if field.name == "penultimate_parts":
+            assert not any(name in final for name in missing)
+        else:
+            assert bool(missing & final) == bool(weight), field.name
+    layers = {name.rsplit("_", 1)[-1] for name in names}
+    assert ("proposals" in layers) == LOSS_WEIGHTS[recipe].one_to_one_proposals
+
+
+def test_layers_have_the_terms_of_their_stage(body):
+    batch = random_batch(body, (2, 3))
+    losses = criterion_of("released", body)(random_output(batch), batch, random_answers(batch))
+    of_layer = {
+        layer: {name.removesuffix(f"_{layer}") for name in losses if name.endswith(f"_{layer}")}
+        for layer in ("0", "1", "3", "proposals")
+    }
+    found = {"class", "box", "giou"}
+    denoised = {"denoising_class", "denoising_box", "denoising_giou"}
+    assert of_layer["proposals"] == found
+    assert of_layer["0"] == found | denoised
+    parts = {f"{p}_{t}" for p in ("left_hand", "right_hand", "face") for t in ("boxes", "giou")}
+    posed = {"root", "body", "betas", "body_joints_3d", "body_joints_3d_local", "body_joints_2d"}
+    assert of_layer["1"] == found | denoised | parts | posed | {"keypoints", "oks"}
+    assert of_layer["1"] < of_layer["3"]
+    final = {name for name in losses if not name[-1].isdigit() and "_proposals" not in name}
+    assert of_layer["3"] == final
+    paper = criterion_of("paper", body)(random_output(batch), batch, random_answers(batch))
+    assert "betas" in paper and "betas_1" not in paper and "betas_1" in losses
+
+
+def test_parts_weigh_less_at_the_layer_before_the_last(body):
+    batch = random_batch(body, (2, 3))
+    full = criterion_of("released", body, penultimate_parts=1.0)(random_output(batch), batch)
+    less = criterion_of("released", body)(random_output(batch), batch)
+    changed = {name for name in full if float(full[name]) != pytest.approx(float(less[name]))}
+    parts = {f"{p}_joints_3d_3" for p in ("left_hand", "right_hand", "face")}
+    assert changed == parts | {"left_hand_joints_2d_3", "right_hand_joints_2d_3"}
+    for name in changed:
+        assert float(less[name]) == pytest.approx(0.1 * float(full[name]))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_in_parts_is_the_step_of_the_joined_batch(body, recipe):
+    """Processes and accumulated micro-batches: divided by the counts of all, sums are equal."""
+    batch, firsts = random_batch(body, (2, 0, 3, 1)), (0, 2)
+    valid = torch.tensor([True, False, False, True, True, False])
+    fewer = ("left_hand_box_valid", "face_box_valid", "smplx_valid", "joints_3d_valid")
+    targets = replace(batch.targets, **dict.fromkeys(fewer, valid))
+    batch = replace(batch, targets=targets)
+    answers = random_answers(batch)
+    criterion = criterion_of(recipe, body, least_overlap=0.0)
+    output, inputs = leaves(random_output(batch))
+    whole = criterion(output, batch, answers)
+    wanted = torch.autograd.grad(total_of(whole), inputs, allow_unused=True)
+
+    def part(first):
+        rows = slice(first, first + 2)
+        own = (batch.image_index >= first) & (batch.image_index < first + 2)
+        smaller = replace(
+            batch,
+            pictures=batch.pictures[rows],
+            sizes_hw=batch.sizes_hw[rows],
+            targets=batch.targets.select(own),
+            image_index=batch.image_index[own] - first,
+            ignore_unmatched=batch.ignore_unmatched[rows],
+        )
+        some = DenoisingTargets(answers.boxes[rows], answers.is_person[rows])
+        return change_tensors(output, lambda value: value[rows]), smaller, some
+
+    parts = [part(first) for first in firsts]
+    counts = criterion.count(parts[0][1]) + criterion.count(parts[1][1])
+    torch.testing.assert_close(counts.values, criterion.count(batch).values)
+    split = [criterion(*one, counts=counts) for one in parts]
+    for name, value in whole.items():
+        torch.testing.assert_close(split[0][name] + split[1][name], value, rtol=1e-5, atol=1e-9)
+    ours = torch.autograd.grad(total_of(split[0]) + total_of(split[1]), inputs, allow_unused=True)
+    for mine, theirs in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-7)
+
+
+def test_counts_are_at_least_one(body):
     batch = random_batch(body, (0, 0))
+    counts = criterion_of("released", body).count(batch)
+    assert float(counts["people"]) == float(counts["left_hand_pose"]) == 1.0
+    assert float(counts["images"]) == 2.0
+    assert float((counts + counts)["images"]) == 4.0
+    assert isinstance(counts + counts, Counts)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("people", [(0, 0), (1,), (0, 1), (100,), (7, 0)])
+def test_any_number_of_people(body, recipe, people):
+    """Also more than there are slots: finite losses and gradients, no box taught by nobody."""
+    batch = random_batch(body, people)
+    slots = 100 if people == (100,) else 4
+    output, inputs = leaves(random_output(batch, slots))
+    losses = criterion_of(recipe, body)(output, batch, random_answers(batch))
+    total = total_of(losses)
+    assert bool(total.isfinite())
+    for gradient in torch.autograd.grad(total, inputs, allow_unused=True):
+        assert gradient is None or bool(gradient.isfinite().all())
+    if sum(people) == 0:
+        for name, value in losses.items():
+            assert (float(value.detach()) == 0.0) == ("class" not in name) or "denois" in name
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_gradients_of_all_losses_together(body, recipe):
+    double = body.to(dtype=torch.float64)
+    batch = random_batch(body, (2, 1))
+    # Pairs that hardly overlap would come and go under the finite differences.
+    criterion = criterion_of(recipe, double, least_overlap=0.0)
+    output, inputs = leaves(random_output(batch, slots=3, kind=torch.float64))
+    sizes = [value.numel() for value in inputs]
+
+    def total(joined):
+        rest = iter(joined.split(sizes))
+        fresh = change_tensors(output, lambda value: next(rest).view_as(value))
+        return total_of(criterion(fresh, batch, random_answers(batch)))
+
+    joined = torch.cat([value.detach().flatten() for value in inputs]).requires_grad_()
+    assert torch.autograd.gradcheck(total, joined, fast_mode=True)
+
+
+def test_half_precision_is_scored_in_single(body):
+    batch = random_batch(body, (2, 1))
+    criterion = criterion_of("released", body)
+    single = criterion(random_output(batch), batch, random_answers(batch))
+    rough = change_tensors(random_output(batch), lambda value: value.bfloat16())
+    half = criterion(rough, batch, random_answers(batch))
+    for name, value in half.items():
+        assert value.dtype == torch.float32, name
+        assert float(value) == pytest.approx(float(single[name]), rel=0.1, abs=0.02), name
+
+
+def test_shape_of_a_child_and_a_hidden_hand_are_not_taught(body):
+    """Parts of the annotation can be missing where the rest of the pose is known."""
+    batch = random_batch(body, (2,))
+    no = torch.zeros(2, dtype=torch.bool)
+    names = ("betas_valid", "left_hand_pose_valid", "jaw_pose_valid", "expression_valid")
+    targets = replace(batch.targets, **dict.fromkeys(names, no))
+    losses = criterion_of("released", body)(random_output(batch), replace(batch, targets=targets))
+    for name in ("betas", "left_hand_pose", "jaw", "expression", "betas_1"):
+        assert float(losses[name]) == 0.0, name
+    for name in ("root", "body", "right_hand_pose", "left_hand_joints_3d"):
+        assert float(losses[name]) > 0.0, name
+
+
+def test_nobody_anywhere(body):
+    """What scores people learns nothing, but has a gradient that other processes can add to."""
+    torch.manual_seed(0)
+    network, batch = AiOS(TINY_MODEL), random_batch(body, (0, 0))
     output = network(batch.images(TINY_MODEL.image), aux_outputs=True)
-    losses = Criterion(LossWeights(), MatchCosts(), body)(output, batch)
-    head = DenseHead(TINY_MODEL.hidden_dim)
-    losses |= dense_terms(
-        output.encoded, output.proposals, batch, head, 4, TINY_MODEL.proposal_size, 0.5
-    )
-    total = torch.stack(list(losses.values())).sum()
-    assert bool(torch.isfinite(total))
-    total.backward()
+    losses = criterion_of("released", body)(output, batch)
+    total_of(losses).backward()
+    # The jaw of stage refine_body is taught through the posed body alone, and there is none.
+    assert_finite_gradients(network, "1.smplx.jaw_pose")
 
 
-def test_every_learnable_tensor_gets_a_finite_gradient(body):
+def assert_finite_gradients(network, *without):
+    # Sizes of points only place the next layer's references, which carry no gradient; the hands
+    # and the expression of stage refine_body pose nothing.
+    unused = ("joint_size", "point_size", "1.smplx.hand_pose", "1.smplx.expression", *without)
+    for name, parameter in network.named_parameters():
+        if any(part in name for part in unused):
+            continue
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.isfinite().all()), name
+
+
+@pytest.mark.parametrize("recipe", ["released", "builtin"])
+def test_every_learnable_tensor_gets_a_finite_gradient(body, recipe):
     torch.manual_seed(0)
     network = AiOS(TINY_MODEL)
     for head in network.modules():
@@ -194,66 +320,10 @@ def test_every_learnable_tensor_gets_a_finite_gradient(body):
             torch.nn.init.normal_(last.weight, std=0.02)
     batch = random_batch(body)
     denoising = Denoising(TINY_MODEL.hidden_dim, DenoisingConfig(queries=6))
-    head = DenseHead(TINY_MODEL.hidden_dim)
     prefix, wanted = denoising(batch)
     output = network(batch.images(TINY_MODEL.image), prefix, aux_outputs=True)
-    losses = Criterion(LossWeights(), MatchCosts(), body)(output, batch, wanted)
-    losses |= dense_terms(
-        output.encoded, output.proposals, batch, head, 4, TINY_MODEL.proposal_size, 0.5
-    )
-    torch.stack(list(losses.values())).sum().backward()
-    # Sizes of points only place the next layer's references, which carry no gradient; the hands
-    # and the expression of stage refine_body pose nothing.
-    unused = ("joint_size", "point_size", "1.smplx.hand_pose", "1.smplx.expression")
-    for name, parameter in network.named_parameters():
-        if any(part in name for part in unused):
-            continue
-        assert parameter.grad is not None, name
-        assert bool(parameter.grad.isfinite().all()), name
-
-
-def test_camera_fit_sees_the_joints_where_they_are(body):
-    targets = random_targets(body, 4)
-    sizes_hw = torch.tensor([SIZE_HW]).expand(4, 2)
-    camera, told = fit_weak_camera(targets, FOCAL_PX, sizes_hw)
-    assert bool((told == 1).all())
-    without = targets.joints_3d - targets.transl[:, None]
-    projected = project_joints(without, camera, FOCAL_PX, sizes_hw, None)
-    torch.testing.assert_close(projected, targets.joints_2d, atol=2e-3, rtol=0)
-    torch.testing.assert_close(camera[:, 0], 1 / targets.transl[:, 2], atol=1e-3, rtol=0)
-    keypoints = projected[:, list(BODY_KEYPOINTS)]
-    torch.testing.assert_close(keypoints, targets.keypoints_2d, atol=2e-3, rtol=0)
-
-
-def test_tokens_go_to_the_person_they_lie_in():
-    grid = token_grid(((4, 6), (2, 3)), 0.15)
-    assert grid.centres.shape == (30, 2)
-    torch.testing.assert_close(grid.centres[0], torch.tensor([1 / 12, 1 / 8]))
-    boxes = torch.tensor([[0.25, 0.5, 0.4, 0.8], [0.75, 0.5, 0.4, 0.8], [0.5, 0.5, 0.9, 0.9]])
-    pairs = assign_tokens(grid, boxes, torch.tensor([0, 0, 1]), 3)
-    taken = list(zip(pairs.image_index.tolist(), pairs.token_index.tolist(), strict=True))
-    assert len(taken) == len(set(taken))
-    for person, token in zip(pairs.person_index.tolist(), pairs.token_index.tolist(), strict=True):
-        gap = (grid.centres[token] - boxes[person, :2]).abs()
-        assert bool((gap <= boxes[person, 2:] / 2).all())
-
-
-def test_denoising_groups_and_noise(body):
-    batch = random_batch(body, (2, 0))
-    denoising = Denoising(8, DenoisingConfig(queries=5))
-    prefix, wanted = denoising(batch)
-    assert prefix.content.shape == (2, 5, 8)
-    assert wanted.is_person.tolist() == [[True] * 5, [False] * 5]
-    torch.testing.assert_close(wanted.boxes[0, 2:4], batch.targets.boxes)
-    group = torch.tensor([0, 0, 1, 1, 2])
-    assert torch.equal(prefix.blocked[0], group[:, None] != group[None])
-    assert not bool(prefix.blocked[1].any())
-    gap = (prefix.boxes[0] - wanted.boxes[0]).abs()
-    size = wanted.boxes[0, :, 2:]
-    assert bool((gap[:, :2] <= 0.2 * size + 1e-6).all() and (gap[:, 2:] <= 0.4 * size + 1e-6).all())
-
-
-def test_disturbed_boxes_by_hand():
-    box = torch.tensor([0.5, 0.5, 0.2, 0.4])
-    moved = disturb_boxes(box, torch.tensor([1.0, -1.0, 1.0, -1.0]), 0.4)
-    torch.testing.assert_close(moved, torch.tensor([0.54, 0.42, 0.28, 0.24]))
+    # The built-in recipe teaches proposals by dense targets alone, see there.
+    criterion = criterion_of(recipe, body, one_to_one_proposals=True)
+    total_of(criterion(output, batch, wanted)).backward()
+    assert_finite_gradients(network)
+    assert bool(denoising.labels.weight.grad.any())

@@ -7,6 +7,7 @@ import torch
 
 from training.losses import (
     BODY_OKS_SIGMAS,
+    PART_OKS_SIGMAS,
     box_giou,
     box_iou,
     object_keypoint_similarity,
@@ -14,6 +15,8 @@ from training.losses import (
     quality_focal_loss,
     rotation_l1,
     sigmoid_focal_loss,
+    vector_l1,
+    visible_share,
 )
 
 
@@ -91,18 +94,51 @@ def test_rotation_loss_of_a_half_turn():
     assert float(rotation_l1(eye, turned, torch.ones(1, 1))) == 4.0
 
 
-def test_gradients_are_those_of_the_functions():
+def test_a_loss_of_the_mean_over_nothing_is_nothing():
+    visibility = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 0.5]])
+    torch.testing.assert_close(visible_share(visibility), torch.tensor([0.0, 1.0, 1.0]))
+
+
+def uniform(*shape):
+    return torch.rand(*shape, dtype=torch.float64) * 0.4 + 0.2
+
+
+WANTED = {
+    sigmoid_focal_loss: torch.tensor([[1.0, 0], [0, 0], [0, 1], [1, 1]], dtype=torch.float64),
+    quality_focal_loss: torch.tensor([[0.25, 0], [0, 1], [0, 1], [1, 1]], dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("loss", WANTED)
+def test_gradients_of_class_losses(loss):
     torch.manual_seed(0)
     logits = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
-    labels = torch.tensor([[1.0, 0], [0, 0], [0, 1], [1, 1]], dtype=torch.float64)
-    assert torch.autograd.gradcheck(sigmoid_focal_loss, (logits, labels))
-    boxes = (torch.rand(5, 4, dtype=torch.float64) * 0.4 + 0.2).requires_grad_()
-    other = torch.rand(5, 4, dtype=torch.float64) * 0.4 + 0.2
-    assert torch.autograd.gradcheck(box_giou, (boxes, other))
-    points = torch.rand(2, 17, 2, dtype=torch.float64, requires_grad=True)
-    wanted = torch.rand(2, 17, 2, dtype=torch.float64)
-    visible = torch.ones(2, 17, dtype=torch.float64)
-    area = torch.ones(2, dtype=torch.float64)
-    assert torch.autograd.gradcheck(
-        lambda p: object_keypoint_similarity(p, wanted, visible, area, BODY_OKS_SIGMAS), points
-    )
+    assert torch.autograd.gradcheck(lambda x: loss(x, WANTED[loss]), logits)
+
+
+@pytest.mark.parametrize("loss", [box_iou, box_giou, vector_l1])
+def test_gradients_of_box_losses(loss):
+    torch.manual_seed(0)
+    boxes, wanted = uniform(5, 4).requires_grad_(), uniform(5, 4)
+    assert torch.autograd.gradcheck(lambda x: loss(x, wanted), boxes)
+
+
+@pytest.mark.parametrize("sigmas", [BODY_OKS_SIGMAS, PART_OKS_SIGMAS])
+def test_gradients_of_keypoint_losses(sigmas):
+    torch.manual_seed(0)
+    points, wanted = uniform(3, len(sigmas), 2).requires_grad_(), uniform(3, len(sigmas), 2)
+    visible, area = torch.rand(3, len(sigmas), dtype=torch.float64).round(), uniform(3)
+    visible[0] = 0.0
+
+    def oks(predicted):
+        return object_keypoint_similarity(predicted, wanted, visible, area, sigmas)
+
+    assert torch.autograd.gradcheck(oks, points)
+    assert torch.autograd.gradcheck(lambda x: points_l1(x, wanted, visible), points)
+
+
+def test_gradients_of_rotation_losses():
+    torch.manual_seed(0)
+    predicted, wanted = uniform(2, 3, 3, 3).requires_grad_(), uniform(2, 3, 3, 3)
+    valid = torch.tensor([[1.0, 0, 1], [0, 0, 0]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: rotation_l1(x, wanted, valid), predicted)

@@ -105,3 +105,10 @@ def test_a_network_gone_wrong_is_an_error():
     broken = replace(output, person_logits=output.person_logits * torch.nan)
     with pytest.raises(FloatingPointError, match="not finite"):
         match([broken], people([0]), MatchCosts())
+
+
+def test_costs_of_all_outputs_leave_the_device_in_one_copy(monkeypatch):
+    copies, plain = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda value: copies.append(1) or plain(value))
+    match([answers(3, 4), answers(3, 6)], people([0, 0, 2]), MatchCosts())
+    assert len(copies) == 1

@@ -220,6 +220,23 @@ def test_a_step_in_parts_is_the_step_of_the_joined_batch(body, recipe):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_of_one_batch_is_that_batch(body, recipe):
+    """Also where pairs are left out, whom the counts of the batch cannot know."""
+    batch = random_batch(body, (2, 0, 3))
+    criterion, output, answers = (
+        criterion_of(recipe, body),
+        random_output(batch),
+        random_answers(batch),
+    )
+    alone = criterion(output, batch, answers)
+    counted = criterion(output, batch, answers, counts=criterion.count(batch))
+    torch.testing.assert_close(counted, alone)
+    counts = criterion.count(batch)
+    half = criterion(output, batch, answers, counts=counts + counts)
+    torch.testing.assert_close(half, {name: value / 2 for name, value in alone.items()})
+
+
 def test_counts_are_at_least_one(body):
     batch = random_batch(body, (0, 0))
     counts = criterion_of("released", body).count(batch)

@@ -117,8 +117,8 @@ class Criterion:
             denoising: what the prefix queries should answer, if there were any.
             scale_3d: factor on everything that SMPL-X parameters are taught by.
             counts: divisors of the whole step where it sees more than this batch (`Counts` says
-                how); None divides by what this batch has, parts and keypoints of each output by
-                what the people have whom it is matched with.
+                how); None divides by what this batch has, parts, keypoints and SMPL-X of each
+                output by what the people have whom it is matched with.
 
         Returns:
             Names are `<term>` for the last layer, `<term>_<layer>` before it, `<term>_proposals`.
@@ -135,7 +135,7 @@ class Criterion:
         for index, layer in enumerate(layers):
             suffix = "" if index == len(layers) - 1 else f"_{index}"
             group = self._matched(layer, pairs[index], truth)
-            divisors = Counts.of(group.masks, len(batch)) if counts is None else counts
+            divisors = self._divisors_of(group, batch, counts)
             terms = self._detection(layer, group.pairs, truth, whole)
             points = keypoint_terms(group, self.weights.keypoints_in_box_units)
             terms |= self._average(part_box_terms(group) | points, divisors)
@@ -189,6 +189,17 @@ class Criterion:
             pairs = pairs.select(overlap >= self.weights.least_overlap)
         masks = {name: mask[pairs.person_index] for name, mask in truth.masks.items()}
         return Matched(layer, pairs, targets.select(pairs.person_index), masks)
+
+    def _divisors_of(self, group: Matched, batch: Batch, counts: Counts | None) -> Counts:
+        """Of everything after class and body box.
+
+        Pairs left out for `least_overlap` are known to this batch alone, so then the answer is a
+        mean over the batch's pairs, times the share that its pictures have in the step.
+        """
+        if counts is not None and not self.weights.least_overlap:
+            return counts
+        own = Counts.of(group.masks, len(batch))
+        return own if counts is None else own.times(counts["images"] / len(batch))
 
     def _detection(
         self, output: LayerOutput | ProposalOutput, pairs: Assignment, truth: _Truth, whole: Counts

@@ -109,6 +109,10 @@ class Counts:
         """Of both together."""
         return Counts(self.values + other.values)
 
+    def times(self, factor: Tensor) -> Counts:
+        """Of so many batches like this one."""
+        return Counts(self.values * factor)
+
     def __getitem__(self, name: str) -> Tensor:
         """One number, at least 1 so that it can divide."""
         return self.values[COUNTED.index(name)].clamp(min=1.0)

@@ -68,7 +68,8 @@ class LossWeights:
     """Weight of an unmatched query in a picture where not everyone is annotated."""
     least_overlap: float = 0.1
     """IoU below which a pair is left out after stage `locate`: a person whom no slot covers would
-    only teach a slot elsewhere to be wrong."""
+    only teach a slot elsewhere to be wrong.  What is left is averaged over each batch by itself,
+    so above 0 a step of several batches is not quite that of the joined one."""
     parts_by_box: bool = True
     """Pose and joints of hands and face need the part's box and are divided by all people who have
     a body; else they follow their own annotation and are divided by the people who have it."""

@@ -177,7 +177,7 @@ def _one_thread(_worker: int) -> None:
     cv2.setNumThreads(1)
 
 
-def load_batches(batches: TrainBatches, first: int, stride: int, workers: int) -> Iterator[Batch]:
+def load_batches(batches: Dataset[Batch], first: int, stride: int, workers: int) -> Iterator[Batch]:
     """Batches `first`, `first + stride`, ..., made by worker processes (none: in this one)."""
     cv2.setNumThreads(1)
     loader = DataLoader(

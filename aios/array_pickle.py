@@ -28,14 +28,23 @@ class StoredArray:
         """
         if "x" in self.state:
             return np.asarray(self.state["x"])
+        rows, columns, values, shape = self.entries()
+        dense = np.zeros(shape)
+        np.add.at(dense, (rows, columns), values)
+        return dense
+
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
+        """Rows, columns and values of what a sparse matrix stores, and its shape.
+
+        Raises:
+            KeyError, TypeError, ValueError, IndexError: the file is damaged.
+        """
         rows, columns = self.state.get("_shape") or self.state["shape"]
         along = self._by_column and columns or rows
-        dense = np.zeros((rows, columns))
         major = np.repeat(np.arange(along), np.diff(self.state["indptr"]))
         minor = self.state["indices"]
-        index = (minor, major) if self._by_column else (major, minor)
-        np.add.at(dense, index, self.state["data"])
-        return dense
+        first, second = (minor, major) if self._by_column else (major, minor)
+        return first, second, self.state["data"], (rows, columns)
 
     _by_column = True
 

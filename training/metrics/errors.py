@@ -1,4 +1,4 @@
-"""How well pairs of predicted and annotated people agree, in metres (EVAL 2, 5)."""
+"""How well pairs of predicted and annotated people agree, in metres (specification, EVAL 2, 5)."""
 
 from __future__ import annotations
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from aios.array_pickle import StoredArray, load_array_pickle
 from aios.body_file import NUM_VERTICES
@@ -104,11 +107,41 @@ def read_arrays(path: Path, about: str) -> dict[str, np.ndarray]:
         about: key of `LICENSED_FILES`, for the error.
 
     Returns:
-        Arrays by name; an array that has none, under "".
+        Arrays by name, dense; an array that has none, under "".
 
     Raises:
         LicensedFileError: the file is missing or damaged.
     """
+    return _read(path, about, lambda stored: stored.to_array(), np.asarray)
+
+
+def read_sparse(path: Path, about: str) -> dict[str, csr_matrix]:
+    """As `read_arrays`, for the matrices in a file: large ones are never made dense.
+
+    Returns:
+        Matrices by name; what else is in the file is left out.
+    """
+
+    def from_entries(stored: StoredArray) -> csr_matrix | None:
+        if "indptr" not in stored.state:
+            return None
+        rows, columns, values, shape = stored.entries()
+        return csr_matrix((values, (rows, columns)), shape)
+
+    def from_array(value: np.ndarray) -> csr_matrix | None:
+        return csr_matrix(value) if value.ndim == 2 and value.dtype.kind in "iuf" else None
+
+    found = _read(path, about, from_entries, from_array)
+    return {name: matrix for name, matrix in found.items() if matrix is not None}
+
+
+def _read(
+    path: Path,
+    about: str,
+    from_stored: Callable[[StoredArray], Any],
+    from_array: Callable[[np.ndarray], Any],
+) -> dict[str, Any]:
+    """Whatever the two functions make of the arrays in a file."""
     file = LICENSED_FILES[about]
     if not path.is_file():
         file.find(path.parent)
@@ -116,16 +149,16 @@ def read_arrays(path: Path, about: str) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                return {name: from_array(archive[name]) for name in archive.files}
         if path.suffix == ".npy":
-            return {"": np.load(path, allow_pickle=False)}
+            return {"": from_array(np.load(path, allow_pickle=False))}
         with path.open("rb") as stream:
             content = load_array_pickle(stream)
         named = content if isinstance(content, dict) else {"": content}
         return {
-            name: value.to_array() if isinstance(value, StoredArray) else np.asarray(value)
+            name: from_stored(value) if isinstance(value, StoredArray) else from_array(value)
             for name, value in named.items()
-            if isinstance(value, StoredArray | np.ndarray | list)
+            if isinstance(value, StoredArray | np.ndarray)
         }
     except _DAMAGED as error:
         raise LicensedFileError(

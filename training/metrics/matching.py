@@ -1,4 +1,4 @@
-"""Who was found: pairs of predicted and annotated people of one picture (EVAL 2, 5)."""
+"""Who was found: pairs of predicted and annotated people of one picture (specification, EVAL 2, 5)."""
 
 from __future__ import annotations
 

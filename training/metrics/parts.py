@@ -1,4 +1,4 @@
-"""Which vertices and joints are the body, the hands and the face (EVAL 1, 2, 5)."""
+"""Which vertices and joints are the body, the hands and the face (specification, EVAL 1, 2, 5)."""
 
 from __future__ import annotations
 

@@ -109,8 +109,6 @@ class TruePeople:
     def __post_init__(self) -> None:
         """Check shapes, and that every number is finite."""
         _check(self, {"joints_2d": 3, "joints_3d": 3, "vertices": 3, "valid": 1, "kid": 1})
-        if self.occlusion.shape != self.valid.shape:
-            raise PeopleError(f"TruePeople.occlusion has shape {self.occlusion.shape}")
         if self.confidence.shape != self.joints_2d.shape[:2]:
             raise PeopleError(f"TruePeople.confidence has shape {self.confidence.shape}")
 
@@ -140,6 +138,10 @@ class TruePeople:
         given = dict(more or {})
         occlusion = np.asarray(given.pop("occlusion", np.full(count, np.nan)), np.float64)
         valid = np.asarray(given.pop("valid", np.ones(count)), bool)
+        if occlusion.shape != (count,):
+            raise PeopleError(
+                f"TruePeople.occlusion has shape {occlusion.shape} for {count} people"
+            )
         seen = np.isnan(occlusion) | ((occlusion >= 0) & (occlusion <= 90))
         kid = np.asarray(given.pop("kid", np.zeros(count)), bool)
         confidence = given.pop("confidence", np.ones(np.shape(joints_2d)[:2]))

@@ -1,4 +1,4 @@
-"""Joint errors of many samples thrown together, and the error of acceleration (EVAL 7).
+"""Joint errors of many samples thrown together, and the error of acceleration (specification, EVAL 7).
 
 A mask says which joints are counted; what is fitted before is fitted on all of them.
 """

@@ -1,4 +1,4 @@
-"""SMPL-X meshes as SMPL meshes, for the SMPL track of AGORA (EVAL 3)."""
+"""SMPL-X meshes as SMPL meshes, for the SMPL track of AGORA (specification, EVAL 3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from aios.body_file import NUM_VERTICES
 
-from .files import LicensedFileError, read_arrays
+from .files import LicensedFileError, read_sparse
 
 NUM_SMPL_VERTICES = 6890
 NUM_SMPL_JOINTS = 24
@@ -43,9 +43,9 @@ class SmplConversion:
         Raises:
             LicensedFileError: a file is missing or holds something else.
         """
-        found = read_arrays(matrix_file, "smplx2smpl")
+        found = read_sparse(matrix_file, "smplx2smpl")
         matrix = next((found[name] for name in _MATRIX_NAMES if name in found), None)
-        if matrix is None or matrix.ndim != 2 or len(matrix) != NUM_SMPL_VERTICES:
+        if matrix is None or matrix.shape[0] != NUM_SMPL_VERTICES:
             raise LicensedFileError(
                 f"{matrix_file} holds no {NUM_SMPL_VERTICES} x {NUM_VERTICES} array named matrix "
                 f"or mtx, which takes SMPL-X vertices to SMPL vertices."
@@ -55,13 +55,13 @@ class SmplConversion:
                 f"The array in {matrix_file} has {matrix.shape[1]} columns, wanted {NUM_VERTICES} "
                 f"or more: it starts from another body than SMPL-X."
             )
-        regressor = read_arrays(smpl_file, "smpl").get("J_regressor")
+        regressor = read_sparse(smpl_file, "smpl").get("J_regressor")
         if regressor is None or regressor.shape != (NUM_SMPL_JOINTS, NUM_SMPL_VERTICES):
             raise LicensedFileError(
                 f"{smpl_file} holds no J_regressor of {NUM_SMPL_JOINTS} x {NUM_SMPL_VERTICES}: it "
                 f"is no SMPL body."
             )
-        return cls(csr_matrix(matrix[:, :NUM_VERTICES]), csr_matrix(regressor))
+        return cls(matrix[:, :NUM_VERTICES], regressor)
 
     def __call__(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (P, 10475, 3) of SMPL-X -> vertices (P, 6890, 3) and joints (P, 24, 3) of SMPL.
@@ -74,6 +74,6 @@ class SmplConversion:
 
 def _apply(matrix: csr_matrix, points: np.ndarray) -> np.ndarray:
     """(N, V) times (P, V, 3) -> (P, N, 3)."""
-    people = len(points)
-    flat = points.astype(np.float64).transpose(1, 0, 2).reshape(points.shape[1], -1)
-    return (matrix @ flat).reshape(-1, people, 3).transpose(1, 0, 2)
+    people, count, _ = points.shape
+    flat = points.astype(np.float64).transpose(1, 0, 2).reshape(count, 3 * people)
+    return (matrix @ flat).reshape(matrix.shape[0], people, 3).transpose(1, 0, 2)

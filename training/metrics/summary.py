@@ -1,4 +1,4 @@
-"""The figures of a benchmark: what the tables print, in mode `official` and `plain` (EVAL 2, 5)."""
+"""The figures of a benchmark: what the tables print, in mode `official` and `plain` (specification, EVAL 2, 5)."""
 
 from __future__ import annotations
 

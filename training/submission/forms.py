@@ -1,4 +1,4 @@
-"""What a leaderboard takes: names of files, and what has to be in each (EVAL 2, 3, 4)."""
+"""What a leaderboard takes: names of files, and what has to be in each (specification, EVAL 2, 3, 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who was found: pairs of predicted and annotated people of one picture (specification, EVAL 2, 5)."""
+"""Who was found: pairs of predicted and annotated people of one picture.
+
+Source: specification, EVAL 2 and 5.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The figures of a benchmark: what the tables print, in mode `official` and `plain` (specification, EVAL 2, 5)."""
+"""The figures of a benchmark, as tables print them, in mode `official` and `plain`.
+
+Source: specification, EVAL 2 and 5.
+"""
 
 from __future__ import annotations
 

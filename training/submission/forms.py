@@ -1,4 +1,7 @@
-"""What a leaderboard takes: names of files, and what has to be in each (specification, EVAL 2, 3, 4)."""
+"""What a leaderboard takes: names of files, and what has to be in each.
+
+Source: specification, EVAL 2 to 4.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from aios.outputs import SmplxOutput
 from training.config import TINY_MODEL
 from training.criterion import Criterion
 from training.denoising import Denoising, DenoisingConfig, DenoisingTargets
+from training.joints import index_tensor
 from training.matcher import MATCH_COSTS, MatchCosts
 from training.targets import Targets
 from training.validity import Counts
@@ -43,14 +44,27 @@ def total_of(losses):
     return torch.stack(list(losses.values())).sum()
 
 
-def test_the_truth_costs_nothing(body):
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_truth_costs_nothing(body, recipe):
     batch = random_batch(body)
-    criterion = Criterion(LossWeights(), MatchCosts(), body)
+    criterion = criterion_of(recipe, body, one_to_one_proposals=False)
     losses = criterion(output_of(perfect_layer(batch)), batch)
-    taught = {"root", "body", "left_hand_pose", "body_joints_3d", "camera", "left_hand_keypoints"}
+    taught = {"root", "body", "left_hand_pose", "body_joints_3d", "left_hand_keypoints", "oks"}
     assert taught <= set(losses)
     for name, value in losses.items():
         assert float(value) < 2e-3, name
+
+
+def test_scoring_before_learning_leaves_nothing_behind(body):
+    batch = random_batch(body, (1,))
+    criterion = criterion_of("released", body)
+    index_tensor.cache_clear()
+    with torch.inference_mode():
+        before = criterion(random_output(batch), batch)
+    output, inputs = leaves(random_output(batch))
+    after = total_of(criterion(output, batch))
+    torch.testing.assert_close(after, total_of(before))
+    assert any(g is not None for g in torch.autograd.grad(after, inputs, allow_unused=True))
 
 
 @pytest.mark.parametrize(

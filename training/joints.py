@@ -74,4 +74,6 @@ BODY_POSE_MIRROR = _swap(
 @cache
 def index_tensor(joints: tuple[int, ...], device: torch.device) -> Tensor:
     """(K,) int64, made once: a list as an index would be copied to the device every time."""
-    return torch.tensor(joints, device=device)
+    # A tensor made while nothing may be learned could not be used where something is.
+    with torch.inference_mode(False):
+        return torch.tensor(joints, device=device)

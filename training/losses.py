@@ -87,7 +87,8 @@ def box_giou(first: Tensor, second: Tensor) -> Tensor:
 @cache
 def _variances(sigmas: tuple[float, ...], like: tuple[torch.device, torch.dtype]) -> Tensor:
     device, kind = like
-    return torch.tensor(sigmas, dtype=kind, device=device).mul(2).square()
+    with torch.inference_mode(False):
+        return torch.tensor(sigmas, dtype=kind, device=device).mul(2).square()
 
 
 def object_keypoint_similarity(

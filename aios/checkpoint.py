@@ -12,7 +12,7 @@ import os
 import pickle
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ NOT_LOADED = {
 _DECODER_ALIAS = re.compile(
     r"transformer\.decoder\.((?:(?:bbox|pose)(?:_hand|_face)?(?:_hw)?_embed|class_embed)\..*)"
 )
+_PARALLEL = "module."
+"""Put before every name where a network was saved in its wrapper for several GPUs."""
 _SHARED_ALIAS = re.compile(r"(pose(?:_hand|_face)?_hw_embed)\.\d+\.(.*)")
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)|[Uu]nsupported (?:class|global) (\S+)")
 _CONFIG_KEY = "config"
@@ -53,12 +55,17 @@ def canonical_name(name: str) -> str:
     return name
 
 
-def read_released(path: str | Path) -> dict[str, Tensor]:
+def read_released(
+    path: str | Path, left_out: Collection[str] = tuple(NOT_LOADED)
+) -> dict[str, Tensor]:
     """Read the network of a `.pth` in the released layout, aliases checked and collapsed.
 
+    Args:
+        path: the file.
+        left_out: beginnings of names that are not read; training reads more than inference.
+
     Returns:
-        Released canonical names to tensors, without those of `NOT_LOADED`.  The tensors may be
-        mapped from the file.
+        Released canonical names to tensors.  The tensors may be mapped from the file.
 
     Raises:
         CheckpointError: not such a file, cut off, asking to run code, or aliases that differ.
@@ -71,8 +78,9 @@ def read_released(path: str | Path) -> dict[str, Tensor]:
         )
     state: dict[str, Tensor] = {}
     first_names: dict[str, str] = {}
-    for name, tensor in model.items():
-        if name.startswith(tuple(NOT_LOADED)):
+    for listed, tensor in model.items():
+        name = listed.removeprefix(_PARALLEL)
+        if name.startswith(tuple(left_out)):
             continue
         canonical = canonical_name(name)
         if canonical not in state:

@@ -43,33 +43,47 @@ def from_plain(kind: type[T], values: dict[str, Any], place: str = "") -> T:
 
 
 def to_plain(config: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
-    """Plain dictionaries, ready for JSON."""
-    return dataclasses.asdict(config)
+    """Plain dictionaries and lists, ready for JSON."""
+    return _plain(dataclasses.asdict(config))
 
 
-def with_change(config: T, key: str, value: Any) -> T:  # noqa: ANN401
-    """A copy of a dataclass with the field `key` ("part.name") set to a plain value.
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def with_changes(config: T, changes: dict[str, Any]) -> T:
+    """A copy of a dataclass with other plain values in some places, checked once all are set.
+
+    Args:
+        config: a dataclass.
+        changes: by place: names of fields and numbers of tuple entries, joined by points.
 
     Raises:
         ConfigError: as `from_plain`.
     """
-    return _with_change(config, key.split("."), key, value)
+    plain = to_plain(config)
+    for place, value in changes.items():
+        *parts, last = place.split(".")
+        inside: Any = plain
+        for part in parts:
+            inside = _entry(inside, part, place)
+            if not isinstance(inside, dict | list):
+                raise ConfigError(f"unknown key {place!r}: {part!r} has no parts")
+        _entry(inside, last, place)
+        inside[int(last) if isinstance(inside, list) else last] = value
+    return from_plain(type(config), plain)
 
 
-def _with_change(config: T, path: list[str], key: str, value: Any) -> T:  # noqa: ANN401
-    name, *rest = path
-    hints = _hints(type(config))
-    if name not in hints:
-        kind = type(config).__name__
-        raise ConfigError(f"unknown key {key!r}: {kind} has no field named {name!r}")
-    if rest:
-        part = getattr(config, name)
-        if not dataclasses.is_dataclass(part):
-            raise ConfigError(f"unknown key {key!r}: {name!r} has no parts")
-        changed: Any = _with_change(part, rest, key, value)
-    else:
-        changed = _converted(hints[name], value, key)
-    return _built(lambda: dataclasses.replace(typing.cast(Any, config), **{name: changed}), key)
+def _entry(inside: dict | list, part: str, place: str) -> Any:  # noqa: ANN401
+    """Field or entry `part` of a plain value."""
+    if isinstance(inside, dict) and part in inside:
+        return inside[part]
+    if isinstance(inside, list) and part.isdecimal() and int(part) < len(inside):
+        return inside[int(part)]
+    known = ", ".join(inside) if isinstance(inside, dict) else f"0 to {len(inside) - 1}"
+    raise ConfigError(f"unknown key {place!r}: no {part!r} among {known}")
 
 
 def _built(build: Callable[[], T], place: str) -> T:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,24 +12,19 @@ import pytest
 import torch
 
 from aios.body_model import BodyModel
-from aios.checkpoint import load_strictly, read_own
-from aios.model import AiOS
-from training.batch import Sample, build_batch
-from training.batch_norm import use_batch_norm, without_counters
-from training.checkpointing import CheckpointError, checkpoints, load_checkpoint, save_checkpoint
-from training.config import CONFIGS, TINY_MODEL, ConfigError, Stage, named_config
-from training.data import DataConfig, TrainBatches, picture_size
-from training.ema import WeightAverage
-from training.export import main as export_main
-from training.export import with_short_side
-from training.initialise import initialise
+from aios.checkpoint import CheckpointError
+from training.checkpointing import checkpoints, load_checkpoint, save_checkpoint
+from training.config import named_config
 from training.loop import NonFiniteLossError, Trainer
-from training.optim import OptimConfig, learning_rate_factor, parameter_groups
+from training.optim import OptimConfig
+from training.recipe import Stage
+from training.train import main
 
-from .training_samples import random_batch, random_picture, random_targets
+from .training_samples import random_batch
+from .training_sources import PLAIN, TINY, few_scenes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parent.parent
-TINY = CONFIGS["tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -36,234 +32,175 @@ def body():
     return BodyModel.load()
 
 
-class FewScenes:
-    """Four made-up pictures as a source of samples."""
-
-    def __init__(self, body):
-        self._samples = [Sample(random_picture(k), random_targets(body, 2, k)) for k in range(4)]
-
-    def __len__(self):
-        return len(self._samples)
-
-    def __getitem__(self, index):
-        return self._samples[index]
-
-
-class FewSources:
-    def __init__(self, body):
-        self.scenes, self.people, self.empty = FewScenes(body), None, None
+def assert_same(one, other, path=""):
+    """Two trees of tensors and plain values, to the bit."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for name in one:
+            assert_same(one[name], other[name], f"{path}.{name}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), path
+        for number, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{path}[{number}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), path
+    else:
+        assert one == other, path
 
 
-def weights(trainer):
-    return {k: v.clone() for k, v in trainer.learner.state_dict().items()}
-
-
-def test_the_loss_falls_on_one_batch(body, tmp_path):
-    config = replace(TINY, steps=1000, optim=OptimConfig(learning_rate=3e-3, warmup_steps=5))
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
+def test_the_loss_falls_on_one_batch(body, tmp_path, precision):
+    optim = OptimConfig(learning_rate=3e-3, warmup_steps=5)
+    config = replace(TINY, steps=1000, optim=optim, precision=precision)
     trainer = Trainer(config, tmp_path, body)
     batch, stage = random_batch(body, (1, 2)), Stage(1.0, 64, 4)
-    losses = [trainer.train_step(batch, stage) for _ in range(60)]
-    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    losses = [trainer.train_step([batch], stage) for _ in range(40)]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    kinds = {p.dtype for p in trainer.learner.parameters()}
+    assert kinds == {torch.float32}
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_weights(body, tmp_path):
-    config, sources = replace(TINY, steps=8), FewSources(body)
+def test_accumulated_batches_weigh_as_one(body, tmp_path):
+    """Divisors are those of the whole step: four people count as much as one beside none."""
+    own = [random_batch(body, (4,), 1), random_batch(body, (0,), 2), random_batch(body, (1,), 3)]
+    trainer = Trainer(PLAIN, tmp_path, body)
+
+    def gradient(batches):
+        trainer.optimizer.zero_grad()
+        trainer._accumulate(batches, PLAIN.stages[0])
+        return trainer.learner.model.decoder.norm.weight.grad.clone()
+
+    together = gradient(own)
+    parts = torch.stack([gradient([batch]) for batch in own])
+    assert not torch.allclose(parts.mean(0), together, rtol=1e-2)
+    counts = [len(batch.targets) for batch in own]
+    assert counts == [4, 0, 1]
+    assert torch.equal(gradient(own), together)
+
+
+@pytest.mark.parametrize("accumulated", [0, 8])
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(body, tmp_path, accumulated):
+    config = replace(TINY, steps=6, effective_batch=accumulated)
+    stream = few_scenes(config, body)
     unbroken = Trainer(config, tmp_path / "a", body)
-    unbroken.run(sources)
+    unbroken.run(stream)
     first = Trainer(config, tmp_path / "b", body)
-    batches = first._batches(sources, config.stages[0])
-    for step in range(2):
-        first.train_step(batches[step], config.stages[0])
+    for batches, _ in zip(first._steps(stream, config.stages[0]), range(1), strict=False):
+        assert len(batches) == (2 if accumulated else 1)
+        first.train_step(batches, config.stages[0])
     first.save()
     torch.rand(7)  # chance elsewhere in the process must not matter
     second = Trainer(config, tmp_path / "b", body)
-    assert second.step == 2
-    second.run(sources)
-    for name, value in weights(unbroken).items():
-        assert torch.equal(value, second.learner.state_dict()[name]), name
-    for name, value in unbroken.average.state.items():
-        assert torch.equal(value, second.average.state[name]), name
+    assert second.step == 1
+    second.run(stream)
+    for trainer in (unbroken, second):
+        assert trainer.step == 6
+    assert_same(unbroken.learner.state_dict(), second.learner.state_dict())
+    assert_same(unbroken.average.state_dict(), second.average.state_dict())
+    assert_same(unbroken.optimizer.state_dict(), second.optimizer.state_dict())
 
 
-def test_a_killed_process_continues(body, tmp_path):
-    """The command line itself, killed without warning after its first checkpoint."""
-    command = [sys.executable, "-m", "training.train", "--config", "tiny", "--out", str(tmp_path)]
-    command += ["--set", "steps=4", "--set", "checkpoint_minutes=0", "--set", "log_every=1"]
-    kill = "import os,signal,training.loop as l;s=l.Trainer.save\n"
-    kill += "def save(self):\n s(self)\n if self.step==2: os.kill(os.getpid(),signal.SIGKILL)\n"
-    kill += f"l.Trainer.save=save\nimport training.train as t;t.main({command[3:]!r})"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 300}
-    killed = subprocess.run([sys.executable, "-c", kill], **run)
-    assert killed.returncode == -9, killed.stderr
-    assert [p.name for p in checkpoints(tmp_path)] == ["step_0000001.pt", "step_0000002.pt"]
-    done = subprocess.run(command, **run)
-    assert done.returncode == 0, done.stderr
-    assert "continuing step_0000002.pt" in done.stderr
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2, 3, 4]
-
-
-def test_two_processes_have_the_mean_gradient(tmp_path):
-    script = tmp_path / "check.py"
-    script.write_text(
-        "import torch\n"
-        "from training import distributed as d\n"
-        "with d.joined():\n"
-        " a, b, c = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))\n"
-        " a.grad = torch.full((2,), float(d.rank()))\n"
-        " if d.rank() == 1: b.grad = torch.full((2,), 4.0)\n"
-        " d.average_gradients([a, b, c])\n"
-        " assert a.grad.tolist() == [0.5, 0.5] and b.grad.tolist() == [2.0, 2.0]\n"
-        " assert c.grad is None and d.mean_over_processes(d.rank()) == 0.5\n"
+def test_a_process_killed_at_any_moment_ends_in_the_same_weights(tmp_path, capsys):
+    """The command line itself: killed between a backward pass and its step, after three steps."""
+    changes = ["steps=5", "checkpoint_minutes=0", "log_every=1", "pictures_every=2"]
+    changes += ["precision=fp16"]
+    common = ["--config", "tiny", *(x for change in changes for x in ("--set", change))]
+    command = [*common, "--out", str(tmp_path / "killed")]
+    kill = (
+        "import os, signal, training.loop as l\n"
+        "usable = l.Trainer._usable\n"
+        "def dying(self, norm):\n"
+        "    if self.step == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return usable(self, norm)\n"
+        "l.Trainer._usable = dying\n"
+        f"import training.train as t; t.main({command!r})"
     )
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launcher, "--nproc-per-node", "2", str(script)],
-        env=environment,
+    killed = subprocess.run(
+        [sys.executable, "-c", kill],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
-    assert done.returncode == 0, done.stderr
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [load_checkpoint(p)["step"] for p in checkpoints(tmp_path / "killed")] == [1, 2, 3]
+    assert main(command) == 0
+    assert main([*common, "--out", str(tmp_path / "whole")]) == 0
+    ends = [load_checkpoint(checkpoints(tmp_path / name)[-1]) for name in ("killed", "whole")]
+    assert ends[0].pop("seconds") != ends[1].pop("seconds")
+    assert_same(*ends)
+    lines = (tmp_path / "killed" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
+    saved = json.loads((tmp_path / "killed" / "config.json").read_text())
+    assert saved["precision"] == "fp16"
+    assert list((tmp_path / "killed" / "tensorboard").iterdir())
+
+
+def test_what_a_killed_run_wrote_too_far_is_dropped(body, tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 9}\n{"ste')
+    Trainer(TINY, tmp_path, body)
+    assert (tmp_path / "log.jsonl").read_text() == ""
+
+
+def test_a_run_goes_on_with_its_own_settings_only(body, tmp_path):
+    trainer = Trainer(TINY, tmp_path, body)
+    trainer.save()
+    Trainer(replace(TINY, steps=99, threads=2), tmp_path, body)
+    other = replace(TINY, optim=replace(TINY.optim, learning_rate=1.0), seed=3)
+    with pytest.raises(CheckpointError, match="other settings of optim, seed"):
+        Trainer(other, tmp_path, body)
 
 
 def test_numbers_that_are_none_stop_the_run(body, tmp_path):
     trainer = Trainer(TINY, tmp_path, body)
     with torch.no_grad():
         trainer.learner.model.proposals.class_head.weight.fill_(torch.nan)
-    with pytest.raises(NonFiniteLossError, match="dense_class.*not_finite_0.pt"):
-        trainer.train_step(random_batch(body), TINY.stages[0])
+    before = {k: v.clone() for k, v in trainer.learner.model.decoder.state_dict().items()}
+    with pytest.raises(NonFiniteLossError, match=r"dense_class.*not_finite_0\.pt"):
+        trainer.train_step([random_batch(body)], TINY.stages[0])
     dump = torch.load(tmp_path / "not_finite_0.pt", weights_only=True)
-    assert dump["pictures"].shape == (3, 3, 64, 96)
-
-
-def test_export_gives_a_network_that_loads_and_agrees(body, tmp_path):
-    trainer = Trainer(TINY, tmp_path / "run", body)
-    for _ in range(3):
-        trainer.train_step(random_batch(body), TINY.stages[1])
-    trainer.save()
-    out = tmp_path / "out" / "tiny.safetensors"
-    assert export_main(["--run", str(tmp_path / "run"), "--out", str(out)]) == 0
-    config, state, metadata = read_own(out)
-    assert config == TINY_MODEL
-    assert metadata["body_convention"] == "standin"
-    manifest = json.loads((out.parent / "manifest.json").read_text())
-    assert manifest["bytes"] == out.stat().st_size
-    assert manifest["training"]["steps"] == 3
-    model = AiOS(config).eval()
-    load_strictly(model, state, out)
-    averaged = use_batch_norm(AiOS(config)).eval()
-    averaged.load_state_dict(trainer.average.state)
-    images = random_batch(body).images(config.image)
+    assert dump["pictures"][0].shape == (3, 3, 64, 96)
+    assert dump["targets"][0]["boxes"].shape == (5, 4)
+    assert_same(before, trainer.learner.model.decoder.state_dict())
     with torch.no_grad():
-        one, other = model(images).final, averaged(images).final
-    torch.testing.assert_close(one.boxes, other.boxes, atol=5e-3, rtol=0)
-
-
-def test_another_photo_size_keeps_the_field_of_view():
-    smaller = with_short_side(TINY_MODEL, 32)
-    assert (smaller.image.short_side, smaller.image.long_side) == (32, 48)
-    assert smaller.focal_length / 32 == TINY_MODEL.focal_length / 64
-    assert replace(smaller, image=TINY_MODEL.image, focal_length=200.0) == TINY_MODEL
-
-
-def test_export_without_a_checkpoint_is_one_sentence(tmp_path, capsys):
-    assert export_main(["--run", str(tmp_path), "--out", str(tmp_path / "x.safetensors")]) == 1
-    assert "no checkpoint yet" in capsys.readouterr().err
+        trainer.learner.model.decoder.norm.weight.fill_(torch.nan)
+    with pytest.raises(NonFiniteLossError, match="the network's answer"):
+        trainer.train_step([random_batch(body)], TINY.stages[1])
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "variant",
     [
-        ("optim.learning_rat=1", "OptimConfig has no field 'learning_rat'"),
-        ("speed=1", "TrainConfig has no field 'speed'"),
-        ("seed.x=1", "'seed' has no parts"),
-        ("seed=fast", "'fast' is not of the kind"),
-        ("seed", "wants key=value"),
-        ("train_people=99", "train_people must not exceed"),
-        ('stages=[{"until": 0.5, "side": 64}]', "the last at 1.0"),
+        *("naive", "attention_full", "attention_inter_human"),
+        *("smplx_all_stages", "smplx_third_stage"),
     ],
 )
-def test_wrong_keys_are_errors_before_anything_loads(change, message):
-    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
-        named_config("tiny", [change])
-
-
-def test_changes_reach_their_place():
-    config = named_config("tiny", ["optim.clip_norm=0.5", "data.real=/x", "minutes=3"])
-    assert config.optim.clip_norm == 0.5
-    assert config.data.real == "/x"
-    assert config.minutes == 3.0
-    assert config.model == TINY_MODEL
+def test_every_variant_trains_by_name(body, tmp_path, variant):
+    config = named_config(f"tiny+{variant}", ["steps=2", "stages.0.until=0.5"])
+    trainer = Trainer(config, tmp_path, body)
+    trainer.run(few_scenes(config, body))
+    assert trainer.step == 2
+    _, losses = trainer._accumulate([random_batch(body)], config.stages[1])
+    posed = {name.removeprefix("root") for name in losses if name.startswith("root")}
+    wanted = {
+        "smplx_all_stages": {"_0", "_1", ""},
+        "smplx_third_stage": {""},
+    }.get(variant, {"_1", ""})
+    assert posed == wanted
+    assert ("keypoints" in losses) == (variant != "naive")
+    assert "face_boxes" in losses
 
 
 def test_unknown_run_and_missing_length(tmp_path, capsys):
-    from training.train import main
-
     assert main(["--config", "nothing", "--out", str(tmp_path)]) == 1
     assert main(["--config", "builtin", "--out", str(tmp_path)]) == 1
+    assert main(["--config", "paper_phase1", "--out", str(tmp_path), "--data", "/nowhere"]) == 1
     errors = capsys.readouterr().err
     assert "there is no run named 'nothing'" in errors
     assert "how long?" in errors
-
-
-def test_real_batch_norm_keeps_names_and_answers():
-    torch.manual_seed(0)
-    frozen = AiOS(TINY_MODEL).eval()
-    for name, buffer in frozen.named_buffers():
-        if name.endswith("running_var"):
-            buffer.uniform_(0.5, 2)
-    learning = AiOS(TINY_MODEL)
-    learning.load_state_dict(frozen.state_dict())
-    use_batch_norm(learning).eval()
-    assert set(without_counters(learning.state_dict())) == set(frozen.state_dict())
-    pixels = torch.randn(1, 3, 64, 64)
-    for one, other in zip(frozen.backbone(pixels), learning.backbone(pixels), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-
-
-def test_average_covers_buffers_and_follows_the_weights():
-    module = torch.nn.BatchNorm1d(2)
-    average = WeightAverage(module, decay=0.5)
-    with torch.no_grad():
-        module.weight.fill_(3.0)
-        module.running_mean.fill_(2.0)
-    for _ in range(40):
-        average.update(module)
-    torch.testing.assert_close(average.state["weight"], torch.full((2,), 3.0))
-    torch.testing.assert_close(average.state["running_mean"], torch.full((2,), 2.0))
-
-
-def test_start_is_an_upright_person_before_the_camera():
-    model = initialise(AiOS(TINY_MODEL)).eval()
-    with torch.no_grad():
-        output = model(random_batch(BodyModel.load(), (1,)).images(TINY_MODEL.image))
-    root = output.final.smplx.body_rotmat[0, :, 0]
-    upright = torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand_as(root)
-    torch.testing.assert_close(root, upright, atol=1e-5, rtol=0)
-    shoulder = output.final.smplx.body_rotmat[0, 0, 16]
-    arm = shoulder @ torch.tensor([1.0, 0, 0])  # the left arm at rest points to +x
-    assert float(arm[1]) < -0.5  # down, in the body's own frame
-
-
-def test_schedule_warms_up_and_ends():
-    config = OptimConfig(warmup_steps=10, final_factor=0.01)
-    rates = [learning_rate_factor(step, step / 100, config) for step in range(101)]
-    assert rates[0] < rates[5] < rates[10]
-    assert max(rates) == pytest.approx(1.0, abs=0.05)
-    assert rates[100] == pytest.approx(0.01)
-
-
-def test_every_parameter_is_in_one_group_and_offsets_are_slow():
-    model = AiOS(TINY_MODEL)
-    groups = parameter_groups(model, OptimConfig(learning_rate=1.0))
-    grouped = [id(p) for group in groups for p in group["params"]]
-    assert len(grouped) == len(set(grouped)) == len(list(model.parameters()))
-    slow = next(group for group in groups if group["factor"] == 0.1)
-    names = {id(p): name for name, p in model.named_parameters()}
-    assert all("sampling_offsets" in names[id(p)] for p in slow["params"])
+    assert "/nowhere/agora" in errors
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_the_last_three_checkpoints_stay(tmp_path):
@@ -276,35 +213,5 @@ def test_only_the_last_three_checkpoints_stay(tmp_path):
 def test_a_damaged_checkpoint_is_named(tmp_path):
     path = save_checkpoint(tmp_path, 1, {"step": 1})
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(CheckpointError, match="step_0000001.pt is not a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"step_0000001\.pt is not a checkpoint"):
         load_checkpoint(path)
-
-
-def test_batches_depend_on_seed_and_number_alone(body):
-    sources, image = FewSources(body), TINY_MODEL.image
-    options = {"side": 64, "batch_size": 3, "seed": 5}
-
-    def batch(number, **changes):
-        return TrainBatches(sources, DataConfig(), image, 200.0, **(options | changes))[number]
-
-    again = batch(4)
-    assert torch.equal(batch(4).pictures, again.pictures)
-    assert torch.equal(batch(4).targets.boxes, again.targets.boxes)
-    other = batch(5)
-    assert other.pictures.shape != again.pictures.shape or not torch.equal(
-        other.pictures, again.pictures
-    )
-
-
-def test_sizes_and_focal_length_scale_together(body):
-    assert picture_size(64, 1.0, TINY_MODEL.image) == (64, 64)
-    assert picture_size(64, 4 / 3, TINY_MODEL.image) == (96, 64)
-    assert picture_size(64, 3 / 4, TINY_MODEL.image) == (64, 96)
-    assert picture_size(64, 5.0, TINY_MODEL.image) == (96, 64)
-    sample = Sample(random_picture(0), random_targets(body, 1))
-    assert build_batch([sample], 7.0).focal_length == 7.0
-    batches = TrainBatches(
-        FewSources(body), DataConfig(), TINY_MODEL.image, 200.0, side=32, batch_size=1, seed=0
-    )
-    batch = batches[0]
-    assert batch.focal_length == pytest.approx(200.0 * min(batch.size_hw) / 64)

@@ -9,12 +9,10 @@ from typing import Any
 
 import torch
 
+from aios.checkpoint import CheckpointError
+
 _PATTERN = re.compile(r"step_(\d+)\.pt")
 KEPT = 3
-
-
-class CheckpointError(RuntimeError):
-    """A run that cannot be continued."""
 
 
 def write_atomically(path: Path, state: dict[str, Any]) -> None:

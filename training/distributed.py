@@ -1,17 +1,19 @@
 """Several processes that train one network; `torchrun` starts them.
 
-On a CPU two processes of one thread are faster than one of two threads.
+Gradients are averaged by PyTorch's DistributedDataParallel; here is what goes around it.  On a CPU
+two processes of one thread are faster than one of two threads.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @contextmanager
@@ -26,12 +28,22 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    own = device()
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
     try:
         yield
         dist.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def device() -> torch.device:
+    """What this process computes on: its own GPU of the machine's, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def rank() -> int:
@@ -44,30 +56,39 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, in place, the same in each of them."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
 def mean_over_processes(value: float) -> float:
     """The mean of a number over all processes, the same in each of them."""
     if world_size() == 1:
         return value
-    tensor = torch.tensor([value], dtype=torch.float64)
-    dist.all_reduce(tensor)
-    return float(tensor) / world_size()
+    return float(sum_over_processes(torch.tensor(value, device=device()))) / world_size()
 
 
-@torch.no_grad()
-def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over all processes.
+def gathered(value: dict[str, float]) -> list[dict[str, float]]:
+    """What every process gives, in the order of their numbers."""
+    if world_size() == 1:
+        return [value]
+    found: list[dict[str, float]] = [{} for _ in range(world_size())]
+    dist.all_gather_object(found, value)
+    return found
 
-    A gradient that exists in some processes only counts as zero in the others; one that exists
-    nowhere stays None, so that the optimiser leaves its parameter alone.
+
+def parallel(module: nn.Module) -> nn.Module:
+    """`module` so that every backward pass averages the gradients of all processes.
+
+    Which parameters a step reaches differs: stages train parts of the network, and a batch
+    without people teaches no bodies.  A parameter that a step reaches nowhere keeps no gradient.
     """
     if world_size() == 1:
-        return
-    present = torch.tensor([float(p.grad is not None) for p in parameters])
-    dist.all_reduce(present)
-    used = [p for p, count in zip(parameters, present.tolist(), strict=True) if count]
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
-    flat = torch.cat([g.reshape(-1) for g in gradients])
-    dist.all_reduce(flat)
-    flat /= world_size()
-    for parameter, part in zip(used, flat.split([g.numel() for g in gradients]), strict=True):
-        parameter.grad = part.view_as(parameter).clone()
+        return module
+    own = [device()] if device().type == "cuda" else None
+    # Running statistics do not enter training; those of process 0 are kept.
+    return DistributedDataParallel(
+        module, device_ids=own, broadcast_buffers=False, find_unused_parameters=True
+    )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Average of everything in a module's state dict; the first steps weigh more."""
+    """Average of everything in a module's state dict; the first steps weigh more.
+
+    It starts after pre-trained weights are loaded, and it is what evaluation and export use.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         """Start from the present weights of `module`."""
@@ -31,6 +37,19 @@ class WeightAverage:
             else:
                 self.state[name].copy_(value)
         torch._foreach_lerp_(average, present, 1 - decay)
+
+    @contextmanager
+    def in_place_of(self, module: nn.Module) -> Iterator[None]:
+        """Inside, `module` has the averaged weights and is in evaluation mode."""
+        present = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        training = module.training
+        module.load_state_dict(self.state)
+        module.eval()
+        try:
+            yield
+        finally:
+            module.load_state_dict(present)
+            module.train(training)
 
     def state_dict(self) -> dict[str, int | dict[str, Tensor]]:
         """What a checkpoint needs."""

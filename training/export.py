@@ -12,26 +12,29 @@ from typing import Any
 
 from torch import Tensor
 
-from aios.checkpoint import save_own
+from aios.checkpoint import CheckpointError, save_own
 from aios.config import AiOSConfig
 from aios.model import AiOS
 
 from .batch_norm import without_counters
-from .checkpointing import CheckpointError, checkpoints, load_checkpoint
+from .checkpointing import checkpoints, load_checkpoint
 
 
-def averaged_weights(path: Path) -> tuple[AiOSConfig, dict[str, Tensor], dict[str, Any]]:
-    """Sizes, averaged weights under the network's names, and the step and minutes they took.
+def averaged_weights(run: Path) -> tuple[AiOSConfig, dict[str, Tensor], dict[str, Any]]:
+    """Of a run's newest checkpoint: sizes, averaged weights under the network's names, their cost.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the folder holds no checkpoint, or a damaged one.
     """
-    state = load_checkpoint(path)
+    found = checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run} holds no checkpoint of a run yet")
+    state = load_checkpoint(found[-1])
     config = AiOSConfig.from_dict(json.loads(state["config"])["model"])
     weights = without_counters(state["average"]["state"])
-    missing = set(AiOS(config).state_dict()) ^ set(weights)
-    if missing:
-        raise CheckpointError(f"{path} does not hold the network's tensors: {sorted(missing)[:3]}")
+    other = set(AiOS(config).state_dict()) ^ set(weights)
+    if other:
+        raise CheckpointError(f"{found[-1]} does not hold the network's tensors: {min(other)}")
     return config, weights, {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
 
 
@@ -62,10 +65,7 @@ def export(
     Raises:
         CheckpointError: there is nothing to export.
     """
-    found = checkpoints(run)
-    if not found:
-        raise CheckpointError(f"{run} holds no checkpoint yet")
-    config, weights, cost = averaged_weights(found[-1])
+    config, weights, cost = averaged_weights(run)
     if short_side is not None:
         config = with_short_side(config, short_side)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -34,8 +34,8 @@ _PART_SIZE_LOGIT = -1.6
 def _set_poses(model: AiOS) -> None:
     """Root upright before the camera, arms lowered, a sensible distance."""
     sine, cosine = torch.tensor(LOWERED_ARM_RAD).sin(), torch.tensor(LOWERED_ARM_RAD).cos()
-    for heads in model.decoder.heads.layers:
-        smplx = getattr(heads, "smplx", None)
+    for index in range(len(model.decoder.layers)):
+        smplx = model.decoder.heads.layer(index).smplx
         if smplx is None:
             continue
         # 22 joints, each a row-major 3x2 matrix whose columns are the first two axes.
@@ -81,12 +81,14 @@ def initialise(model: AiOS) -> AiOS:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     _set_poses(model)
     body = model.decoder.body_expansion
-    _fit_centres(body.joint_centre, body.joints.content, _logit_offsets(MEAN_KEYPOINTS))
+    if body.has_joints:
+        _fit_centres(body.joint_centre, body.joints.content, _logit_offsets(MEAN_KEYPOINTS))
+        with torch.no_grad():
+            body.joints.size_logits.fill_(_JOINT_SIZE_LOGIT)
     hands = torch.cat([body.left_hand.content, body.right_hand.content])
     _fit_centres(body.hand_box_centre, hands, _logit_offsets(((0.25, 0.0), (-0.25, 0.0))))
     _fit_centres(body.face_box_centre, body.face.content, _logit_offsets((MEAN_FACE_CENTRE,)))
     with torch.no_grad():
-        body.joints.size_logits.fill_(_JOINT_SIZE_LOGIT)
         for part in (body.left_hand, body.right_hand, body.face):
             part.size_logits.fill_(_PART_SIZE_LOGIT)
     return model

@@ -1,164 +1,196 @@
-"""The training loop: step, log, checkpoint, resume."""
+"""The training loop: step, tell, checkpoint, resume."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from aios.body_model import BodyModel
-from aios.checkpoint import load_strictly, read_own
-from aios.image import ImageBatch
-from aios.model import AiOS
-from aios.outputs import EncodedImage, ProposalOutput
+from aios.plain import to_plain
 
 from .batch import Batch
-from .batch_norm import use_batch_norm
-from .checkpointing import (
-    CheckpointError,
-    checkpoints,
-    load_checkpoint,
-    save_checkpoint,
+from .checkpointing import CheckpointError, checkpoints, load_checkpoint, save_checkpoint
+from .data import load_batches
+from .distributed import (
+    device,
+    mean_over_processes,
+    parallel,
+    rank,
+    sum_over_processes,
+    world_size,
 )
-from .config import Stage, TrainConfig
-from .criterion import Criterion
-from .data import Sources, TrainBatches, load_batches
-from .denoising import Denoising
-from .dense import DenseHead, dense_terms
-from .distributed import average_gradients, mean_over_processes, rank, world_size
 from .ema import WeightAverage
-from .initialise import initialise
-from .optim import build_optimizer, learning_rate_factor, set_learning_rate
+from .journal import Journal
+from .learner import Learner, StepShare
+from .optim import Position, build_optimizer, learning_rate_factor, set_learning_rate
+from .pictures import truth_and_prediction
+from .precision import build_scaler
+from .recipe import Stage, TrainConfig
+from .stream import Stream
+from .validity import Counts
 
 logger = logging.getLogger(__name__)
+
+MAY_CHANGE = (
+    *("minutes", "steps", "epochs", "start", "checkpoint_minutes", "log_every"),
+    *("pictures_every", "threads", "data"),
+)
+"""Parts of a config that a resumed run may have otherwise; they do not enter a step's arithmetic,
+or say what must be the user's to move: length and place of the data."""
 
 
 class NonFiniteLossError(RuntimeError):
     """The loss or a gradient is no number any more; the batch lies beside the checkpoints."""
 
 
-class Learner(nn.Module):
-    """The network and what exists only while it learns."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        """Fresh weights."""
-        super().__init__()
-        model = initialise(AiOS(config.model))
-        if config.start:
-            load_strictly(model, read_own(config.start)[1], config.start)
-        self.model = use_batch_norm(model)
-        # Convolutions of a CPU are about a seventh faster with the channels last.
-        model.backbone.to(memory_format=torch.channels_last)
-        model.proposals.num_proposals = config.train_proposals
-        model.decoder.num_people = config.train_people
-        self.dense = DenseHead(config.model.hidden_dim)
-        self.denoising = Denoising(config.model.hidden_dim, config.denoising)
-
-
 class Trainer:
-    """One run in one folder."""
+    """One run in one folder; every process has one.
+
+    Batch number n of the run depends on the seed and n alone, and so does chance while it is
+    learned from.  Step s takes batches s * A * W to (s + 1) * A * W, A accumulated in each of W
+    processes, so a run goes on exactly from its step number, and sees the same whatever W is.
+    """
 
     def __init__(self, config: TrainConfig, folder: Path, body_model: BodyModel) -> None:
         """Build everything and continue from the newest checkpoint in `folder`, if there is one."""
         torch.manual_seed(config.seed)
-        self.rank, self.world_size = rank(), world_size()
-        self.config, self.folder = config, folder
-        self.learner = Learner(config)
-        self.criterion = Criterion(config.weights, config.costs, body_model)
+        self.rank, self.world_size, self.device = rank(), world_size(), device()
+        self.config, self.folder, self.body_model = config, folder, body_model
+        for stage in config.stages:
+            config.batches_a_step(stage, self.world_size)
+        self.learner = Learner(config, body_model).to(self.device)
+        self.parallel = parallel(self.learner)
         self.optimizer = build_optimizer(self.learner, config.optim)
+        self.scaler = build_scaler(config.precision, self.device)
         self.average = WeightAverage(self.learner.model, config.ema_decay)
         self.step, self.seconds = 0, 0.0
+        self.steps_an_epoch = 0
         folder.mkdir(parents=True, exist_ok=True)
-        self._log: dict[str, float] = {}
-        self._logged_pictures, self._logged_steps, self._logged_at = 0, 0, 0.0
         self._resume()
+        self.journal = Journal(folder, self.step)
 
     @property
     def progress(self) -> float:
         """Share of the run that is done, 0-1."""
-        shares = [0.0]
-        if self.config.steps:
-            shares.append(self.step / self.config.steps)
-        if self.config.minutes:
-            shares.append(self.seconds / (60 * self.config.minutes))
-        return min(max(shares), 1.0)
+        config = self.config
+        if config.minutes:
+            return min(self.seconds / (60 * config.minutes), 1.0)
+        steps = config.steps or config.epochs * self.steps_an_epoch
+        return min(self.step / steps, 1.0) if steps else 0.0
 
-    def run(self, sources: Sources) -> None:
+    @property
+    def position(self) -> Position:
+        """Where the schedule is."""
+        epoch = self.step // self.steps_an_epoch if self.steps_an_epoch else 0
+        return Position(self.step, self.progress, epoch)
+
+    def run(self, stream: Stream) -> None:
         """Train until the run is done, then write the last checkpoint."""
+        self.steps_an_epoch = self._steps_an_epoch(stream)
         last_saved = self.seconds
         while self.progress < 1.0:
             stage = self.config.stage_at(self.progress)
-            batches = self._batches(sources, stage)
-            first = self.step * self.world_size + self.rank
             start = time.perf_counter()
-            for batch in load_batches(batches, first, self.world_size, self.config.data.workers):
-                self.train_step(batch, stage)
-                self.seconds += mean_over_processes(time.perf_counter() - start)
+            for batches in self._steps(stream, stage):
+                self.train_step(batches, stage)
+                self.seconds += self._shared(time.perf_counter() - start)
                 start = time.perf_counter()
+                self._show(batches[-1])
                 if self.seconds - last_saved > 60 * self.config.checkpoint_minutes:
                     self.save()
                     last_saved = self.seconds
                 if self.progress >= 1.0 or self.config.stage_at(self.progress) is not stage:
                     break
         self.save()
+        self.journal.close()
 
-    def train_step(self, batch: Batch, stage: Stage) -> float:
-        """One step of the optimiser; gives the loss.
+    def _shared(self, seconds: float) -> float:
+        """Time decides only where the length of the run is a time; then all must agree on it."""
+        return mean_over_processes(seconds) if self.config.minutes else seconds
+
+    def train_step(self, batches: Sequence[Batch], stage: Stage) -> float:
+        """One step of the optimiser over this process's batches; gives their part of the loss.
 
         Raises:
             NonFiniteLossError: instead of stepping on numbers that are none.
         """
-        rate = self.config.optim.learning_rate
-        factor = learning_rate_factor(self.step, self.progress, self.config.optim)
-        set_learning_rate(self.optimizer, rate * factor)
-        # Chance depends on the step alone, so that a resumed run draws what an unbroken one does.
-        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 64 + self.rank)
+        config = self.config
+        factor = learning_rate_factor(self.position, config.optim)
+        set_learning_rate(self.optimizer, config.optim.learning_rate * factor)
         self.learner.train()
-        losses = self.losses(batch, stage)
-        total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        average_gradients(list(self.learner.parameters()))
+        batches = [batch.to(self.device) for batch in batches]
+        total, losses = self._accumulate(batches, stage)
+        self.scaler.unscale_(self.optimizer)
         parameters = [p for p in self.learner.parameters() if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.optim.clip_norm)
-        if not bool(torch.isfinite(total)) or not bool(torch.isfinite(norm)):
-            self._stop(batch, losses)
-        self.optimizer.step()
+        norm = nn.utils.clip_grad_norm_(parameters, config.optim.clip_norm)
+        if not bool(torch.isfinite(total)) or not self._usable(norm):
+            self._stop(batches, losses, "the gradient")
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.average.update(self.learner.model)
         self.step += 1
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
-        self._note(values | {"total": float(total.detach()), "norm": float(norm)}, len(batch))
-        return float(total.detach())
+        known = {
+            "norm": float(norm),
+            "learning_rate": config.optim.learning_rate * factor,
+            "minutes": self.seconds / 60,
+        }
+        self.journal.end_step(self.step, self.progress, config.log_every, known)
+        return float(total)
 
-    def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
-        """Weighted losses of one batch."""
-        config, learner = self.config, self.learner
-        images = batch.images(config.model.image)
-        weights = config.weights
-        if stage.dense_only:
-            (encoded, proposals), losses = encode_only(learner.model, images), {}
-        else:
-            prefix, wanted = learner.denoising(batch) if config.denoising.queries else (None, None)
-            output = learner.model(images, prefix, aux_outputs=True)
-            encoded, proposals = output.encoded, output.proposals
-            losses = self.criterion(output, batch, wanted, stage.scale_3d)
-        if config.dense_tokens:
-            terms = dense_terms(
-                encoded,
-                proposals,
-                batch,
-                learner.dense,
-                config.dense_tokens,
-                config.model.proposal_size,
-                weights.unannotated_negative,
-            )
-            losses |= {name: term * getattr(weights, name) for name, term in terms.items()}
-        return losses
+    def _usable(self, norm: Tensor) -> bool:
+        """Whether a step may follow; with fp16 an infinite gradient only lowers the scale."""
+        if bool(torch.isfinite(norm)):
+            return True
+        return self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
+
+    def _accumulate(self, batches: list[Batch], stage: Stage) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add up gradients; losses are divided by the counts of the whole step in all processes."""
+        counted = torch.stack([self.learner.criterion.count(b).values for b in batches]).sum(0)
+        share = 1 / (len(batches) * self.world_size)
+        step = StepShare(Counts(sum_over_processes(counted)), share)
+        total = torch.zeros((), device=self.device)
+        losses: dict[str, Tensor] = {}
+        for number, batch in enumerate(batches):
+            self._seed(number, len(batches))
+            last = number == len(batches) - 1
+            with nullcontext() if last else self._unsynchronised():
+                loss, losses = self._score(batch, stage, step)
+                # Gradients are averaged over the processes, but losses add up over them.
+                self.scaler.scale(loss * self.world_size).backward()
+            total = total + loss.detach()
+            self.journal.add(losses, len(batch))
+        return total, losses
+
+    def _score(
+        self, batch: Batch, stage: Stage, step: StepShare
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        try:
+            return self.parallel(batch, stage, step)
+        except FloatingPointError:
+            self._stop([batch], {}, "the network's answer")
+            raise
+
+    def _unsynchronised(self) -> AbstractContextManager[None]:
+        if isinstance(self.parallel, DistributedDataParallel):
+            return self.parallel.no_sync()
+        return nullcontext()
+
+    def _seed(self, number: int, count: int) -> None:
+        """Chance depends on the number of the batch in the run alone."""
+        batch = (self.step * count + number) * self.world_size + self.rank
+        seed = np.random.SeedSequence([self.config.seed, batch]).generate_state(1, np.uint64)
+        torch.manual_seed(int(seed[0] >> np.uint64(1)))
 
     def save(self) -> None:
         """Write everything that a later call needs to go on; the first process does it."""
@@ -168,9 +200,10 @@ class Trainer:
             self.folder,
             self.step,
             {
-                "config": json.dumps(dataclasses.asdict(self.config)),
+                "config": json.dumps(to_plain(self.config)),
                 "learner": self.learner.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
                 "average": self.average.state_dict(),
                 "step": self.step,
                 "seconds": self.seconds,
@@ -181,74 +214,65 @@ class Trainer:
         found = checkpoints(self.folder)
         if not found:
             if not self.rank:
-                text = json.dumps(dataclasses.asdict(self.config), indent=1)
+                text = json.dumps(to_plain(self.config), indent=1)
                 (self.folder / "config.json").write_text(text)
             return
         state = load_checkpoint(found[-1])
-        model = json.loads(state["config"])["model"]
-        if model != json.loads(json.dumps(dataclasses.asdict(self.config.model))):
-            raise CheckpointError(
-                f"{found[-1]} belongs to a network of other sizes; choose another folder"
-            )
+        _check_same(json.loads(state["config"]), to_plain(self.config), found[-1])
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         self.average.load_state_dict(state["average"])
         self.step, self.seconds = state["step"], state["seconds"]
         logger.info("continuing %s at step %d", found[-1].name, self.step)
 
-    def _batches(self, sources: Sources, stage: Stage) -> TrainBatches:
-        return TrainBatches(
-            sources,
-            self.config.data,
-            self.config.model.image,
-            self.config.model.focal_length,
-            side=stage.side,
-            batch_size=stage.batch_size,
-            seed=self.config.seed,
-        )
+    def _steps_an_epoch(self, stream: Stream) -> int:
+        stage = self.config.stages[0]
+        together = stage.batch_size * self.world_size
+        together *= self.config.batches_a_step(stage, self.world_size)
+        return -(-stream.epoch_pictures // together)
 
-    def _note(self, values: dict[str, float], pictures: int) -> None:
-        """Collect means and write a line to `log.jsonl` now and then."""
-        for name, value in values.items():
-            self._log[name] = self._log.get(name, 0.0) + value
-        self._logged_pictures += pictures * self.world_size
-        self._logged_steps += 1
-        if self.rank or self.step % self.config.log_every:
+    def _steps(self, stream: Stream, stage: Stage) -> Iterator[list[Batch]]:
+        """The batches of this process, those of one step after those of another."""
+        count = self.config.batches_a_step(stage, self.world_size)
+        first = self.step * count * self.world_size + self.rank
+        workers = self.config.data.workers
+        loaded = load_batches(stream.batches(stage), first, self.world_size, workers)
+        while step := list(islice(loaded, count)):
+            yield step
+
+    def _show(self, batch: Batch) -> None:
+        every = self.config.pictures_every
+        if self.rank or not every or self.step % every:
             return
-        now = time.perf_counter()
-        rate = self._logged_pictures / (now - self._logged_at) if self._logged_at else 0.0
-        means = {k: round(v / self._logged_steps, 5) for k, v in self._log.items()}
-        line = {"step": self.step, "minutes": round(self.seconds / 60, 2), "pictures_s": rate}
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line | means) + "\n")
-        logger.info(
-            "step %d, %.1f min (%.0f %%), %.1f pictures/s, loss %.3f, gradient %.2f",
-            *(self.step, self.seconds / 60, 100 * self.progress, rate),
-            *(means["total"], means["norm"]),
-        )
-        self._log, self._logged_pictures, self._logged_steps = {}, 0, 0
-        self._logged_at = now
+        model = self.learner.model
+        with self.average.in_place_of(model):
+            image = truth_and_prediction(model, batch.to(self.device), self.body_model)
+        self.journal.picture(self.step, image)
 
-    def _stop(self, batch: Batch, losses: dict[str, Tensor]) -> None:
+    def _stop(self, batches: Sequence[Batch], losses: dict[str, Tensor], what: str) -> None:
         path = self.folder / f"not_finite_{self.rank}.pt"
         torch.save(
             {
-                "pictures": batch.pictures,
-                "losses": {name: float(loss.detach()) for name, loss in losses.items()},
+                "pictures": [batch.pictures.cpu() for batch in batches],
+                "targets": [vars(batch.targets) for batch in batches],
+                "losses": {name: float(loss) for name, loss in losses.items()},
                 "learner": self.learner.state_dict(),
             },
             path,
         )
         wrong = [name for name, loss in losses.items() if not bool(torch.isfinite(loss))]
         raise NonFiniteLossError(
-            f"at step {self.step} {', '.join(wrong) or 'the gradient'} is not finite; "
-            f"batch and weights are in {path}"
+            f"at step {self.step} {', '.join(wrong) or what} is not finite; "
+            f"batches and weights are in {path}"
         )
 
 
-def encode_only(model: AiOS, images: ImageBatch) -> tuple[EncodedImage, ProposalOutput]:
-    """The network up to its proposals."""
-    levels = model.level_projections(model.backbone(images.pixels))
-    encoded = model.encoder(levels, images.padding_mask)
-    proposals, _ = model.proposals(encoded)
-    return encoded, proposals
+def _check_same(before: dict, now: dict, path: Path) -> None:
+    """A run goes on with the settings it began with."""
+    other = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
+    if other:
+        raise CheckpointError(
+            f"{path} was written with other settings of {', '.join(other)};"
+            " give the same again, or choose another folder"
+        )

@@ -1,11 +1,12 @@
 """Train a network: `python -m training.train --config builtin --out DIR`.
 
-The same command again continues where the last call stopped.
+The same command again continues where the last call stopped; `torchrun` starts several processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from pathlib import Path
@@ -13,20 +14,36 @@ from pathlib import Path
 import torch
 
 from aios.body_model import BodyModel
+from aios.config import ConfigError
 
 from .checkpointing import CheckpointError
-from .config import CONFIGS, ConfigError, TrainConfig, named_config
-from .data import Sources
+from .config import CONFIGS, VARIANTS, named_config
+from .data.archive import DataError
 from .data.real import RealDataError
 from .distributed import joined
 from .loop import NonFiniteLossError, Trainer
+from .recipe import TrainConfig
+from .stream import open_stream
+
+_SAID = (
+    *(ConfigError, CheckpointError, DataError, RealDataError, NonFiniteLossError),
+    FileNotFoundError,
+)
+"""What goes wrong in one sentence, without a trace."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
-    parser.add_argument("--config", default="builtin", help=", ".join(sorted(CONFIGS)))
+    parser.add_argument(
+        "--config",
+        default="builtin",
+        metavar="NAME[+VARIANT...]",
+        help=f"one of {', '.join(CONFIGS)}; variants are {', '.join(VARIANTS)}",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--minutes", type=float, help="length of the run in minutes of training")
+    parser.add_argument("--start", help="weights file or folder of a run to start from")
+    parser.add_argument("--data", help="folder of all data sets")
     parser.add_argument("--real", help="folder of real photographs")
     parser.add_argument("--cache", help="folder of cached scenes")
     parser.add_argument(
@@ -38,13 +55,17 @@ def _parser() -> argparse.ArgumentParser:
 def _config(options: argparse.Namespace) -> TrainConfig:
     changes = list(options.set)
     if options.minutes is not None:
-        changes.append(f"minutes={options.minutes}")
+        changes += [f"minutes={options.minutes}", "steps=0", "epochs=0"]
+    if options.data:
+        changes.append(f"photos.root={json.dumps(options.data)}")
+    if options.start:
+        changes.append(f"start={json.dumps(options.start)}")
     for name in ("real", "cache"):
         if getattr(options, name):
-            changes.append(f"data.{name}={getattr(options, name)}")
+            changes.append(f"data.{name}={json.dumps(getattr(options, name))}")
     config = named_config(options.config, changes)
-    if not config.steps and not config.minutes:
-        raise ConfigError("how long? give --minutes or --set steps=N")
+    if not config.steps and not config.minutes and not config.epochs:
+        raise ConfigError("how long? give --minutes, or --set steps=N or epochs=N")
     return config
 
 
@@ -56,12 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
         config = _config(options)
         torch.set_num_threads(config.threads)
         with joined():
-            trainer = Trainer(config, options.out, BodyModel.load())
-            trainer.run(Sources(config.data))
-    except (ConfigError, CheckpointError, RealDataError, NonFiniteLossError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    except FileNotFoundError as error:
+            stream = open_stream(config)
+            Trainer(config, options.out, BodyModel.load()).run(stream)
+    except _SAID as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -191,7 +191,4 @@ def test_scenes_are_written_as_data_sets(tmp_path, capsys):
     assert not np.array_equal(others[0].picture, photos[0].picture)
     images = [cv2.imread(str(p)) for p in sorted((tmp_path / "synthetic/images").iterdir())]
     assert len(images) == 2 and all(image.std() > 5 for image in images)
-    assert (
-        main(["check", str(ubody), "--images", str(tmp_path / "ubody/images"), "--set", "ubody"])
-        == 0
-    )
+    assert main(["check", str(ubody), "--images", str(tmp_path / "ubody"), "--set", "ubody"]) == 0

@@ -70,7 +70,8 @@ def sets(tmp_path):
 def test_a_cache_gives_the_same_targets(sets):
     root, original = sets
     cached = open_set(root / "bedlam_train_cache_1.npz", root, "bedlam", trust_pickle=True)
-    assert len(cached) == len(original)
+    # The interval of the table, 5, was applied when the cache was made.
+    assert len(cached) == len(original) == 3
     kept = torch.tensor(sorted(set(CACHE_JOINTS)))
     for index in range(len(original)):
         ours, wanted = cached[index].targets, original[index].targets

@@ -147,34 +147,14 @@ class PhotoBatches(Dataset[Batch]):
             raise ValueError(f"{len(sets)} data sets for {len(config.sets)} shares")
         self.sets, self.config, self.focal_length = list(sets), config, focal_length
         self.batch_size, self.seed = batch_size, seed
+        # After so many pictures of the stream its next epoch begins, in another order.
         self.epoch_length = max(len(one) for one in sets)
         self._limits = np.cumsum([one.share for one in config.sets])
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
 
-    @classmethod
-    def open(
-        cls, config: PhotoConfig, focal_length: float, *, batch_size: int, seed: int
-    ) -> PhotoBatches:
-        """Open every data set of a mixture for training; no test split is needed.
-
-        Raises:
-            DataError: files are not there or cannot be used.
-        """
-        sets = [open_set(share, config) for share in config.sets]
-        return cls(sets, config, focal_length, batch_size=batch_size, seed=seed)
-
     def __len__(self) -> int:
         """Endless."""
         return _ENDLESS
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches, of all processes together, after which every place was drawn once."""
-        return max(self.epoch_length // self.batch_size, 1)
-
-    def epoch(self, index: int) -> int:
-        """The epoch that the first picture of a batch belongs to."""
-        return index * self.batch_size // self.epoch_length
 
     def __getitem__(self, index: int) -> Batch:
         """Read, augment and stack."""

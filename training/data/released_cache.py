@@ -61,20 +61,20 @@ class ReleasedCache:
         declared, found = int(archive.read("data_len")), len(archive.names) - 2
         if declared != found:
             raise DataError(f"{archive.path} says it has {declared} pictures, but has {found}")
-        self._numbers = range(0, declared, options.interval or 1)
+        self._length = declared
 
     def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self._numbers)
+        """Number of pictures; the interval of the data set was applied when the cache was made."""
+        return self._length
 
     def __getitem__(self, index: int) -> Annotation:
         """What is known of one picture."""
-        entry = self._archive.read_dictionary(str(self._numbers[index]))
+        entry = self._archive.read_dictionary(str(index))
         try:
             return self._annotation(entry)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{self._archive.path}: picture {self._numbers[index]} is not as caches are "
+                f"{self._archive.path}: picture {index} is not as caches are "
                 f"({type(error).__name__}: {error})"
             ) from error
 

@@ -79,10 +79,10 @@ DATA_SETS: dict[str, DataSet] = {
         parts_gate_joints=True,
     ),
     "ubody": DataSet(
-        images="ubody/images",
+        images="ubody",
         train="ubody/annotations/ubody_train_intra.npz",
         test="ubody/annotations/ubody_test_intra.npz",
-        released_images=("data/osx_data/UBody/images", "data/osx_data/UBody"),
+        released_images=("data/osx_data/UBody",),
         key_2d="ubody",
         parts_gate_joints=True,
         confidence_3d_from_2d=True,

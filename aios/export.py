@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from .camera import Camera
 from .people import SMPLX_NAMES, Prediction
 from .render import overlay, person_colors
 from .render_scene import srgb_to_linear, vertex_normals
@@ -123,7 +124,6 @@ def prediction_to_npz(prediction: Prediction) -> bytes:
         ExportError: a number is not finite.
     """
     _check_finite(prediction)
-    camera = prediction.camera
     count = len(prediction)
     arrays: dict[str, Any] = {
         name: values if name == "query_indices" else np.asarray(values, np.float32)
@@ -133,20 +133,27 @@ def prediction_to_npz(prediction: Prediction) -> bytes:
         "leye_pose": np.zeros((count, 3), np.float32),
         "reye_pose": np.zeros((count, 3), np.float32),
         "depth_order": prediction.depth_order,
+    }
+    arrays |= npz_notes(prediction.camera, prediction.weights, prediction.body)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, allow_pickle=False, **arrays)
+    return archive.getvalue()
+
+
+def npz_notes(camera: Camera, weights: str, body: str) -> dict[str, Any]:
+    """What an NPZ says besides the people: the camera, how to pose them, whose numbers they are."""
+    return {
         "focal_length": np.float64(camera.focal_length),
         "principal_point": np.array(camera.principal_point, np.float64),
         "image_size": np.array([camera.width, camera.height], np.int64),
         "gender": "neutral",
-        "num_betas": np.int64(prediction.people.betas.shape[1]),
-        "num_expression_coeffs": np.int64(prediction.people.expression.shape[1]),
+        "num_betas": np.int64(10),
+        "num_expression_coeffs": np.int64(10),
         "use_pca": np.bool_(False),
         "flat_hand_mean": np.bool_(False),
-        "weights": prediction.weights,
-        "body": prediction.body,
+        "weights": weights,
+        "body": body,
     }
-    archive = io.BytesIO()
-    np.savez_compressed(archive, allow_pickle=False, **arrays)
-    return archive.getvalue()
 
 
 def prediction_to_glb(prediction: Prediction) -> bytes:

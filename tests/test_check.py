@@ -146,12 +146,14 @@ def test_eleven_betas_and_missing_parts_are_worth_a_note(tmp_path, path, capsys)
         content["smplx"]["betas"] = np.zeros((6, 11))
         content["smplx"].pop("expression")
         content.pop("face_bbox_xywh")
+        content["keypoints2d_smplx"][..., 2] *= 1.1
 
     code = main(["check", str(rewrite(path, change)), "--images", str(tmp_path / "synthetic")])
     output = capsys.readouterr().out
     assert code == 0
     assert "note: betas has 11 numbers a person: the first 10 are used" in output
     assert "note: expression is missing" in output
+    assert "note: some confidences of 2D joints pass 1: they count as 1" in output
     assert "note: face_bbox_xywh is missing: no face is taught" in output
 
 

@@ -1,5 +1,6 @@
 """The stream of several data sets: repeatable, complete, shared between processes."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from aios.body_model import BodyModel
-from aios.plain import ConfigError
+from aios.plain import ConfigError, from_plain, to_plain, with_changes
 from training.data.archive import DataError
 from training.data.instance_crop import InstanceCrop
 from training.data.mixture import load_batches
@@ -174,6 +175,16 @@ def test_contradictions_are_refused():
     with pytest.raises(ConfigError, match="ehf has no train split"):
         config = PhotoConfig(sets=(SetShare("ehf", 1.0),))
         open_config(config)
+
+
+@pytest.mark.parametrize("name", sorted(MIXTURES))
+def test_mixtures_are_plain_values(name):
+    """A run saves its configuration as JSON and may be told parts of it on the command line."""
+    config = PhotoConfig(sets=MIXTURES[name])
+    assert from_plain(PhotoConfig, json.loads(json.dumps(to_plain(config)))) == config
+    own = [{"name": "coco", "share": 1.0, "flat_hands": True, "remap": [["^a/", "b/"]]}]
+    changed = with_changes(config, {"sets": own})
+    assert changed.sets == (SetShare("coco", 1.0, flat_hands=True, remap=(("^a/", "b/"),)),)
 
 
 def test_own_files_may_be_named(root):

@@ -92,7 +92,8 @@ def annotation_targets(annotation: Annotation, data_set: DataSet) -> Targets:
     corners, possible = _boxes(annotation, data_set, "body")
     count = len(corners)
     shown = annotation.occlusion < data_set.most_occluded
-    known = annotation.smplx_valid & shown
+    finite = np.all([np.isfinite(v).all(1) for v in annotation.parameters.values()], axis=0)
+    known = annotation.smplx_valid & shown & finite
     valid = {part: annotation.part_valid[part] & known for part in PARTS}
     gate = _gate(known, valid) if data_set.parts_gate_joints else np.ones((count, 144), bool)
     gate &= shown[:, None]

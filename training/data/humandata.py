@@ -162,13 +162,12 @@ class HumanData:
         else:
             self._gender = self._genders()
         self._parameters = {p: self._parameter(body, p) for p in PARAMETERS}
-        finite = np.all([np.isfinite(v).all(1) for v in self._parameters.values()], axis=0)
         self._subtract_mean_hands()
         flags = {key: self._columns.flag(self._meta, key) for key in ("smplx_valid", "is_kid")}
         children = flags["is_kid"] if "is_kid" in self._meta else np.zeros(len(self._images), bool)
         posed = all(p in body for p in ("global_orient", "body_pose"))
         self._flags = {
-            "smplx_valid": flags["smplx_valid"] & posed & finite,
+            "smplx_valid": flags["smplx_valid"] & posed,
             "betas_valid": ~children & ("betas" in body),
             "expression_valid": np.full(len(self._images), "expression" in body),
         }

@@ -228,5 +228,18 @@ def test_points_outside_the_picture_do_not_count():
     assert both["official"]["pve_hands_mm"] == pytest.approx(right / 2)
     assert both["plain"]["pve_face_mm"] == pytest.approx(whole["pve_face_mm"])
     assert both["plain"]["pve_all_mm"] != pytest.approx(whole["pve_all_mm"], abs=0.1)
-    with pytest.raises(ValueError, match="agora counts"):
+    with pytest.raises(ValueError, match="agora counts vertices outside"):
         measure_picture("a", predicted, truth, AGORA, PARTS, in_picture)
+
+
+def test_nothing_is_measured_without_its_vertices():
+    """An empty list is an error, never 0 mm; without the 14 joints only PA-MPJPE is unknown."""
+    truth = make_truth(1)
+    for protocol, name in ((AGORA, "body"), (VERTICES, "face"), (AGORA, "left_hand")):
+        parts = replace(PARTS, **{name: np.zeros(0, np.int64)})
+        with pytest.raises(ValueError, match=f"{protocol.name} needs vertices of {name}"):
+            measure_picture("a", as_prediction(truth), truth, protocol, parts)
+    parts = replace(PARTS, j14_regressor=PARTS.j14_regressor[:0])
+    record = measure_picture("a", as_prediction(truth), truth, VERTICES, parts)
+    for figures in summarise(Records(VERTICES, [record]), 0).values():
+        assert np.isnan(figures["pa_mpjpe_body_mm"]) and figures["pve_all_mm"] == 0

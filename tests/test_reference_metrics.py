@@ -15,6 +15,7 @@ from training.metrics import (
     PredictedPeople,
     Records,
     TruePeople,
+    has_hands_and_face,
     measure_picture,
     outcome,
     summarise,
@@ -170,7 +171,7 @@ def our_name(name):
 def test_agora_tables(recording, check, table):
     records = records_of(recording, AGORA_SMPL if table.startswith("smpl_") else AGORA)
     if table.endswith("bfh"):
-        records = records.only(lambda name: "bfh" in name or "smplx" in name)
+        records = records.only(has_hands_and_face)
     ours = summarise(records, 0.5)["official"]
     for name in recording:
         if name.startswith(f"agora/out/{table}/"):

@@ -16,7 +16,7 @@ from .matching import MODES, Mode
 from .outcome import Outcome, outcome
 from .parts import BodyParts
 from .people import PeopleError, PredictedPeople, TruePeople
-from .protocols import AGORA, AGORA_SMPL, PROTOCOLS, VERTICES, Protocol
+from .protocols import AGORA, AGORA_SMPL, PROTOCOLS, VERTICES, Protocol, has_hands_and_face
 from .records import PictureRecord, RecordLog, Records, RecordsError, measure_picture
 from .smpl import SmplConversion
 from .summary import Figures, figures, summarise, sweep
@@ -47,6 +47,7 @@ __all__ = [
     "box_iou",
     "count_keypoints",
     "figures",
+    "has_hands_and_face",
     "load_smpl_parts",
     "load_smplx_parts",
     "match_greedily",

@@ -186,10 +186,10 @@ def load_smplx_parts(folder: Path, joint_regressor: np.ndarray, needs: set[str])
     for name in lists.keys() & needs:
         content = read_arrays(LICENSED_FILES[name].find(folder), name)
         lists[name] = _indices(content.get(""), name)
-    j14 = np.zeros((14, NUM_VERTICES))
+    j14 = np.zeros((0, NUM_VERTICES))
     if "j14" in needs:
         found = read_arrays(LICENSED_FILES["j14"].find(folder), "j14")
-        j14 = next(iter(found.values()), j14[:0])
+        j14 = next(iter(found.values()), j14)
         if j14.shape != (14, NUM_VERTICES):
             raise _wrong("j14", f"no matrix of 14 x {NUM_VERTICES}")
     return BodyParts(

@@ -1,6 +1,7 @@
 """Joint errors of many samples thrown together, and the error of acceleration.
 
-Source: specification, EVAL 7.  A mask says which joints are counted; what is fitted before is fitted on all of them.
+A mask says which joints are counted; what is fitted before is fitted on all of them.
+Source: specification, EVAL 7.
 """
 
 from __future__ import annotations

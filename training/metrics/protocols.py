@@ -37,6 +37,7 @@ class Protocol:
         name: under which records are filed.
         error_names: what is measured of each pair.
         pair_errors: what measures it; None for the vertex errors, which know pictures.
+        needs: vertex lists that must not be empty.
         one_person: in mode `official` only the person with the best score counts, whatever the
             score, as the AiOS and SMPLer-X evaluations of these sets do; nobody is missed.
     """
@@ -44,6 +45,7 @@ class Protocol:
     name: str
     error_names: tuple[str, ...]
     pair_errors: PairErrors | None = None
+    needs: tuple[str, ...] = ("left_hand", "right_hand", "face")
     one_person: bool = False
 
     def errors(
@@ -67,10 +69,13 @@ class Protocol:
             (K, E) metres, columns as `error_names`.
 
         Raises:
-            ValueError: `in_picture` is given, but the protocol counts everything.
+            ValueError: `in_picture` is given, but the protocol counts everything; or a vertex
+                list is empty.
         """
         if self.pair_errors and in_picture:
             raise ValueError(f"The protocol {self.name} counts vertices outside the picture, too.")
+        if empty := [name for name in self.needs if not len(getattr(parts, name))]:
+            raise ValueError(f"The protocol {self.name} needs vertices of {', '.join(empty)}.")
         table = np.zeros((len(pairs), len(self.error_names)))
         for start in range(0, len(pairs), _PAIRS_AT_ONCE):
             some = pairs[start : start + _PAIRS_AT_ONCE]
@@ -102,6 +107,14 @@ class Protocol:
         return np.array([] if nearest is None else [best, nearest], np.int64).reshape(-1, 2)
 
 
+def has_hands_and_face(name: str) -> bool:
+    """Whether AGORA's annotation of hands and face in a picture of this name can be relied on.
+
+    Only such pictures count on the SMPL-X track (`--onlybfh` of the official program).
+    """
+    return "bfh" in name or "smplx" in name
+
+
 def _vertex_errors_of_pairs(
     predicted: PredictedPeople,
     true: TruePeople,
@@ -115,9 +128,9 @@ def _vertex_errors_of_pairs(
     )
 
 
-AGORA = Protocol("agora", AGORA_ERRORS, agora_errors)
+AGORA = Protocol("agora", AGORA_ERRORS, agora_errors, ("body", "left_hand", "right_hand", "face"))
 """AGORA and BEDLAM, SMPL-X."""
-AGORA_SMPL = Protocol("agora-smpl", AGORA_SMPL_ERRORS, agora_smpl_errors)
+AGORA_SMPL = Protocol("agora-smpl", AGORA_SMPL_ERRORS, agora_smpl_errors, ("body",))
 """The SMPL track of AGORA."""
 VERTICES = Protocol("vertices", VERTEX_ERRORS, one_person=True)
 """EHF, UBody, ARCTIC, EgoBody, and the paper's ablations on AGORA."""

@@ -1,4 +1,4 @@
-"""Command line: `python -m aios PHOTO_OR_FOLDER... --out DIR`."""
+"""Command line: `python -m aios PHOTO_FOLDER_OR_VIDEO... --out DIR`."""
 
 from __future__ import annotations
 
@@ -8,82 +8,149 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import OneLineParser, StartError, add_model_arguments, load_predictor
+from .arguments import (
+    OneLineParser,
+    StartError,
+    add_model_arguments,
+    add_video_arguments,
+    load_predictor,
+)
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from .predictor import AiOSPredictor
+    from .progress import Progress
 
 _log = logging.getLogger("aios")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run; returns the exit code: 0, 1 if any photo failed, 2 if nothing could be done."""
+    """Run; returns the exit code: 0, 1 if any file failed, 2 if nothing could be done."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _log.setLevel(logging.INFO)
     # Imported here so that --help does not wait for torch.
     from .photo import PhotoError, list_photos
+    from .video import is_video, list_videos
 
     try:
-        photos = list_photos(options.photos)
-        if not photos:
-            raise StartError("There is no photo in what was named.")
+        videos = list_videos(options.inputs)
+        photos = [path for path in list_photos(options.inputs) if not is_video(path)]
+        if not photos and not videos:
+            raise StartError("There is no photo and no video in what was named.")
         options.out.mkdir(parents=True, exist_ok=True)
         predictor = load_predictor(options)
+        failed = _photos(predictor, photos, options) + _videos(predictor, videos, options)
     except (PhotoError, StartError, OSError) as error:
         _log.error("%s", error)
         return 2
-    return _reconstruct_all(predictor, photos, options)
-
-
-def _reconstruct_all(
-    predictor: AiOSPredictor, photos: list[Path], options: argparse.Namespace
-) -> int:
-    from tqdm import tqdm
-
-    from .export import ExportError, write_results
-    from .photo import PhotoError, read_photo
-    from .render_gl import OpenGLError
-
-    failed = 0
-    taken: set[str] = set()
-    with tqdm(photos, unit="photo", disable=None) as progress:
-        for path in progress:
-            stem = _free_stem(path.stem, taken)
-            try:
-                photo = read_photo(path)
-                prediction = predictor.predict(photo, options.threshold, options.max_people)
-                write_results(prediction, photo, stem, options.out, path.name)
-            except (ExportError, OpenGLError, PhotoError, OSError) as error:
-                failed += 1
-                progress.clear()
-                _log.error("%s", error)
-    _log.info("%d of %d photos written to %s", len(photos) - failed, len(photos), options.out)
+    except KeyboardInterrupt:
+        _log.error("Stopped; what was finished is in %s.", options.out)
+        return 1
     return 1 if failed else 0
 
 
-def _free_stem(stem: str, taken: set[str]) -> str:
-    """`stem`, or `stem_2` and so on where another photo of this run has that name already."""
-    candidate, number = stem, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{stem}_{number}"
-    taken.add(candidate)
-    return candidate
+def _photos(predictor: AiOSPredictor, photos: list[Path], options: argparse.Namespace) -> int:
+    """Work on photos; returns how many failed."""
+    from tqdm import tqdm
+
+    from .batch import BatchSettings, folder_sink, reconstruct_batch
+    from .batch_sources import items_of_files
+
+    if not photos:
+        return 0
+    settings = BatchSettings(options.threshold, options.max_people)
+    with tqdm(total=len(photos), unit="photo", disable=None) as bar:
+
+        def complain(sentence: str) -> None:
+            bar.clear()
+            _log.error("%s", sentence)
+
+        result = reconstruct_batch(
+            predictor,
+            items_of_files(photos),
+            folder_sink(options.out),
+            settings,
+            lambda progress: _advance(bar, progress),
+            complain,
+        )
+    _log.info("%d of %d photos written to %s", result.photos, len(photos), options.out)
+    return len(result.problems)
+
+
+def _videos(predictor: AiOSPredictor, videos: list[Path], options: argparse.Namespace) -> int:
+    """Work on videos; returns how many failed."""
+    from tqdm import tqdm
+
+    from .batch_sources import free_stem
+    from .export import ExportError
+    from .film import FilmSettings, reconstruct_video
+    from .photo import PhotoError
+    from .render_gl import OpenGLError
+    from .video import VideoError
+
+    failed = 0
+    taken: set[str] = set()
+    settings = FilmSettings(
+        threshold=options.threshold,
+        max_people=options.max_people,
+        smooth=not options.no_smoothing,
+        max_rate=options.fps,
+        max_seconds=options.seconds,
+    )
+    for path in videos:
+        stem = free_stem(path.stem, taken)
+        with tqdm(unit="frame", disable=None) as bar:
+            try:
+                result = reconstruct_video(
+                    predictor,
+                    path,
+                    options.out,
+                    stem,
+                    settings,
+                    lambda progress, bar=bar: _advance(bar, progress),  # type: ignore[misc]
+                )
+            except (ExportError, OpenGLError, PhotoError, VideoError) as error:
+                failed += 1
+                bar.clear()
+                _log.error("%s", error)
+                continue
+        for note in result.notes:
+            _log.warning("%s", note)
+        _log.info(
+            "%s: %d people in %d frames, written to %s",
+            path.name,
+            result.people,
+            result.frames,
+            options.out,
+        )
+    return failed
+
+
+def _advance(bar: tqdm, progress: Progress) -> None:
+    if progress.done == 0:
+        bar.reset(progress.total)
+        bar.set_description(progress.stage, refresh=False)
+    bar.total = progress.total
+    bar.update(progress.done - bar.n)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m aios",
-        description="Find everyone in photos as posed whole-body meshes. Writes, for each photo, "
-        "STEM.json, STEM.npz (SMPL-X parameters), STEM.glb and STEM_overlay.png.",
+        description="Find everyone in photos and videos as posed whole-body meshes. Writes, for "
+        "each photo, STEM.json, STEM.npz (SMPL-X parameters), STEM.glb and STEM_overlay.png, and "
+        "people.csv for all of them; for each video, STEM_overlay.mp4, STEM.npz (all frames), "
+        "STEM.json, and STEM_track_N.bvh and .glb (animated) for each person.",
     )
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO_OR_FOLDER")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_FOLDER_OR_VIDEO")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results go here")
     add_model_arguments(parser)
     parser.add_argument(
-        "--max-people", type=int, default=30, metavar="N", help="at most N a photo (default: 30)"
+        "--max-people", type=int, default=30, metavar="N", help="at most N at a time (default: 30)"
     )
+    add_video_arguments(parser)
     return parser
 
 

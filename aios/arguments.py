@@ -53,6 +53,32 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --fps, --seconds and --no-smoothing."""
+    parser.add_argument(
+        "--fps", type=above_zero, metavar="N", help="of a video, at most N frames a second"
+    )
+    parser.add_argument(
+        "--seconds", type=above_zero, metavar="N", help="of a video, the first N seconds"
+    )
+    parser.add_argument(
+        "--no-smoothing",
+        action="store_true",
+        help="leave people of a video as each frame has them",
+    )
+
+
+def above_zero(text: str) -> float:
+    """A number above 0, as an argument type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def zero_to_one(text: str) -> float:
     """A number from 0 to 1, as an argument type."""
     try:

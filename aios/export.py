@@ -227,18 +227,29 @@ def write_results(
         ExportError: a number is not finite.
         OSError: the folder cannot be written to.
     """
-    document = prediction_to_json(prediction, photo_name or stem)
+    contents = results_as_bytes(prediction, photo, stem, photo_name or stem)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [write_file(folder / name, content) for name, content in contents.items()]
+
+
+def results_as_bytes(
+    prediction: Prediction, photo: np.ndarray, stem: str, photo_name: str
+) -> dict[str, bytes]:
+    """File names and contents of all results of one photo; see `write_results`.
+
+    Raises:
+        ExportError: a number is not finite.
+    """
+    document = prediction_to_json(prediction, photo_name)
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
     picture = overlay(photo, prediction.vertices, prediction.faces, prediction.camera)
-    contents = {
+    return {
         f"{stem}.json": text.encode(),
         f"{stem}.npz": prediction_to_npz(prediction),
         f"{stem}.glb": prediction_to_glb(prediction),
         f"{stem}_overlay.png": encode_png(picture),
     }
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / name, content) for name, content in contents.items()]
 
 
 def encode_png(picture: np.ndarray) -> bytes:
@@ -246,8 +257,8 @@ def encode_png(picture: np.ndarray) -> bytes:
     return bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
 
 
-def _write(path: Path, content: bytes) -> Path:
-    """Write under another name first, so that a reader sees the old file or the new one."""
+def write_file(path: Path, content: bytes) -> Path:
+    """Write under another name first, so that a reader sees the old file or the new one; `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -264,6 +264,20 @@ def is_video(path: Path) -> bool:
             return bool(getattr(image, "is_animated", False))
     except Exception:  # damaged in whatever way: reading it as a photo says how
         return False
+
+
+def list_videos(paths: Iterable[str | Path]) -> list[Path]:
+    """Videos named by `paths`, in order and without repetition.
+
+    A folder stands for the videos directly in it, by name, hidden ones left out.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        for file in inside:
+            if not (path.is_dir() and (file.name.startswith(".") or file.is_dir())):
+                found.update({file: None} if is_video(file) else {})
+    return list(found)
 
 
 def _first_video(container: av.container.InputContainer, name: str) -> av.VideoStream:

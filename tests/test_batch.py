@@ -1,40 +1,163 @@
-"""Pictures of several sizes in one batch."""
+"""Many photos: results of the good ones, a sentence for the others, one table of all."""
+
+import csv
+import io
+import json
+import tracemalloc
+import zipfile
 
 import numpy as np
-import torch
+import pytest
+import trimesh
 
-from aios.body_model import BodyModel
-from aios.config import ImageConfig
-from aios.image import batch_images, prepare_photo
-from training.batch import Sample, build_batch
-from training.targets import Targets
+from aios.batch import BatchSettings, ResultsFullError, ZipSink, reconstruct_batch
+from aios.batch_sources import BatchItem, items_of_zip
+from aios.progress import CancelledError
 
-from .training_samples import random_targets
+from .served import save_photo, tiny_predictor
 
-
-def picture(height: int, width: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_padding_is_what_the_network_gets_at_inference():
-    pictures = [picture(40, 60, 0), picture(50, 40, 1), picture(40, 40, 2)]
-    batch = build_batch([Sample(p, Targets.empty()) for p in pictures], 5000.0)
-    assert batch.size_hw == (50, 60)
-    assert batch.sizes_hw.tolist() == [[40, 60], [50, 40], [40, 40]]
-    config = ImageConfig(short_side=40, long_side=60)
-    wanted = batch_images([prepare_photo(p, config) for p in pictures])
-    ours = batch.images(config)
-    torch.testing.assert_close(ours.pixels, wanted.pixels)
-    assert torch.equal(ours.padding_mask, wanted.padding_mask)
-    assert torch.equal(ours.sizes_hw, wanted.sizes_hw)
+@pytest.fixture(autouse=True)
+def software(monkeypatch):
+    monkeypatch.setenv("AIOS_RENDERER", "software")
 
 
-def test_one_size_needs_no_padding():
-    body = BodyModel.load()
-    samples = [Sample(picture(64, 96, k), random_targets(body, k, k)) for k in range(3)]
-    batch = build_batch(samples, 5000.0)
-    images = batch.images(ImageConfig(short_side=64, long_side=96))
-    assert images.padding_mask is None
-    assert images.sizes_hw.tolist() == [[64, 96]] * 3
-    assert batch.image_index.tolist() == [1, 2, 2]
-    assert torch.equal(batch.to("cpu").sizes_hw, batch.sizes_hw)
+@pytest.fixture(scope="module")
+def predictor():
+    return tiny_predictor()
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    return save_photo(tmp_path_factory.mktemp("photo") / "a.png").read_bytes()
+
+
+@pytest.fixture
+def mixed(tmp_path, photo):
+    """An archive with two photos of one name in folders, and four files that are none."""
+    path = tmp_path / "mixed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {
+            "one/face.png": photo,
+            "two/face.png": photo,
+            "one/face.bmp": photo,
+            "=1+1.jpg": b"\xff\xd8 no photo",
+            "notes.txt": b"hello",
+            "empty.png": b"",
+            "../up.png": photo,
+        }.items():
+            archive.writestr(name, content)
+    return path
+
+
+def run(predictor, source, target, report=lambda progress: None, **sink):
+    with items_of_zip(source) as items, ZipSink(target, **sink) as archive:
+        return reconstruct_batch(predictor, items, archive, BatchSettings(0.0, 2), report)
+
+
+def read_table(archive, name):
+    return list(csv.DictReader(io.StringIO(archive.read(name).decode())))
+
+
+def test_everything_in_one_archive(predictor, mixed, tmp_path):
+    told = []
+    result = run(predictor, mixed, tmp_path / "out.zip", told.append)
+    assert (result.photos, result.people) == (4, 8)
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.testzip() is None
+        stems = ("one/face", "two/face", "one/face_2", "up")
+        suffixes = (".json", ".npz", ".glb", "_overlay.png")
+        expected = {stem + suffix for stem in stems for suffix in suffixes}
+        assert set(archive.namelist()) == {*expected, "people.csv", "problems.csv"}
+        people = read_table(archive, "people.csv")
+        problems = read_table(archive, "problems.csv")
+        document = json.loads(archive.read("one/face.json"))
+        with np.load(io.BytesIO(archive.read("up.npz"))) as arrays:
+            assert arrays["betas"].shape == (2, 10)
+        scene = trimesh.load_scene(io.BytesIO(archive.read("two/face.glb")), file_type="glb")
+        assert len(scene.geometry) == 2
+    assert [(row["photo"], row["person"], row["files"]) for row in people[:3]] == [
+        ("one/face.png", "1", "one/face"),
+        ("one/face.png", "2", "one/face"),
+        ("two/face.png", "1", "two/face"),
+    ]
+    person = document["people"][0]
+    assert float(people[0]["score"]) == pytest.approx(person["score"], abs=1e-4)
+    assert float(people[0]["transl_z_m"]) == pytest.approx(person["transl"][2], abs=1e-3)
+    assert float(people[0]["left_px"]) == pytest.approx(person["box_xyxy_px"][0], abs=0.06)
+    assert float(people[0]["betas_9"]) == pytest.approx(person["betas"][9], abs=1e-4)
+    said = {row["file"]: row["problem"] for row in problems}
+    assert set(said) == {"'=1+1.jpg", "notes.txt", "empty.png"}  # no formula for a spreadsheet
+    assert "=1+1.jpg" in said["'=1+1.jpg"]
+    assert said["empty.png"] == "empty.png is empty (0 bytes)."
+    assert [progress.done for progress in told] == list(range(8))
+    assert told[-1].share == 1.0
+
+
+def test_nothing_usable_gives_empty_tables(predictor, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    result = run(predictor, tmp_path / "a.zip", tmp_path / "out.zip")
+    assert (result.photos, len(result.problems)) == (0, 1)
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert read_table(archive, "people.csv") == []
+
+
+def test_stopped_it_leaves_no_archive(predictor, mixed, tmp_path):
+    def stop(progress):
+        if progress.done == 2:
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        run(predictor, mixed, tmp_path / "out.zip", stop)
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_full_results_end_the_work_and_are_said(predictor, mixed, tmp_path, monkeypatch):
+    sizes = []
+    run(predictor, mixed, tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        sizes = [i.file_size for i in archive.infolist() if i.filename.startswith("one/face")]
+    result = run(predictor, mixed, tmp_path / "out.zip", max_bytes=sum(sizes[:4]) + 10)
+    assert result.photos == 1
+    unworked = [name for name, sentence in result.problems if "fill the archive" in sentence]
+    assert unworked[0] == "two/face.png" and unworked[-1] == "up.png"
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert len(archive.namelist()) == 6
+        assert len(read_table(archive, "people.csv")) == 2
+
+
+def test_a_sink_that_is_full_takes_nothing_of_a_photo(tmp_path):
+    with ZipSink(tmp_path / "a.zip", max_bytes=10) as sink:
+        sink({"a": b"12345"})
+        with pytest.raises(ResultsFullError):
+            sink({"b": b"1", "c": b"123456"})
+        sink({"d": b"12345"})
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.namelist() == ["a", "d"]
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(predictor, tmp_path, monkeypatch):
+    photo = np.zeros((40, 40, 3), np.uint8)
+    prediction = predictor.predict(photo, 0.0)
+    monkeypatch.setattr(predictor, "predict", lambda *_: prediction)
+    results = {"{}.bin": bytes(100_000)}
+    monkeypatch.setattr(
+        "aios.batch.results_as_bytes",
+        lambda prediction, photo, stem, name: {k.format(stem): v for k, v in results.items()},
+    )
+
+    def peak(count):
+        items = [BatchItem(f"{index}.png", lambda: photo.copy()) for index in range(count)]
+        tracemalloc.start()
+        with ZipSink(tmp_path / "a.zip") as sink:
+            reconstruct_batch(predictor, items, sink, BatchSettings(), lambda progress: None)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak(10)
+    # 190 more photos are 19 MB of results; their rows of the table and of the list stay.
+    assert peak(200) - peak(10) < 1_500_000

@@ -1,5 +1,6 @@
 """The command line end to end, with a small network on small photos."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from PIL import Image
 from aios.__main__ import main
 from aios.body_file import STANDIN_PATH
 from aios.checkpoint import save_own
+from aios.video import VideoReader
 
+from .clips import make_clip
 from .networks import TINY, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,7 +66,14 @@ def test_four_files_a_photo(weights, folder, tmp_path):
     out = tmp_path / "new" / "out"
     assert run(weights, out, folder) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {stem + suffix for stem in ("first", "second") for suffix in SUFFIXES}
+    results = {stem + suffix for stem in ("first", "second") for suffix in SUFFIXES}
+    assert names == {*results, "people.csv"}
+    with (out / "people.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [row["photo"] for row in rows] == [
+        *["first.png"] * TINY.num_people,
+        *["second.jpg"] * TINY.num_people,
+    ]
     for stem, name, (height, width) in (
         ("first", "first.png", (70, 96)),
         ("second", "second.jpg", (81, 50)),
@@ -114,6 +124,7 @@ def test_goes_on_past_a_bad_file(weights, folder, tmp_path, caplog):
     assert "broken.jpg" in errors[0].getMessage()
     assert "empty.png" in errors[1].getMessage()
     assert "2 of 4 photos" in caplog.text
+    assert "broken.jpg" in (out / "problems.csv").read_text()
 
 
 def test_photos_of_one_name_do_not_overwrite_each_other(weights, folder, tmp_path):
@@ -138,7 +149,8 @@ def test_threshold_and_number(weights, folder, tmp_path):
     document = json.loads((tmp_path / "none" / "first.json").read_text())
     assert document["people"] == []
     assert {path.name for path in (tmp_path / "none").iterdir()} == {
-        "first" + suffix for suffix in SUFFIXES
+        *("first" + suffix for suffix in SUFFIXES),
+        "people.csv",
     }
     assert run(weights, tmp_path / "two", photo, "--max-people", "2") == 0
     assert len(json.loads((tmp_path / "two" / "first.json").read_text())["people"]) == 2
@@ -170,6 +182,8 @@ def test_nothing_can_be_done(weights, folder, tmp_path, caplog, what):
         ["photo.jpg", "--out", "x", "--threshold", "2"],
         ["photo.jpg", "--out", "x", "--threshold", "high"],
         ["photo.jpg", "--out", "x", "--max-people", "many"],
+        ["video.mp4", "--out", "x", "--fps", "0"],
+        ["video.mp4", "--out", "x", "--seconds", "inf"],
     ],
 )
 def test_wrong_arguments(arguments, capsys):
@@ -185,12 +199,12 @@ def test_help_does_not_wait_for_torch():
         "from aios.__main__ import main\n"
         "try:\n    main(['--help'])\n"
         "except SystemExit as error:\n    assert error.code == 0\n"
-        "heavy = {'torch', 'numpy', 'cv2', 'PIL', 'gradio', 'smplx'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'PIL', 'gradio', 'smplx', 'av'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "PHOTO_OR_FOLDER" in done.stdout
+    assert "PHOTO_FOLDER_OR_VIDEO" in done.stdout
 
 
 def test_as_a_program(weights, folder, tmp_path):
@@ -200,3 +214,36 @@ def test_as_a_program(weights, folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert stems(tmp_path / "out") == ["first"]
     assert "1 of 1 photos" in done.stderr
+
+
+def test_videos_beside_photos_in_a_folder(weights, folder, tmp_path, caplog):
+    make_clip(folder / "film.mp4", 12, (96, 64))
+    make_clip(folder / "moves.gif", 6, (96, 64))
+    (folder / "broken.webm").write_bytes(b"no video")
+    out = tmp_path / "out"
+    assert run(weights, out, folder, "--fps", "5", "--seconds", "0.7") == 1
+    assert stems(out) == ["film", "first", "moves", "second"]
+    assert sorted(path.name for path in out.glob("film*.*"))[:2] == ["film.json", "film.npz"]
+    tracks = json.loads((out / "film.json").read_text())["tracks"]
+    assert len(tracks) == len(list(out.glob("film_track_*.bvh"))) >= 3
+    with np.load(out / "film.npz") as arrays:
+        np.testing.assert_allclose(arrays["frame_times"], [0, 0.2, 0.4, 0.6], atol=1e-3)
+    with VideoReader(out / "film_overlay.mp4") as reader:
+        assert len(list(reader)) == 4
+    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "broken.webm is not a video" in error.getMessage()
+    assert "2 of 2 photos" in caplog.text
+    assert f"{len(tracks)} people in 4 frames" in caplog.text
+
+
+def test_stopped_by_the_keyboard_nothing_half_is_left(weights, folder, tmp_path, monkeypatch):
+    make_clip(folder / "film.mp4", 12, (96, 64))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aios.film.draw_people", interrupt)
+    out = tmp_path / "out"
+    assert run(weights, out, folder / "first.png", folder / "film.mp4") == 1
+    assert stems(out) == ["first"]
+    assert not [path for path in out.iterdir() if "film" in path.name or path.name[0] == "."]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aios.video import VideoError, VideoReader, is_video, open_media
+from aios.video import VideoError, VideoReader, is_video, list_videos, open_media
 
 from .clips import SIZE, frame_number, frame_pixels, make_clip, turn_by_metadata
 
@@ -184,3 +184,14 @@ def test_which_files_are_videos(tmp_path):
     assert not is_video(tmp_path / "broken.gif")
     assert is_video(tmp_path / "NOT_THERE.MP4")
     assert not is_video(tmp_path / "photo.jpg")
+
+
+def test_videos_of_folders_and_names(tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for name in ("b.mp4", "a.WEBM", ".hidden.mp4", "photo.jpg", "notes.txt"):
+        (folder / name).write_bytes(b"x")
+    (folder / "folder.mp4").mkdir()
+    named = [folder / "b.mp4", folder, tmp_path / "missing.mov", tmp_path / "photo.jpg"]
+    found = [path.name for path in list_videos(named)]
+    assert found == ["b.mp4", "a.WEBM", "missing.mov"]

@@ -89,7 +89,7 @@ class Bottleneck(nn.Module):
         return _relu(_add(self.bn3(self.conv3(y)), shortcut))
 
 
-class _StridedPointwise(nn.Conv2d):
+class StridedPointwise(nn.Conv2d):
     """A 1x1 convolution with a stride, which is one without on every stride-th pixel.
 
     The backward pass of the strided one writes outside its memory on a CPU when a channels-last
@@ -97,10 +97,12 @@ class _StridedPointwise(nn.Conv2d):
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        """`stride` is that of the convolution it stands for."""
         super().__init__(in_channels, out_channels, 1, bias=False)
         self.step = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, O, h / stride, w / stride)."""
         return super().forward(x[..., :: self.step, :: self.step])
 
 
@@ -117,7 +119,7 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential
     if stride == 1 and in_channels == out_channels:
         return None
     return nn.Sequential(
-        _StridedPointwise(in_channels, out_channels, stride),
+        StridedPointwise(in_channels, out_channels, stride),
         FrozenBatchNorm2d(out_channels),
     )
 

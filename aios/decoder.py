@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,153 +12,26 @@ from torch import Tensor, nn
 
 from .boxes import inverse_sigmoid
 from .config import AiOSConfig
-from .deformable_attention import DeformableAttention, Sampling, scale_to_levels
+from .decoder_layer import DecoderLayer, LayerValues
+from .deformable_attention import Sampling, TokenRows, scale_to_levels
 from .heads import Heads
 from .layers import MLP
-from .outputs import EncodedImage, LayerAttention, LayerOutput, PrefixQueries
+from .outputs import (
+    PERSON_CLASS,
+    EncodedImage,
+    LayerAttention,
+    LayerOutput,
+    PrefixQueries,
+    SmplxOutput,
+)
 from .positions import box_position_code
 from .queries import (
-    LOCATE,
     BodyExpansion,
     TokenLayout,
     WholeBodyExpansion,
     layer_layouts,
     select_queries,
 )
-
-
-class PersonAttention(nn.Module):
-    """Self-attention in which people meet only through their boxes (specification section 9).
-
-    A point token sees the tokens of its own person; a box token sees those and the box tokens of
-    everybody.  The dense mask is never built: points attend in blocks of one person, boxes by one
-    softmax over their own person and the others' boxes.
-
-    The paper's other two formats: "full", every token sees every other; "inter_human", boxes see
-    the boxes of everybody and a point sees itself alone.
-    """
-
-    def __init__(self, width: int, heads: int, form: str = "aios") -> None:
-        """`width` D, `heads` H, `form` as `AiOSConfig.self_attention`."""
-        super().__init__()
-        self.heads = heads
-        self.form = form
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
-
-    def forward(
-        self, tokens: Tensor, position: Tensor, layout: TokenLayout, blocked: Tensor | None
-    ) -> Tensor:
-        """Attend.
-
-        Args:
-            tokens: (B, N + P * T, D); N prefix tokens, then person after person.
-            position: same shape, added for queries and keys.
-            layout: says T and which tokens are boxes.
-            blocked: (B, N, N) bool among the prefix, or None where there is none.
-
-        Returns:
-            Same shape as `tokens`.
-        """
-        width = tokens.shape[-1]
-        weight, bias = self.in_proj_weight, self.in_proj_bias
-        query_key = F.linear(tokens + position, weight[: 2 * width], bias[: 2 * width])
-        value = F.linear(tokens, weight[2 * width :], bias[2 * width :])
-        # (B, S, D) -> (B, H, S, C)
-        q, k, v = (
-            x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for x in (*query_key.chunk(2, -1), value)
-        )
-        count = 0 if blocked is None else blocked.shape[1]
-        own = self._among_people(q[:, :, count:], k[:, :, count:], v[:, :, count:], layout)
-        if blocked is not None:
-            allowed = F.pad(~blocked, (0, k.shape[2] - count), value=True)[:, None]
-            prefix = F.scaled_dot_product_attention(q[:, :, :count], k, v, allowed)
-            own = torch.cat([prefix, own], 2)
-        return self.out_proj(own.transpose(1, 2).flatten(2))
-
-    def _among_people(self, q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout) -> Tensor:
-        """Each (B, H, P * T, C) -> (B, H, P * T, C)."""
-        if layout is LOCATE or self.form == "full":
-            return F.scaled_dot_product_attention(q, k, v)
-        # (B, H, P * T, C) -> (B, H, P, T, C)
-        q, k, v = (x.unflatten(2, (-1, layout.num_tokens)) for x in (q, k, v))
-        boxes, points = list(layout.box_tokens), list(layout.point_tokens)
-        if self.form == "inter_human":
-            mixed = v.clone()
-            q, k, v = (x[:, :, :, boxes].flatten(2, 3) for x in (q, k, v))
-            seen = F.scaled_dot_product_attention(q, k, v)
-            mixed[:, :, :, boxes] = seen.unflatten(2, (-1, len(boxes)))
-            return mixed.flatten(2, 3)
-        mixed = torch.empty_like(q)
-        mixed[:, :, :, points] = F.scaled_dot_product_attention(q[:, :, :, points], k, v)
-        mixed[:, :, :, boxes] = _box_attention(q[:, :, :, boxes], k, v, boxes)
-        return mixed.flatten(2, 3)
-
-
-def _box_attention(q: Tensor, k: Tensor, v: Tensor, boxes: list[int]) -> Tensor:
-    """Box rows: one softmax over all tokens of the own person and the other people's boxes.
-
-    Args:
-        q: (B, H, P, 4, C).
-        k: (B, H, P, T, C).
-        v: (B, H, P, T, C).
-        boxes: which of the T tokens are boxes.
-
-    Returns:
-        (B, H, P, 4, C).
-    """
-    people, tokens = k.shape[2:4]
-    q = q * q.shape[-1] ** -0.5
-    own = q @ k.transpose(-1, -2)
-    # (B, H, P, 4, C) -> (B, H, P * 4, C)
-    key, value = k[:, :, :, boxes].flatten(2, 3), v[:, :, :, boxes].flatten(2, 3)
-    others = (q.flatten(2, 3) @ key.transpose(-1, -2)).unflatten(2, (people, len(boxes)))
-    same = torch.eye(people, dtype=torch.bool, device=q.device).repeat_interleave(len(boxes), 1)
-    others = others.masked_fill(same[:, None], -torch.inf)
-    weights = torch.cat([own, others], -1).softmax(-1)
-    own, others = weights.split([tokens, others.shape[-1]], -1)
-    return own @ v + (others.flatten(2, 3) @ value).unflatten(2, (people, len(boxes)))
-
-
-class DecoderLayer(nn.Module):
-    """Self-attention, deformable attention to the image, feed-forward; post-norm."""
-
-    def __init__(self, config: AiOSConfig) -> None:
-        """Sizes from `config`."""
-        super().__init__()
-        width = config.hidden_dim
-        self.self_attn = PersonAttention(width, config.num_heads, config.self_attention)
-        self.norm2 = nn.LayerNorm(width)
-        self.cross_attn = DeformableAttention(
-            width, config.num_heads, config.num_levels, config.num_points
-        )
-        self.norm1 = nn.LayerNorm(width)
-        self.linear1 = nn.Linear(width, config.feedforward_dim)
-        self.linear2 = nn.Linear(config.feedforward_dim, width)
-        self.norm3 = nn.LayerNorm(width)
-
-    def forward(
-        self,
-        tokens: Tensor,
-        position: Tensor,
-        boxes: Tensor,
-        encoded: EncodedImage,
-        layout: TokenLayout,
-        blocked: Tensor | None,
-    ) -> tuple[Tensor, Sampling]:
-        """Tokens and position (B, N + P * T, D), boxes on levels (B, N + P * T, L, 4)."""
-        tokens = self.norm2(tokens + self.self_attn(tokens, position, layout, blocked))
-        attn = self.cross_attn
-        value = attn.value(encoded.memory, encoded.padding_mask)
-        sampling = attn.around_boxes(tokens + position, boxes)
-        seen = attn.gather(value, encoded.spatial_shapes, sampling)
-        tokens = self.norm1(tokens + seen)
-        tokens = self.norm3(tokens + self.linear2(F.relu(self.linear1(tokens))))
-        return tokens, sampling
 
 
 @dataclasses.dataclass
@@ -167,6 +42,8 @@ class _Queries:
     boxes: Tensor
     prefix_content: Tensor
     prefix_boxes: Tensor
+    selected: Tensor
+    """(B, P) which queries of the first stage the people come from, once they are chosen."""
 
     @property
     def prefix_count(self) -> int:
@@ -178,6 +55,12 @@ class _Queries:
             torch.cat([self.prefix_content, self.content.flatten(1, 2)], 1),
             torch.cat([self.prefix_boxes, self.boxes.flatten(1, 2)], 1),
         )
+
+    def replace(self, content: Tensor, layout: TokenLayout) -> None:
+        """Take new content (B, N + P * T, D)."""
+        count = self.prefix_count
+        self.prefix_content = content[:, :count]
+        self.content = content[:, count:].unflatten(1, (-1, layout.num_tokens))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,6 +89,8 @@ class Decoder(nn.Module):
         self.body_expansion = BodyExpansion(config)
         self.whole_body_expansion = WholeBodyExpansion(config) if config.point_tokens else None
         self.heads = Heads(config)
+        self.joint_values: nn.Module | None = None
+        """A faster layer of `joint_value_weights`, where somebody has made one."""
 
     def forward(
         self,
@@ -216,44 +101,109 @@ class Decoder(nn.Module):
         *,
         aux_outputs: bool,
         keep_attention: bool,
+        min_score: float = 0.0,
     ) -> DecoderResult:
         """Decode queries (B, Q, D) that start from boxes (B, Q, 4)."""
         queries = _start(content, boxes, prefix)
+        values: list[LayerValues] | None = None
+        if not torch.is_grad_enabled() and content.device.type == "cpu":
+            values = self._values(encoded)
+        if prefix is not None or aux_outputs or keep_attention:
+            min_score = 0.0
         blocked = None if prefix is None else prefix.blocked
         outputs: list[LayerOutput] = []
         attention: list[LayerAttention] = []
-        selected = torch.empty(0)
         last = len(self.layers) - 1
         for index, layout in enumerate(self.layouts):
-            if index == self.first_body:
-                selected = self._keep_best(index - 1, queries)
-                grown = self.body_expansion(queries.content, queries.boxes)
-                queries.content, queries.boxes = grown
-            elif index == self.first_whole_body and self.whole_body_expansion is not None:
-                grown = self.whole_body_expansion(queries.content, queries.boxes)
-                queries.content, queries.boxes = grown
+            self._grow(index, queries)
+            if index == last and values is not None and min_score > 0:
+                outputs.append(self._finish(queries, encoded, values[index], min_score))
+                break
             given = queries.boxes, queries.prefix_boxes
-            sampling = self._run_layer(index, queries, encoded, blocked)
+            content, sampling = self.layers[index](
+                *self._placed(queries, encoded),
+                encoded,
+                layout,
+                blocked,
+                None if values is None else values[index],
+                keep_attention,
+            )
+            queries.replace(content, layout)
             if index == last or aux_outputs:
                 outputs.append(self._predict(index, queries, *given))
             if keep_attention:
                 attention.append(_kept(layout, sampling, given[0], encoded, queries.prefix_count))
             if index < last:
                 self._refine(index, queries)
-        return DecoderResult(tuple(outputs), selected, tuple(attention))
+        return DecoderResult(tuple(outputs), queries.selected, tuple(attention))
 
-    def _run_layer(
-        self, index: int, queries: _Queries, encoded: EncodedImage, blocked: Tensor | None
-    ) -> Sampling:
+    def _grow(self, index: int, queries: _Queries) -> None:
+        """Choose people, or give them more tokens, where layer `index` is the first of a stage."""
+        if index == self.first_body:
+            queries.selected = self._keep_best(index - 1, queries)
+            grown = self.body_expansion(queries.content, queries.boxes)
+            queries.content, queries.boxes = grown
+        elif index == self.first_whole_body and self.whole_body_expansion is not None:
+            grown = self.whole_body_expansion(queries.content, queries.boxes)
+            queries.content, queries.boxes = grown
+
+    def _values(self, encoded: EncodedImage) -> list[LayerValues]:
+        """Values of all layers in one product, some tokens at a time."""
+        attn = self._layer(0).cross_attn
+        memory, mask = encoded.memory, encoded.padding_mask
+        rows = TokenRows(encoded.spatial_shapes, attn.heads, attn.points, memory.dtype)
+        weight, bias = self.joint_value_weights()
+        project = self.joint_values or partial(F.linear, weight=weight, bias=bias)
+        images = [
+            rows.tables(project, tokens, None if mask is None else mask[image], len(self.layers))
+            for image, tokens in enumerate(memory)
+        ]
+        return [LayerValues(rows, list(tables)) for tables in zip(*images, strict=True)]
+
+    def joint_value_weights(self) -> tuple[Tensor, Tensor]:
+        """The value projections of all layers as one: D -> layers * D."""
+        layers = [self._layer(index) for index in range(len(self.layers))]
+        projections = [layer.cross_attn.value_proj for layer in layers]
+        return torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections])
+
+    def _placed(self, queries: _Queries, encoded: EncodedImage) -> tuple[Tensor, Tensor, Tensor]:
+        """Content and position code (B, N + P * T, D), boxes on levels (B, N + P * T, L, 4)."""
         content, boxes = queries.joined()
         scaled = scale_to_levels(boxes, encoded)
         position = self.position_mlp(box_position_code(scaled[:, :, 0], content.shape[-1]))
-        layout = self.layouts[index]
-        content, sampling = self.layers[index](content, position, scaled, encoded, layout, blocked)
-        count = queries.prefix_count
-        queries.prefix_content = content[:, :count]
-        queries.content = content[:, count:].unflatten(1, (-1, layout.num_tokens))
-        return sampling
+        return content, position, scaled
+
+    def _finish(
+        self, queries: _Queries, encoded: EncodedImage, values: LayerValues, min_score: float
+    ) -> LayerOutput:
+        """The last layer, for people of a lower score no further than their score.
+
+        All numbers of these people but their class logits are 0.
+        """
+        layer, layout, heads = self._layer(-1), self.layouts[-1], self.heads.layer(-1)
+        content, position, boxes = self._placed(queries, encoded)
+        content = layer.mix(content, position, layout, None)
+        # (B, P * T, ...) -> (B, P, T, ...)
+        tokens, position, boxes = (
+            x.unflatten(1, (-1, layout.num_tokens)) for x in (content, position, boxes)
+        )
+        body = layer.look(tokens[:, :, 0], position[:, :, 0], boxes[:, :, 0], values)
+        class_logits = heads.class_logits(self.norm(body))
+        scores = class_logits[..., PERSON_CLASS].sigmoid()
+        count = int((scores >= min_score).sum(1).max())
+        kept = scores.topk(count, 1).indices
+        images = torch.arange(len(kept))[:, None]
+        tokens, position, boxes = (x[images, kept].flatten(1, 2) for x in (tokens, position, boxes))
+        tokens = layer.look(tokens, position, boxes, values)
+        tokens = self.norm(tokens.unflatten(1, (count, layout.num_tokens)))
+        output = self.heads.predict(len(self.layers) - 1, tokens, queries.boxes[images, kept])
+        whole = _spread(output, kept, scores.shape[1])
+        return dataclasses.replace(whole, class_logits=class_logits)
+
+    def _layer(self, index: int) -> DecoderLayer:
+        layer = self.layers[index]
+        assert isinstance(layer, DecoderLayer)
+        return layer
 
     def _keep_best(self, index: int, queries: _Queries) -> Tensor:
         logits = self.heads.layer(index).class_logits(queries.content[:, :, 0])
@@ -290,13 +240,26 @@ class Decoder(nn.Module):
         )
 
 
+def _spread(output: Any, kept: Tensor, people: int) -> Any:  # noqa: ANN401 - any of its parts
+    """What is said of the people `kept` (B, k), at their places among all, zeros elsewhere."""
+    if isinstance(output, Tensor):
+        whole = output.new_zeros(len(output), people, *output.shape[2:])
+        whole[torch.arange(len(kept))[:, None], kept] = output
+        return whole
+    if not isinstance(output, LayerOutput | SmplxOutput):
+        return output
+    parts = {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
+    return type(output)(**{name: _spread(part, kept, people) for name, part in parts.items()})
+
+
 def _start(content: Tensor, boxes: Tensor, prefix: PrefixQueries | None) -> _Queries:
     if prefix is None:
         nothing = content.new_zeros(len(content), 0, content.shape[-1])
         prefix_content, prefix_boxes = nothing, boxes.new_zeros(len(boxes), 0, 4)
     else:
         prefix_content, prefix_boxes = prefix.content, prefix.boxes
-    return _Queries(content[:, :, None], boxes[:, :, None], prefix_content, prefix_boxes)
+    selected = torch.empty(0)
+    return _Queries(content[:, :, None], boxes[:, :, None], prefix_content, prefix_boxes, selected)
 
 
 def _kept(

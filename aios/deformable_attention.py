@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from .outputs import EncodedImage
 
+TOKENS_AT_ONCE = 1024
+"""On a CPU in inference: what is in work stays in the cache, and no memory is fresh."""
+
 SpatialShapes = Sequence[tuple[int, int]]
 
 
@@ -74,13 +77,13 @@ def sample_by_bag(value: Tensor, spatial_shapes: SpatialShapes, sampling: Sampli
         (B, Q, D).
     """
     rows = TokenRows(spatial_shapes, value.shape[2], sampling.weights.shape[-1], value.dtype)
+    tables = [rows.tables(torch.Tensor.clone, image.flatten(1), None)[0] for image in value]
     # In cells, 0 the middle of the first one; (B, Q, H, L, N, 2) -> (B, Q, HLN) each.
     sizes = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=value.dtype)
     cells = sampling.locations.to(value.dtype) * sizes[:, None] - 0.5
     x, y, weights = (z.flatten(2) for z in (cells[..., 0], cells[..., 1], sampling.weights))
     images = [
-        rows.sample(rows.table(value[index].flatten(1)), x[index], y[index], weights[index])
-        for index in range(len(value))
+        rows.sample(table, *places) for table, *places in zip(tables, x, y, weights, strict=True)
     ]
     return torch.stack(images)
 
@@ -99,17 +102,20 @@ class TokenRows:
     ) -> None:
         """Tables for images of these levels; `dtype` is that of places, weights and values."""
         self.shapes, self.heads, self.points = spatial_shapes, heads, points
-        self._firsts = []
+        firsts, places = [], []
         count = 1
         for h, w in spatial_shapes:
-            self._firsts.append(count + w + 1)
+            firsts.append(count + w + 1)
+            lines = torch.arange(h)[:, None] * (w + 1) + firsts[-1]
+            places.append((lines + torch.arange(w)).flatten())
             count += (h + 2) * (w + 1)
+        self._places = torch.cat(places)
         # Behind the last line as many rows as the lower right corner may lie below the place.
         self._reach = max(w for _, w in spatial_shapes) + 2
         self._count = count + self._reach
-        self._head = torch.arange(heads, dtype=dtype).repeat_interleave(len(self.shapes) * points)
+        self._head = torch.arange(heads, dtype=dtype).repeat_interleave(len(firsts) * points)
         self._line = self.per_place([w + 1.0 for _, w in spatial_shapes], dtype) * heads
-        self._first = self.per_place([float(f) for f in self._firsts], dtype) * heads + self._head
+        self._first = self.per_place([float(first) for first in firsts], dtype) * heads + self._head
         self._right = self.per_place([float(w) for _, w in spatial_shapes], dtype)
         self._bottom = self.per_place([float(h) for h, _ in spatial_shapes], dtype)
         self._below = self._line.int()
@@ -119,22 +125,53 @@ class TokenRows:
         numbers = torch.as_tensor(levels, dtype=dtype).repeat_interleave(self.points, -1)
         return numbers.repeat(*[1] * (numbers.ndim - 1), self.heads)
 
-    def table(self, value: Tensor) -> Tensor:
-        """(S, D) values of one image -> its rows, (any, D / H)."""
-        width = value.shape[1]
-        table = value.new_zeros(self._count, width)
-        start = 0
-        for first, (h, w) in zip(self._firsts, self.shapes, strict=True):
-            lines = table[first : first + h * (w + 1)].view(h, w + 1, width)
-            lines[:, :w] = value[start : start + h * w].view(h, w, width)
-            start += h * w
-        return table.view(-1, width // self.heads)
+    def boxes_in_cells(self, boxes: Tensor) -> list[Tensor]:
+        """Boxes (Q, L, 4) 0-1 of each level -> four times (Q, HLN): x, y, width, height."""
+        sizes = boxes.new_tensor([(w, h, w, h) for h, w in self.shapes])
+        cells = boxes * sizes
+        cells[..., :2] -= 0.5
+        return [self.per_place(part, boxes.dtype) for part in cells.unbind(-1)]
+
+    def sampling(self, x: Tensor, y: Tensor, weights: Tensor) -> Sampling:
+        """What `sample` takes of one image in the other form, with a batch of 1."""
+        shape = (self.heads, len(self.shapes), self.points)
+        sizes = x.new_tensor([(w, h) for h, w in self.shapes])
+        cells = torch.stack([x, y], -1).unflatten(1, shape)
+        return Sampling(((cells + 0.5) / sizes[:, None])[None], weights.view(1, -1, *shape))
+
+    def tables(
+        self,
+        project: Callable[[Tensor], Tensor],
+        tokens: Tensor,
+        padding_mask: Tensor | None,
+        count: int = 1,
+    ) -> list[Tensor]:
+        """Tables of values, all of them made by one product.
+
+        Args:
+            project: D -> count * D.
+            tokens: (S, D) of one image.
+            padding_mask: (S,) True where values shall be 0, or None.
+            count: of tables, one after the other in what `project` gives.
+
+        Returns:
+            `count` times (any, D).
+        """
+        tables = [tokens.new_zeros(self._count, tokens.shape[1]) for _ in range(count)]
+        for start in range(0, len(tokens), TOKENS_AT_ONCE):
+            part = slice(start, start + TOKENS_AT_ONCE)
+            values = project(tokens[part])
+            if padding_mask is not None:
+                values.masked_fill_(padding_mask[part, None], 0.0)
+            for table, value in zip(tables, values.chunk(count, -1), strict=True):
+                table.index_copy_(0, self._places[part], value)
+        return tables
 
     def sample(self, table: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         """Weighted bilinear samples.
 
         Args:
-            table: of one image, made by `table`.
+            table: (any, D) of one image.
             x: (Q, HLN) columns of places, in cells of their level, 0 the middle of the first.
             y: (Q, HLN) lines of places.
             weights: (Q, HLN) or (Q, H, LN).
@@ -162,6 +199,8 @@ class TokenRows:
         shares = self._bags(
             upper - upper_right, upper_right, lower - lower_right, lower_right, bag=(heads, -1)
         )
+        # (any, D) -> (any * H, D / H)
+        table = table.view(-1, table.shape[1] // heads)
         bags = F.embedding_bag(indices, table, mode="sum", per_sample_weights=shares)
         return bags.view(len(x), -1)
 
@@ -182,6 +221,8 @@ class DeformableAttention(nn.Module):
         self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)
         self.attention_weights = nn.Linear(width, heads * levels * points)
         self.output_proj = nn.Linear(width, width)
+        self.joint: nn.Module | None = None
+        """A faster layer of `joint_weights`, where somebody has made one."""
         self.reset_parameters()
 
     @torch.no_grad()
@@ -232,12 +273,50 @@ class DeformableAttention(nn.Module):
         locations = boxes[..., :2] + offsets * boxes[..., 2:]
         return Sampling(locations, self.weights(queries))
 
-    def joint_projection(self) -> Callable[[Tensor], Tensor]:
-        """Offsets in x, offsets in y and logits of the weights in one product: D -> 3 HLN."""
+    def joint_weights(self) -> tuple[Tensor, Tensor]:
+        """Offsets in x, offsets in y and logits of the weights as one layer: D -> 3 HLN."""
         offsets, logits = self.sampling_offsets, self.attention_weights
         weight = torch.cat([offsets.weight[0::2], offsets.weight[1::2], logits.weight])
-        bias = torch.cat([offsets.bias[0::2], offsets.bias[1::2], logits.bias])
+        return weight, torch.cat([offsets.bias[0::2], offsets.bias[1::2], logits.bias])
+
+    def joint_projection(self) -> Callable[[Tensor], Tensor]:
+        """The layer of `joint_weights`, to be used more than once."""
+        if self.joint is not None:
+            return self.joint
+        weight, bias = self.joint_weights()
         return partial(F.linear, weight=weight, bias=bias)
+
+    def look(
+        self,
+        queries: Tensor,
+        table: Tensor,
+        rows: TokenRows,
+        centres: tuple[Tensor, Tensor],
+        steps: tuple[Tensor, Tensor] | None = None,
+        record: list[Sampling] | None = None,
+    ) -> Tensor:
+        """Choose places, read them from a table and project; on a CPU, without gradient.
+
+        Args:
+            queries: (Q, D) of one image.
+            table: (any, D) of `rows`.
+            rows: of the levels of the image.
+            centres: columns and lines (Q, HLN) from which offsets count, in cells.
+            steps: cells an offset of 1 is long, in x and y (Q, HLN); None: one.
+            record: where to append the places, of a batch of 1.
+
+        Returns:
+            (Q, D).
+        """
+        x, y, logits = self.joint_projection()(queries).chunk(3, -1)
+        weights = logits.unflatten(-1, (self.heads, -1)).softmax(-1)
+        if steps is None:
+            places = centres[0] + x, centres[1] + y
+        else:
+            places = torch.addcmul(centres[0], x, steps[0]), torch.addcmul(centres[1], y, steps[1])
+        if record is not None:
+            record.append(rows.sampling(*places, weights))
+        return self.output_proj(rows.sample(table, *places, weights))
 
     def gather(self, value: Tensor, shapes: SpatialShapes, sampling: Sampling) -> Tensor:
         """Read `value` at the places of `sampling` and project: -> (B, Q, D)."""

@@ -9,12 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AiOSConfig
-from .deformable_attention import DeformableAttention, SpatialShapes, TokenRows
+from .deformable_attention import TOKENS_AT_ONCE, DeformableAttention, SpatialShapes, TokenRows
 from .outputs import EncodedImage
 from .positions import feature_position_code
-
-_TOKENS_AT_ONCE = 1024
-"""On a CPU in inference: what is in work stays in the cache, and no memory is fresh."""
 
 
 @dataclass(frozen=True)
@@ -70,32 +67,30 @@ class EncoderLayer(nn.Module):
     def forward(self, tokens: Tensor, position: Tensor, around: Surroundings) -> Tensor:
         """Tokens and position (B, S, D) -> (B, S, D)."""
         attn = self.self_attn
-        value = attn.value(tokens, around.padding_mask)
         if around.rows is not None:
-            return self._in_parts(tokens, position, value, around)
+            return self._in_parts(tokens, position, around)
+        value = attn.value(tokens, around.padding_mask)
         sampling = attn.around_points(tokens + position, around.reference_points, around.shapes)
         tokens = self.norm1(tokens + attn.gather(value, around.shapes, sampling))
         return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
 
-    def _in_parts(
-        self, tokens: Tensor, position: Tensor, value: Tensor, around: Surroundings
-    ) -> Tensor:
+    def _in_parts(self, tokens: Tensor, position: Tensor, around: Surroundings) -> Tensor:
         """As `forward`, some tokens at a time through everything that follows the values."""
         rows, columns, lines = around.rows, around.columns, around.lines
         assert rows is not None
         assert columns is not None
         assert lines is not None
-        project = self.self_attn.joint_projection()
+        attn = self.self_attn
         result = torch.empty_like(tokens)
         for image in range(len(tokens)):
-            table = rows.table(value[image].flatten(1))
-            for start in range(0, tokens.shape[1], _TOKENS_AT_ONCE):
-                part = image, slice(start, start + _TOKENS_AT_ONCE)
+            mask = None if around.padding_mask is None else around.padding_mask[image]
+            (table,) = rows.tables(attn.value_proj, tokens[image], mask)
+            for start in range(0, tokens.shape[1], TOKENS_AT_ONCE):
+                part = image, slice(start, start + TOKENS_AT_ONCE)
                 given = tokens[part]
-                x, y, logits = project(given + position[part]).chunk(3, -1)
-                weights = logits.unflatten(-1, (rows.heads, -1)).softmax(-1)
-                seen = rows.sample(table, columns[part] + x, lines[part] + y, weights)
-                given = self.norm1(self.self_attn.output_proj(seen).add_(given))
+                centres = columns[part], lines[part]
+                seen = attn.look(given + position[part], table, rows, centres)
+                given = self.norm1(seen.add_(given))
                 hidden = F.relu_(self.linear1(given))
                 result[part] = self.norm2(self.linear2(hidden).add_(given))
         return result

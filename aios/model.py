@@ -36,6 +36,7 @@ class AiOS(nn.Module):
         *,
         aux_outputs: bool = False,
         keep_attention: bool = False,
+        min_score: float = 0.0,
     ) -> AiOSOutput:
         """Find people.
 
@@ -44,6 +45,8 @@ class AiOS(nn.Module):
             prefix: extra queries put first (denoising in training).
             aux_outputs: also give what the layers before the last say (training).
             keep_attention: also give where every decoder layer looked.
+            min_score: in inference on a CPU all numbers of people with a lower score may be 0 but
+                for their class logits; nobody needs to have worked them out.
 
         Returns:
             People slots in the order in which the first stage ranked them, not by final score.
@@ -58,6 +61,7 @@ class AiOS(nn.Module):
             prefix,
             aux_outputs=aux_outputs,
             keep_attention=keep_attention,
+            min_score=min_score,
         )
         return AiOSOutput(
             final=result.outputs[-1],

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from aios.decoder import PersonAttention
+from aios.decoder_layer import PersonAttention
+from aios.outputs import PERSON_CLASS
 from aios.queries import LOCATE, REFINE_BODY, REFINE_WHOLE_BODY
 
 from .networks import SMALL, TINY, random_images, random_model, random_prefix
@@ -214,3 +215,25 @@ def test_boxes_of_the_next_layer_have_no_gradient():
     assert all(p.grad is None or not p.grad.any() for p in first.parameters())
     assert model.decoder.layers[0].linear1.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.proposals.parameters())
+
+
+@pytest.mark.parametrize("sizes", [[(75, 93)], [(75, 93), (61, 88)]])
+def test_people_below_the_least_score_are_not_finished(sizes):
+    """Those above it come out as ever; all scores do."""
+    model, images = random_model(SMALL, 3), random_images(sizes, 3)
+    with torch.inference_mode():
+        whole = model(images).final
+        scores = whole.class_logits[..., PERSON_CLASS].sigmoid()
+        middle = scores.flatten().sort().values[scores.numel() // 2].item()
+        for least in (middle, 1.0):
+            some = model(images, min_score=least).final
+            torch.testing.assert_close(some.class_logits, whole.class_logits)
+            kept = scores >= least
+            assert kept.any() == (least == middle)
+            for name in ("boxes", "keypoints_2d", "face_keypoints_2d"):
+                torch.testing.assert_close(getattr(some, name)[kept], getattr(whole, name)[kept])
+            for name, wanted in vars(whole.smplx).items():
+                found = getattr(some.smplx, name)
+                assert found.shape == wanted.shape
+                torch.testing.assert_close(found[kept], wanted[kept], atol=1e-5, rtol=1e-5)
+        assert not some.smplx.betas.any()

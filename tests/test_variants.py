@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aios.config import STAGES
-from aios.decoder import PersonAttention
+from aios.decoder_layer import PersonAttention
 from aios.model import AiOS
 from aios.people import people_from_output
 from aios.queries import LOCATE, NAIVE_BODY, NAIVE_WHOLE_BODY, REFINE_BODY, REFINE_WHOLE_BODY

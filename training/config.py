@@ -101,10 +101,18 @@ CONFIGS: dict[str, TrainConfig] = {
         denoising=DenoisingConfig(queries=4),
         train_proposals=12,
         train_people=4,
+        first_guess="neutral",
         steps=20,
         log_every=5,
         pictures_every=0,
         data=DataConfig(workers=0, augment=AugmentConfig(noise=0.0)),
+    ),
+    "overfit": TrainConfig(
+        stages=(Stage(0.15, 160, dense_only=True), Stage(1.0, 160, scale_3d=3.0)),
+        ema_decay=0.99,
+        steps=800,
+        pictures_every=0,
+        data=DataConfig(workers=0),
     ),
     "paper_phase1": _of_the_paper("paper", 1, _step_schedule(1e-4, 50), 60),
     "paper_phase2": _of_the_paper("paper", 2, _step_schedule(1e-5, 25), 50),
@@ -128,10 +136,11 @@ CONFIGS["synthetic_small"] = replace(
     freeze_stem=False,
     first_guess="mean_person",
 )
-"""By name: `builtin` made the weights that come with the program, `tiny` is for tests, the next
-four are the two phases of the paper with the numbers of its text or of the released program.
-`synthetic` is the released program's first phase on synthetic people, for those who have no data
-set; `synthetic_small` is the same with the network of the built-in weights, from nothing."""
+"""By name: `builtin` made the weights that come with the program, `tiny` is for tests, `overfit`
+learns eight pictures by heart (see the file of that name).  The next four are the two phases of
+the paper with the numbers of its text or of the released program.  `synthetic` is the released
+program's first phase on synthetic people, for those who have no data set; `synthetic_small` is
+the same with the network of the built-in weights, from nothing."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "naive": {"point_tokens": False},

@@ -23,6 +23,20 @@ from .recipe import Stage, TrainConfig
 from .start import load_start
 from .validity import Counts
 
+NEVER_TAUGHT = {
+    r"decoder\.heads\.(joint|hand_point|face_point)_size\.": (
+        "sizes of points say only where the next layer looks, and that has no gradient"
+    ),
+    r"decoder\.heads\.layers\.\d+\.smplx\.(hand_pose|expression)\.": (
+        "stage refine_body poses mean hands and a face at rest"
+    ),
+    r"decoder\.heads\.layers\.\d+\.smplx\.jaw_pose\.": (
+        "stage refine_body scores the joints of the body, which the jaw does not move"
+    ),
+}
+"""Learnable tensors of the network that no loss moves, with the reason; heads of SMPL-X in
+stage `refine_body` alone."""
+
 
 @dataclass(frozen=True)
 class StepShare:

@@ -150,7 +150,10 @@ def test_a_second_run_replaces_the_first(tmp_path):
     path = tmp_path / "predictions.zip"
     entries = mesh_entries(as_prediction(make_truth(2)))
     write_submission(path, SMALL, [("a.png", entries), ("b.png", entries)])
-    write_submission(path, SMALL, [("b.png", entries[:1])])
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        write_submission(path, SMALL, [("b.png", entries[:1])])
+        assert reader.read() == before  # whoever reads the old file keeps it whole
     assert zipfile.ZipFile(path).namelist() == ["predictions/b_personId_0.pkl"]
     first = path.read_bytes()
     write_submission(path, SMALL, [("b.png", entries[:1])])
@@ -354,6 +357,9 @@ def test_reading_a_faulty_file(tmp_path):
         pytest.raises(SubmissionError, match="lacks joints"),
     ):
         submission.people("a.png")
+    make_zip(path, [(PERSON, entry()), (PERSON, entry())])
+    with Submission(path, SMALL) as submission:
+        assert len(submission.people("a.png")) == 1  # the second replaces the first when unpacked
     make_zip(path, [("predictions/x.pkl", entry())])
     with pytest.raises(SubmissionError, match="is not named"):
         Submission(path, SMALL)

@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import StridedPointwise
-from .decoder_layer import DecoderLayer
 from .encoder import EncoderLayer
 from .image import batch_images, prepare_photo
 from .model import AiOS
@@ -87,7 +86,7 @@ class Scale:
     def _in_parts(
         convert: Callable[[Tensor], Tensor], values: Tensor, dtype: torch.dtype
     ) -> Tensor:
-        """Some numbers at a time, in the order in which they lie in memory, so that they stay near."""
+        """Some numbers at a time, in their order in memory: what is in work stays in the cache."""
         usual, last = torch.contiguous_format, torch.channels_last
         if not values.is_contiguous(memory_format=last if values.ndim == 4 else usual):
             values = values.contiguous()
@@ -331,8 +330,9 @@ def why_not() -> str | None:
 def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     """Turn the large products of a network on the CPU to 8 bits, in place and for good.
 
-    These are the backbone from its second stage on, all of the encoder, and the decoder's values
-    and feed-forwards.  The first stage is left: on narrow maps rounding is felt most.
+    These are the backbone from its second stage on, all of the encoder, and the decoder's values.
+    The rest would cost more accuracy than it saves time: rounding is felt most on the narrow maps
+    of the first stage and next to the answers.
 
     Args:
         model: in evaluation mode, its batch norm folded.
@@ -340,8 +340,8 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     """
     resnet = model.backbone
     stages = resnet.stages()[_FIRST_STAGE:]
-    layers = [layer for layer in model.modules() if isinstance(layer, EncoderLayer | DecoderLayer)]
-    watched: list[nn.Module] = [layer.linear2 for layer in layers]
+    encoder = [layer for layer in model.encoder.layers if isinstance(layer, EncoderLayer)]
+    watched: list[nn.Module] = [layer.linear2 for layer in encoder]
     for stage in stages:
         watched += stage.children()
         watched += [module for module in stage.modules() if isinstance(module, nn.Conv2d)]
@@ -353,15 +353,14 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     ranges.close()
     for number, stage in enumerate(stages, start=_FIRST_STAGE + 1):
         resnet.register_module(f"layer{number}", Int8Stage(stage, ranges))
-    for layer in layers:
+    for layer in encoder:
         hidden = ranges.into(layer.linear2)
         _replace(layer, "linear1", Int8Linear.of(layer.linear1, made=hidden))
         _replace(layer, "linear2", Int8Linear.of(layer.linear2, given=hidden))
-        if isinstance(layer, EncoderLayer):
-            attn = layer.self_attn
-            attn.joint = Int8Linear(*attn.joint_weights())
-            _replace(attn, "value_proj", Int8Linear.of(attn.value_proj))
-            _replace(attn, "output_proj", Int8Linear.of(attn.output_proj))
+        attn = layer.self_attn
+        attn.joint = Int8Linear(*attn.joint_weights())
+        _replace(attn, "value_proj", Int8Linear.of(attn.value_proj))
+        _replace(attn, "output_proj", Int8Linear.of(attn.output_proj))
     model.decoder.joint_values = Int8Linear(*model.decoder.joint_value_weights())
 
 

@@ -1,17 +1,26 @@
-"""Poses of synthetic people: limits, mirror images, and angles that bend the right way."""
+"""Poses of synthetic people: limits, mirror images, angles that bend the right way, palms."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from training.synthetic import BodySurface
-from training.synthetic.anatomy import LIMITS, angles_to_body_pose
-from training.synthetic.families import FAMILIES
-from training.synthetic.poses import draw_angles, draw_hand
-
-ELBOW_ROWS = {"l": 17, "r": 18}
+from training.synthetic.anatomy import (
+    ANGLES,
+    COLUMN,
+    HIGH,
+    LOW,
+    angles_to_body_pose,
+    angles_to_rotations,
+    mirror_angles,
+    shoulder_angles,
+)
+from training.synthetic.chance import Chance
+from training.synthetic.clips import moment_angles
+from training.synthetic.contacts import PLACE_NUMBER, Places, full_pose, palm, reach, touch
+from training.synthetic.hands import HAND_KINDS, draw_betas, draw_faces, draw_hand
+from training.synthetic.poses import CLIPS, Poses, draw_poses
 
 
 @pytest.fixture(scope="module")
@@ -19,38 +28,58 @@ def body() -> BodySurface:
     return BodySurface()
 
 
+def drawn(count: int, *, test: bool = False) -> Poses:
+    chance = Chance.of_scenes(5, range(count))
+    return draw_poses(chance, chance.child("scene"), test=test)
+
+
+def angles_of(**angles: float) -> torch.Tensor:
+    values = torch.zeros(1, len(ANGLES))
+    for name, value in angles.items():
+        values[0, COLUMN[name]] = value
+    return values
+
+
 def test_poses_stay_within_the_limits_of_the_joints() -> None:
-    rng = np.random.default_rng(0)
-    for family in FAMILIES:
-        for _ in range(40):
-            angles = draw_angles(rng, family)
-            for name, (low, high) in LIMITS.items():
-                assert low <= angles[name] <= high
-            pose = angles_to_body_pose(angles)
-            assert pose[3:5, 0].min() >= 0  # knees bend backwards only
-            assert np.allclose(pose[3:5, 1:], 0)
-            assert pose[ELBOW_ROWS["l"], 1] <= 0 <= pose[ELBOW_ROWS["r"], 1]
-            assert np.linalg.norm(pose, axis=1).max() <= np.pi + 1e-6
+    poses = drawn(3000)
+    assert (poses.angles >= LOW - 1e-5).all()
+    assert (poses.angles <= HIGH + 1e-5).all()
+    pose = angles_to_body_pose(poses.angles)
+    assert pose[:, 3:5, 0].min() > -1e-5  # knees bend backwards only
+    assert pose[:, 3:5, 1:].abs().max() < 1e-5
+    assert pose[:, 17, 1].max() < 1e-5  # elbows forwards only
+    assert pose[:, 18, 1].min() > -1e-5
+    assert pose.norm(dim=-1).max() < torch.pi + 1e-4
+    unit = poses.tilt @ poses.tilt.transpose(1, 2)
+    torch.testing.assert_close(unit, torch.eye(3).expand_as(unit), atol=1e-5, rtol=0)
+
+
+def test_every_clip_is_seen_and_tests_have_their_own() -> None:
+    train, test = drawn(4000).clip.unique().tolist(), drawn(4000, test=True).clip.unique().tolist()
+    assert {CLIPS[number].test for number in train} == {False}
+    assert {CLIPS[number].test for number in test} == {True}
+    assert len(train) + len(test) == len(CLIPS)
+    for clip in CLIPS:
+        for moment in clip.moments:
+            angles = moment_angles(moment)[0]
+            assert (angles >= LOW - 0.35).all(), clip.name
+            assert (angles <= HIGH + 0.35).all(), clip.name
 
 
 def test_mirrored_angles_give_the_mirrored_pose() -> None:
-    angles = draw_angles(np.random.default_rng(3), "sport")
-    swapped = {}
-    for name, value in angles.items():
-        if name[:2] in ("l_", "r_"):
-            swapped[("r_" if name[0] == "l" else "l_") + name[2:]] = value
-        else:
-            swapped[name] = -value if name.endswith(("side", "twist")) else value
+    angles = drawn(50).angles
     partner = [1, 0, 2, 4, 3, 5, 7, 6, 8, 10, 9, 11, 13, 12, 14, 16, 15, 18, 17, 20, 19]
-    mirrored = angles_to_body_pose(angles)[partner] * [1, -1, -1]
-    np.testing.assert_allclose(angles_to_body_pose(swapped), mirrored, atol=1e-6)
+    mirrored = angles_to_body_pose(angles)[:, partner] * torch.tensor([1.0, -1.0, -1.0])
+    again = angles_to_body_pose(mirror_angles(angles))
+    torch.testing.assert_close(again, mirrored, atol=1e-4, rtol=0)
+    assert torch.equal(mirror_angles(mirror_angles(angles)), angles)
 
 
 def test_anatomical_angles_move_the_body_the_right_way(body: BodySurface) -> None:
     def joints(**angles: float) -> torch.Tensor:
         pose = torch.zeros(1, 55, 3)
-        pose[0, 1:22] = torch.from_numpy(angles_to_body_pose({n: 0.0 for n in LIMITS} | angles))
-        return body.pose(pose, torch.zeros(1, 10), torch.zeros(1, 10))[1][0]
+        pose[:, 1:22] = angles_to_body_pose(angles_of(**angles))
+        return body.pose(pose, torch.zeros(1, 10), torch.zeros(1, 10)).joints_3d[0]
 
     rest = joints()
     assert rest[20, 1] < rest[16, 1] - 0.4  # the arm hangs
@@ -62,21 +91,83 @@ def test_anatomical_angles_move_the_body_the_right_way(body: BodySurface) -> Non
     assert joints(l_hip_flex=1.0)[4, 2] > rest[4, 2] + 0.25
     assert joints(r_hip_out=0.6)[8, 0] < rest[8, 0] - 0.3
     assert joints(l_knee=1.5)[7, 2] < rest[7, 2] - 0.3
+    assert joints(l_ankle=0.6)[10, 1] < rest[10, 1] - 0.04
     assert joints(spine_flex=1.0)[15, 2] > rest[15, 2] + 0.2
     assert joints(neck_flex=0.6)[55, 1] < rest[55, 1] - 0.03
 
 
+def test_shoulder_angles_undo_the_rotation() -> None:
+    angles = drawn(300).angles
+    rotation = angles_to_rotations(angles)[:, 15]
+    found = shoulder_angles(rotation)
+    columns = [COLUMN[f"l_shoulder_{name}"] for name in ("flex", "out", "twist")]
+    again = angles.clone()
+    again[:, columns] = found
+    torch.testing.assert_close(angles_to_rotations(again)[:, 15], rotation, atol=1e-4, rtol=0)
+    inside = (found >= LOW[columns] - 1e-3) & (found <= HIGH[columns] + 1e-3)
+    assert inside.all(1).float().mean() > 0.95
+
+
 def test_hands_close_towards_the_palm(body: BodySurface) -> None:
-    rng = np.random.default_rng(0)
-    hands = [draw_hand(rng, "left") for _ in range(60)]
-    grip = min(hands, key=lambda hand: abs(hand[:12, 2].mean() + 0.35))
-    pose = torch.zeros(2, 55, 3)
-    pose[1, 25:40] = torch.from_numpy(grip)
-    pose[1, 40:55] = torch.from_numpy(grip * [1, -1, -1])
-    _, joints = body.pose(pose, torch.zeros(2, 10), torch.zeros(2, 10))
-    for wrist, tips in ((20, slice(67, 71)), (21, slice(72, 76))):
-        lowered = joints[0, tips, 1] - joints[1, tips, 1]  # palms look down at rest
-        assert lowered.min() > 0.003
-        assert lowered.mean() > 0.012
-        reach = (joints[:, tips] - joints[:, wrist, None]).norm(dim=-1).mean(1)
-        assert reach[1] < 0.9 * reach[0]
+    chance = Chance.of_scenes(0, range(40))
+    for side, wrist, tips in ((0, 20, slice(67, 71)), (1, 21, slice(72, 76))):
+        rows = slice(25, 40) if side == 0 else slice(40, 55)
+        reaches = {}
+        for name in ("open", "fist"):
+            kind = torch.full((40,), list(HAND_KINDS).index(name))
+            pose = torch.zeros(40, 55, 3)
+            pose[:, rows] = draw_hand(chance, side, kind)
+            joints = body.pose(pose, torch.zeros(40, 10), torch.zeros(40, 10)).joints_3d
+            reaches[name] = (joints[:, tips] - joints[:, wrist, None]).norm(dim=-1).mean()
+            if name == "fist":  # palms look down at rest
+                assert (joints[:, tips, 1] < joints[:, wrist, None, 1]).float().mean() > 0.95
+        assert reaches["fist"] < 0.8 * reaches["open"]
+
+
+def test_faces_and_shapes_stay_within_bounds() -> None:
+    chance = Chance.of_scenes(1, range(500))
+    expression, jaw = draw_faces(chance)
+    assert expression.abs().max() <= 1.9
+    assert 0 <= jaw[:, 0].min()
+    assert 0.2 < jaw[:, 0].max() <= 0.45
+    betas = draw_betas(chance)
+    assert betas[:, 1:].abs().max() <= 2.3
+    assert betas[:, 0].min() < -2.4
+
+
+def test_palms_come_to_where_they_are_wanted(body: BodySurface) -> None:
+    """A reachable target is met; whatever is wanted, the joints keep their limits."""
+    angles, zeros = drawn(200).angles, torch.zeros(200, 20)
+    pose = full_pose(angles, torch.zeros(200, 3), torch.zeros(200, 30, 3), torch.zeros(200, 3))
+    _, world, joints = body.skeleton(pose, zeros)
+    for side in (0, 1):
+        target = palm(world, joints, side)
+        start = angles.clone()
+        names = [f"{'lr'[side]}_{n}" for n in ("shoulder_flex", "shoulder_out", "elbow")]
+        start[:, [COLUMN[name] for name in names]] = 0.3
+        found = reach(start, world, joints, target, side, torch.zeros(200))
+        assert (found >= LOW).all()
+        assert (found <= HIGH).all()
+        bent = torch.cat([pose[:, :1], angles_to_body_pose(found), pose[:, 22:]], 1)
+        _, turned, moved = body.skeleton(bent, zeros)
+        gap = (palm(turned, moved, side) - target).norm(dim=-1)
+        assert gap.median() < 0.06
+        far = reach(start, world, joints, target + 5.0, side, torch.zeros(200))
+        assert (far >= LOW).all()
+        assert (far <= HIGH).all()
+
+
+@pytest.mark.parametrize("place", ["hip", "pocket", "belly", "chin", "ear", "crown"])
+def test_hands_lie_on_the_body(body: BodySurface, place: str) -> None:
+    angles = moment_angles({})[0].expand(4, -1)
+    coefficients = torch.randn(4, 20, generator=torch.Generator().manual_seed(0)) * 0.7
+    pose = full_pose(angles, torch.zeros(4, 3), torch.zeros(4, 30, 3), torch.zeros(4, 3))
+    wanted = torch.full((4, 2), PLACE_NUMBER[place])
+    places = Places(body)
+    swivel = torch.zeros(4, 2)
+    found = touch(body, places, pose, coefficients, angles, wanted, swivel)
+    bent = torch.cat([pose[:, :1], angles_to_body_pose(found), pose[:, 22:]], 1)
+    _, world, joints = body.skeleton(bent, coefficients)
+    for side in (0, 1):
+        target = places.of(world, joints, coefficients, wanted[:, side], side)
+        assert (palm(world, joints, side) - target).norm(dim=-1).max() < 0.11

@@ -1,12 +1,16 @@
 """Anatomical angles: their limits, and what they are as rotations of the body model's joints.
 
-Signs are those of the left side; the right side is its mirror image.
+Signs are those of the left side; the right side is its mirror image. All angles are radians.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.spatial.transform import Rotation
+import math
+
+import torch
+from torch import Tensor
+
+from aios.rotations import quaternion_to_axis_angle, rotmat_to_quaternion
 
 TRUNK_LIMITS: dict[str, tuple[float, float]] = {
     "spine_flex": (-0.55, 1.4),
@@ -18,17 +22,18 @@ TRUNK_LIMITS: dict[str, tuple[float, float]] = {
 }
 LIMB_LIMITS: dict[str, tuple[float, float]] = {
     "hip_flex": (-0.6, 2.2),
-    "hip_out": (-0.35, 1.0),
-    "hip_twist": (-0.7, 0.7),
+    "hip_out": (-0.4, 1.1),
+    "hip_twist": (-0.7, 0.8),
     "knee": (0.0, 2.5),
     "ankle": (-0.6, 0.9),
+    "toes": (-0.3, 0.8),
     "collar_up": (-0.15, 0.5),
     "collar_front": (-0.3, 0.35),
     "shoulder_flex": (-1.0, 3.1),
-    "shoulder_out": (-0.25, 2.9),
-    "shoulder_twist": (-1.4, 1.4),
+    "shoulder_out": (-0.35, 2.9),
+    "shoulder_twist": (-1.4, 1.5),
     "elbow": (0.0, 2.5),
-    "forearm_twist": (-1.2, 1.2),
+    "forearm_twist": (-1.3, 1.3),
     "wrist_flex": (-0.9, 0.9),
     "wrist_side": (-0.4, 0.4),
 }
@@ -36,45 +41,116 @@ LIMITS = {
     **TRUNK_LIMITS,
     **{f"{side}_{name}": limit for side in "lr" for name, limit in LIMB_LIMITS.items()},
 }
+ANGLES = tuple(LIMITS)
+"""Names of the A columns of a tensor of angles."""
+COLUMN = {name: number for number, name in enumerate(ANGLES)}
+LOW = torch.tensor([limit[0] for limit in LIMITS.values()])
+HIGH = torch.tensor([limit[1] for limit in LIMITS.values()])
+
+_TRUNK, _LIMB = len(TRUNK_LIMITS), len(LIMB_LIMITS)
+_SIDE_ROWS = (0, 3, 6, 9, 12, 15, 17, 19)
+"""Rows of hip, knee, ankle, toes, collar, shoulder, elbow, wrist of the left in the body pose."""
 
 
-def angles_to_body_pose(angles: dict[str, float]) -> np.ndarray:
-    """Anatomical angles -> (21, 3) axis-angle of joints 1-21 (SMPL-X order)."""
-    euler = np.zeros((21, 3))  # intrinsic: the meaning of the columns is given by `orders`
-    a = angles
-    spine = np.array([a["spine_flex"], a["spine_twist"], a["spine_side"]])
+def _mirror_order() -> tuple[list[int], list[float]]:
+    order, sign = [], []
+    for name in ANGLES:
+        other = {"l_": "r_", "r_": "l_"}.get(name[:2])
+        order.append(COLUMN[other + name[2:]] if other else COLUMN[name])
+        sign.append(-1.0 if not other and name.endswith(("side", "twist")) else 1.0)
+    return order, sign
+
+
+_MIRROR_ORDER, _MIRROR_SIGN = _mirror_order()
+
+
+def mirror_angles(angles: Tensor) -> Tensor:
+    """(..., A) of the mirrored pose."""
+    return angles[..., _MIRROR_ORDER] * angles.new_tensor(_MIRROR_SIGN)
+
+
+def within_limits(angles: Tensor) -> Tensor:
+    """(..., A) cut at what the joints allow."""
+    return torch.minimum(torch.maximum(angles, LOW.to(angles)), HIGH.to(angles))
+
+
+def turn(axis: str, angle: Tensor) -> Tensor:
+    """Rotation about one of the axes X, Y, Z: (...) -> (..., 3, 3)."""
+    sine, cosine, one, zero = angle.sin(), angle.cos(), angle * 0 + 1, angle * 0
+    rows = {
+        "X": (one, zero, zero, zero, cosine, -sine, zero, sine, cosine),
+        "Y": (cosine, zero, sine, zero, one, zero, -sine, zero, cosine),
+        "Z": (cosine, -sine, zero, sine, cosine, zero, zero, zero, one),
+    }[axis]
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def euler(order: str, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
+    """Intrinsic rotations about three axes, (...) each -> (..., 3, 3)."""
+    return turn(order[0], first) @ turn(order[1], second) @ turn(order[2], third)
+
+
+def angles_to_rotations(angles: Tensor) -> Tensor:
+    """(..., A) -> (..., 21, 3, 3) of joints 1-21 (SMPL-X order)."""
+    a = {name: angles[..., column] for name, column in COLUMN.items()}
+    rows: list[Tensor | None] = [None] * 21
     for joint, share in ((3, 0.3), (6, 0.35), (9, 0.35)):
-        euler[joint - 1] = share * spine
-    neck = np.array([a["neck_flex"], a["neck_twist"], a["neck_side"]])
-    euler[12 - 1], euler[15 - 1] = 0.5 * neck, 0.5 * neck
-    pose = Rotation.from_euler("XYZ", euler).as_rotvec()
-    for side, mirror in (("l", 1.0), ("r", -1.0)):
-        pose[_limb_rows(side)] = _limb(a, side) * np.array([1.0, mirror, mirror])
-    return pose.astype(np.float32)
+        rows[joint - 1] = euler(
+            "XYZ", share * a["spine_flex"], share * a["spine_twist"], share * a["spine_side"]
+        )
+    neck = euler("XYZ", 0.5 * a["neck_flex"], 0.5 * a["neck_twist"], 0.5 * a["neck_side"])
+    rows[12 - 1] = rows[15 - 1] = neck
+    mirror = torch.diag(angles.new_tensor([-1.0, 1.0, 1.0]))
+    for side, name in enumerate("lr"):
+        limb = _limb({key: a[f"{name}_{key}"] for key in LIMB_LIMITS})
+        for row, rotation in zip(_SIDE_ROWS, limb, strict=True):
+            rows[row + side] = mirror @ rotation @ mirror if side else rotation
+    return torch.stack([row for row in rows if row is not None], -3)
 
 
-def _limb_rows(side: str) -> list[int]:
-    """Rows of hip, knee, ankle, collar, shoulder, elbow, wrist in the body pose."""
-    first = 0 if side == "l" else 1
-    return [first + row for row in (0, 3, 6, 12, 15, 17, 19)]
+def angles_to_body_pose(angles: Tensor) -> Tensor:
+    """(..., A) -> (..., 21, 3) axis-angle of joints 1-21 (SMPL-X order), at most pi long."""
+    return rotations_to_axis_angle(angles_to_rotations(angles))
 
 
-def _limb(a: dict[str, float], side: str) -> np.ndarray:
-    """(7, 3) axis-angle of one side as if it were the left."""
-    g = {name: a[f"{side}_{name}"] for name in LIMB_LIMITS}
-    hip = Rotation.from_euler("XZY", [-g["hip_flex"], g["hip_out"], g["hip_twist"]])
-    arm = Rotation.from_euler(
-        "XZX", [-g["shoulder_flex"], g["shoulder_out"] - np.pi / 2, g["shoulder_twist"]]
-    )
-    wrist = Rotation.from_euler("XZY", [g["forearm_twist"], -g["wrist_flex"], g["wrist_side"]])
-    return np.stack(
-        [
-            hip.as_rotvec(),
-            [g["knee"], 0, 0],
-            [g["ankle"], 0, 0],
-            [0, -g["collar_front"], g["collar_up"]],
-            arm.as_rotvec(),
-            [0, -g["elbow"], 0],
-            wrist.as_rotvec(),
-        ]
-    )
+def rotations_to_axis_angle(rotations: Tensor) -> Tensor:
+    """(..., 3, 3) -> (..., 3), at most pi long."""
+    quaternion = rotmat_to_quaternion(rotations)
+    return quaternion_to_axis_angle(torch.where(quaternion[..., :1] < 0, -quaternion, quaternion))
+
+
+def _limb(g: dict[str, Tensor]) -> list[Tensor]:
+    """(..., 3, 3) of the rows `_SIDE_ROWS` as if they were the left's."""
+    return [
+        euler("XZY", -g["hip_flex"], g["hip_out"], g["hip_twist"]),
+        turn("X", g["knee"]),
+        turn("X", g["ankle"]),
+        turn("X", -g["toes"]),
+        turn("Y", -g["collar_front"]) @ turn("Z", g["collar_up"]),
+        euler("XZX", -g["shoulder_flex"], g["shoulder_out"] - math.pi / 2, g["shoulder_twist"]),
+        turn("Y", -g["elbow"]),
+        euler("XZY", g["forearm_twist"], -g["wrist_flex"], g["wrist_side"]),
+    ]
+
+
+def shoulder_angles(rotation: Tensor) -> Tensor:
+    """A left shoulder's rotation (..., 3, 3) -> (..., 3) flex, out and twist.
+
+    Of the two sets of angles that mean the rotation, the one nearer to the limits' inside.
+    """
+    low = LOW.to(rotation)[_SHOULDER]
+    high = HIGH.to(rotation)[_SHOULDER]
+    bend = rotation[..., 0, 0].clamp(-1, 1).acos()
+    answers, costs = [], []
+    for sign in (1.0, -1.0):
+        first = torch.atan2(sign * rotation[..., 2, 0], sign * rotation[..., 1, 0])
+        third = torch.atan2(sign * rotation[..., 0, 2], -sign * rotation[..., 0, 1])
+        flex = torch.remainder(-first + 2.1, 2 * math.pi) - 2.1  # arms reach up to pi
+        found = torch.stack([flex, sign * bend + math.pi / 2, third], -1)
+        answers.append(found)
+        costs.append(((low - found).clamp_min(0) + (found - high).clamp_min(0)).sum(-1))
+    better = (costs[0] <= costs[1])[..., None]
+    return torch.where(better, answers[0], answers[1])
+
+
+_SHOULDER = [COLUMN[f"l_shoulder_{name}"] for name in ("flex", "out", "twist")]

@@ -1,14 +1,14 @@
-"""From posed people and the drawn picture to `Targets`."""
+"""From posed people and the drawn pictures to what is true of everyone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..targets import BODY_KEYPOINTS, Targets, joint_keypoints
-from .raster import Composite
 from .surface import BodySurface
 
 MIN_VISIBLE_SHARE = 0.1
@@ -24,60 +24,90 @@ _NEAR_M = 0.05
 
 @dataclass(frozen=True)
 class PosedPeople:
-    """P people in the camera frame.
+    """N people in the frames of their cameras.
 
     Attributes:
-        vertices: (P, V, 3) metres.
-        joints_3d: (P, 144, 3) metres.
-        parameters: `Targets` fields from `global_orient` to `transl`, each with a leading P.
+        scene: (N,) int64 picture of each, ascending.
+        vertices: (N, V, 3) metres, clothed skin.
+        joints_3d: (N, 144, 3) metres.
+        parameters: `Targets` fields from `global_orient` to `transl`, each with a leading N.
     """
 
+    scene: Tensor
     vertices: Tensor
     joints_3d: Tensor
     parameters: dict[str, Tensor]
 
 
-def project(points: Tensor, focal_length: float, size_hw: tuple[int, int]) -> Tensor:
-    """Camera frame (..., 3) -> pixels (..., 2); points behind the lens land far outside."""
-    middle = torch.tensor([size_hw[1] / 2, size_hw[0] / 2])
+@dataclass(frozen=True)
+class Composite:
+    """Who is seen where in B pictures.
+
+    Attributes:
+        owner: (B, H, W) int64 person 0..N-1, -1 for a thing, -2 for the background.
+        depth: (B, H, W) float32 metres, infinite on the background.
+        total_px: (N,) float32 pixels of each person alone.
+        visible_px: (N,) float32 pixels of each person that are seen.
+    """
+
+    owner: Tensor
+    depth: Tensor
+    total_px: Tensor
+    visible_px: Tensor
+
+
+def project(points: Tensor, focal_length: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Camera frame (N, K, 3) -> pixels (N, K, 2), focal lengths (N,).
+
+    Points behind the lens land far outside.
+    """
+    middle = points.new_tensor([size_hw[1] / 2, size_hw[0] / 2])
     depth = points[..., 2:]
-    pixels = points[..., :2] / depth.clamp_min(_NEAR_M) * focal_length + middle
+    pixels = points[..., :2] / depth.clamp_min(_NEAR_M) * focal_length[:, None, None] + middle
     return torch.where(depth > _NEAR_M, pixels, torch.full_like(pixels, -1e4))
 
 
-def build_targets(
-    people: PosedPeople,
-    picture: Composite,
-    body: BodySurface,
-    focal_length: float,
-    size_hw: tuple[int, int],
-) -> Targets:
-    """Labels of everyone who can be seen well enough."""
-    count = len(people.vertices)
-    if not count:
-        return Targets.empty(focal_length=focal_length)
-    size = torch.tensor([size_hw[1], size_hw[0]], dtype=torch.float32)
-    vertices = project(people.vertices, focal_length, size_hw)
-    joints = project(people.joints_3d, focal_length, size_hw)
-    joints_norm = joints / size
+def label(
+    people: PosedPeople, picture: Composite, body: BodySurface, focal_length: Tensor
+) -> tuple[Targets, Tensor, Tensor]:
+    """Labels of all people.
+
+    Args:
+        people: N of them.
+        picture: what was drawn.
+        body: their surface.
+        focal_length: (B,) pixels.
+
+    Returns:
+        Everyone's; (N,) bool: can be seen well enough to be asked for; (N, 144) bool: another
+        person or thing is in front of the joint.
+    """
+    size_hw = (picture.owner.shape[1], picture.owner.shape[2])
+    focal = focal_length[people.scene]
+    size = focal.new_tensor([size_hw[1], size_hw[0]])
+    vertices = project(people.vertices, focal, size_hw)
+    joints = project(people.joints_3d, focal, size_hw)
     share = picture.visible_px / picture.total_px.clamp_min(1)
     boxes, _ = _boxes(vertices, people.vertices[..., 2], size)
+    view = _View(picture, people.scene)
     parts = {
-        f"{side}_hand": _part(people.vertices[:, index], vertices[:, index], picture, size, 0.05)
+        f"{side}_hand": _part(people.vertices[:, index], vertices[:, index], view, size, 0.05)
         for side, index in body.hand_vertices.items()
     }
     face = people.joints_3d[:, _FACE]
-    parts["face"] = _part(face, joints[:, _FACE], picture, size, 0.035, margin=_FACE_MARGIN)
-    labels = {
-        **joint_keypoints(joints_norm),
+    parts["face"] = _part(face, joints[:, _FACE], view, size, 0.035, margin=_FACE_MARGIN)
+    yes = torch.ones_like(share, dtype=torch.bool)
+    behind = hidden(people.joints_3d, joints, view)
+    labels: dict[str, Any] = {
+        **joint_keypoints(joints / size),
         **people.parameters,
         "boxes": boxes,
-        "box_valid": torch.ones(count, dtype=torch.bool),
-        "smplx_valid": torch.ones(count, dtype=torch.bool),
-        "joints_3d_valid": torch.ones(count, dtype=torch.bool),
-        "keypoints_occluded": _occluded(joints[:, list(BODY_KEYPOINTS)], picture),
+        "box_valid": yes,
+        "smplx_valid": yes,
+        "joints_3d_valid": yes,
+        "keypoints_occluded": behind[:, list(BODY_KEYPOINTS)],
         "joints_3d": people.joints_3d,
-        "joints_2d": joints_norm,
+        "joints_2d": joints / size,
         "visible_share": share,
     }
     for name, (box, valid) in parts.items():
@@ -91,18 +121,49 @@ def build_targets(
         & (picture.visible_px >= MIN_VISIBLE_PX)
         & (inside >= MIN_INSIDE_SHARE)
     )
-    return replace(Targets.unannotated(count, focal_length=focal_length), **labels).select(kept)
+    everyone = Targets.unannotated(len(share)).to(share.device)
+    return replace(everyone, **labels), kept, behind
+
+
+class _View:
+    """Look-ups in the picture of each person."""
+
+    def __init__(self, picture: Composite, scene: Tensor) -> None:
+        self._owner, self._depth = picture.owner.flatten(), picture.depth.flatten()
+        self.size_hw = (picture.owner.shape[1], picture.owner.shape[2])
+        self._start = scene[:, None] * (self.size_hw[0] * self.size_hw[1])
+
+    def at(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Owner, depth and whether inside, (N, K) each, at pixels (N, K, 2)."""
+        height, width = self.size_hw
+        column, row = pixels.clamp(-1e6, 1e6).floor().long().unbind(-1)
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        place = self._start + row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+        return self._owner[place], self._depth[place], inside
+
+
+def hidden(points: Tensor, pixels: Tensor, view: _View) -> Tensor:
+    """(N, K) bool: another person or thing is drawn where the point is, and nearer.
+
+    Args:
+        points: (N, K, 3) camera frame.
+        pixels: (N, K, 2) where they are seen.
+        view: the drawn pictures.
+    """
+    owner, depth, inside = view.at(pixels)
+    other = owner != torch.arange(len(points), device=owner.device)[:, None]
+    return inside & other & (owner > -2) & (depth < points[..., 2])
 
 
 def _boxes(
     pixels: Tensor, depth: Tensor, size: Tensor, margin: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Extent of what lies in the picture of (P, N, 2) pixels.
+    """Extent of what lies in the picture of (N, K, 2) pixels.
 
     Points just outside count, so that a cut body reaches the edge of the picture.
 
     Returns:
-        (P, 4) cxcywh in 0-1 and (P, 2) width and height in pixels, all zero for those outside.
+        (N, 4) cxcywh in 0-1 and (N, 2) width and height in pixels, all zero for those outside.
     """
     inside = (pixels > -_EDGE_PX) & (pixels < size + _EDGE_PX)
     inside = (inside.all(-1) & (depth > _NEAR_M))[..., None]
@@ -112,41 +173,25 @@ def _boxes(
     low = torch.minimum((middle - half).clamp_min(0), size)
     high = torch.minimum((middle + half).clamp_min(0), size)
     missing = ~inside.any(1)
-    extent = (high - low).masked_fill(missing, 0.0)
-    centre = ((low + high) / 2).masked_fill(missing, 0.0)
+    extent = torch.where(missing, 0.0, high - low)
+    centre = torch.where(missing, 0.0, (low + high) / 2)
     return torch.cat([centre / size, extent / size], -1), extent
 
 
 def _part(
     points: Tensor,
     pixels: Tensor,
-    picture: Composite,
+    view: _View,
     size: Tensor,
     tolerance_m: float,
     margin: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Box and validity of a part, from its points (P, N, 3) and their pixels (P, N, 2)."""
+    """Box and validity of a part, from its points (N, K, 3) and their pixels (N, K, 2)."""
     box, extent = _boxes(pixels, points[..., 2], size, margin)
-    column, row, inside = _cells(pixels, picture)
-    people = torch.arange(len(points))[:, None]
-    mine = picture.owner[row, column] == people
-    front = points[..., 2] < picture.depth[row, column] + tolerance_m
+    owner, depth, inside = view.at(pixels)
+    mine = owner == torch.arange(len(points), device=owner.device)[:, None]
+    front = points[..., 2] < depth + tolerance_m
     seen = (inside & mine & front).float().sum(1)
     enough = seen >= _PART_VISIBLE * inside.sum(1).clamp_min(1)
     touches = inside.float().mean(1) > 0.2
     return box, enough & touches & (extent.amin(1) >= _PART_MIN_PX)
-
-
-def _occluded(pixels: Tensor, picture: Composite) -> Tensor:
-    """(P, K) bool: another person or thing is drawn where the joint is."""
-    column, row, inside = _cells(pixels, picture)
-    owner = picture.owner[row, column]
-    return inside & (owner != torch.arange(len(pixels))[:, None]) & (owner >= 0)
-
-
-def _cells(pixels: Tensor, picture: Composite) -> tuple[Tensor, Tensor, Tensor]:
-    """Column, row (clamped) and whether inside, of (..., 2) pixels."""
-    height, width = picture.owner.shape
-    column, row = pixels.floor().long().unbind(-1)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return column.clamp(0, width - 1), row.clamp(0, height - 1), inside

@@ -1,130 +1,201 @@
-"""Where people stand and from where they are seen.
+"""Where people stand and from where they are seen, for many scenes at once.
 
 World frame: y up, the ground at y = 0, the camera above the origin looking along -z.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.spatial.transform import Rotation
+import torch
+from torch import Tensor
 
-Rng = np.random.Generator
+from .anatomy import turn
+from .chance import Chance
 
-NEAREST_M = 1.25
-_FLIP = np.diag([1.0, -1.0, -1.0])
+NEAREST_M = 1.2
+PAIR_SHARE = 0.12
+_ARRANGEMENTS = ("scatter", "cluster", "row", "pair", "crowd")
+# By number of people: one, two to four, five and more.
+_CHANCES = ((1, 0, 0, 0, 0), (0.36, 0.26, 0.18, 0.2, 0), (0.15, 0.25, 0.22, 0.08, 0.3))
+_PUSHES = 8
 
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera in the world, principal point in the middle of the picture.
+    """B pinhole cameras in their worlds, principal point in the middle of the picture.
 
     Attributes:
-        rotation: (3, 3) world -> camera frame (x right, y down, z forward).
-        position: (3,) metres, world frame.
-        focal_length: pixels.
+        rotation: (B, 3, 3) world -> camera frame (x right, y down, z forward).
+        position: (B, 3) metres, world frame.
+        focal_length: (B,) pixels.
+        distance: (B,) metres to the first person, over the ground.
     """
 
-    rotation: np.ndarray
-    position: np.ndarray
-    focal_length: float
+    rotation: Tensor
+    position: Tensor
+    focal_length: Tensor
+    distance: Tensor
+
+    def take(self, index: Tensor) -> View:
+        """Some of them."""
+        return View(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
-def draw_yaw(rng: Rng) -> np.ndarray:
-    """(3, 3) rotation about the vertical; people look towards the camera more often than not."""
-    yaw = rng.normal(0, 0.8) if rng.random() < 0.55 else rng.uniform(-np.pi, np.pi)
-    return Rotation.from_euler("Y", yaw).as_matrix()
+@dataclass(frozen=True)
+class Places:
+    """Where the people of B scenes are; P slots a scene.
+
+    Attributes:
+        ground: (B, P, 2) world x and z, metres.
+        yaw: (B, P) radians about the vertical; 0 looks at the camera.
+        partner: (B, P) slot of the person to lay a hand on, -1 for nobody.
+    """
+
+    ground: Tensor
+    yaw: Tensor
+    partner: Tensor
 
 
 def draw_layout(
-    rng: Rng, extents_m: np.ndarray, size_hw: tuple[int, int]
-) -> tuple[View, np.ndarray]:
-    """Choose a camera and a place on the ground for each person.
-
-    The first person sets the distance; the others stand nearer or farther about as far away, not
-    within each other.
+    chance: Chance, each: Chance, present: Tensor, extents_m: Tensor, size_hw: tuple[int, int]
+) -> tuple[View, Places]:
+    """Choose cameras and a place for each person.
 
     Args:
-        rng: source of chance.
-        extents_m: (P,) how long each person is, metres; P may be 0.
-        size_hw: pixels of the picture.
-
-    Returns:
-        the view and (P, 2) places, world x and z in metres.
+        chance: one key a scene.
+        each: (B, P) keys, one a person.
+        present: (B, P) bool, those who are there; the first slots of each scene.
+        extents_m: (B, P) how long each person is, metres.
+        size_hw: pixels of the pictures.
     """
+    count = present.sum(1)
+    offsets, yaw, partner = _arrange(chance, each, present, count)
+    offsets = _apart(offsets, present, partner)
     height, width = size_hw
-    focal = max(size_hw) / (2 * np.tan(np.radians(rng.uniform(25, 75)) / 2))
-    count = len(extents_m)
-    main = float(extents_m[0]) if count else 1.7
-    share = _main_share(rng, count)
-    distance = max(NEAREST_M, focal * main / (share * height))
+    focal = _focal_length(chance, max(size_hw))
+    main = torch.where(present[:, 0], extents_m[:, 0], 1.7)
+    distance = focal * main / (_main_share(chance, count) * height)
+    # Everyone stands in front of the lens, and most of a group fits in.
+    nearest = torch.where(present, offsets[..., 1], -9.0).amax(1)
+    spread = torch.where(present, offsets[..., 0].abs(), 0.0).amax(1)
+    distance = torch.maximum(distance, NEAREST_M + nearest.clamp_min(0))
+    fits = chance.uniform("fits", low=0.45, high=1.1) * focal * spread * 2 / width
+    distance = torch.maximum(distance, fits)
     share = focal * main / (distance * height)
-    places = np.zeros((count, 2))
-    column_px = width * (rng.uniform(0.2, 0.8) if rng.random() < 0.8 else rng.uniform(0.0, 1.0))
-    for person in range(count):
-        places[person] = _free_place(
-            rng,
-            places[:person],
-            focal,
-            width,
-            distance,
-            column_px if person == 0 else None,
-            (
-                focal * extents_m[person] / (1.35 * height),
-                focal * extents_m[person] / (0.14 * height),
-            ),
+    column = chance.uniform("column")
+    column = torch.where(chance.happens("edge", 0.2), column, 0.2 + 0.6 * column)
+    column = torch.where(count > 2, 0.3 + 0.4 * column, column)
+    across = (column - 0.5) * width / focal * distance
+    ground = torch.stack(
+        [across[:, None] + offsets[..., 0], offsets[..., 1] - distance[:, None]], -1
+    )
+    # Towards the camera as seen from where one stands.
+    yaw = yaw + torch.atan2(-ground[..., 0], -ground[..., 1])
+    eye = _camera_height(chance, distance)
+    row_px = height * _middle_row(chance, share)
+    down = torch.atan2(eye - main / 2, distance) - torch.atan2(row_px - height / 2, focal)
+    roll = chance.normal("roll")
+    roll = torch.where(chance.happens("tilted", 0.15), 0.3, 0.05) * roll
+    flip = torch.diag(focal.new_tensor([1.0, -1.0, -1.0]))
+    rotation = turn("Z", roll) @ turn("X", down) @ flip
+    zero = torch.zeros_like(eye)
+    return View(rotation, torch.stack([zero, eye, zero], 1), focal, distance), Places(
+        ground, yaw, partner
+    )
+
+
+def _arrange(
+    chance: Chance, each: Chance, present: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Offsets (B, P, 2) from the first person's place, yaw (B, P) and partners (B, P)."""
+    people = present.shape[1]
+    size = count.clamp_min(1).float().sqrt()[:, None]
+    table = present.new_tensor(_CHANCES, dtype=torch.float32)
+    row_of = (count > 1).long() + (count > 4).long()
+    kind = chance.choice("arrangement", table[row_of])[:, None]
+    slot = torch.arange(people, device=present.device).float()
+    x, z = each.uniform("x", low=-1, high=1), each.uniform("z", low=-1, high=1)
+    g, h = each.normal("gx"), each.normal("gz")
+    spacing = chance.uniform("spacing", 1, low=0.5, high=0.95)
+    middle = ((slot + 1) / 2).floor() * (1 - 2 * (slot % 2))  # 0, -1, 1, -2, 2 ...
+    layouts = [
+        (1.3 * size * x, 1.2 * size * z),
+        (0.4 * size * g, 0.4 * size * h),
+        (spacing * middle, 0.12 * h),
+        (torch.where(slot == 1, 0.8 * spacing, 1.6 * x * size), torch.where(slot == 1, 0.1 * h, z)),
+        (0.75 * size * x, -1.4 * size * z.abs()),
+    ]  # fmt: skip
+    offsets = torch.zeros(*present.shape, 2, device=present.device)
+    for number, (across, ahead) in enumerate(layouts):
+        offsets = torch.where(
+            (kind == number)[..., None], torch.stack([across, ahead], -1), offsets
         )
-    eye = _camera_height(rng, distance)
-    row_px = height * _middle_row(rng, share)
-    down = np.arctan2(eye - main / 2, distance) - np.arctan2(row_px - height / 2, focal)
-    roll = rng.normal(0, 0.06) if rng.random() < 0.85 else rng.normal(0, 0.3)
-    turn = Rotation.from_euler("ZX", [roll, down]).as_matrix()
-    return View(turn @ _FLIP, np.array([0.0, eye, 0.0]), float(focal)), places
+    offsets = torch.where((slot > 0)[:, None], offsets, 0.0)
+    wild = each.uniform("any way", low=-math.pi, high=math.pi)
+    tame = each.normal("towards", std=0.6)
+    common = chance.uniform("common", 1, low=-math.pi, high=math.pi)
+    together = chance.happens("same way", 0.45)[:, None]
+    yaw = torch.where(each.happens("towards camera", 0.55), tame, wild)
+    yaw = torch.where(together & (count > 1)[:, None], common + 0.4 * each.normal("nearly"), yaw)
+    row_partner = (slot + 2 + 0 * x).long()  # the next one on the same side of the row
+    row_partner = torch.where(row_partner < count[:, None], row_partner, -1)
+    pair_partner = torch.where(slot < 2, 1 - slot, -1).long() + 0 * row_partner
+    embraced = chance.happens("arms about", 0.3)[:, None]
+    partner = torch.where(embraced & (kind == 2), row_partner, -1)
+    partner = torch.where((kind == 3) & (count > 1)[:, None], pair_partner, partner)
+    # The two of a pair face each other, or both look ahead.
+    facing = chance.happens("face to face", 0.5)[:, None] & (kind == 3) & (slot < 2)
+    sides = torch.where(slot == 0, math.pi / 2, -math.pi / 2) + 0.3 * tame
+    return offsets, torch.where(facing, sides, yaw), partner
 
 
-def _main_share(rng: Rng, count: int) -> float:
-    """Person height / picture height of the first person."""
-    if count <= 1:
-        return float(np.exp(rng.uniform(np.log(0.27), np.log(1.3))))
-    return float(np.exp(rng.uniform(np.log(0.25), np.log(1.1))))
+def _apart(offsets: Tensor, present: Tensor, partner: Tensor) -> Tensor:
+    """Push people out of each other; partners stay close."""
+    people = present.shape[1]
+    slot = torch.arange(people, device=present.device)
+    close = partner[:, :, None] == slot
+    wanted = torch.where(close | close.transpose(1, 2), 0.34, 0.5)
+    both = present[:, :, None] & present[:, None] & (slot[:, None] != slot)
+    # Two in one place are pushed by their numbers.
+    tie = 1e-3 * torch.stack([slot.float().sin(), slot.float().cos()], -1)
+    for _ in range(_PUSHES):
+        gap = (offsets + tie)[:, :, None] - (offsets + tie)[:, None]
+        far = gap.norm(dim=-1).clamp_min(1e-4)
+        push = 0.5 * (wanted - far).clamp_min(0) * both
+        offsets = offsets + (gap / far[..., None] * push[..., None]).sum(2)
+    return offsets - offsets[:, :1]
 
 
-def _free_place(
-    rng: Rng,
-    taken: np.ndarray,
-    focal: float,
-    width: int,
-    distance: float,
-    column_px: float | None,
-    depth_range: tuple[float, float],
-) -> np.ndarray:
-    """World (x, z) in sight of the camera, not on somebody's toes if that can be helped."""
-    apart = 0.35 if rng.random() < 0.25 else 0.65
-    place = np.zeros(2)
-    for _ in range(12):
-        depth = distance if column_px is not None else distance * np.exp(rng.normal(0.08, 0.35))
-        depth = max(NEAREST_M, float(np.clip(depth, *depth_range)))
-        column = width * rng.uniform(-0.02, 1.02) if column_px is None else column_px
-        place = np.array([(column - width / 2) / focal * depth, -depth])
-        if not len(taken) or np.linalg.norm(taken - place, axis=1).min() > apart:
-            break
-    return place
+def _focal_length(chance: Chance, long_side: int) -> Tensor:
+    """(B,) pixels: phones mostly, wide angles and long lenses too."""
+    low = torch.tensor([55.0, 30.0, 75.0, 12.0], device=chance.keys.device)
+    high = torch.tensor([75.0, 55.0, 95.0, 30.0], device=chance.keys.device)
+    lens = chance.choice("lens", (0.45, 0.3, 0.1, 0.15))
+    view = chance.uniform("field of view", low=low[lens], high=high[lens])
+    return long_side / (2 * torch.tan(torch.deg2rad(view) / 2))
 
 
-def _camera_height(rng: Rng, distance: float) -> float:
-    kind = rng.random()
-    if kind < 0.7:
-        return float(rng.uniform(0.9, 1.8))
-    if kind < 0.85:
-        return float(rng.uniform(0.15, 0.9))
-    return float(rng.uniform(1.8, 2.0 + 0.7 * distance))
+def _main_share(chance: Chance, count: Tensor) -> Tensor:
+    """(B,) person height / picture height of the first person."""
+    low = torch.where(count > 4, 0.14, torch.where(count > 1, 0.22, 0.27)).log()
+    high = torch.where(count > 4, 0.75, torch.where(count > 1, 1.1, 1.35)).log()
+    return chance.uniform("share", low=low, high=high).exp()
 
 
-def _middle_row(rng: Rng, share: float) -> float:
-    """Where the middle of the first person appears, 0-1 of the picture's height."""
-    if share < 0.85:
-        return float(rng.uniform(share / 2, 1 - share / 2) + rng.normal(0, 0.06))
-    if rng.random() < 0.8:  # the head is in the picture
-        return float(share / 2 + rng.uniform(-0.08, 0.12))
-    return float(1 - share / 2 + rng.uniform(-0.1, 0.15))
+def _camera_height(chance: Chance, distance: Tensor) -> Tensor:
+    """(B,) metres: of an eye or a hand, near the ground, or above heads."""
+    kind, share = chance.uniform("kind of height"), chance.uniform("height")
+    usual, low, high = 0.9 + 0.9 * share, 0.15 + 0.75 * share, 1.8 + share * (0.2 + 0.7 * distance)
+    return torch.where(kind < 0.68, usual, torch.where(kind < 0.84, low, high.clamp_max(14)))
+
+
+def _middle_row(chance: Chance, share: Tensor) -> Tensor:
+    """(B,) where the middle of the first person appears, 0-1 of the picture's height."""
+    place, noise = chance.uniform("row"), chance.normal("row noise", std=0.06)
+    inside = share / 2 + place * (1 - share) + noise
+    head = share / 2 - 0.08 + 0.2 * place
+    feet = 1 - share / 2 - 0.1 + 0.25 * place
+    near = torch.where(chance.happens("head", 0.8), head, feet)
+    return torch.where(share < 0.85, inside, near)

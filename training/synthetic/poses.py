@@ -1,127 +1,218 @@
-"""How people hold themselves: poses, hands and jaws.
+"""How people hold themselves: moments of clips, in-betweens, gestures and variation about them.
 
-A pose is drawn as anatomical angles (flexion, abduction, twist ...) around the habit of a family
-(standing, walking, sitting ...), with noise that is partly shared between both sides, cut at the
-limits of each joint, and only then turned into axis-angle.
+Everything is drawn for all people at once; `Chance` has one key a person.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-import numpy as np
-from scipy.spatial.transform import Rotation
+import torch
+from torch import Tensor
 
-from .anatomy import LIMB_LIMITS, LIMITS, angles_to_body_pose
-from .families import FAMILIES
+from .anatomy import ANGLES, COLUMN, HIGH, LIMB_LIMITS, LOW, euler, mirror_angles, within_limits
+from .chance import Chance
+from .clips import HABIT, Clip, moment_angles
+from .clips_daily import DAILY, RUN
+from .clips_sport import SPORT
+from .contacts import PLACE_NUMBER
+from .gestures import GESTURES, Gesture
+from .hands import KIND_NUMBER
+from .props import HELD_NUMBER
 
-Rng = np.random.Generator
-
-_DEFAULT_SPREAD = {
+CLIPS = (*DAILY, *RUN, *SPORT)
+SUPPORTS = ("ground", "seat", "bed")
+FEET = ("", "ski", "board", "skate")
+_FREE_SHARE = 0.03  # of people in no clip at all: anything the joints allow
+_SPREAD = {
     "spine_flex": 0.10, "spine_side": 0.07, "spine_twist": 0.12, "neck_flex": 0.18,
-    "neck_side": 0.10, "neck_twist": 0.35, "hip_flex": 0.10, "hip_out": 0.08, "hip_twist": 0.12,
-    "knee": 0.12, "ankle": 0.10, "collar_up": 0.06, "collar_front": 0.06, "shoulder_flex": 0.25,
-    "shoulder_out": 0.15, "shoulder_twist": 0.3, "elbow": 0.35, "forearm_twist": 0.35,
-    "wrist_flex": 0.25, "wrist_side": 0.12,
+    "neck_side": 0.10, "neck_twist": 0.35, "hip_flex": 0.10, "hip_out": 0.07, "hip_twist": 0.12,
+    "knee": 0.12, "ankle": 0.10, "toes": 0.08, "collar_up": 0.06, "collar_front": 0.06,
+    "shoulder_flex": 0.2, "shoulder_out": 0.13, "shoulder_twist": 0.25, "elbow": 0.28,
+    "forearm_twist": 0.35, "wrist_flex": 0.22, "wrist_side": 0.12,
 }  # fmt: skip
-_HABIT = {"hip_out": -0.03, "knee": 0.08, "shoulder_out": 0.2, "elbow": 0.3, "shoulder_twist": 0.2}
-JAW_LIMIT = 0.45
-
-
-_NAMES = tuple(FAMILIES)
-_CHANCES = np.array([weight for weight, _ in FAMILIES.values()])
+_ARM = ("collar_up", "collar_front", "shoulder_flex", "shoulder_out", "shoulder_twist", "elbow",
+        "forearm_twist", "wrist_flex", "wrist_side")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class PersonPose:
-    """One person's parameters before a place in the world is known.
+class Poses:
+    """N people before they have a place.
 
     Attributes:
-        body_pose: (21, 3) axis-angle.
-        left_hand_pose: (15, 3) relative to the mean hand; index, middle, pinky, ring, thumb.
-        right_hand_pose: (15, 3).
-        jaw_pose: (3,).
-        tilt: (3, 3) rotation of the pelvis before the person is turned about the vertical.
-        lift: metres between the ground and the lowest point.
+        angles: (N, A) within the limits.
+        tilt: (N, 3, 3) pelvis before the person is turned about the vertical.
+        lift: (N,) metres of the lowest point above the ground.
+        support: (N,) number in `SUPPORTS`.
+        feet: (N,) number in `FEET`.
+        held: (N, 2) left and right hand: number of a thing in `props.HELD`, 0 for nothing.
+        hand_kind: (N, 2) number in `hands.HAND_KINDS`, -1 for any.
+        touch: (N, 2) where each palm lies, number in `contacts.PLACES`, 0 for nowhere.
+        clip: (N,) number in `CLIPS`.
     """
 
-    body_pose: np.ndarray
-    left_hand_pose: np.ndarray
-    right_hand_pose: np.ndarray
-    jaw_pose: np.ndarray
-    tilt: np.ndarray
-    lift: float
+    angles: Tensor
+    tilt: Tensor
+    lift: Tensor
+    support: Tensor
+    feet: Tensor
+    held: Tensor
+    hand_kind: Tensor
+    touch: Tensor
+    clip: Tensor
 
 
-def draw_angles(rng: Rng, family: str) -> dict[str, float]:
-    """Anatomical angles in radians, every name of `LIMITS`, within them."""
-    habit = FAMILIES[family][1](rng)
-    looseness = rng.uniform(0.4, 1.3)
-    shared = {name: rng.standard_normal() for name in LIMB_LIMITS}
-    answer = {}
-    for name, (low, high) in LIMITS.items():
-        bare = name[2:] if name[:2] in ("l_", "r_") else name
-        noise = rng.standard_normal()
-        if bare in shared:
-            noise = 0.5 * shared[bare] + 0.87 * noise
-        middle = habit.get(name, _HABIT.get(bare, 0.0))
-        answer[name] = float(np.clip(middle + looseness * _DEFAULT_SPREAD[bare] * noise, low, high))
-    return answer
+class _Tables:
+    """Clips and gestures of one split as tensors."""
+
+    def __init__(self, test: bool, device: torch.device) -> None:
+        longest = max(len(clip.moments) for clip in CLIPS)
+        moments = [[moment_angles(m) for m in clip.moments] for clip in CLIPS]
+        padded = [row + [row[-1]] * (longest - len(row)) for row in moments]
+        self.angles = torch.stack([torch.stack([m[0] for m in row]) for row in padded])
+        self.roots = torch.stack([torch.stack([m[1] for m in row]) for row in padded])
+        self.count = torch.tensor([len(clip.moments) for clip in CLIPS])
+        self.cycle = torch.tensor([clip.cycle for clip in CLIPS])
+        self.weight = torch.tensor([clip.weight * (clip.test == test) for clip in CLIPS])
+        self.free_arms = torch.tensor([clip.free_arms for clip in CLIPS])
+        self.loose = torch.tensor([clip.loose for clip in CLIPS])
+        self.facts = torch.tensor([_clip_facts(clip) for clip in CLIPS])
+        names = [name for name in GESTURES if name == "hang" or GESTURES[name].test == test]
+        gestures = [GESTURES[name] for name in names]
+        self.gesture_weight = torch.tensor([gesture.weight for gesture in gestures])
+        self.gesture_facts = torch.tensor([_gesture_facts(gesture) for gesture in gestures])
+        left = [{f"l_{n}": v for n, v in gesture.angles.items()} for gesture in gestures]
+        arms = torch.stack([moment_angles(HABIT | angles)[0] for angles in left])
+        self.gesture_angles = arms[:, [COLUMN[f"l_{name}"] for name in _ARM]]
+        self.spread = torch.tensor([_SPREAD[n[2:] if n[1] == "_" else n] for n in ANGLES])
+        self.paired = torch.tensor([name[1] == "_" for name in ANGLES])
+        for name, value in vars(self).items():
+            setattr(self, name, value.to(device))
 
 
-# Bend of index, middle, pinky, ring (knuckle, middle, tip) and of the thumb, as left hand.
-# Beyond the mean hand, whose fingers are half bent already.
-_OPEN, _RELAXED, _GRIP, _FIST = 0.28, 0.0, -0.4, -0.8
+def _clip_facts(clip: Clip) -> list[int]:
+    groups = sorted({c.group for c in CLIPS})
+    return [
+        groups.index(clip.group), SUPPORTS.index(clip.support), FEET.index(clip.feet),
+        HELD_NUMBER[clip.held], int(clip.two_hands), KIND_NUMBER[clip.hands],
+    ]  # fmt: skip
 
 
-def draw_hand(rng: Rng, side: str) -> np.ndarray:
-    """(15, 3) axis-angle relative to the mean hand: open, relaxed, gripping, fist or pointing."""
-    kind = rng.choice(5, p=[0.2, 0.4, 0.15, 0.15, 0.1])
-    bends = np.full(4, (_OPEN, _RELAXED, _GRIP, _FIST, _FIST)[kind])
-    bends = bends + rng.normal(0, 0.12) + rng.normal(0, 0.07, 4)
-    if kind == 4:
-        bends[0] = _OPEN
-    hand = np.zeros((5, 3, 3))
-    hand[:4, :, 2] = bends[:, None] * np.array([1.0, 1.1, 0.8])
-    spread = rng.normal(0.0, 0.08) + (0.12 if kind == 0 else 0.0)
-    hand[:4, 0, 1] = spread * np.array([-1.0, -0.2, 1.2, 0.5])
-    hand[4, :, 1] = np.clip(-0.4 * bends.mean(), -0.15, 0.45) + rng.normal(0, 0.06, 3)
-    hand[..., 2] = hand[..., 2].clip(-1.1, 0.5)
-    mirror = np.array([1.0, 1.0, 1.0] if side == "left" else [1.0, -1.0, -1.0])
-    return (hand * mirror).reshape(15, 3).astype(np.float32)
+def _gesture_facts(gesture: Gesture) -> list[int]:
+    return [PLACE_NUMBER[gesture.touch], HELD_NUMBER[gesture.holds], KIND_NUMBER[gesture.hand]]
 
 
-def draw_tilt(rng: Rng, family: str) -> tuple[np.ndarray, float]:
-    """How the pelvis leans (3, 3) and how high the lowest point is above the ground, metres."""
-    pitch, roll, lift = rng.normal(0, 0.06), rng.normal(0, 0.04), 0.0
-    if family == "lie":
-        pitch = rng.choice([-1, 1]) * np.pi / 2 + rng.normal(0, 0.1)
-        roll = rng.choice([0.0, np.pi / 2, -np.pi / 2]) + rng.normal(0, 0.15)
-        return Rotation.from_euler("XY", [pitch, roll]).as_matrix(), 0.0
-    if family == "run":
-        pitch += rng.uniform(0.0, 0.3)
-    elif family == "sit":
-        pitch += rng.uniform(-0.4, 0.1)
-    elif family == "bend":
-        pitch += rng.uniform(0.0, 0.5)
-    if family in ("sport", "free"):
-        pitch, roll = rng.normal(0, 0.3), rng.normal(0, 0.2)
-        if rng.random() < 0.25:  # in the air, any way up
-            pitch, roll = rng.uniform(-np.pi, np.pi), rng.normal(0, 0.8)
-        lift = rng.uniform(0.0, 0.6) if rng.random() < 0.5 else 0.0
-    return Rotation.from_euler("XZ", [pitch, roll]).as_matrix(), lift
+@lru_cache(maxsize=4)
+def _tables(test: bool, device: torch.device) -> _Tables:
+    return _Tables(test, device)
 
 
-def draw_pose(rng: Rng) -> PersonPose:
-    """One person's pose, hands and jaw."""
-    family = _NAMES[rng.choice(len(_NAMES), p=_CHANCES / _CHANCES.sum())]
-    tilt, lift = draw_tilt(rng, family)
-    opened = rng.uniform(0.05, JAW_LIMIT) if rng.random() < 0.35 else rng.uniform(0, 0.05)
-    return PersonPose(
-        body_pose=angles_to_body_pose(draw_angles(rng, family)),
-        left_hand_pose=draw_hand(rng, "left"),
-        right_hand_pose=draw_hand(rng, "right"),
-        jaw_pose=np.array([opened, rng.normal(0, 0.02), 0], np.float32),
-        tilt=tilt,
-        lift=lift,
+def draw_poses(chance: Chance, scene_chance: Chance, *, test: bool) -> Poses:
+    """Poses of N people.
+
+    Args:
+        chance: one key a person.
+        scene_chance: the key of each person's scene, once a person: people of a scene often do
+            similar things.
+        test: use the clips of the test set instead of those of training.
+    """
+    table = _tables(test, chance.keys.device)
+    clip = _draw_clips(chance, scene_chance, table)
+    angles, root = _moments(chance, table, clip)
+    _, support, feet, held, two_hands, hand = table.facts[clip].unbind(-1)
+    noise = _noise(chance, table) * chance.uniform("loose", low=0.4, high=1.2)[:, None]
+    angles = within_limits(angles + noise * table.loose[clip][:, None])
+    free = chance.happens("free", _FREE_SHARE)
+    low, high = LOW.to(angles), HIGH.to(angles)
+    share = chance.uniform("free pose", 2, len(ANGLES)).mean(1)
+    angles = torch.where(free[:, None], low + (high - low) * share, angles)
+    mirrored = chance.happens("mirror", 0.5)
+    angles = torch.where(mirrored[:, None], mirror_angles(angles), angles)
+    root = root * torch.where(mirrored[:, None], root.new_tensor([1, -1, -1, 1]), 1.0)
+    nothing = torch.zeros_like(held)
+    both = (two_hands > 0) | (held == HELD_NUMBER["poles"])
+    sides = torch.stack([held, torch.where(both, held, nothing)], 1)
+    sides = torch.where(mirrored[:, None], sides, sides.flip(1))  # one hand: the right's
+    # The second hand of a two-handed grip holds nothing itself: it touches the first.
+    grips = (two_hands > 0)[:, None] & torch.tensor([False, True], device=held.device)
+    touch = torch.where(grips, PLACE_NUMBER["grip"], 0)
+    sides = torch.where(grips, 0, torch.where((two_hands > 0)[:, None], held[:, None], sides))
+    kinds = hand[:, None].expand(-1, 2)
+    for side in (0, 1):
+        angles, facts, replaced = _gesture(chance, table, angles, clip, side)
+        fresh = torch.stack([touch[:, side], sides[:, side], kinds[:, side]], 1)
+        chosen = torch.where(replaced[:, None], facts, fresh)
+        touch, sides, kinds = (
+            torch.cat([v[:, :side], c[:, None], v[:, side + 1 :]], 1)
+            for v, c in zip((touch, sides, kinds), chosen.unbind(1), strict=True)
+        )
+    tumble = torch.where(free, 0.3, 0.06)
+    pitch, spin, roll = (
+        root[:, i] + chance.normal(f"root {i}") * tumble * factor
+        for i, factor in enumerate((1.0, 0.3, 0.7))
     )
+    return Poses(
+        angles, euler("XYZ", pitch, spin, roll), root[:, 3].clamp_min(0), support, feet,
+        sides, kinds, touch, clip,
+    )  # fmt: skip
+
+
+def _draw_clips(chance: Chance, scene_chance: Chance, table: _Tables) -> Tensor:
+    """(N,) clip; six of ten people do what is usual in their scene."""
+    theme = table.facts[scene_chance.choice("theme", table.weight), 0]
+    same = table.facts[:, 0] == theme[:, None]
+    follows = chance.happens("follow", 0.6)[:, None]
+    return chance.choice("clip", table.weight * torch.where(follows, same, True))
+
+
+def _moments(chance: Chance, table: _Tables, clip: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, A) and (N, 4) somewhere between two moments of each person's clip."""
+    count = table.count[clip]
+    first = (chance.uniform("first") * count).long().clamp_max(count - 1)
+    other = (chance.uniform("second") * count).long().clamp_max(count - 1)
+    second = torch.where(table.cycle[clip], (first + 1) % count, other)
+    share = chance.uniform("between")[:, None]
+    share = share * share * (3 - 2 * share)
+    scale = chance.uniform("size", low=0.8, high=1.15)[:, None]
+    rest = moment_angles({})[0].to(share)
+    angles = torch.lerp(table.angles[clip, first], table.angles[clip, second], share)
+    root = torch.lerp(table.roots[clip, first], table.roots[clip, second], share)
+    lift = root[:, 3] * chance.uniform("lift", low=0.3, high=1.5)
+    return rest + (angles - rest) * scale, torch.cat([root[:, :3], lift[:, None]], 1)
+
+
+def _noise(chance: Chance, table: _Tables) -> Tensor:
+    """(N, A): both sides are alike in part, and the neck makes up for the spine."""
+    own = chance.normal("noise", len(ANGLES))
+    noise = torch.where(table.paired, 0.79 * own + 0.61 * mirror_angles(own), own) * table.spread
+    spine, neck = COLUMN["spine_flex"], COLUMN["neck_flex"]
+    level = torch.zeros_like(noise)
+    level[:, neck] = -0.5 * noise[:, spine]
+    return noise + level
+
+
+def _gesture(
+    chance: Chance, table: _Tables, angles: Tensor, clip: Tensor, side: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One arm's own doing, where it has one.
+
+    Returns:
+        angles (N, A); (N, 3) place touched, thing held, kind of hand; (N,) bool where they apply.
+    """
+    replaced = chance.happens(f"gesture {side}", table.free_arms[clip])
+    # Often both arms do the same.
+    alike = chance.happens("alike", 0.3)
+    keys = torch.where(alike, chance.child("arms").keys, chance.child("arms", 1 + side).keys)
+    kind = Chance(keys).choice("kind", table.gesture_weight)
+    names = [f"{'lr'[side]}_{name}" for name in _ARM]
+    columns = [COLUMN[name] for name in names]
+    vary = chance.normal(f"arm noise {side}", len(_ARM)) * table.spread[columns]
+    arm = table.gesture_angles[kind] + 0.7 * vary
+    arm = torch.minimum(torch.maximum(arm, LOW.to(arm)[columns]), HIGH.to(arm)[columns])
+    mixed = angles.clone()
+    mixed[:, columns] = torch.where(replaced[:, None], arm, angles[:, columns])
+    return mixed, table.gesture_facts[kind], replaced
+
+
+assert set(_ARM) <= set(LIMB_LIMITS)

@@ -1,180 +1,197 @@
-"""Drawing skin samples into per-person depth buffers, and who is in front of whom.
+"""Drawing triangles by plain tensor operations, for many pictures at once.
 
-Each sample is packed as (depth << 32 | sample number) into int64, so that one minimum per pixel
-finds both the nearest depth and what lies there.
+Every triangle is cut into the pixels of its bounding box; those whose centre lies inside are packed
+as (depth << 32 | triangle) into int64, and one `scatter_reduce("amin")` finds for each pixel both
+the nearest depth and what lies there. There is no loop over triangles or pixels, and nothing is
+drawn to within a pixel only: edges, depths and hidden parts are exact.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .surface import NUM_SAMPLES, BodySurface
-
 EMPTY = torch.iinfo(torch.int64).max
-_NEAR_M = 0.12
-_RIM = 8  # pixels around the picture that footprints may touch
+NEAR_M = 0.1
 _DEPTH_STEPS = 65536.0  # per metre
-_SKIN_PER_SQUARED_HEIGHT = 0.59  # 1.67 square metres on 1.68 m
-_HITS_PER_PIXEL = 6.5
-_TINY_PX = 56
-_FEW_SAMPLES, _MANY_SAMPLES = 1500, 42_000
+_FARTHEST_M = 3e4
 _LOW_WORD = 0xFFFFFFFF
-_HOLE_DEPTH = int(0.06 * _DEPTH_STEPS) << 32
+_CELLS_PER_PIXEL = 7
+"""Cells of bounding boxes a picture may need, in pictures: more than that are left out."""
+_SLACK = -1e-6
 
 
 @dataclass(frozen=True)
-class Splats:
-    """N skin samples of P people that face the camera, in the camera frame, and their buffers.
+class Triangles:
+    """T triangles in the frame of their picture's camera.
 
     Attributes:
-        person: (N,) int64.
-        sample: (N,) int64 number within the fixed samples.
-        position: (N, 3) metres.
-        normal: (N, 3) of the triangle, of any length.
-        pixel: (N, 2) x, y pixels.
-        keys: (P, H, W) int64 packed depth and number 0..N-1, or EMPTY.
+        corners: three times (T, 3) metres.
+        picture: (T,) int64, ascending.
+        owner: (T,) int64 person, or -1.
+        shown: (T,) bool.
+        two_sided: (T,) bool: seen from behind, too.
     """
 
-    person: Tensor
-    sample: Tensor
-    position: Tensor
-    normal: Tensor
-    pixel: Tensor
-    keys: Tensor
-
-
-def sample_counts(heights_px: np.ndarray) -> tuple[list[int], list[int]]:
-    """Samples and footprint (pixels, squared) per person, by the height of the standing person.
-
-    The product of density and footprint is chosen so that about one pixel in a thousand is missed;
-    the smallest footprint is taken for which the samples do not become too many.
-    """
-    counts, footprints = [], []
-    for height in heights_px:
-        skin_px = _SKIN_PER_SQUARED_HEIGHT * height**2
-        footprint = 1 if height < _TINY_PX else 2
-        while (count := _HITS_PER_PIXEL * skin_px / footprint**2) > _MANY_SAMPLES and footprint < 8:
-            footprint += 1
-        counts.append(int(np.clip(count, _FEW_SAMPLES, NUM_SAMPLES)))
-        footprints.append(footprint)
-    return counts, footprints
-
-
-def splat(
-    body: BodySurface,
-    vertices: Tensor,
-    counts: list[int],
-    footprints: list[int],
-    focal_length: float,
-    size_hw: tuple[int, int],
-) -> Splats:
-    """Draw P people, each into a buffer of its own.
-
-    Args:
-        body: whose samples are drawn.
-        vertices: (P, V, 3) metres, camera frame.
-        counts: samples of each person.
-        footprints: pixels a sample covers, squared.
-        focal_length: pixels, principal point in the middle.
-        size_hw: pixels.
-    """
-    people, height, width = len(vertices), *size_hw
-    person = torch.repeat_interleave(torch.arange(people), torch.tensor(counts, dtype=torch.int64))
-    sample = torch.cat(
-        [torch.arange(count) for count in counts] or [torch.zeros(0, dtype=torch.int64)]
-    )
-    first, second, third = (
-        vertices.reshape(-1, 3).index_select(0, corner[sample] + person * body.num_vertices)
-        for corner in body.samples.corners
-    )
-    weight = body.samples.barycentric[sample]
-    position = first * weight[:, :1] + second * weight[:, 1:2] + third * weight[:, 2:]
-    normal = torch.linalg.cross(second - first, third - first)
-    facing = (torch.linalg.vecdot(normal, position) < 0) & (position[:, 2] > _NEAR_M)
-    facing = torch.nonzero(facing)[:, 0]
-    person, sample, position, normal = (
-        values.index_select(0, facing) for values in (person, sample, position, normal)
-    )
-    depth = position[:, 2]
-    middle = torch.tensor([width / 2, height / 2])
-    pixel = position[:, :2] * (focal_length / depth)[:, None] + middle
-    keys = torch.full((people, height + 2 * _RIM, width + 2 * _RIM), EMPTY)
-    seen = ((pixel > -1) & (pixel < 2 * middle + 1)).all(1)
-    packed = ((depth.clamp_max(3e4) * _DEPTH_STEPS).long() << 32) | torch.arange(len(person))
-    foot = torch.tensor(footprints, dtype=torch.int64)[person]
-    row_length = keys.shape[2]
-    for size in sorted(set(footprints)):
-        chosen = torch.nonzero(seen & (foot == size))[:, 0]
-        corner = torch.floor(pixel[chosen] - (size - 1) / 2).long() + _RIM
-        cell = (person[chosen] * keys.shape[1] + corner[:, 1]) * row_length + corner[:, 0]
-        values = packed[chosen]
-        for offset in range(size * size):
-            place = cell + (offset // size * row_length + offset % size)
-            keys.view(-1).scatter_reduce_(0, place, values, "amin")
-    keys = keys[:, _RIM:-_RIM, _RIM:-_RIM]
-    return Splats(person, sample, position, normal, pixel, keys)
-
-
-def _close_holes(keys: Tensor) -> Tensor:
-    """Fill single pixels that all four neighbours lie well in front of, (H, W) -> (H, W)."""
-    left, right = keys[1:-1, :-2], keys[1:-1, 2:]
-    above, below = keys[:-2, 1:-1], keys[2:, 1:-1]
-    farthest = torch.maximum(torch.maximum(left, right), torch.maximum(above, below))
-    middle = keys[1:-1, 1:-1]
-    hole = (farthest < EMPTY) & (middle - _HOLE_DEPTH > farthest)
-    closed = keys.clone()
-    closed[1:-1, 1:-1] = torch.where(hole, farthest, middle)
-    return closed
-
-
-@dataclass(frozen=True)
-class Composite:
-    """All people and occluders in one picture.
-
-    Attributes:
-        owner: (H, W) int64 person 0..P-1, P for an occluder, -1 for background.
-        winner: (H, W) int64 splat number where owner is a person.
-        depth: (H, W) float32 metres, infinite on the background.
-        total_px: (P,) float32 pixels of each person alone.
-        visible_px: (P,) float32 pixels of each person that are seen.
-    """
-
+    corners: tuple[Tensor, Tensor, Tensor]
+    picture: Tensor
     owner: Tensor
-    winner: Tensor
-    depth: Tensor
-    total_px: Tensor
-    visible_px: Tensor
+    shown: Tensor
+    two_sided: Tensor
 
 
-def composite(splats: Splats, occluder_depth: Tensor) -> Composite:
-    """Let the nearest win, pixel by pixel.
+@dataclass(frozen=True)
+class Drawn:
+    """What a call of `draw` found out.
+
+    Attributes:
+        keys: (B * H * W,) int64 packed depth and number of the triangle, or EMPTY.
+        covered: (N, H * W) bool, pixels of each person when nobody else is there; empty if not
+            asked for.
+    """
+
+    keys: Tensor
+    covered: Tensor
+
+
+def draw(
+    triangles: Triangles,
+    focal_length: Tensor,
+    size_hw: tuple[int, int],
+    keys: Tensor | None = None,
+    people: int = 0,
+    first_number: int = 0,
+) -> Drawn:
+    """Draw into B pictures.
 
     Args:
-        splats: people.
-        occluder_depth: (H, W) float32 metres, infinite where there is no occluder.
+        triangles: what to draw.
+        focal_length: (B,) pixels, principal point in the middle.
+        size_hw: pixels.
+        keys: (B * H * W,) what was drawn before; it is changed in place. None starts afresh.
+        people: number of people of whom `covered` is wanted.
+        first_number: the number packed with triangle 0.
     """
-    keys = splats.keys
-    people = len(keys)
-    thing = torch.where(
-        torch.isfinite(occluder_depth),
-        (occluder_depth.clamp_max(3e4) * _DEPTH_STEPS).long() << 32,
-        EMPTY,
+    (height, width), count = size_hw, len(focal_length)
+    pixels = height * width
+    device = focal_length.device
+    if keys is None:
+        keys = torch.full((count * pixels,), EMPTY, device=device)
+    covered = torch.zeros(people * pixels, dtype=torch.bool, device=device)
+    number, planes, volume, low, span = _set_up(triangles, focal_length, size_hw)
+    picture = triangles.picture[number]
+    triangle, cell, valid = _cells(span[:, 0] * span[:, 1], picture, count, pixels)
+    wide = span[triangle, 0].clamp_min(1)
+    down = torch.div(cell, wide, rounding_mode="floor")
+    x, y = low[triangle, 0] + cell - down * wide, low[triangle, 1] + down
+    focal = focal_length[picture[triangle]]
+    ray_x, ray_y = (x + (0.5 - width / 2)) / focal, (y + (0.5 - height / 2)) / focal
+    # Written out by components: sums over a last dimension of three are slow.
+    chosen = planes.index_select(0, triangle).unbind(1)
+    first, second, third = (
+        chosen[k] * ray_x + chosen[k + 3] * ray_y + chosen[k + 6] for k in range(3)
     )
-    best = torch.full_like(thing, EMPTY)
-    for one in keys:  # faster than one reduction over people
-        best = torch.minimum(best, one)
-    best = torch.minimum(_close_holes(best), thing)
-    drawn = best < EMPTY
-    front = drawn & (best < thing)
-    winner = torch.where(front, best & _LOW_WORD, 0)
-    owner = torch.where(drawn, people, -1)
+    total = first + second + third
+    least = torch.minimum(torch.minimum(first, second), third)
+    inside = (least >= _SLACK * total) & valid & (total > 0)
+    depth = volume[triangle] / total
+    packed = (depth.clamp(0, _FARTHEST_M) * _DEPTH_STEPS).long() << 32
+    packed = packed | (number[triangle] + first_number)
+    place = picture[triangle] * pixels + y * width + x
+    packed = torch.where(inside, packed, EMPTY)
+    keys.scatter_reduce_(0, torch.where(inside, place, 0), packed, "amin")
     if people:
-        owner = torch.where(front, splats.person[winner], owner)
-    depth = torch.where(drawn, (best >> 32).float() / _DEPTH_STEPS, torch.inf)
-    alone = (keys < EMPTY).flatten(1).count_nonzero(1).float()
-    visible = torch.bincount(owner.flatten() + 1, minlength=people + 2)[1 : people + 1].float()
-    return Composite(owner, winner, depth, torch.maximum(alone, visible), visible)
+        owner = triangles.owner[number][triangle]
+        mine = inside & (owner >= 0)
+        spare = torch.zeros(1, dtype=torch.bool, device=device)
+        covered = torch.cat([covered, spare])
+        cover_place = torch.where(mine, owner * pixels + y * width + x, people * pixels)
+        covered[cover_place] = True
+        covered = covered[:-1]
+    return Drawn(keys, covered.view(people, pixels))
+
+
+def _set_up(
+    triangles: Triangles, focal_length: Tensor, size_hw: tuple[int, int]
+) -> tuple[Tensor, ...]:
+    """Which triangles may be seen, and what tells their inside.
+
+    Returns:
+        (K,) their numbers; (K, 9) planes, coordinate by corner; (K,) volume under them;
+        (K, 2) first pixel x, y; (K, 2) how many pixels wide and high.
+    """
+    a, b, c = triangles.corners
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = (corner.unbind(1) for corner in (a, b, c))
+    # The volume between the triangle and the lens: negative when its front is seen.
+    volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+    nearest = torch.minimum(torch.minimum(az, bz), cz)
+    seen = triangles.shown & (nearest > NEAR_M) & ((volume < 0) | triangles.two_sided)
+    number = those(seen)
+    a, b, c, volume = a[number], b[number], c[number], volume[number]
+    focal = focal_length[triangles.picture[number]]
+    middle = focal.new_tensor([size_hw[1] / 2, size_hw[0] / 2])
+    flat = [p[:, :2] * (focal / p[:, 2].clamp_min(NEAR_M))[:, None] + middle for p in (a, b, c)]
+    low = torch.minimum(torch.minimum(flat[0], flat[1]), flat[2])
+    high = torch.maximum(torch.maximum(flat[0], flat[1]), flat[2])
+    limit = 2 * middle
+    low = (low - 0.5).ceil().clamp_min(0).minimum(limit)
+    high = (high - 0.5).floor().clamp_min(-1).minimum(limit - 1)
+    span = (high - low + 1).clamp_min(0) * seen[number][:, None]
+    kept = those((span[:, 0] > 0) & (span[:, 1] > 0))
+    number, low, span, volume = number[kept], low[kept].long(), span[kept].long(), volume[kept]
+    a, b, c = a[kept], b[kept], c[kept]
+    sign = torch.where(volume < 0, -1.0, 1.0)
+    planes = torch.stack([torch.linalg.cross(*pair) for pair in ((b, c), (c, a), (a, b))], 2)
+    return number, planes.flatten(1) * sign[:, None], volume * sign, low, span
+
+
+def those(mask: Tensor) -> Tensor:
+    """Numbers of the true entries; on a GPU all numbers, since counting them would wait for it."""
+    if mask.device.type == "cpu":
+        return torch.nonzero(mask)[:, 0]
+    return torch.arange(len(mask), device=mask.device)
+
+
+def _cells(
+    areas: Tensor, picture: Tensor, pictures: int, pixels: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spread bounding boxes over a list of cells, at most so many a picture.
+
+    Args:
+        areas: (K,) cells of each triangle.
+        picture: (K,) ascending.
+        pictures: B.
+        pixels: of one picture.
+
+    Returns:
+        (M,) triangle, (M,) number of the cell in its bounding box, (M,) bool: is a cell at all.
+    """
+    limit = _CELLS_PER_PIXEL * pixels
+    ends = areas.cumsum(0)
+    per_picture = torch.zeros(pictures, dtype=torch.int64, device=areas.device)
+    per_picture.index_add_(0, picture, areas)
+    before = per_picture.cumsum(0) - per_picture
+    full = (ends - before[picture]) > limit
+    areas = torch.where(full, 0, areas)
+    ends = areas.cumsum(0)
+    starts = ends - areas
+    total = int(ends[-1]) if areas.device.type == "cpu" and len(ends) else pictures * limit
+    if not len(areas):
+        empty = torch.zeros(0, dtype=torch.int64, device=areas.device)
+        return empty, empty, empty.bool()
+    triangle = torch.zeros(total + 1, dtype=torch.int64, device=areas.device)
+    numbers = torch.arange(len(areas), device=areas.device)
+    # Of several that start in one place only the last has any cells.
+    triangle.scatter_reduce_(0, starts.clamp_max(total), numbers, "amax")
+    triangle = triangle[:-1].cummax(0).values
+    cell = torch.arange(total, device=areas.device) - starts[triangle]
+    return triangle, cell, cell < areas[triangle]
+
+
+def unpack(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Packed -> triangle (0 where nothing is) and depth in metres (infinite where nothing is)."""
+    drawn = keys < EMPTY
+    depth = torch.where(drawn, (keys >> 32).float() / _DEPTH_STEPS, torch.inf)
+    return torch.where(drawn, keys & _LOW_WORD, 0), depth

@@ -1,19 +1,22 @@
-"""The stand-in body as the renderer needs it: skinned vertices, joints and fixed skin samples."""
+"""The stand-in body as the renderer needs it: many bodies posed at once, clothed, with normals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from aios.rotations import axis_angle_to_rotmat
+
+from .sheets import build_sheets
+
 DEFAULT_BODY = Path(__file__).parents[2] / "assets" / "body" / "standin.npz"
-NUM_SAMPLES = 60_000
-_SAMPLE_SEED = 20
 # Vertices that count as joints 55-75 of the SMPL-X output (nose, eyes, ears, feet, finger tips).
-_VERTEX_JOINTS = (
+VERTEX_JOINTS = (
     (9120, 9929, 9448, 616, 6)
     + (5770, 5780, 8846, 8463, 8474, 8635)
     + (5361, 4933, 5058, 5169, 5286, 8079, 7669, 7794, 7905, 8022)
@@ -23,39 +26,21 @@ _HAND_JOINTS = {"left": (20, *range(25, 40)), "right": (21, *range(40, 55))}
 _HAIR, _EYE = 4, 5
 
 
-def axis_angle_to_rotmat(axis_angle: Tensor) -> Tensor:
-    """Rodrigues' formula, (..., 3) radians -> (..., 3, 3)."""
-    angle = axis_angle.norm(dim=-1, keepdim=True).clamp_min(1e-8)
-    x, y, z = (axis_angle / angle).unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    sine, cosine = angle.sin()[..., None], angle.cos()[..., None]
-    eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    return eye + sine * cross + (1 - cosine) * (cross @ cross)
-
-
 @dataclass(frozen=True)
-class Samples:
-    """S fixed points on the skin, uniform by area; so is every prefix of them."""
+class Posed:
+    """N bodies about their pelvis' rest place; V skin vertices, then those of the sheets.
 
-    corners: tuple[Tensor, Tensor, Tensor]
-    """Three times (S,) int64: vertices of the triangle that each point lies in."""
-    barycentric: Tensor
-    """(S, 3)"""
-    rest: Tensor
-    """(S, 3) metres, on the template in T-pose."""
-    hair: Tensor
-    """(S,) 0-1, how much the point belongs to the hairy part of the head."""
-    eye: Tensor
-    """(S,) bool"""
-    brow: Tensor
-    """(S,) bool, painted eyebrows."""
-    lip: Tensor
-    """(S,) bool, painted lips."""
-    iris: Tensor
-    """(S,) bool"""
-    hand: Tensor
-    """(S,) bool"""
+    Attributes:
+        vertices: (N, V + A, 3) metres.
+        normals: (N, V + A, 3), outwards, of any length.
+        joints_3d: (N, 144, 3) metres.
+        rotations: (N, 55, 3, 3) of the skeleton's joints, against the T-pose.
+    """
+
+    vertices: Tensor
+    normals: Tensor
+    joints_3d: Tensor
+    rotations: Tensor
 
 
 class _SparseRows:
@@ -65,44 +50,58 @@ class _SparseRows:
         matrix = posedirs.reshape(-1, posedirs.shape[-1])
         rows, columns = np.nonzero(matrix)
         starts = np.searchsorted(rows, np.arange(len(matrix)))
-        self._columns, self._starts = torch.from_numpy(columns), torch.from_numpy(starts)
-        self._values = _tensor(matrix[rows, columns])
+        self.columns, self.starts = torch.from_numpy(columns), torch.from_numpy(starts)
+        self.values = _tensor(matrix[rows, columns])
 
     def __call__(self, features: Tensor) -> Tensor:
-        """(P, 486) -> (P, V * 3)."""
+        """(N, 486) -> (N, V * 3)."""
         return torch.nn.functional.embedding_bag(
-            self._columns,
+            self.columns,
             features.T.contiguous(),
-            self._starts,
+            self.starts,
             mode="sum",
-            per_sample_weights=self._values,
+            per_sample_weights=self.values,
         ).T
+
+    def to(self, device: torch.device) -> Self:
+        """Move in place."""
+        self.columns, self.starts = self.columns.to(device), self.starts.to(device)
+        self.values = self.values.to(device)
+        return self
 
 
 class BodySurface:
-    """A body file in the SMPL-X layout, held as float32 tensors.
+    """A body file in the SMPL-X layout with sheets of cloth and hair around it, as float32.
 
     Args:
         path: the npz file; it must have `standin_region`.
+        device: where everything lies.
 
     Raises:
         ValueError: if an array is missing.
     """
 
-    def __init__(self, path: str | Path = DEFAULT_BODY) -> None:
-        """Read the file and choose the samples."""
+    def __init__(self, path: str | Path = DEFAULT_BODY, device: str | torch.device = "cpu") -> None:
+        """Read the file and fit the sheets."""
         with np.load(path) as file:
             if "standin_region" not in file:
                 raise ValueError(
                     f"{path} has no standin_region: scenes are drawn with the stand-in body."
                 )
             data = {name: file[name] for name in file.files if name != "standin_note"}
+        self.device = torch.device(device)
+        self._read_body(data)
+        self._add_sheets(data)
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Tensor | _SparseRows):
+                setattr(self, name, value.to(self.device))
+
+    def _read_body(self, data: dict[str, np.ndarray]) -> None:
         template = data["v_template"].astype(np.float64)
         shapedirs = data["shapedirs"].astype(np.float64)
         regressor = data["J_regressor"].astype(np.float64)
         self.num_vertices = len(template)
         self.template = _tensor(template)
-        self.shapedirs = _tensor(shapedirs.transpose(2, 0, 1).reshape(20, -1))
         self.joint_template = _tensor(regressor @ template)
         self.joint_dirs = _tensor(np.einsum("jv,vcs->sjc", regressor, shapedirs))
         self.posedirs = _SparseRows(data["posedirs"])
@@ -118,110 +117,115 @@ class BodySurface:
         self.contour_faces = torch.from_numpy(data["dynamic_lmk_faces_idx"].astype(np.int64))
         self.contour_barycentric = _tensor(data["dynamic_lmk_bary_coords"])
         self.region = torch.from_numpy(data["standin_region"].astype(np.int64))
-        self.normals = _vertex_normals(self.template, self.faces)
-        self.hand_vertices = {
-            side: torch.nonzero(self.weights[:, list(joints)].sum(1) > 0.5)[:, 0]
+        self.normals = vertex_normals(self.template, self.faces)
+        hands = {
+            side: self.weights[:, list(joints)].sum(1) > 0.5
             for side, joints in _HAND_JOINTS.items()
         }
-        self.hair = _smoothed((self.region == _HAIR).float(), self.faces)
+        self.left_hand_vertices = torch.nonzero(hands["left"])[:, 0]
+        self.right_hand_vertices = torch.nonzero(hands["right"])[:, 0]
+        hair = _smoothed((self.region == _HAIR).float(), self.faces)
+        self.hair = hair
         self.bare = self._near_labels(0.015)
-        self.samples = self._sample(NUM_SAMPLES)
+        # What the paint of a skin triangle depends on, beside its place on the T-pose.
+        self.face_hand = (hands["left"] | hands["right"])[self.faces].all(1)
+        self.face_eye = (self.region[self.faces] == _EYE).all(1)
+        self.face_joint = self.weights[self.faces].sum(1).argmax(1)
+
+    def _add_sheets(self, data: dict[str, np.ndarray]) -> None:
+        sheets = build_sheets(data["v_template"].astype(np.float64))
+        shapedirs = data["shapedirs"].astype(np.float64)
+        every = np.concatenate([shapedirs, shapedirs[sheets.anchors].mean(1)])
+        self.all_template = torch.cat([self.template, _tensor(sheets.vertices)])
+        self.all_shapedirs = _tensor(every.transpose(2, 0, 1).reshape(20, -1))
+        self.all_weights = torch.cat([self.weights, _tensor(sheets.weights)])
+        self.all_normals = torch.cat([self.normals, _tensor(sheets.normals)])
+        self.all_hair = torch.cat([self.hair, torch.zeros(len(sheets.vertices))])
+        self.sheet_flare, self.sheet_ease = _tensor(sheets.flare), _tensor(sheets.ease)
+        self.sheet_of_vertex = torch.from_numpy(sheets.sheet)
+        faces = torch.from_numpy(sheets.faces) + self.num_vertices
+        self.all_faces = torch.cat([self.faces, faces])
+        self.sheet_of_face = torch.from_numpy(sheets.face_sheet)
+        self.sheet_row = torch.from_numpy(sheets.face_row)
+        self.sheet_side = _tensor(sheets.face_side)
+
+    @property
+    def hand_vertices(self) -> dict[str, Tensor]:
+        """Skin vertices of the left and of the right hand."""
+        return {"left": self.left_hand_vertices, "right": self.right_hand_vertices}
+
+    def skeleton(self, pose: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the joints are.
+
+        Args:
+            pose: (N, 55, 3) axis-angle, root first, hands relative to the mean hand.
+            coefficients: (N, 20) shape and expression.
+
+        Returns:
+            (N, 55, 3, 3) rotations relative to the parent, the same against the T-pose, and
+            (N, 55, 3) metres.
+        """
+        rest = self.joint_template + torch.einsum("ps,sjc->pjc", coefficients, self.joint_dirs)
+        full = torch.cat([pose[:, :25], pose[:, 25:] + self.mean_hands.view(30, 3)], 1)
+        local = axis_angle_to_rotmat(full)
+        bones = rest - rest[:, self.parents]
+        world, place = local.clone(), rest.clone()
+        for children in self.generations:
+            above = self.parents[children]
+            world[:, children] = world[:, above] @ local[:, children]
+            arm = (world[:, above] @ bones[:, children, :, None])[..., 0]
+            place[:, children] = place[:, above] + arm
+        return local, world, place
 
     def pose(
         self, pose: Tensor, betas: Tensor, expression: Tensor, offsets: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Pose P bodies about their pelvis' rest place, without translation.
+    ) -> Posed:
+        """Pose N bodies about their pelvis' rest place, without translation.
 
         Args:
-            pose: (P, 55, 3) axis-angle, root first, hands relative to the mean hand.
-            betas: (P, 10).
-            expression: (P, 10).
-            offsets: (P, V, 3) metres added to the shaped template (clothes, hair), or none.
-
-        Returns:
-            vertices (P, V, 3) and joints_3d (P, 144, 3), metres.
+            pose: (N, 55, 3) axis-angle, root first, hands relative to the mean hand.
+            betas: (N, 10).
+            expression: (N, 10).
+            offsets: (N, V + A, 3) metres added to the shaped template (clothes, hair), or none.
         """
         count = len(pose)
         coefficients = torch.cat([betas, expression], 1)
-        shaped = self.template + (coefficients @ self.shapedirs).view(count, -1, 3)
-        rest = self.joint_template + torch.einsum("ps,sjc->pjc", coefficients, self.joint_dirs)
+        local, world, joints = self.skeleton(pose, coefficients)
+        shaped = self.all_template + (coefficients @ self.all_shapedirs).view(count, -1, 3)
         if offsets is not None:
             shaped = shaped + offsets
-        full = torch.cat([pose[:, :25], pose[:, 25:] + self.mean_hands.view(30, 3)], 1)
-        rotations = axis_angle_to_rotmat(full)
-        away = (rotations[:, 1:] - torch.eye(3)).flatten(1)
-        shaped = shaped + self.posedirs(away).reshape(count, -1, 3)
-        world, joints = self._chain(rotations, rest)
+        away = (local[:, 1:] - torch.eye(3, device=local.device)).flatten(1)
+        shaped[:, : self.num_vertices] += self.posedirs(away).reshape(count, -1, 3)
+        rest = self.joint_template + torch.einsum("ps,sjc->pjc", coefficients, self.joint_dirs)
         shift = joints - (world @ rest[..., None])[..., 0]
         transforms = torch.cat([world, shift[..., None]], -1).flatten(2)
-        blended = torch.matmul(self.weights, transforms).unflatten(-1, (3, 4))
+        blended = torch.matmul(self.all_weights, transforms).unflatten(-1, (3, 4))
         vertices = (blended[..., :3] * shaped[..., None, :]).sum(-1) + blended[..., 3]
-        return vertices, self._all_joints(vertices, joints, rotations)
+        normals = (blended[..., :3] * self.all_normals[:, None, :]).sum(-1)
+        joints_3d = self._all_joints(vertices, joints, local)
+        return Posed(vertices, normals, joints_3d, world)
 
-    def _chain(self, rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-        """Local (P, 55, 3, 3) rotations -> world rotations and joints (P, 55, 3)."""
-        bones = rest - rest[:, self.parents]
-        local = torch.cat([rotations, bones[..., None]], -1)
-        chain = torch.cat([rotations, rest[..., None]], -1)
-        for children in self.generations:
-            above = chain[:, self.parents[children]]
-            turned = above[..., :3] @ local[:, children]
-            turned[..., 3] += above[..., 3]
-            chain[:, children] = turned
-        return chain[..., :3], chain[..., 3]
-
-    def _all_joints(self, vertices: Tensor, joints: Tensor, rotations: Tensor) -> Tensor:
+    def _all_joints(self, vertices: Tensor, joints: Tensor, local: Tensor) -> Tensor:
         """55 skeleton joints, 21 vertices, 51 landmarks and the 17 of the jaw line in sight."""
-        neck = rotations[:, _NECK_CHAIN[0]]
+        neck = local[:, _NECK_CHAIN[0]]
         for joint in _NECK_CHAIN[1:]:
-            neck = neck @ rotations[:, joint]
+            neck = neck @ local[:, joint]
         angle = torch.atan2(neck[:, 2, 0], torch.hypot(neck[:, 0, 0], neck[:, 1, 0]))
         turn = torch.round(torch.rad2deg(angle).clamp(max=39)).long()
         row = torch.where(turn >= 0, turn, torch.where(turn < -39, 78, 39 - turn))
-        people = torch.arange(len(vertices))[:, None, None]
-        jaw = vertices[people, self.faces[self.contour_faces[row]]]  # (P, 17, 3, 3)
+        people = torch.arange(len(vertices), device=vertices.device)[:, None, None]
+        jaw = vertices[people, self.faces[self.contour_faces[row]]]  # (N, 17, 3, 3)
         jaw = (jaw * self.contour_barycentric[row][..., None]).sum(2)
         marks = vertices[:, self.faces[self.landmark_faces]]
         marks = (marks * self.landmark_barycentric[..., None]).sum(2)
-        return torch.cat([joints, vertices[:, list(_VERTEX_JOINTS)], marks, jaw], 1)
+        return torch.cat([joints, vertices[:, list(VERTEX_JOINTS)], marks, jaw], 1)
 
     def _near_labels(self, reach_m: float) -> Tensor:
         """(V,) 1 at the vertices that labelled points lie on, 0 beyond `reach_m`."""
         faces = torch.cat([self.landmark_faces, self.contour_faces.unique()])
-        labelled = torch.cat([self.faces[faces].flatten(), torch.tensor(_VERTEX_JOINTS)]).unique()
+        labelled = torch.cat([self.faces[faces].flatten(), torch.tensor(VERTEX_JOINTS)]).unique()
         distance = torch.cdist(self.template, self.template[labelled]).amin(1)
         return (1 - distance / reach_m).clamp_min(0).sqrt()
-
-    def _sample(self, count: int) -> Samples:
-        """Draw the fixed points, stratified by area and then shuffled."""
-        rng = np.random.default_rng(_SAMPLE_SEED)
-        corners = self.template[self.faces].double().numpy()
-        area = np.linalg.norm(
-            np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-        )
-        ladder = np.cumsum(area) / area.sum()
-        steps = (np.arange(count) + rng.random(count)) / count
-        faces = np.searchsorted(ladder, steps).clip(max=len(area) - 1)[rng.permutation(count)]
-        root, side = np.sqrt(rng.random(count)), rng.random(count)
-        barycentric = np.stack([1 - root, root * (1 - side), root * side], 1)
-        rest = (corners[faces] * barycentric[..., None]).sum(1)
-        regions = self.region[self.faces].numpy()[faces]
-        hands = np.zeros(self.num_vertices, bool)
-        for vertices in self.hand_vertices.values():
-            hands[vertices.numpy()] = True
-        marks = (
-            self.template[self.faces[self.landmark_faces]] * self.landmark_barycentric[..., None]
-        )
-        eye = (regions == _EYE).all(1)
-        return Samples(
-            corners=self.faces[torch.from_numpy(faces)].T.contiguous().unbind(0),
-            barycentric=_tensor(barycentric),
-            rest=_tensor(rest),
-            hair=_tensor(((regions == _HAIR) * barycentric).sum(1)),
-            eye=torch.from_numpy(eye),
-            hand=torch.from_numpy(hands[self.faces.numpy()[faces]].all(1)),
-            **_painted(rest, eye, marks.sum(1).double().numpy()),
-        )
 
 
 def _smoothed(values: Tensor, faces: Tensor, rounds: int = 3) -> Tensor:
@@ -237,44 +241,18 @@ def _smoothed(values: Tensor, faces: Tensor, rounds: int = 3) -> Tensor:
     return values
 
 
-def _painted(rest: np.ndarray, eye: np.ndarray, marks: np.ndarray) -> dict[str, Tensor]:
-    """Which samples are brow, lip or iris, from the 51 landmarks of the template.
-
-    Args:
-        rest: (S, 3) samples.
-        eye: (S,) bool.
-        marks: (51, 3): 10 brows, 9 nose, 12 eyes, 12 outer lips, 8 inner lips.
-    """
-    front = (rest[:, 2] > 0.08) & (rest[:, 1] > marks[:, 1].min() - 0.01) & ~eye
-    brow, lip, iris = (np.zeros(len(rest), bool) for _ in range(3))
-    near = np.flatnonzero(front)
-    for side in (marks[:5], marks[5:10]):
-        line = np.linspace(0, 4, 17)
-        points = np.stack([np.interp(line, np.arange(5), side[:, axis]) for axis in range(3)], 1)
-        distance = np.linalg.norm(rest[near, None] - points[None], axis=-1).min(1)
-        brow[near[distance < 0.0055]] = True
-    lips = marks[31:43]
-    centre, reach = lips.mean(0), (lips.max(0) - lips.min(0)) / 2
-    away = ((rest[near, :2] - centre[:2]) / (reach[:2] + 0.002)) ** 2
-    lip[near[away.sum(1) < 1]] = True
-    for side in (marks[19:25], marks[25:31]):
-        middle = side.mean(0)
-        iris |= eye & (np.linalg.norm(rest[:, :2] - middle[:2], axis=1) < 0.0065)
-    return {name: torch.from_numpy(v) for name, v in (("brow", brow), ("lip", lip), ("iris", iris))}
-
-
-def _generations(parents: list[int]) -> list[Tensor]:
+def _generations(parents: list[int]) -> list[list[int]]:
     """Joints by their distance from the root, the root left out."""
     level = [0] * len(parents)
     for joint, parent in enumerate(parents[1:], 1):
         level[joint] = level[parent] + 1
     return [
-        torch.tensor([joint for joint, depth in enumerate(level) if depth == wanted])
+        [joint for joint, depth in enumerate(level) if depth == wanted]
         for wanted in range(1, max(level) + 1)
     ]
 
 
-def _vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     """Area-weighted unit normals (V, 3), pointing out."""
     corners = vertices[faces]
     face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

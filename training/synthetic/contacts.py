@@ -1,0 +1,173 @@
+"""Palms laid on things: arms bent by inverse kinematics until they touch, within the limits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .anatomy import COLUMN, angles_to_body_pose, shoulder_angles, within_limits
+from .surface import BodySurface
+
+PLACES: dict[str, tuple[tuple[float, float, float], float]] = {
+    "": ((0.0, 0.0, 0.0), 0.0),
+    "hip": ((0.17, -0.24, 0.0), 0.01),
+    "pocket": ((0.19, -0.4, 0.03), -0.01),
+    "belly": ((0.06, -0.2, 0.12), 0.02),
+    "chest": ((-0.04, 0.04, 0.13), 0.02),
+    "other_elbow": ((-0.33, 0.1, 0.06), 0.03),
+    "other_shoulder": ((-0.15, 0.14, 0.03), 0.02),
+    "chin": ((0.015, 0.245, 0.13), 0.025),
+    "cheek": ((0.06, 0.29, 0.1), 0.02),
+    "mouth": ((0.0, 0.27, 0.15), 0.06),
+    "ear": ((0.084, 0.32, 0.04), 0.03),
+    "brow": ((0.05, 0.37, 0.12), 0.02),
+    "crown": ((0.05, 0.42, 0.04), 0.02),
+    "nape": ((0.03, 0.23, -0.05), 0.02),
+    "thigh": ((0.13, -0.55, 0.09), 0.02),
+    "knee": ((0.14, -0.75, 0.08), 0.02),
+    "grip": ((0.0, 0.0, 0.0), 0.0),
+}
+"""For a left hand: a point of the T-pose near the skin, and how far above the skin the palm stays,
+metres. `grip` is the palm of the other hand."""
+PLACE_NUMBER = {name: number for number, name in enumerate(PLACES)}
+PARTNER_PLACES = ("other_shoulder", "hip", "nape", "chest")
+"""Where a palm may lie on somebody else."""
+_PALM_M = 0.075  # from the wrist
+_GRIP_GAP_M = 0.085  # between two hands on one handle
+_ELBOW_BACK, _ELBOW_AHEAD = (0.75, -0.75, -0.5), (0.5, -1.0, 0.6)
+_CHEST, _COLLARS, _SHOULDERS, _ELBOWS, _WRISTS = 9, (13, 14), (16, 17), (18, 19), (20, 21)
+
+
+class Places:
+    """The touchable points of a body: their nearest vertices, followed wherever they are posed."""
+
+    def __init__(self, body: BodySurface) -> None:
+        """Find the vertices."""
+        points = torch.tensor([point for point, _ in PLACES.values()], device=body.device)
+        sides = torch.stack([points, points * points.new_tensor([-1.0, 1.0, 1.0])])
+        gaps = torch.cdist(sides.flatten(0, 1), body.template)
+        self._vertices = gaps.argmin(1)
+        self._gap = torch.tensor([gap for _, gap in PLACES.values()], device=body.device)
+        self._body = body
+
+    def of(
+        self, world: Tensor, joints: Tensor, coefficients: Tensor, place: Tensor, side: int
+    ) -> Tensor:
+        """(N, 3) where the palm of a left (0) or right (1) hand should be.
+
+        Args:
+            world: (N, 55, 3, 3) rotations against the T-pose.
+            joints: (N, 55, 3) metres.
+            coefficients: (N, 20).
+            place: (N,) number in `PLACES`.
+            side: of the hand.
+        """
+        body = self._body
+        vertex = self._vertices[place + side * len(PLACES)]
+        directions = body.all_shapedirs.view(20, -1, 3)[:, vertex]  # (20, N, 3)
+        point = body.template[vertex] + (coefficients.T[..., None] * directions).sum(0)
+        point = point + self._gap[place, None] * body.normals[vertex]
+        rest = body.joint_template + torch.einsum("ps,sjc->pjc", coefficients, body.joint_dirs)
+        turned = (world @ (point[:, None] - rest)[..., None])[..., 0] + joints
+        return (body.weights[vertex][..., None] * turned).sum(1)
+
+
+def full_pose(angles: Tensor, root: Tensor, hands: Tensor, jaw: Tensor) -> Tensor:
+    """(N, A), (N, 3), (N, 30, 3), (N, 3) -> (N, 55, 3) axis-angle."""
+    eyes = torch.zeros_like(hands[:, :2])
+    return torch.cat([root[:, None], angles_to_body_pose(angles), jaw[:, None], eyes, hands], 1)
+
+
+def reach(
+    angles: Tensor,
+    world: Tensor,
+    joints: Tensor,
+    target: Tensor,
+    side: int,
+    swivel: Tensor,
+) -> Tensor:
+    """Angles with one arm bent so that its palm comes to the target, as near as limits allow.
+
+    Args:
+        angles: (N, A).
+        world: (N, 55, 3, 3) rotations against the T-pose.
+        joints: (N, 55, 3) metres, same frame as the target.
+        target: (N, 3) metres.
+        side: 0 left, 1 right.
+        swivel: (N,) radians by which the elbow is turned out of its usual place.
+    """
+    shoulder, elbow = joints[:, _SHOULDERS[side]], joints[:, _ELBOWS[side]]
+    upper = (elbow - shoulder).norm(dim=-1)
+    lower = (joints[:, _WRISTS[side]] - elbow).norm(dim=-1) + _PALM_M
+    mirror = angles.new_tensor([-1.0, 1.0, 1.0] if side else [1.0, 1.0, 1.0])
+    # Everything in the collar's frame and as if it were the left arm.
+    collar = world[:, _COLLARS[side]]
+    goal = (collar.transpose(1, 2) @ (target - shoulder)[..., None])[..., 0] * mirror
+    shortest = (upper**2 + lower**2 + 2 * upper * lower * -0.78).sqrt()  # elbow at 2.46
+    distance = goal.norm(dim=-1).clamp_min(1e-4)
+    reached = torch.minimum(torch.maximum(distance, shortest), 0.999 * (upper + lower))
+    bend = ((reached**2 - upper**2 - lower**2) / (2 * upper * lower)).clamp(-1, 1).acos()
+    along = goal / distance[:, None]
+    # The elbow hangs outwards and back, or before the chest if the palm is there or at the face.
+    ahead = (goal[:, 2] > 0.0) & ((goal[:, 1] > 0.02) | (goal[:, 0] < -0.15))
+    hint = torch.where(ahead[:, None], goal.new_tensor(_ELBOW_AHEAD), goal.new_tensor(_ELBOW_BACK))
+    hint = (collar.transpose(1, 2) @ world[:, _CHEST] @ (hint * mirror)[..., None])[..., 0] * mirror
+    across = torch.nn.functional.normalize(
+        hint - (hint * along).sum(-1, keepdim=True) * along, dim=-1
+    )
+    third = torch.linalg.cross(along, across)
+    across = across * swivel.cos()[:, None] + third * swivel.sin()[:, None]
+    share = ((upper**2 + reached**2 - lower**2) / (2 * upper * reached)).clamp(-1, 1)
+    arm = share[:, None] * along + (1 - share**2).sqrt()[:, None] * across
+    # The elbow turns x towards z.
+    front = torch.nn.functional.normalize(along - (along * arm).sum(-1, keepdim=True) * arm, dim=-1)
+    rotation = torch.stack([arm, torch.linalg.cross(front, arm), front], -1)
+    found = torch.cat([shoulder_angles(rotation), bend[:, None]], 1)
+    columns = [
+        COLUMN[f"{'lr'[side]}_{name}"]
+        for name in ("shoulder_flex", "shoulder_out", "shoulder_twist", "elbow")
+    ]
+    moved = angles.clone()
+    moved[:, columns] = found
+    wrist = [COLUMN[f"{'lr'[side]}_wrist_{name}"] for name in ("flex", "side")]
+    moved[:, wrist] = 0.4 * moved[:, wrist]
+    return within_limits(moved)
+
+
+def touch(
+    body: BodySurface,
+    places: Places,
+    pose: Tensor,
+    coefficients: Tensor,
+    angles: Tensor,
+    wanted: Tensor,
+    swivel: Tensor,
+) -> Tensor:
+    """Angles (N, A) with both palms where `wanted` (N, 2; numbers in `PLACES`) says.
+
+    Args:
+        body: whose skeleton.
+        places: its touchable points.
+        pose: (N, 55, 3) axis-angle that belongs to `angles`, any root.
+        coefficients: (N, 20).
+        angles: (N, A).
+        wanted: (N, 2) left and right.
+        swivel: (N, 2) radians.
+    """
+    grip = PLACE_NUMBER["grip"]
+    for side in (0, 1):
+        _, world, joints = body.skeleton(pose, coefficients)
+        target = places.of(world, joints, coefficients, wanted[:, side], side)
+        held = palm(world, joints, 1 - side) - world[:, _WRISTS[1 - side], :, 2] * _GRIP_GAP_M
+        target = torch.where((wanted[:, side] == grip)[:, None], held, target)
+        bent = reach(angles, world, joints, target, side, swivel[:, side])
+        angles = torch.where((wanted[:, side] > 0)[:, None], bent, angles)
+        pose = torch.cat([pose[:, :1], angles_to_body_pose(angles), pose[:, 22:]], 1)
+    return angles
+
+
+def palm(world: Tensor, joints: Tensor, side: int) -> Tensor:
+    """(N, 3) middle of a palm."""
+    wrist = _WRISTS[side]
+    out = world[:, wrist, :, 0] * (-_PALM_M if side else _PALM_M)
+    return joints[:, wrist] + out - 0.02 * world[:, wrist, :, 1]

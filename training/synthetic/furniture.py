@@ -1,0 +1,84 @@
+"""Where the things of `things.py` stand: about the scene, some of them before people."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .anatomy import turn
+from .chance import Chance
+from .primitives import Primitives, row_table, rows_shown, rows_to_linear
+from .props import thing_colours
+from .things import THINGS
+
+_OBJECTS, _SLOTS = 9, 8
+
+
+@lru_cache(maxsize=4)
+def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    things = list(THINGS.values())
+    rows = row_table([rows for _, _, rows in things], _SLOTS)
+    weights = torch.tensor([[weight, front] for weight, front, _ in things])
+    return rows.to(device), weights[:, 0].to(device), weights[:, 1].to(device)
+
+
+def draw_furniture(
+    chance: Chance, distance: Tensor, half_width: Tensor, occupied: tuple[Tensor, Tensor]
+) -> Primitives:
+    """Up to nine things a scene; the first may stand between the camera and a person.
+
+    Args:
+        chance: one key a scene.
+        distance: (B,) metres to the first person.
+        half_width: (B,) what the camera sees to either side at a distance of 1, in the same unit.
+        occupied: (B, P, 2) world x and z of people and (B, P) bool whether there is one.
+    """
+    rows, weights, front_weights = _tables(chance.keys.device)
+    each = chance.split("things", _OBJECTS)
+    number = torch.arange(_OBJECTS, device=chance.keys.device)
+    is_front = (number == 0) & chance.happens("front", 0.38)[:, None]
+    weight = torch.where(is_front[..., None], front_weights, weights)
+    thing = each.choice("thing", weight)
+    shown = is_front | ((number > 0) & (number <= chance.uniform("count", 1) ** 1.6 * _OBJECTS))
+    depth = distance[:, None] * torch.exp(each.uniform("depth", low=-0.25, high=1.1))
+    target, present = occupied[0][:, 0], occupied[1][:, :1]
+    near = distance[:, None] * each.uniform("near", low=0.5, high=0.85)
+    depth = torch.where(is_front, near, depth).clamp_min(0.8)
+    across = each.uniform("across", low=-1.15, high=1.15) * half_width[:, None] * depth
+    before = target[:, :1] * depth / distance[:, None] + each.normal("beside", std=0.3)
+    across = torch.where(is_front & present, before, across)
+    place = torch.stack([across, torch.zeros_like(depth), -depth], -1)
+    # Nothing stands in a person, except by chance what is meant to stand before one.
+    gap = (place[:, :, None, ::2] - occupied[0][:, None]).norm(dim=-1)
+    gap = gap.masked_fill(~occupied[1][:, None], 9.0).amin(-1) if gap.shape[-1] else depth
+    shown = shown & ((gap > 0.7) | (is_front & (gap > 0.35)))
+    facing = turn("Y", each.uniform("facing", high=2 * math.pi))
+    facing = torch.where(
+        is_front[..., None, None], turn("Y", each.normal("turned", std=0.3)), facing
+    )
+    size = each.uniform("size", low=0.75, high=1.25)[..., None, None]
+    row = rows[thing]
+    linear = facing[:, :, None] @ rows_to_linear(row) * size[..., None]
+    centre = place[:, :, None] + (facing[:, :, None] @ row[..., 1:4, None])[..., 0] * size
+    colour = _colours(each).gather(2, row[..., 9].long()[..., None].expand(-1, -1, -1, 3))
+    scene = torch.arange(len(distance), device=depth.device)[:, None, None].expand(row.shape[:3])
+    return Primitives(
+        kind=row[..., 0].long().flatten(),
+        linear=linear.flatten(0, 2),
+        centre=centre.flatten(0, 2),
+        colour=colour.flatten(0, 2),
+        shown=(shown[..., None] & rows_shown(row)).flatten(),
+        scene=scene.flatten(),
+        owner=torch.full((scene.numel(),), -1, device=depth.device),
+    )
+
+
+def _colours(each: Chance) -> Tensor:
+    """(B, O, 5, 3): three of the thing, bark, leaves."""
+    shade = each.uniform("leaf", 1, low=0.4, high=1.3)
+    leaf = torch.tensor([0.25, 0.4, 0.12], device=shade.device) * shade
+    bark = torch.tensor([0.35, 0.27, 0.2], device=shade.device) * shade
+    return torch.cat([thing_colours(each, 3), bark[..., None, :], leaf[..., None, :]], -2)

@@ -1,0 +1,136 @@
+"""Lamps, the shadows they cast, and how lit surfaces look."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .chance import Chance
+from .raster import Triangles, draw, unpack
+
+_LAMP_M = 15.0
+_MAP = 160
+_BIAS_M = 0.05
+
+
+@dataclass(frozen=True)
+class Light:
+    """A far lamp and the sky of each of B scenes, world frame.
+
+    Attributes:
+        direction: (B, 3) unit, towards the lamp.
+        colour: (B, 3) of the lamp.
+        ambient: (B, 3) of the sky.
+        darkness: (B,) 0-1, how much of the lamp a shadow takes.
+        rotation: (B, 3, 3) world -> the lamp's frame (z away from it).
+        position: (B, 3) metres.
+        focal_length: (B,) of the lamp's map of depths, in its pixels.
+    """
+
+    direction: Tensor
+    colour: Tensor
+    ambient: Tensor
+    darkness: Tensor
+    rotation: Tensor
+    position: Tensor
+    focal_length: Tensor
+
+
+def draw_light(chance: Chance, middle: Tensor, radius: Tensor) -> Light:
+    """Lights for what lies within `radius` (B,) metres of `middle` (B, 3)."""
+    turn = chance.uniform("lamp turn", high=2 * math.pi)
+    height = chance.uniform("lamp height", low=0.3, high=1.45)
+    direction = torch.stack(
+        [turn.cos() * height.cos(), height.sin(), turn.sin() * height.cos()], -1
+    )
+    warm = chance.normal("warm", std=0.07)
+    tint = torch.stack([1 + warm, torch.ones_like(warm), 1 - warm], -1)
+    share = chance.uniform("sky", low=0.3, high=0.8)[:, None]
+    side = torch.linalg.cross(
+        direction, direction.new_tensor([[0.3, 0.1, 0.95]]).expand_as(direction)
+    )
+    side = torch.nn.functional.normalize(side, dim=-1)
+    rotation = torch.stack([side, torch.linalg.cross(-direction, side), -direction], 1)
+    return Light(
+        direction,
+        1.45 * (1 - share) * tint,
+        share * (2 - tint),
+        chance.uniform("darkness", low=0.35, high=1.0),
+        rotation,
+        middle + _LAMP_M * direction,
+        0.5 * _MAP * _LAMP_M / radius,
+    )
+
+
+def shadow_map(groups: Sequence[Triangles], light: Light) -> Tensor:
+    """(B, 160 * 160) metres from the lamp of the nearest thing, infinite where none is.
+
+    Args:
+        groups: triangles in the lamps' frames.
+        light: the lamps.
+    """
+    keys = None
+    for triangles in groups:
+        keys = draw(triangles, light.focal_length, (_MAP, _MAP), keys).keys
+    assert keys is not None
+    return unpack(keys)[1].view(len(light.direction), -1)
+
+
+def lit(places: Tensor, depths: Tensor, light: Light) -> Tensor:
+    """Share of the lamp's light that reaches places.
+
+    Args:
+        places: (B, P, 3) metres, world frame.
+        depths: (B, 160 * 160) as `shadow_map` gives them.
+        light: of the B scenes.
+
+    Returns:
+        (B, P) 0-1, soft at the edges.
+    """
+    seen = (places - light.position[:, None]) @ light.rotation.transpose(1, 2)
+    z = seen[..., 2].clamp_min(0.1)
+    pixel = seen[..., :2] / z[..., None] * light.focal_length[:, None, None] + (_MAP / 2 - 0.5)
+    inside = ((pixel > 0) & (pixel < _MAP - 1)).all(-1)
+    pixel = pixel.clamp(0, _MAP - 1.001)
+    low = pixel.long()
+    share = pixel - low
+    cell = low[..., 1] * _MAP + low[..., 0]
+    answer = torch.zeros_like(z)
+    for down in (0, 1):
+        for right in (0, 1):
+            near = depths.gather(1, cell + (down * _MAP + right)) + _BIAS_M < z
+            weight_x = share[..., 0] if right else 1 - share[..., 0]
+            weight_y = share[..., 1] if down else 1 - share[..., 1]
+            answer = answer + near * weight_x * weight_y
+    answer = torch.where(inside, answer, 0.0)
+    return 1 - light.darkness[:, None] * answer
+
+
+def shade(
+    albedo: Tensor, normal: Tensor, reached: Tensor, gloss: Tensor, sight: Tensor, light: Light
+) -> Tensor:
+    """Colours of lit points.
+
+    Args:
+        albedo: (B, P, 3) 0-1.
+        normal: (B, P, 3) unit, world frame.
+        reached: (B, P) as `lit` gives it.
+        gloss: (B, P) strength of highlights.
+        sight: (B, P, 3) unit, towards the camera.
+        light: of the B scenes.
+    """
+    direction = light.direction[..., None]
+    facing = (normal @ direction)[..., 0]
+    lamp = (facing * 0.88 + 0.12).clamp_min(0) * reached
+    sky = 0.72 + 0.28 * normal[..., 1]
+    # The cosine to the direction halfway between lamp and camera.
+    (nx, ny, nz), (sx, sy, sz) = normal.unbind(-1), sight.unbind(-1)
+    halfway = facing + nx * sx + ny * sy + nz * sz
+    halfway = halfway / (2 + 2 * (sight @ direction)[..., 0]).clamp_min(1e-3).sqrt()
+    shine = gloss * reached * halfway.clamp(0, 1) ** 24
+    glow = lamp[..., None] * light.colour[:, None] + sky[..., None] * light.ambient[:, None]
+    return albedo * glow + shine[..., None] * light.colour[:, None]

@@ -1,0 +1,38 @@
+"""Textures without a repeat in sight: tileable noise, made once and looked up ever after."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .chance import Chance
+
+SIDE = 256
+CLOUDS, _GRAINS = 6, 2
+
+
+@lru_cache(maxsize=8)
+def clouds(test: bool, device: torch.device) -> Tensor:
+    """(6 * 256 * 256,) smooth fractal noise, about -1 to 1; training and test have their own."""
+    chance = Chance.of_scenes(7_000_000 + test, range(CLOUDS))
+    white = torch.fft.rfft2(chance.normal("clouds", SIDE, SIDE))
+    down = torch.fft.fftfreq(SIDE)[:, None]
+    frequency = torch.hypot(down, torch.fft.rfftfreq(SIDE)[None]).clamp_min(1 / SIDE)
+    slope = torch.linspace(0.8, 1.5, CLOUDS)[:, None, None]
+    smooth = torch.fft.irfft2(white * frequency**-slope, s=(SIDE, SIDE))
+    smooth = smooth / smooth.flatten(1).std(1)[:, None, None]
+    return (0.5 * smooth).clamp(-1.5, 1.5).flatten().to(device)
+
+
+@lru_cache(maxsize=4)
+def grain(device: torch.device) -> Tensor:
+    """(2, 256 * 256) independent Gaussian numbers."""
+    return Chance.of_scenes(7_000_003, range(_GRAINS)).normal("grain", SIDE * SIDE).to(device)
+
+
+def cloud_at(table: Tensor, which: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Noise `which` (broadcast to u) at whole-number places u and v (any sign)."""
+    place = (u.long() & (SIDE - 1)) * SIDE + (v.long() & (SIDE - 1))
+    return table[which * (SIDE * SIDE) + place]

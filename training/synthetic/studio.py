@@ -1,0 +1,32 @@
+"""What all scenes of one seed share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .contacts import Places
+from .paint import Paint
+from .surface import BodySurface
+
+
+@dataclass(frozen=True)
+class Studio:
+    """Everything that is made once.
+
+    Attributes:
+        body: the stand-in body; all tensors lie on its device.
+        places: its touchable points.
+        paint: what colours it.
+        size_hw: pixels of the pictures.
+        photos: (n, 3, 288, 288) uint8 to stand before, or none.
+        test: clips, patterns and textures of the test set.
+    """
+
+    body: BodySurface
+    places: Places
+    paint: Paint
+    size_hw: tuple[int, int]
+    photos: Tensor | None
+    test: bool

@@ -1,0 +1,164 @@
+"""Scenes by the batch, on any device: people, things, light and camera in plain tensors.
+
+A scene depends on the seed and its own number alone, not on the batch it is drawn in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..targets import Targets
+from .backdrop import PHOTO_PX
+from .cast import Slots, draw_cast, people_before
+from .chance import Chance
+from .contacts import Places
+from .effects import photograph, smooth_edges
+from .labels import label
+from .paint import Paint
+from .picture import draw_picture
+from .studio import Studio
+from .surface import BodySurface
+
+TRAIN_SEED = 1
+TEST_SEED = 1_000_003
+"""Seeds from here on belong to tests: their scenes have pose clips and textures of their own."""
+MOST_PEOPLE = 20
+_COUNT_CHANCES = (0.06, 0.33, 0.17, 0.12, 0.08, 0.06, 0.04, 0.03, 0.02, 0.015, 0.01) + (
+    0.0065,
+) * 10
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """B drawn scenes with N people in all, also those who cannot be seen well; one device.
+
+    Attributes:
+        pictures: (B, 3, H, W) uint8 RGB.
+        everyone: what is true of the N people.
+        kept: (N,) bool: seen well enough to be a target.
+        person_scene: (N,) int64, ascending.
+        focal_length: (B,) pixels, principal point in the middle.
+        owner: (B, H, W) int64 person 0..N-1, -1 for a thing, -2 for the background.
+        depth: (B, H, W) float32 metres of people and things, infinite elsewhere.
+        joint: (B, H, W) int64 SMPL-X joint 0-54 that moves what is seen most, -1 off bodies.
+        joints_hidden: (N, 144) bool: another person or thing is seen in front of the joint.
+    """
+
+    pictures: Tensor
+    everyone: Targets
+    kept: Tensor
+    person_scene: Tensor
+    focal_length: Tensor
+    owner: Tensor
+    depth: Tensor
+    joint: Tensor
+    joints_hidden: Tensor
+
+    def __len__(self) -> int:
+        """Number of scenes."""
+        return len(self.pictures)
+
+    def targets(self) -> tuple[Targets, Tensor]:
+        """Targets of all scenes joined, and (P,) scene of each.
+
+        This is where a GPU is waited for: how many people are kept must be known here.
+        """
+        index = torch.nonzero(self.kept)[:, 0]
+        return self.everyone.select(index), self.person_scene[index]
+
+    def targets_of(self, scene: int) -> Targets:
+        """Targets of one scene."""
+        mine = self.kept & (self.person_scene == scene)
+        return replace(self.everyone.select(mine), focal_length=float(self.focal_length[scene]))
+
+
+class SceneWorld:
+    """Draws scenes of one seed.
+
+    Args:
+        size_hw: pixels of the pictures.
+        body: the stand-in body; its device is where scenes are drawn.
+        seed: `TRAIN_SEED`, or from `TEST_SEED` on for tests; different seeds share nothing.
+        photos: (n, 3, 288, 288) uint8 as `stack_photos` gives them, or none.
+        people: fewest and most people of a scene; small numbers are likelier unless the range is
+            narrower than 0 to 20.
+        evenly: every number of people is as likely.
+
+    Raises:
+        ValueError: the range of people is none, or reaches beyond 0 to 20.
+    """
+
+    def __init__(
+        self,
+        size_hw: tuple[int, int],
+        body: BodySurface,
+        seed: int,
+        photos: Tensor | None = None,
+        people: tuple[int, int] = (0, MOST_PEOPLE),
+        *,
+        evenly: bool = False,
+    ) -> None:
+        """Keep what all scenes share."""
+        if not 0 <= people[0] <= people[1] <= MOST_PEOPLE:
+            raise ValueError(f"people is {people}, wanted a range within 0 to {MOST_PEOPLE}.")
+        self.size_hw, self.seed = size_hw, seed
+        moved = None if photos is None else photos.to(body.device)
+        test = seed >= TEST_SEED
+        self._studio = Studio(body, Places(body), Paint(body), size_hw, moved, test)
+        number = torch.arange(len(_COUNT_CHANCES))
+        chances = torch.ones(len(number)) if evenly else torch.tensor(_COUNT_CHANCES)
+        self._chances = chances * ((number >= people[0]) & (number <= people[1]))
+
+    @torch.no_grad()
+    def draw(self, indices: Sequence[int]) -> Scenes:
+        """The scenes with these numbers. Nothing here waits for a GPU."""
+        body = self._studio.body
+        drawn = Chance.of_scenes(self.seed, indices)
+        slots = self._slots(drawn.choice("count", self._chances))
+        chance = drawn.to(body.device)
+        cast, view = draw_cast(self._studio, chance, slots)
+        people, vertices = people_before(cast, view, body)
+        picture = draw_picture(self._studio, chance, cast, view, vertices)
+        everyone, kept, hidden = label(people, picture.composite, body, view.focal_length)
+        owner = picture.composite.owner
+        seen = picture.light.transpose(1, 2).unflatten(2, self.size_hw)
+        return Scenes(
+            pictures=photograph(chance, smooth_edges(seen, owner)),
+            everyone=everyone,
+            kept=kept & slots.real,
+            person_scene=slots.scene,
+            focal_length=view.focal_length,
+            owner=owner,
+            depth=picture.composite.depth,
+            joint=picture.joint,
+            joints_hidden=hidden,
+        )
+
+    def _slots(self, counts: Tensor) -> Slots:
+        """From (B,) numbers of people, which are known on the CPU at once."""
+        device = self._studio.body.device
+        scenes = len(counts)
+        used = counts.clone()
+        if int(counts.sum()) == 0:
+            used[0] = 1
+        scene = torch.repeat_interleave(torch.arange(scenes), used)
+        slot = torch.arange(len(scene)) - (used.cumsum(0) - used)[scene]
+        present = torch.arange(max(1, int(counts.max()))) < counts[:, None]
+        real = slot < counts[scene]
+        moved = (t.to(device, non_blocking=True) for t in (scene, slot, present, real))
+        return Slots(*moved)
+
+
+def stack_photos(photos: Sequence[np.ndarray]) -> Tensor | None:
+    """RGB uint8 HWC photographs -> (n, 3, 288, 288) uint8, or none if there are none."""
+    if not len(photos):
+        return None
+    size = (PHOTO_PX, PHOTO_PX)
+    squares = [cv2.resize(photo, size, interpolation=cv2.INTER_AREA) for photo in photos]
+    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()

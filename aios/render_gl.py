@@ -42,7 +42,7 @@ def rasterise(scene: Scene, camera: Camera) -> Layers:
 def warm_up() -> None:
     """Bring OpenGL up in the background: it takes a second or two.  Comes back at once."""
     corner = np.array([[[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]], np.float32)
-    scene = Scene(corner, corner, np.array([[0, 1, 2]]), np.zeros(1, np.int32))
+    scene = Scene(corner, corner, np.array([[0, 1, 2]]), np.zeros(1, np.int32), np.zeros(1, bool))
     _start_worker().submit(_draw, scene, Camera(4.0, (0.0, 0.0), 4, 4))
 
 
@@ -89,8 +89,11 @@ def _render(renderer: Any, scene: Scene, camera: Camera) -> Layers:  # noqa: ANN
     near, far = scene.depth_range()
     world = pyrender.Scene(bg_color=(0.0, 0.0, 0.0, 0.0))
     material = pyrender.MetallicRoughnessMaterial()
-    # pyrender's second pass never draws the back of a triangle, so each gets its mirror image.
-    indices = np.concatenate([scene.faces, scene.faces[:, ::-1]]).astype(np.uint32)
+    # pyrender's second pass never draws the back of a triangle, so each that may be seen from
+    # there gets its mirror image.
+    fronts = scene.faces.astype(np.uint32)
+    both = np.concatenate([fronts, fronts[:, ::-1]])
+    uncut = float(scene.vertices[..., 2].min()) > near
     opaque = np.ones((*scene.colors.shape[:2], 1), np.float32)
     colors = np.concatenate([scene.colors, opaque], -1)
     labels = {}
@@ -98,7 +101,7 @@ def _render(renderer: Any, scene: Scene, camera: Camera) -> Layers:  # noqa: ANN
         primitive = pyrender.Primitive(
             positions=scene.vertices[index],
             color_0=colors[index],
-            indices=indices,
+            indices=fronts if uncut and scene.closed[index] else both,
             material=material,
             mode=pyrender.constants.GLTF.TRIANGLES,
         )

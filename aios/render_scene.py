@@ -7,6 +7,7 @@ whose centre is (0.5, 0.5).  P people, V vertices and F faces a person, N = P * 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import cv2
@@ -37,12 +38,14 @@ class Scene:
         colors: (P, V, 3) float32 0-1, light included, as it shall appear (sRGB).
         faces: (F, 3) int64, shared by all people.
         people: (P,) int32, the number under which each appears in `Layers.person`.
+        closed: (P,) bool, True for a closed surface of which nobody outside sees the back.
     """
 
     vertices: np.ndarray
     colors: np.ndarray
     faces: np.ndarray
     people: np.ndarray
+    closed: np.ndarray
 
     def depth_range(self) -> tuple[float, float]:
         """A near and a far plane in metres that keep all that may be drawn, as tight as can be."""
@@ -94,7 +97,42 @@ def build_scene(vertices: np.ndarray, faces: np.ndarray, base_colors: np.ndarray
     if base.ndim == 2:
         base = np.broadcast_to(base[:, None], kept.shape)
     faces = np.ascontiguousarray(faces, np.int64)
-    return Scene(kept, light(kept, vertex_normals(kept, faces), base), faces, people)
+    normals = vertex_normals(kept, faces)
+    closed = _faces_outwards(kept, normals, faces)
+    return Scene(kept, light(kept, normals, base), faces, people, closed)
+
+
+@dataclass(frozen=True)
+class _Topology:
+    """What follows from the faces alone.
+
+    Attributes:
+        vertices: (U,) numbers of those that have a face.
+        faces: (3F,) faces of these vertices, vertex after vertex.
+        starts: (U,) where each vertex's faces start in `faces`.
+        closed: every edge has two faces, which run along it in opposite directions.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    starts: np.ndarray
+    closed: bool
+
+
+@lru_cache(maxsize=4)
+def _topology(faces: bytes) -> _Topology:
+    """Of (F, 3) int64: the same bodies are drawn again and again."""
+    corners = np.frombuffer(faces, np.int64)
+    vertices, counts = np.unique(corners, return_counts=True)
+    ends = corners.reshape(-1, 3)[:, (1, 2, 0)].ravel()
+    size = int(corners.max(initial=0)) + 1
+    there, back = np.sort(corners * size + ends), np.sort(ends * size + corners)
+    return _Topology(
+        vertices=vertices,
+        faces=np.argsort(corners, kind="stable") // 3,
+        starts=np.cumsum(counts) - counts,
+        closed=bool((there == back).all() and (np.diff(there) > 0).all()),
+    )
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -102,19 +140,29 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
     A vertex without any area around it gets a zero normal.
     """
-    count, size, _ = vertices.shape
-    first, second, third = (vertices[:, faces[:, k]] for k in range(3))
-    face_normals = np.cross(second - first, third - first).reshape(-1, 3)
-    offsets = (np.arange(count) * size)[:, None]
-    corners = [(faces[:, k] + offsets).ravel() for k in range(3)]
-    normals = np.empty((count * size, 3), np.float32)
+    topology = _topology(np.asarray(faces, np.int64).tobytes())
+    # (P, V, 3) -> (3, P, V): one axis at a time
+    points = np.ascontiguousarray(vertices.transpose(2, 0, 1), np.float32)
+    first, second, third = (points[:, :, faces[:, k]] for k in range(3))
+    u, w = second - first, third - first
+    sums = np.zeros_like(points)
     for axis in range(3):
-        weights = face_normals[:, axis]
-        normals[:, axis] = sum(
-            np.bincount(corner, weights, minlength=count * size) for corner in corners
-        )
-    lengths = np.sqrt(np.einsum("nk,nk->n", normals, normals))
-    return (normals / np.maximum(lengths, 1e-20)[:, None]).reshape(vertices.shape)
+        y, z = (axis + 1) % 3, (axis + 2) % 3
+        areas = u[y] * w[z] - u[z] * w[y]
+        if len(faces):
+            sums[axis][:, topology.vertices] = np.add.reduceat(
+                areas[:, topology.faces], topology.starts, 1
+            )
+    lengths = np.sqrt(np.einsum("kpv,kpv->pv", sums, sums))
+    sums /= np.maximum(lengths, np.float32(1e-20))
+    return np.ascontiguousarray(sums.transpose(1, 2, 0))
+
+
+def _faces_outwards(vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Who is a closed surface seen from its outside: (P,) bool."""
+    if not _topology(np.asarray(faces, np.int64).tobytes()).closed:
+        return np.zeros(len(vertices), bool)
+    return np.einsum("pvk,pvk->p", vertices - vertices.mean(1, keepdims=True), normals) > 0
 
 
 def light(vertices: np.ndarray, normals: np.ndarray, base_colors: np.ndarray) -> np.ndarray:
@@ -164,10 +212,14 @@ def visible_region(scene: Scene, camera: Camera, margin: int) -> tuple[int, int,
         return None
     if float(scene.vertices[..., 2].min()) <= NEAR:  # cut by the near plane: may be anywhere
         return 0, 0, camera.width, camera.height
-    points = camera.project(scene.vertices.reshape(-1, 3).astype(np.float64))
+    inverse_z = camera.focal_length / scene.vertices[..., 2].astype(np.float64)
+    points = [
+        scene.vertices[..., axis] * inverse_z + camera.principal_point[axis] for axis in range(2)
+    ]
     limits = np.array([camera.width, camera.height])
-    low = np.clip(np.floor(points.min(0)) - margin, 0, limits).astype(int)
-    high = np.clip(np.ceil(points.max(0)) + margin, 0, limits).astype(int)
+    low, high = np.array([(axis.min(), axis.max()) for axis in points]).T
+    low = np.clip(np.floor(low) - margin, 0, limits).astype(int)
+    high = np.clip(np.ceil(high) + margin, 0, limits).astype(int)
     if (high <= low).any():
         return None
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])

@@ -1,8 +1,9 @@
 """A z-buffer in numpy: draws people where no OpenGL context comes up, on any thread.
 
 Every triangle is cut into pixel rows, every row into the pixels whose centres it covers, and the
-nearest triangle of each pixel wins.  No triangle is skipped for facing away, so open and cut
-meshes come out right; triangles that cover no pixel centre cost next to nothing.
+nearest triangle of each pixel wins.  Triangles that face away are skipped only where a closed
+surface hides them, so open and cut meshes come out right; triangles that cover no pixel centre cost
+next to nothing.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ class _Soup:
         colors: (N, 3) float32.
         triangles: three (M,) int64 arrays, the corners.
         owners: (M,) int32, person of each triangle.
+        one_sided: (M,) bool, True where only a front can be seen; None: nowhere.
     """
 
     screen: np.ndarray
     colors: np.ndarray
     triangles: tuple[np.ndarray, np.ndarray, np.ndarray]
     owners: np.ndarray
+    one_sided: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -89,18 +92,19 @@ def _triangle_soup(scene: Scene, camera: Camera) -> _Soup:
     points = scene.vertices.reshape(-1, 3).astype(np.float64)
     colors = scene.colors.reshape(-1, 3)
     owners = np.repeat(scene.people, len(scene.faces))
+    one_sided = np.repeat(scene.closed, len(scene.faces)) if scene.closed.any() else None
     offsets = (np.arange(count) * size)[:, None]
     corners = [(scene.faces[:, k] + offsets).ravel() for k in range(3)]
     if points[:, 2].min() < near:
         points, colors, corners, kept = _clip_near(points, colors, corners, near)
-        owners = owners[kept]
+        owners, one_sided = owners[kept], None  # through the cut one looks inside
     inverse_z = 1.0 / np.maximum(points[:, 2], near)
     x, y = camera.principal_point
     screen = np.empty_like(points)
     screen[:, 0] = points[:, 0] * inverse_z * camera.focal_length + x
     screen[:, 1] = points[:, 1] * inverse_z * camera.focal_length + y
     screen[:, 2] = inverse_z
-    return _Soup(screen, colors, (corners[0], corners[1], corners[2]), owners)
+    return _Soup(screen, colors, (corners[0], corners[1], corners[2]), owners, one_sided)
 
 
 def _clip_near(
@@ -155,6 +159,8 @@ def _nearest_triangles(soup: _Soup, height: int, width: int) -> np.ndarray:
     hit = np.flatnonzero(bottom > top)
     left, right = _extent(*(first_column[corner[hit]] for corner in (a, b, c)))
     hit = hit[right > left]
+    if soup.one_sided is not None:
+        hit = hit[_is_front(soup.screen, a[hit], b[hit], c[hit]) | ~soup.one_sided[hit]]
     edges = _edges(soup.screen, a[hit], b[hit], c[hit])
     ids = len(soup.owners) - hit
     top, rows = top[hit], (bottom - top)[hit]
@@ -168,6 +174,13 @@ def _nearest_triangles(soup: _Soup, height: int, width: int) -> np.ndarray:
         _draw_rows(buffer, edges, ids, np.arange(start, stop), (top[part], rows[part], width))
         start = stop
     return buffer
+
+
+def _is_front(screen: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Whether triangles whose faces turn outwards face the camera."""
+    x, y = np.ascontiguousarray(screen[:, 0]), np.ascontiguousarray(screen[:, 1])
+    xa, ya = x[a], y[a]
+    return (x[b] - xa) * (y[c] - ya) < (x[c] - xa) * (y[b] - ya)
 
 
 def _first_centre(coordinates: np.ndarray, size: int) -> np.ndarray:

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import os
 import subprocess
@@ -412,3 +413,20 @@ assert (render.render_people(*view, "auto").person == 0).any()
 def test_wrong_photo_is_refused(photo, message):
     with pytest.raises(ValueError, match=message):
         render.overlay(photo, spheres((0, 0, 5, 1)), SPHERE_FACES, camera_of(50, 50, 90))
+
+
+def test_backs_of_closed_bodies_are_skipped_without_a_trace(bodies):
+    """Open, cut and inside-out ones keep theirs."""
+    vertices, faces = bodies
+    scene = build_scene(vertices, faces, np.ones((len(vertices), 3)))
+    assert scene.closed.all()
+    camera = camera_of(320, 240, 300)
+    whole = rasterise(dataclasses.replace(scene, closed=np.zeros(len(vertices), bool)), camera)
+    quick = rasterise(scene, camera)
+    assert (quick.person >= 0).sum() > 1000
+    assert (quick.person != whole.person).mean() < 1e-3
+    assert (np.abs(quick.rgba.astype(int) - whole.rgba) > 8).any(-1).mean() < 2e-3
+    open_faces = build_scene(vertices, faces[1:], np.ones((len(vertices), 3)))
+    inside_out = build_scene(vertices, faces[:, ::-1], np.ones((len(vertices), 3)))
+    assert not open_faces.closed.any()
+    assert not inside_out.closed.any()

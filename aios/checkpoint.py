@@ -96,7 +96,10 @@ def read_released(
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
     """Copy `state` into `model`, after checking all of it; on any error nothing is copied.
 
-    Floating-point numbers are converted to the precision of the model.
+    Floating-point numbers are converted to the precision of the model.  A model on the device
+    "meta", which has no memory yet, takes the tensors themselves where they have its precision:
+    those that are mapped from a file stay so, are read once by all processes of a machine, and are
+    copied only where they are written to.
 
     Args:
         model: the network; every name of its `state_dict()` must be in `state`.
@@ -107,8 +110,6 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str | P
         CheckpointError: names missing or unexpected, wrong shapes or kinds, NaN or infinity.
     """
     wanted = model.state_dict()
-    if any(tensor.is_meta for tensor in wanted.values()):
-        raise ValueError("the model must have memory: weights cannot be copied to device 'meta'")
     shared = [name for name in wanted if name in state]
     complaints = {
         "missing": [name for name in wanted if name not in state],
@@ -130,6 +131,10 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str | P
     found = [f"{what}: {_some(names)}" for what, names in complaints.items() if names]
     if found:
         raise CheckpointError(f"{source} does not fit the network: {'; '.join(found)}.")
+    if any(tensor.is_meta for tensor in wanted.values()):
+        taken = {n: state[n].to(tensor.dtype).contiguous() for n, tensor in wanted.items()}
+        model.load_state_dict(taken, assign=True)
+        return
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(state[name])

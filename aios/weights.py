@@ -194,8 +194,12 @@ def _released_state(path: Path, config: AiOSConfig) -> dict[str, Tensor]:
 
 def _build(config: AiOSConfig, state: dict[str, Tensor], info: WeightsInfo) -> LoadedModel:
     # Only here is the network itself needed; finding and fetching weights goes without.
+    import torch
+
     from .model import AiOS
 
-    model = AiOS(config)
+    # Without memory of its own it needs no random numbers first and maps those of the file.
+    with torch.device("meta"):
+        model = AiOS(config)
     load_strictly(model, state, info.path)
     return LoadedModel(model.eval(), config, info)

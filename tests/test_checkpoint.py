@@ -291,9 +291,22 @@ def test_half_precision_is_widened(model):
     assert model.linear.weight.requires_grad
 
 
-def test_a_model_without_memory_is_a_mistake_of_the_caller(model):
-    with pytest.raises(ValueError, match="meta"):
-        load_strictly(model.to("meta"), model.state_dict(), "x")
+def test_a_model_without_memory_takes_the_tensors_themselves(model):
+    state = dict(model.state_dict())
+    state["norm.bias"] = state["norm.bias"].half()
+    with torch.device("meta"):
+        empty = type(model)()
+    load_strictly(empty, state, "x")
+    assert empty.linear.weight.data_ptr() == state["linear.weight"].data_ptr()
+    assert empty.linear.weight.requires_grad
+    assert empty.norm.bias.dtype == torch.float32
+    for name, tensor in empty.state_dict().items():
+        assert torch.equal(tensor, state[name].to(tensor.dtype)), name
+    with torch.device("meta"):
+        empty = type(model)()
+    with pytest.raises(CheckpointError, match="missing"):
+        load_strictly(empty, {}, "x")
+    assert empty.linear.weight.is_meta
 
 
 # Our own files.

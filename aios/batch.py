@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
 import tempfile
 import zipfile
@@ -19,6 +20,8 @@ from .photo import PhotoError, read_photo
 from .predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from .progress import Report, Reporter
 from .render_gl import OpenGLError
+
+_log = logging.getLogger(__name__)
 
 STAGE = "Photo"
 TABLE, PROBLEMS = "people.csv", "problems.csv"
@@ -126,8 +129,12 @@ def _work_on(
     except PhotoError as error:
         # Bytes have no name of their own.
         raise PhotoError(re.sub(r"^The photo\b", lambda _: item.name, str(error))) from error
-    except MemoryError as error:
-        raise PhotoError(f"{item.name} takes more memory than there is.") from error
+    except (ExportError, OpenGLError):
+        raise
+    except (MemoryError, RuntimeError, ValueError) as error:
+        # One photo that nobody foresaw shall not cost all the others.
+        _log.error("A photo failed", exc_info=error)
+        raise PhotoError(f"{item.name} could not be worked on: try a smaller copy.") from error
 
 
 def _add_rows(rows: Any, name: str, stem: str, prediction: Prediction) -> None:  # noqa: ANN401

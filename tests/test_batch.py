@@ -96,6 +96,22 @@ def test_everything_in_one_archive(predictor, mixed, tmp_path):
     assert told[-1].share == 1.0
 
 
+def test_a_photo_that_fails_unforeseen_costs_itself_alone(predictor, mixed, tmp_path, monkeypatch):
+    usual, calls = predictor.predict, []
+
+    def fail_once(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return usual(*arguments)
+
+    monkeypatch.setattr(predictor, "predict", fail_once)
+    result = run(predictor, mixed, tmp_path / "out.zip")
+    assert result.photos == 3
+    sentence = "two/face.png could not be worked on: try a smaller copy."
+    assert ("two/face.png", sentence) in result.problems
+
+
 def test_nothing_usable_gives_empty_tables(predictor, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("notes.txt", "hello")

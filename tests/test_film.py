@@ -3,14 +3,16 @@
 import colorsys
 import json
 import tracemalloc
+from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import smplx
 import torch
 
-from aios import film
+from aios import AiOSPredictor, film
 from aios.body_file import STANDIN_PATH
 from aios.camera import Camera
 from aios.export import ExportError
@@ -18,6 +20,7 @@ from aios.film import FilmSettings, draw_people, reconstruct_video
 from aios.follow import Followed, Follower
 from aios.motion_files import write_track_files
 from aios.people import SMPLX_NAMES
+from aios.photo import read_photo
 from aios.predictor import Candidates
 from aios.progress import CancelledError
 from aios.render import person_colors
@@ -30,6 +33,7 @@ from .served import tiny_predictor
 
 SIZE = (320, 180)
 CAMERA = Camera(900.0, (160.0, 90.0), *SIZE)
+EXAMPLE = Path(__file__).resolve().parent.parent / "assets" / "examples" / "scene_two.jpg"
 UPRIGHT = (np.pi, 0.0, 0.0)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -324,3 +328,21 @@ def test_pictures_of_other_sizes(predictor):
     assert small.shape == (90, 160, 3)
     # The ring around the number, in the track's colour, at the upper edge.
     assert (np.abs(small[:12].astype(int) - person_colors(np.array([3]))[0]).max(2) < 30).any()
+
+
+def test_built_in_weights_follow_people(tmp_path):
+    photo = cv2.resize(read_photo(EXAMPLE), (480, 360), interpolation=cv2.INTER_AREA)
+
+    def moving(index, size):
+        return np.roll(photo, 3 * index, axis=1)
+
+    source = make_clip(tmp_path / "a.mp4", 6, (480, 360), 10, pixels=moving)
+    predictor = AiOSPredictor.from_pretrained("builtin", STANDIN_PATH, "cpu")
+    found = run(predictor, source, tmp_path / "out", FilmSettings())
+    assert found.frames == 6
+    with np.load(tmp_path / "out" / "clip.npz") as arrays:
+        seen = np.bincount(arrays["track"])
+        assert seen.max() == 6
+        longest = arrays["track"] == seen.argmax()
+        boxes = arrays["boxes_xyxy_px"][longest]
+    assert 5 < boxes[-1, 0] - boxes[0, 0] < 30  # it went along with the picture

@@ -6,11 +6,14 @@ Signs are those of the left side; the right side is its mirror image. All angles
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from aios.rotations import quaternion_to_axis_angle, rotmat_to_quaternion
+
+from .chance import constant
 
 TRUNK_LIMITS: dict[str, tuple[float, float]] = {
     "spine_flex": (-0.55, 1.4),
@@ -52,13 +55,13 @@ _SIDE_ROWS = (0, 3, 6, 9, 12, 15, 17, 19)
 """Rows of hip, knee, ankle, toes, collar, shoulder, elbow, wrist of the left in the body pose."""
 
 
-def _mirror_order() -> tuple[list[int], list[float]]:
+def _mirror_order() -> tuple[tuple[int, ...], tuple[float, ...]]:
     order, sign = [], []
     for name in ANGLES:
         other = {"l_": "r_", "r_": "l_"}.get(name[:2])
         order.append(COLUMN[other + name[2:]] if other else COLUMN[name])
         sign.append(-1.0 if not other and name.endswith(("side", "twist")) else 1.0)
-    return order, sign
+    return tuple(order), tuple(sign)
 
 
 _MIRROR_ORDER, _MIRROR_SIGN = _mirror_order()
@@ -66,12 +69,20 @@ _MIRROR_ORDER, _MIRROR_SIGN = _mirror_order()
 
 def mirror_angles(angles: Tensor) -> Tensor:
     """(..., A) of the mirrored pose."""
-    return angles[..., _MIRROR_ORDER] * angles.new_tensor(_MIRROR_SIGN)
+    order = constant(_MIRROR_ORDER, angles.device, torch.int64)
+    return angles[..., order] * constant(_MIRROR_SIGN, angles.device)
 
 
 def within_limits(angles: Tensor) -> Tensor:
     """(..., A) cut at what the joints allow."""
-    return torch.minimum(torch.maximum(angles, LOW.to(angles)), HIGH.to(angles))
+    low, high = limits(angles.device)
+    return torch.minimum(torch.maximum(angles, low), high)
+
+
+@lru_cache(maxsize=8)
+def limits(device: torch.device) -> tuple[Tensor, Tensor]:
+    """(A,) least and (A,) most of each angle."""
+    return LOW.to(device), HIGH.to(device)
 
 
 def turn(axis: str, angle: Tensor) -> Tensor:
@@ -100,7 +111,7 @@ def angles_to_rotations(angles: Tensor) -> Tensor:
         )
     neck = euler("XYZ", 0.5 * a["neck_flex"], 0.5 * a["neck_twist"], 0.5 * a["neck_side"])
     rows[12 - 1] = rows[15 - 1] = neck
-    mirror = torch.diag(angles.new_tensor([-1.0, 1.0, 1.0]))
+    mirror = constant(((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), angles.device)
     for side, name in enumerate("lr"):
         limb = _limb({key: a[f"{name}_{key}"] for key in LIMB_LIMITS})
         for row, rotation in zip(_SIDE_ROWS, limb, strict=True):
@@ -138,8 +149,8 @@ def shoulder_angles(rotation: Tensor) -> Tensor:
 
     Of the two sets of angles that mean the rotation, the one nearer to the limits' inside.
     """
-    low = LOW.to(rotation)[_SHOULDER]
-    high = HIGH.to(rotation)[_SHOULDER]
+    columns = constant(_SHOULDER, rotation.device, torch.int64)
+    low, high = (limit[columns] for limit in limits(rotation.device))
     bend = rotation[..., 0, 0].clamp(-1, 1).acos()
     answers, costs = [], []
     for sign in (1.0, -1.0):
@@ -153,4 +164,4 @@ def shoulder_angles(rotation: Tensor) -> Tensor:
     return torch.where(better, answers[0], answers[1])
 
 
-_SHOULDER = [COLUMN[f"l_shoulder_{name}"] for name in ("flex", "out", "twist")]
+_SHOULDER = tuple(COLUMN[f"l_shoulder_{name}"] for name in ("flex", "out", "twist"))

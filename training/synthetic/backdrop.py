@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chance import Chance
+from .chance import Chance, constant
 from .layout import View
 from .noise import CLOUDS, SIDE, cloud_at, clouds
 from .props import thing_colours
@@ -23,6 +23,10 @@ _WALL_CHANCES = (0.4, 0.08, 0.06, 0.02, 0.14, 0.1, 0.06, 0.14)
 _FACADE_CHANCES = (0.1, 0.04, 0.04, 0.02, 0.15, 0.05, 0.5, 0.1)
 _FAR_M = 60.0
 PHOTO_PX = 288
+_SOILS = (
+    (0.3, 0.42, 0.16), (0.68, 0.58, 0.42), (0.33, 0.33, 0.34), (0.88, 0.9, 0.94),
+    (0.2, 0.38, 0.46), (0.45, 0.36, 0.26),
+)  # fmt: skip
 _PHOTO_SHARE = 0.7
 
 
@@ -100,6 +104,7 @@ def _replaced(albedo: Tensor, used: Tensor, draw: Callable[[Tensor], Tensor]) ->
     return albedo.index_put((scenes,), new)
 
 
+_NORMALS = ((0, 1, 0), (0, 0, 1), (1, 0, 0), (-1, 0, 0), (0, -1, 0), (0, 1, 0))
 _GROUND, _BACK, _LEFT, _RIGHT, _TOP, _SKY = range(6)
 
 
@@ -139,10 +144,7 @@ def _surfaces(source: Chance, kind: Tensor, view: View, rays: Tensor) -> tuple[T
 
 
 def _normals(surface: Tensor, rays: Tensor) -> Tensor:
-    table = rays.new_tensor(
-        [[0, 1, 0], [0, 0, 1], [1, 0, 0], [-1, 0, 0], [0, -1, 0], [0, 1, 0]], dtype=torch.float32
-    )
-    return table[surface]
+    return constant(_NORMALS, rays.device)[surface]
 
 
 def _surface_colours(
@@ -178,16 +180,13 @@ def _surface_colours(
     )
     table = clouds(test, place.device)
     which = each.choice("cloud", (1.0,) * CLOUDS).gather(1, surface)
-    fine = cloud_at(table, which, u * 45, v * 45) + cloud_at(table, which, u * 9 + 31, v * 9)
+    fine = 1.4 * cloud_at(table, which, u * 45, v * 45)
     return answer * (1 + (rough.gather(1, surface) * fine)[..., None]).clamp(0.2, 1.8)
 
 
 def _soil(each: Chance) -> Tensor:
     """(B, 6, 2, 3) lawn, sand, asphalt, snow or water."""
-    table = torch.tensor(
-        [[0.3, 0.42, 0.16], [0.68, 0.58, 0.42], [0.33, 0.33, 0.34], [0.88, 0.9, 0.94],
-         [0.2, 0.38, 0.46], [0.45, 0.36, 0.26]], device=each.keys.device,
-    )  # fmt: skip
+    table = constant(_SOILS, each.keys.device)
     soil = table[each.choice("soil", (3, 1.5, 1.5, 1.5, 1.2, 1))]
     return soil[..., None, :] * each.uniform("soil shade", 2, 1, low=0.6, high=1.25)
 
@@ -228,7 +227,9 @@ def _sky(source: Chance, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
     height = ray[:, 1] / level
     around = torch.atan2(ray[:, 0], -ray[:, 2])
     grey = source.uniform("overcast", 1)
-    blue = grey.new_tensor([0.35, 0.55, 0.85]) * source.uniform("zenith", 1, low=0.6, high=1.2)
+    blue = constant((0.35, 0.55, 0.85), grey.device) * source.uniform(
+        "zenith", 1, low=0.6, high=1.2
+    )
     zenith = torch.lerp(blue, torch.full_like(blue, 0.8), grey)
     share = (height * 1.8).clamp(0, 1)[:, None]
     answer = torch.lerp((0.4 * zenith + 0.6)[scene], zenith[scene], share)
@@ -242,7 +243,7 @@ def _sky(source: Chance, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
     ridge = rough * (1.0 + cloud_at(table, zero + 3, start + around * 40, zero))
     ridge = ridge + 0.3 * rough * cloud_at(table, zero + 1, start + around * 250, zero)
     hill = thing_colours(source.child("hill"), 1)[:, 0] * 0.5 + 0.1
-    leaf = hill.new_tensor([0.22, 0.32, 0.16]) * source.uniform("leaf", 1, low=0.5, high=1.6)
+    leaf = constant((0.22, 0.32, 0.16), hill.device) * source.uniform("leaf", 1, low=0.5, high=1.6)
     hill = torch.where(source.happens("woods", 0.6)[:, None], leaf, hill)[scene]
     shade = 1 + 0.25 * cloud_at(table, zero + 2, around * 400, height * 400)
     answer = torch.where((height < ridge)[:, None], hill * shade[:, None], answer)
@@ -292,7 +293,7 @@ def _patchwork(source: Chance, rays: Tensor, test: bool) -> Tensor:
 
 def _photographs(source: Chance, photos: Tensor, view: View, rays: Tensor) -> Tensor:
     """(B, P, 3) windows of photographs, mirrored half of the time."""
-    number = source.choice("which photo", torch.ones(len(photos)))
+    number = (source.uniform("which photo") * len(photos)).long()
     zoom = source.uniform("zoom", 1, low=0.45, high=1.0)
     flip = torch.where(source.happens("flip", 0.5), -1.0, 1.0)[:, None]
     local = (rays @ view.rotation.transpose(1, 2))[..., :2] * view.focal_length[:, None, None]

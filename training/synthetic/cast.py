@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .anatomy import angles_to_body_pose, rotations_to_axis_angle, turn
-from .chance import Chance
+from .chance import Chance, constant
 from .contacts import PARTNER_PLACES, PLACE_NUMBER, Places, full_pose, palm, reach, touch
 from .hands import draw_betas, draw_faces, draw_hand
 from .labels import PosedPeople
@@ -152,8 +152,8 @@ def _touch_partner(
     world, joints = skeleton
     swivel = person.normal("swivel to partner", 2, std=0.3)
     other = partner.clamp_min(0)
-    options = [PLACE_NUMBER[name] for name in PARTNER_PLACES]
-    place = torch.tensor(options, device=angles.device)[
+    options = tuple(PLACE_NUMBER[name] for name in PARTNER_PLACES)
+    place = constant(options, angles.device, torch.int64)[
         person.choice("partner's place", (3.0, 1.5, 1.0, 0.7))
     ]
     target = torch.zeros_like(pelvis)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +30,14 @@ def _mix(value: Tensor) -> Tensor:
 def _shift(value: Tensor, bits: int) -> Tensor:
     """Logical shift to the right."""
     return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+
+@lru_cache(maxsize=1024)
+def constant(
+    values: tuple[Any, ...], device: torch.device, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """A small fixed tensor, carried to a device once: a GPU would be waited for at each copy."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 class Chance:
@@ -57,8 +67,9 @@ class Chance:
 
     def child(self, label: str, number: Tensor | int = 0) -> Chance:
         """Independent sources of the same shape as `number` (or one a key)."""
-        step = torch.as_tensor(number, device=self.keys.device) * _GOLDEN
-        return Chance(_mix(self.keys + _label(label) + step))
+        if isinstance(number, int):
+            number = constant((number,), self.keys.device, torch.int64)[0]
+        return Chance(_mix(self.keys + _label(label) + number * _GOLDEN))
 
     def split(self, label: str, count: int) -> Chance:
         """`count` independent sources a key, in a new last dimension."""
@@ -94,7 +105,9 @@ class Chance:
             weights: (K,), or (..., K) with a set a key.
             shape: how many a key.
         """
-        table = torch.as_tensor(weights, dtype=torch.float32, device=self.keys.device)
+        if not isinstance(weights, Tensor):
+            weights = constant(tuple(weights), self.keys.device)
+        table = weights.to(self.keys.device, torch.float32)
         ladder = table.cumsum(-1)
         ladder = ladder / ladder[..., -1:]
         if ladder.dim() > 1 and shape:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .anatomy import COLUMN, angles_to_body_pose, shoulder_angles, within_limits
+from .chance import constant
 from .surface import BodySurface
 
 PLACES: dict[str, tuple[tuple[float, float, float], float]] = {
@@ -44,7 +45,7 @@ class Places:
     def __init__(self, body: BodySurface) -> None:
         """Find the vertices."""
         points = torch.tensor([point for point, _ in PLACES.values()], device=body.device)
-        sides = torch.stack([points, points * points.new_tensor([-1.0, 1.0, 1.0])])
+        sides = torch.stack([points, points * constant((-1.0, 1.0, 1.0), points.device)])
         gaps = torch.cdist(sides.flatten(0, 1), body.template)
         self._vertices = gaps.argmin(1)
         self._gap = torch.tensor([gap for _, gap in PLACES.values()], device=body.device)
@@ -99,7 +100,7 @@ def reach(
     shoulder, elbow = joints[:, _SHOULDERS[side]], joints[:, _ELBOWS[side]]
     upper = (elbow - shoulder).norm(dim=-1)
     lower = (joints[:, _WRISTS[side]] - elbow).norm(dim=-1) + _PALM_M
-    mirror = angles.new_tensor([-1.0, 1.0, 1.0] if side else [1.0, 1.0, 1.0])
+    mirror = constant((-1.0 if side else 1.0, 1.0, 1.0), angles.device)
     # Everything in the collar's frame and as if it were the left arm.
     collar = world[:, _COLLARS[side]]
     goal = (collar.transpose(1, 2) @ (target - shoulder)[..., None])[..., 0] * mirror
@@ -110,7 +111,9 @@ def reach(
     along = goal / distance[:, None]
     # The elbow hangs outwards and back, or before the chest if the palm is there or at the face.
     ahead = (goal[:, 2] > 0.0) & ((goal[:, 1] > 0.02) | (goal[:, 0] < -0.15))
-    hint = torch.where(ahead[:, None], goal.new_tensor(_ELBOW_AHEAD), goal.new_tensor(_ELBOW_BACK))
+    hint = torch.where(
+        ahead[:, None], constant(_ELBOW_AHEAD, goal.device), constant(_ELBOW_BACK, goal.device)
+    )
     hint = (collar.transpose(1, 2) @ world[:, _CHEST] @ (hint * mirror)[..., None])[..., 0] * mirror
     across = torch.nn.functional.normalize(
         hint - (hint * along).sum(-1, keepdim=True) * along, dim=-1
@@ -122,15 +125,12 @@ def reach(
     # The elbow turns x towards z.
     front = torch.nn.functional.normalize(along - (along * arm).sum(-1, keepdim=True) * arm, dim=-1)
     rotation = torch.stack([arm, torch.linalg.cross(front, arm), front], -1)
-    found = torch.cat([shoulder_angles(rotation), bend[:, None]], 1)
-    columns = [
-        COLUMN[f"{'lr'[side]}_{name}"]
-        for name in ("shoulder_flex", "shoulder_out", "shoulder_twist", "elbow")
-    ]
-    moved = angles.clone()
-    moved[:, columns] = found
-    wrist = [COLUMN[f"{'lr'[side]}_wrist_{name}"] for name in ("flex", "side")]
-    moved[:, wrist] = 0.4 * moved[:, wrist]
+    names = ("shoulder_flex", "shoulder_out", "shoulder_twist", "elbow", "wrist_flex", "wrist_side")
+    numbers = tuple(COLUMN[f"{'lr'[side]}_{name}"] for name in names)
+    columns = constant(numbers, angles.device, torch.int64)
+    wrist = 0.4 * angles[:, columns[4:]]
+    found = torch.cat([shoulder_angles(rotation), bend[:, None], wrist], 1)
+    moved = angles.index_copy(1, columns, found)
     return within_limits(moved)
 
 

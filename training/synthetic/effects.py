@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .chance import Chance
+from .chance import Chance, constant
 from .noise import SIDE, grain
 
 _KERNEL = 7
@@ -28,7 +28,7 @@ def smooth_edges(pictures: Tensor, labels: Tensor) -> Tensor:
     for down, right in ((0, 1), (2, 1), (1, 0), (1, 2)):
         height, width = middle.shape[1:]
         edge |= around[:, down : down + height, right : right + width] != middle
-    weights = pictures.new_tensor([[1.0, 2.0, 1.0]])
+    weights = constant(((1.0, 2.0, 1.0),), pictures.device)
     kernel = (weights.T @ weights / 16).expand(3, 1, 3, 3)
     padded = torch.nn.functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
     soft = torch.nn.functional.conv2d(padded, kernel, groups=3)
@@ -140,7 +140,7 @@ def jpeg(pictures: Tensor, quality: Tensor, used: Tensor) -> Tensor:
     """
     height, width = pictures.shape[2:]
     padded = torch.nn.functional.pad(pictures, (0, -width % 16, 0, -height % 16), mode="replicate")
-    weights = padded.new_tensor(_LUMA)[:, None, None]
+    weights = constant(_LUMA, padded.device)[:, None, None]
     luma = (padded * weights).sum(1, keepdim=True)
     colour = torch.nn.functional.avg_pool2d(padded[:, ::2] - luma, 2)
     _, luma_steps, chroma_steps = _tables(pictures.device)

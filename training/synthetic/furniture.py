@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .anatomy import turn
-from .chance import Chance
+from .chance import Chance, constant
 from .primitives import Primitives, row_table, rows_shown, rows_to_linear
 from .props import thing_colours
 from .things import THINGS
@@ -39,13 +39,13 @@ def draw_furniture(
     rows, weights, front_weights = _tables(chance.keys.device)
     each = chance.split("things", _OBJECTS)
     number = torch.arange(_OBJECTS, device=chance.keys.device)
-    is_front = (number == 0) & chance.happens("front", 0.38)[:, None]
+    is_front = (number == 0) & chance.happens("front", 0.32)[:, None]
     weight = torch.where(is_front[..., None], front_weights, weights)
     thing = each.choice("thing", weight)
     shown = is_front | ((number > 0) & (number <= chance.uniform("count", 1) ** 1.6 * _OBJECTS))
     depth = distance[:, None] * torch.exp(each.uniform("depth", low=-0.25, high=1.1))
     target, present = occupied[0][:, 0], occupied[1][:, :1]
-    near = distance[:, None] * each.uniform("near", low=0.5, high=0.85)
+    near = distance[:, None] * each.uniform("near", low=0.55, high=0.88)
     depth = torch.where(is_front, near, depth).clamp_min(0.8)
     across = each.uniform("across", low=-1.15, high=1.15) * half_width[:, None] * depth
     before = target[:, :1] * depth / distance[:, None] + each.normal("beside", std=0.3)
@@ -79,6 +79,6 @@ def draw_furniture(
 def _colours(each: Chance) -> Tensor:
     """(B, O, 5, 3): three of the thing, bark, leaves."""
     shade = each.uniform("leaf", 1, low=0.4, high=1.3)
-    leaf = torch.tensor([0.25, 0.4, 0.12], device=shade.device) * shade
-    bark = torch.tensor([0.35, 0.27, 0.2], device=shade.device) * shade
+    leaf = constant((0.25, 0.4, 0.12), shade.device) * shade
+    bark = constant((0.35, 0.27, 0.2), shade.device) * shade
     return torch.cat([thing_colours(each, 3), bark[..., None, :], leaf[..., None, :]], -2)

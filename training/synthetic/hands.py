@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .chance import Chance
+from .chance import Chance, constant
 
 # Bend of index, middle, pinky, ring, beyond the mean hand, whose fingers are half bent already;
 # spread of the fingers; bend of the thumb.
@@ -56,16 +56,16 @@ def draw_hand(chance: Chance, side: int, kind: Tensor) -> Tensor:
     """
     source = chance.child("hand", side)
     kind = torch.where(kind < 0, source.choice("kind", _KIND_CHANCES), kind)
-    row = kind.new_tensor(list(HAND_KINDS.values()), dtype=torch.float32)[kind]
+    row = constant(tuple(HAND_KINDS.values()), kind.device)[kind]
     bends = row[:, :4] + source.normal("all", 1, std=0.1) + source.normal("each", 4, std=0.06)
-    curl = bends[:, :, None] * bends.new_tensor(_PHALANX)
+    curl = bends[:, :, None] * constant(_PHALANX, bends.device)
     spread = row[:, 4:5] + source.normal("spread", 1, std=0.06)
-    spread = spread * bends.new_tensor(_SPREAD_SHARE)
+    spread = spread * constant(_SPREAD_SHARE, bends.device)
     hand = bends.new_zeros(len(kind), 5, 3, 3)
     hand[:, :4, :, 2] = curl.clamp(-1.1, 0.5)
     hand[:, :4, 0, 1] = spread
     hand[:, 4, :, 1] = (row[:, 5:6] + source.normal("thumb", 3, std=0.05)).clamp(-0.4, 0.5)
-    mirror = hand.new_tensor([1.0, 1.0, 1.0] if side == 0 else [1.0, -1.0, -1.0])
+    mirror = constant((1.0, 1.0, 1.0) if side == 0 else (1.0, -1.0, -1.0), hand.device)
     return (hand * mirror).reshape(-1, 15, 3)
 
 
@@ -73,8 +73,8 @@ def draw_faces(chance: Chance) -> tuple[Tensor, Tensor]:
     """(N, 10) expression and (N, 3) axis-angle of the jaw."""
     source = chance.child("face")
     mood = source.choice("mood", [share for _, _, share in _MOODS])
-    table = torch.tensor([shape for shape, _, _ in _MOODS], device=mood.device)
-    jaw = torch.tensor([opened for _, opened, _ in _MOODS], device=mood.device)[mood]
+    table = constant(tuple(shape for shape, _, _ in _MOODS), mood.device)
+    jaw = constant(tuple(opened for _, opened, _ in _MOODS), mood.device)[mood]
     strength = source.uniform("strength", low=0.3, high=1.15)
     shape = table[mood] * strength[:, None] + source.normal("shape", 10, std=0.4)
     opened = (jaw * strength + source.normal("jaw", std=0.03).abs()).clamp_max(JAW_LIMIT)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..targets import BODY_KEYPOINTS, Targets, joint_keypoints
+from .chance import constant
 from .surface import BodySurface
 
 MIN_VISIBLE_SHARE = 0.1
@@ -61,7 +62,7 @@ def project(points: Tensor, focal_length: Tensor, size_hw: tuple[int, int]) -> T
 
     Points behind the lens land far outside.
     """
-    middle = points.new_tensor([size_hw[1] / 2, size_hw[0] / 2])
+    middle = constant((size_hw[1] / 2, size_hw[0] / 2), points.device)
     depth = points[..., 2:]
     pixels = points[..., :2] / depth.clamp_min(_NEAR_M) * focal_length[:, None, None] + middle
     return torch.where(depth > _NEAR_M, pixels, torch.full_like(pixels, -1e4))
@@ -84,7 +85,7 @@ def label(
     """
     size_hw = (picture.owner.shape[1], picture.owner.shape[2])
     focal = focal_length[people.scene]
-    size = focal.new_tensor([size_hw[1], size_hw[0]])
+    size = constant((size_hw[1], size_hw[0]), focal.device)
     vertices = project(people.vertices, focal, size_hw)
     joints = project(people.joints_3d, focal, size_hw)
     share = picture.visible_px / picture.total_px.clamp_min(1)
@@ -105,7 +106,7 @@ def label(
         "box_valid": yes,
         "smplx_valid": yes,
         "joints_3d_valid": yes,
-        "keypoints_occluded": behind[:, list(BODY_KEYPOINTS)],
+        "keypoints_occluded": behind[:, constant(BODY_KEYPOINTS, behind.device, torch.int64)],
         "joints_3d": people.joints_3d,
         "joints_2d": joints / size,
         "visible_share": share,
@@ -121,7 +122,8 @@ def label(
         & (picture.visible_px >= MIN_VISIBLE_PX)
         & (inside >= MIN_INSIDE_SHARE)
     )
-    everyone = Targets.unannotated(len(share)).to(share.device)
+    with share.device:  # what makes tensors makes them there
+        everyone = Targets.unannotated(len(share))
     return replace(everyone, **labels), kept, behind
 
 

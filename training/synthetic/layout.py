@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .anatomy import turn
-from .chance import Chance
+from .chance import Chance, constant
 
 NEAREST_M = 1.2
 PAIR_SHARE = 0.12
@@ -98,7 +98,7 @@ def draw_layout(
     down = torch.atan2(eye - main / 2, distance) - torch.atan2(row_px - height / 2, focal)
     roll = chance.normal("roll")
     roll = torch.where(chance.happens("tilted", 0.15), 0.3, 0.05) * roll
-    flip = torch.diag(focal.new_tensor([1.0, -1.0, -1.0]))
+    flip = constant(((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)), focal.device)
     rotation = turn("Z", roll) @ turn("X", down) @ flip
     zero = torch.zeros_like(eye)
     return View(rotation, torch.stack([zero, eye, zero], 1), focal, distance), Places(
@@ -112,7 +112,7 @@ def _arrange(
     """Offsets (B, P, 2) from the first person's place, yaw (B, P) and partners (B, P)."""
     people = present.shape[1]
     size = count.clamp_min(1).float().sqrt()[:, None]
-    table = present.new_tensor(_CHANCES, dtype=torch.float32)
+    table = constant(_CHANCES, present.device)
     row_of = (count > 1).long() + (count > 4).long()
     kind = chance.choice("arrangement", table[row_of])[:, None]
     slot = torch.arange(people, device=present.device).float()
@@ -170,8 +170,8 @@ def _apart(offsets: Tensor, present: Tensor, partner: Tensor) -> Tensor:
 
 def _focal_length(chance: Chance, long_side: int) -> Tensor:
     """(B,) pixels: phones mostly, wide angles and long lenses too."""
-    low = torch.tensor([55.0, 30.0, 75.0, 12.0], device=chance.keys.device)
-    high = torch.tensor([75.0, 55.0, 95.0, 30.0], device=chance.keys.device)
+    low = constant((55.0, 30.0, 75.0, 12.0), chance.keys.device)
+    high = constant((75.0, 55.0, 95.0, 30.0), chance.keys.device)
     lens = chance.choice("lens", (0.45, 0.3, 0.1, 0.15))
     view = chance.uniform("field of view", low=low[lens], high=high[lens])
     return long_side / (2 * torch.tan(torch.deg2rad(view) / 2))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chance import Chance
+from .chance import Chance, constant
 from .raster import Triangles, draw, unpack
 
 _LAMP_M = 15.0
@@ -51,7 +51,7 @@ def draw_light(chance: Chance, middle: Tensor, radius: Tensor) -> Light:
     tint = torch.stack([1 + warm, torch.ones_like(warm), 1 - warm], -1)
     share = chance.uniform("sky", low=0.3, high=0.8)[:, None]
     side = torch.linalg.cross(
-        direction, direction.new_tensor([[0.3, 0.1, 0.95]]).expand_as(direction)
+        direction, constant((0.3, 0.1, 0.95), direction.device).expand_as(direction)
     )
     side = torch.nn.functional.normalize(side, dim=-1)
     rotation = torch.stack([side, torch.linalg.cross(-direction, side), -direction], 1)

@@ -11,8 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .anatomy import ANGLES, COLUMN, HIGH, LIMB_LIMITS, LOW, euler, mirror_angles, within_limits
-from .chance import Chance
+from .anatomy import ANGLES, COLUMN, LIMB_LIMITS, euler, limits, mirror_angles, within_limits
+from .chance import Chance, constant
 from .clips import HABIT, Clip, moment_angles
 from .clips_daily import DAILY, RUN
 from .clips_sport import SPORT
@@ -87,6 +87,7 @@ class _Tables:
         self.gesture_angles = arms[:, [COLUMN[f"l_{name}"] for name in _ARM]]
         self.spread = torch.tensor([_SPREAD[n[2:] if n[1] == "_" else n] for n in ANGLES])
         self.paired = torch.tensor([name[1] == "_" for name in ANGLES])
+        self.rest = moment_angles({})[0]
         for name, value in vars(self).items():
             setattr(self, name, value.to(device))
 
@@ -124,18 +125,18 @@ def draw_poses(chance: Chance, scene_chance: Chance, *, test: bool) -> Poses:
     noise = _noise(chance, table) * chance.uniform("loose", low=0.4, high=1.2)[:, None]
     angles = within_limits(angles + noise * table.loose[clip][:, None])
     free = chance.happens("free", _FREE_SHARE)
-    low, high = LOW.to(angles), HIGH.to(angles)
+    low, high = limits(angles.device)
     share = chance.uniform("free pose", 2, len(ANGLES)).mean(1)
     angles = torch.where(free[:, None], low + (high - low) * share, angles)
     mirrored = chance.happens("mirror", 0.5)
     angles = torch.where(mirrored[:, None], mirror_angles(angles), angles)
-    root = root * torch.where(mirrored[:, None], root.new_tensor([1, -1, -1, 1]), 1.0)
+    root = root * torch.where(mirrored[:, None], constant((1, -1, -1, 1), root.device), 1.0)
     nothing = torch.zeros_like(held)
     both = (two_hands > 0) | (held == HELD_NUMBER["poles"])
     sides = torch.stack([held, torch.where(both, held, nothing)], 1)
     sides = torch.where(mirrored[:, None], sides, sides.flip(1))  # one hand: the right's
     # The second hand of a two-handed grip holds nothing itself: it touches the first.
-    grips = (two_hands > 0)[:, None] & torch.tensor([False, True], device=held.device)
+    grips = (two_hands > 0)[:, None] & constant((False, True), held.device, torch.bool)
     touch = torch.where(grips, PLACE_NUMBER["grip"], 0)
     sides = torch.where(grips, 0, torch.where((two_hands > 0)[:, None], held[:, None], sides))
     kinds = hand[:, None].expand(-1, 2)
@@ -175,7 +176,7 @@ def _moments(chance: Chance, table: _Tables, clip: Tensor) -> tuple[Tensor, Tens
     share = chance.uniform("between")[:, None]
     share = share * share * (3 - 2 * share)
     scale = chance.uniform("size", low=0.8, high=1.15)[:, None]
-    rest = moment_angles({})[0].to(share)
+    rest = table.rest
     angles = torch.lerp(table.angles[clip, first], table.angles[clip, second], share)
     root = torch.lerp(table.roots[clip, first], table.roots[clip, second], share)
     lift = root[:, 3] * chance.uniform("lift", low=0.3, high=1.5)
@@ -206,12 +207,12 @@ def _gesture(
     keys = torch.where(alike, chance.child("arms").keys, chance.child("arms", 1 + side).keys)
     kind = Chance(keys).choice("kind", table.gesture_weight)
     names = [f"{'lr'[side]}_{name}" for name in _ARM]
-    columns = [COLUMN[name] for name in names]
+    columns = constant(tuple(COLUMN[n] for n in names), angles.device, torch.int64)
+    low, high = (limit[columns] for limit in limits(angles.device))
     vary = chance.normal(f"arm noise {side}", len(_ARM)) * table.spread[columns]
     arm = table.gesture_angles[kind] + 0.7 * vary
-    arm = torch.minimum(torch.maximum(arm, LOW.to(arm)[columns]), HIGH.to(arm)[columns])
-    mixed = angles.clone()
-    mixed[:, columns] = torch.where(replaced[:, None], arm, angles[:, columns])
+    arm = torch.minimum(torch.maximum(arm, low), high)
+    mixed = angles.index_copy(1, columns, torch.where(replaced[:, None], arm, angles[:, columns]))
     return mixed, table.gesture_facts[kind], replaced
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .chance import Chance
+from .chance import Chance, constant
 from .primitives import (
     BOX,
     CYLINDER,
@@ -166,15 +166,15 @@ def _thing_colours(chance: Chance, hair: Tensor) -> Tensor:
 
 def thing_colours(chance: Chance, count: int) -> Tensor:
     """(..., count, 3): greys, woods and strong colours."""
-    hue = chance.uniform("hue", count)[..., None] * 6 + torch.tensor(
-        [0.0, 4.0, 2.0], device=chance.keys.device
+    hue = chance.uniform("hue", count)[..., None] * 6 + constant(
+        (0.0, 4.0, 2.0), chance.keys.device
     )
     pure = ((torch.remainder(hue, 6) - 3).abs() - 1).clamp(0, 1)
     kind = chance.uniform("kind of colour", count)[..., None]
     saturation = chance.uniform("saturation", count)[..., None]
     saturation = torch.where(kind < 0.45, 0.12 * saturation, saturation)
     value = chance.uniform("value", count, low=0.05, high=0.98)[..., None]
-    wood = pure.new_tensor([0.55, 0.36, 0.2]) * (0.4 + 1.2 * value)
+    wood = constant((0.55, 0.36, 0.2), pure.device) * (0.4 + 1.2 * value)
     plain = value * (1 - saturation + saturation * pure)
     return torch.where((kind > 0.45) & (kind < 0.65), wood, plain).clamp(0, 1)
 
@@ -190,7 +190,7 @@ def _attached(
 ) -> Primitives:
     """Rows (N, S, 10) at a joint; on the right side mirrored."""
     count, slots = rows.shape[:2]
-    flip = rows.new_tensor([-1.0, 1.0, 1.0] if right else [1.0, 1.0, 1.0])
+    flip = constant((-1.0 if right else 1.0, 1.0, 1.0), rows.device)
     world, joints = skeleton[0][:, None, joint], skeleton[1][:, None, joint]
     centre = rows[..., 1:4] * size[:, None, None] * flip
     linear = flip[:, None] * rows_to_linear(rows) * flip * size[:, None, None, None]
@@ -231,7 +231,7 @@ def seats(
     zero = torch.zeros_like(half)
     mattress = [zero, zero, half, zero, extent[:, 0], half, extent[:, 1], zero, zero, zero]
     rows[:, 0] = torch.where(bed[:, None], torch.stack(mattress, 1), rows[:, 0])
-    ground = pelvis * pelvis.new_tensor([1.0, 0.0, 1.0])
+    ground = pelvis * constant((1.0, 0.0, 1.0), pelvis.device)
     colours = thing_colours(chance.child("seat"), 2)
     colours = torch.cat([colours, 0.3 * colours[:, :1]], 1)
     slots = rows.shape[1]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .chance import constant
+
 EMPTY = torch.iinfo(torch.int64).max
 NEAR_M = 0.1
 _DEPTH_STEPS = 65536.0  # per metre
@@ -131,7 +133,7 @@ def _set_up(
     number = those(seen)
     a, b, c, volume = a[number], b[number], c[number], volume[number]
     focal = focal_length[triangles.picture[number]]
-    middle = focal.new_tensor([size_hw[1] / 2, size_hw[0] / 2])
+    middle = constant((size_hw[1] / 2, size_hw[0] / 2), focal.device)
     flat = [p[:, :2] * (focal / p[:, 2].clamp_min(NEAR_M))[:, None] + middle for p in (a, b, c)]
     low = torch.minimum(torch.minimum(flat[0], flat[1]), flat[2])
     high = torch.maximum(torch.maximum(flat[0], flat[1]), flat[2])

@@ -24,6 +24,7 @@ VERTEX_JOINTS = (
 _NECK_CHAIN = (0, 3, 6, 9, 12)
 _HAND_JOINTS = {"left": (20, *range(25, 40)), "right": (21, *range(40, 55))}
 _HAIR, _EYE = 4, 5
+_ANKLE_M = -1.13  # height of the edge of a shoe in the T-pose
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ class BodySurface:
         ValueError: if an array is missing.
     """
 
+    generations: list[tuple[Tensor, Tensor]]
+    """Joints by their distance from the root, and their parents."""
+
     def __init__(self, path: str | Path = DEFAULT_BODY, device: str | torch.device = "cpu") -> None:
         """Read the file and fit the sheets."""
         with np.load(path) as file:
@@ -95,6 +99,10 @@ class BodySurface:
         for name, value in list(vars(self).items()):
             if isinstance(value, Tensor | _SparseRows):
                 setattr(self, name, value.to(self.device))
+        self.generations = [
+            (children.to(self.device), above.to(self.device))
+            for children, above in self.generations
+        ]
 
     def _read_body(self, data: dict[str, np.ndarray]) -> None:
         template = data["v_template"].astype(np.float64)
@@ -116,6 +124,9 @@ class BodySurface:
         self.landmark_barycentric = _tensor(data["lmk_bary_coords"])
         self.contour_faces = torch.from_numpy(data["dynamic_lmk_faces_idx"].astype(np.int64))
         self.contour_barycentric = _tensor(data["dynamic_lmk_bary_coords"])
+        marks = self.template[self.faces[self.landmark_faces]]
+        marks = (marks * self.landmark_barycentric[..., None]).sum(1)
+        self.landmark_template = marks.double().numpy()
         self.region = torch.from_numpy(data["standin_region"].astype(np.int64))
         self.normals = vertex_normals(self.template, self.faces)
         hands = {
@@ -126,7 +137,8 @@ class BodySurface:
         self.right_hand_vertices = torch.nonzero(hands["right"])[:, 0]
         hair = _smoothed((self.region == _HAIR).float(), self.faces)
         self.hair = hair
-        self.bare = self._near_labels(0.015)
+        self._index_labels()
+        self.shoe = _shoe(self.template, self.faces, self.normals)
         # What the paint of a skin triangle depends on, beside its place on the T-pose.
         self.face_hand = (hands["left"] | hands["right"])[self.faces].all(1)
         self.face_eye = (self.region[self.faces] == _EYE).all(1)
@@ -169,12 +181,12 @@ class BodySurface:
         full = torch.cat([pose[:, :25], pose[:, 25:] + self.mean_hands.view(30, 3)], 1)
         local = axis_angle_to_rotmat(full)
         bones = rest - rest[:, self.parents]
-        world, place = local.clone(), rest.clone()
-        for children in self.generations:
-            above = self.parents[children]
-            world[:, children] = world[:, above] @ local[:, children]
+        world, place = local, rest
+        for children, above in self.generations:
+            turned = world[:, above] @ local[:, children]
             arm = (world[:, above] @ bones[:, children, :, None])[..., 0]
-            place[:, children] = place[:, above] + arm
+            world = world.index_copy(1, children, turned)
+            place = place.index_copy(1, children, place[:, above] + arm)
         return local, world, place
 
     def pose(
@@ -192,20 +204,34 @@ class BodySurface:
         coefficients = torch.cat([betas, expression], 1)
         local, world, joints = self.skeleton(pose, coefficients)
         shaped = self.all_template + (coefficients @ self.all_shapedirs).view(count, -1, 3)
-        if offsets is not None:
-            shaped = shaped + offsets
         away = (local[:, 1:] - torch.eye(3, device=local.device)).flatten(1)
         shaped[:, : self.num_vertices] += self.posedirs(away).reshape(count, -1, 3)
+        # Labels are of the bare body, whatever it wears.
+        labelled = shaped[:, self.label_vertices]
+        if offsets is not None:
+            shaped = shaped + offsets
         rest = self.joint_template + torch.einsum("ps,sjc->pjc", coefficients, self.joint_dirs)
         shift = joints - (world @ rest[..., None])[..., 0]
         transforms = torch.cat([world, shift[..., None]], -1).flatten(2)
         blended = torch.matmul(self.all_weights, transforms).unflatten(-1, (3, 4))
         vertices = (blended[..., :3] * shaped[..., None, :]).sum(-1) + blended[..., 3]
+        moves = blended[:, self.label_vertices]
+        labelled = (moves[..., :3] * labelled[..., None, :]).sum(-1) + moves[..., 3]
         normals = (blended[..., :3] * self.all_normals[:, None, :]).sum(-1)
-        joints_3d = self._all_joints(vertices, joints, local)
+        joints_3d = self._all_joints(labelled, joints, local)
         return Posed(vertices, normals, joints_3d, world)
 
-    def _all_joints(self, vertices: Tensor, joints: Tensor, local: Tensor) -> Tensor:
+    def _index_labels(self) -> None:
+        """Which vertices the 89 joints on the skin lie on, numbered among themselves."""
+        faces = self.faces[torch.cat([self.landmark_faces, self.contour_faces.flatten()])]
+        every = torch.cat([torch.tensor(VERTEX_JOINTS), faces.flatten()])
+        self.label_vertices, place = every.unique(return_inverse=True)
+        self.label_points = place[: len(VERTEX_JOINTS)]
+        corners = place[len(VERTEX_JOINTS) :].view(-1, 3)
+        self.label_marks = corners[: len(self.landmark_faces)]
+        self.label_contour = corners[len(self.landmark_faces) :].view(*self.contour_faces.shape, 3)
+
+    def _all_joints(self, labelled: Tensor, joints: Tensor, local: Tensor) -> Tensor:
         """55 skeleton joints, 21 vertices, 51 landmarks and the 17 of the jaw line in sight."""
         neck = local[:, _NECK_CHAIN[0]]
         for joint in _NECK_CHAIN[1:]:
@@ -213,19 +239,12 @@ class BodySurface:
         angle = torch.atan2(neck[:, 2, 0], torch.hypot(neck[:, 0, 0], neck[:, 1, 0]))
         turn = torch.round(torch.rad2deg(angle).clamp(max=39)).long()
         row = torch.where(turn >= 0, turn, torch.where(turn < -39, 78, 39 - turn))
-        people = torch.arange(len(vertices), device=vertices.device)[:, None, None]
-        jaw = vertices[people, self.faces[self.contour_faces[row]]]  # (N, 17, 3, 3)
+        people = torch.arange(len(labelled), device=labelled.device)[:, None, None]
+        jaw = labelled[people, self.label_contour[row]]  # (N, 17, 3, 3)
         jaw = (jaw * self.contour_barycentric[row][..., None]).sum(2)
-        marks = vertices[:, self.faces[self.landmark_faces]]
+        marks = labelled[:, self.label_marks]
         marks = (marks * self.landmark_barycentric[..., None]).sum(2)
-        return torch.cat([joints, vertices[:, list(VERTEX_JOINTS)], marks, jaw], 1)
-
-    def _near_labels(self, reach_m: float) -> Tensor:
-        """(V,) 1 at the vertices that labelled points lie on, 0 beyond `reach_m`."""
-        faces = torch.cat([self.landmark_faces, self.contour_faces.unique()])
-        labelled = torch.cat([self.faces[faces].flatten(), torch.tensor(VERTEX_JOINTS)]).unique()
-        distance = torch.cdist(self.template, self.template[labelled]).amin(1)
-        return (1 - distance / reach_m).clamp_min(0).sqrt()
+        return torch.cat([joints, labelled[:, self.label_points], marks, jaw], 1)
 
 
 def _smoothed(values: Tensor, faces: Tensor, rounds: int = 3) -> Tensor:
@@ -241,15 +260,36 @@ def _smoothed(values: Tensor, faces: Tensor, rounds: int = 3) -> Tensor:
     return values
 
 
-def _generations(parents: list[int]) -> list[list[int]]:
-    """Joints by their distance from the root, the root left out."""
+def _shoe(template: Tensor, faces: Tensor, normals: Tensor) -> Tensor:
+    """(V, 3) metres from a bare foot to a shoe: toes smoothed away, as long and wide as before."""
+    foot = template[:, 1] < _ANKLE_M
+    smooth = template
+    for _ in range(40):
+        face = smooth[faces].mean(1)
+        total, count = torch.zeros_like(smooth), torch.zeros(len(smooth), 1)
+        for corner in range(3):
+            total.index_add_(0, faces[:, corner], face)
+            count.index_add_(0, faces[:, corner], torch.ones(len(faces), 1))
+        smooth = torch.where(foot[:, None], total / count.clamp_min(1), smooth)
+    for side in (foot & (template[:, 0] > 0), foot & (template[:, 0] < 0)):
+        for axis in range(3):
+            old, new = template[side, axis], smooth[side, axis]
+            scale = (old.max() - old.min()) / (new.max() - new.min())
+            smooth[side, axis] = (new - new.min()) * scale + old.min()
+    share = ((_ANKLE_M - template[:, 1]) / 0.04).clamp(0, 1)[:, None]
+    return share * (smooth - template + 0.005 * normals)
+
+
+def _generations(parents: list[int]) -> list[tuple[Tensor, Tensor]]:
+    """Joints by their distance from the root, the root left out, and their parents."""
     level = [0] * len(parents)
     for joint, parent in enumerate(parents[1:], 1):
         level[joint] = level[parent] + 1
-    return [
-        [joint for joint, depth in enumerate(level) if depth == wanted]
-        for wanted in range(1, max(level) + 1)
-    ]
+    answer = []
+    for wanted in range(1, max(level) + 1):
+        children = [joint for joint, depth in enumerate(level) if depth == wanted]
+        answer.append((torch.tensor(children), torch.tensor([parents[c] for c in children])))
+    return answer
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:

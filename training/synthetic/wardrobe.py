@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chance import Chance
+from .chance import Chance, constant
 from .sheets import HAIR_ROWS, HAIR_STEP, HAIR_TOP, SKIRT_ROWS, SKIRT_STEP, SKIRT_TOP
 from .surface import BodySurface
 
@@ -72,7 +72,7 @@ class Looks:
 def _pick(
     chance: Chance, label: str, options: tuple[float, ...], weights: tuple[float, ...]
 ) -> Tensor:
-    table = torch.tensor(options, device=chance.keys.device)
+    table = constant(options, chance.keys.device)
     return table[chance.choice(label, weights)]
 
 
@@ -80,11 +80,13 @@ def _palette(chance: Chance, label: str, count: int) -> Tensor:
     """(N, count, 3) cloth colours: often grey, black, white or dark blue, else any hue."""
     source = chance.child(label)
     kind = source.uniform("kind", count)[..., None]
-    grey = torch.tensor([0.05, 0.15, 0.35, 0.6, 0.92], device=kind.device)
+    grey = constant((0.05, 0.15, 0.35, 0.6, 0.92), kind.device)
     grey = grey[source.choice("grey", (1, 1, 1, 1, 1), count)][..., None]
     grey = grey + source.normal("tint", count, 3, std=0.03)
-    blue = grey.new_tensor([0.1, 0.14, 0.28]) * source.uniform("blue", count, 1, low=0.6, high=2.4)
-    hue = source.uniform("hue", count)[..., None] * 6 + grey.new_tensor([0.0, 4.0, 2.0])
+    blue = constant((0.1, 0.14, 0.28), grey.device) * source.uniform(
+        "blue", count, 1, low=0.6, high=2.4
+    )
+    hue = source.uniform("hue", count)[..., None] * 6 + constant((0.0, 4.0, 2.0), grey.device)
     pure = ((torch.remainder(hue, 6) - 3).abs() - 1).clamp(0, 1)
     saturation = source.uniform("saturation", 2, count, 1).amax(1)
     value = source.uniform("value", count, 1, low=0.2, high=1.0)
@@ -94,7 +96,7 @@ def _palette(chance: Chance, label: str, count: int) -> Tensor:
 
 def _skin(chance: Chance) -> Tensor:
     """(N, 3) 0-1."""
-    table = torch.tensor(_SKIN, device=chance.keys.device) / 255
+    table = constant(_SKIN, chance.keys.device) / 255
     tone = chance.uniform("tone", high=len(_SKIN) - 1.001)
     low = tone.long()
     skin = torch.lerp(table[low], table[low + 1], (tone - low)[:, None])
@@ -152,10 +154,9 @@ def draw_looks(chance: Chance, *, test: bool) -> Looks:
 
 def _shapes(source: Chance, worn: dict[str, Tensor]) -> Tensor:
     """(N, 16) columns `SHAPES`."""
-    short, none = torch.tensor(0.3, device=source.keys.device), 0.14
     sleeve = _pick(source, "sleeve", (0.2, 0.3, 0.38, 0.5, 0.64), (1, 3, 1, 1, 4))
-    sleeve = torch.where(worn["t-shirt"], short, sleeve)
-    sleeve = torch.where(worn["vest"] | worn["swimwear"], none, sleeve)
+    sleeve = torch.where(worn["t-shirt"], 0.3, sleeve)
+    sleeve = torch.where(worn["vest"] | worn["swimwear"], 0.14, sleeve)
     sleeve = torch.where(worn["jacket"] | worn["coat"], 0.64, sleeve)
     sleeve = sleeve + source.normal("sleeve length", std=0.012)
     hem = _pick(source, "hem", (-0.5, -0.62, -0.78, -0.95, -1.14), (1, 1.4, 0.8, 0.6, 5.5))
@@ -199,18 +200,18 @@ def _shapes(source: Chance, worn: dict[str, Tensor]) -> Tensor:
 def _colours(source: Chance, worn: dict[str, Tensor], shapes: Tensor) -> Tensor:
     """(N, 16, 3) columns `COLOURS`."""
     skin = _skin(source)
-    table = torch.tensor(_HAIR, device=skin.device) / 255
+    table = constant(_HAIR, skin.device) / 255
     hair = table[source.choice("hair", _HAIR_CHANCES)] * source.uniform("dye", 1, low=0.8, high=1.2)
     cloth = _palette(source, "cloth", 8)
     upper, lower = cloth[:, 0], cloth[:, 1]
     same = worn["dress"] | worn["overall"] | source.happens("suit", 0.08)
     lower = torch.where(same[:, None], upper, lower)
-    denim = skin.new_tensor([0.2, 0.28, 0.42]) * source.uniform("denim", 1, low=0.5, high=1.8)
+    denim = constant((0.2, 0.28, 0.42), skin.device) * source.uniform("denim", 1, low=0.5, high=1.8)
     lower = torch.where((source.happens("jeans", 0.25) & ~same)[:, None], denim, lower)
-    iris = skin.new_tensor([[0.2, 0.12, 0.08], [0.3, 0.4, 0.5], [0.3, 0.35, 0.2]])
+    iris = constant(((0.2, 0.12, 0.08), (0.3, 0.4, 0.5), (0.3, 0.35, 0.2)), skin.device)
     belt = torch.where(source.happens("belt", 0.4)[:, None], cloth[:, 2] * 0.4, lower)
     sock = torch.where(source.happens("white socks", 0.5)[:, None], 0.88, cloth[:, 3])
-    bare = skin.new_tensor([0.85, 0.6, 0.6])
+    bare = constant((0.85, 0.6, 0.6), skin.device)
     lip = skin * torch.where(source.happens("lipstick", 0.1)[:, None], bare * 0.8, bare)
     tights = source.happens("tights", 0.25)[:, None]
     sock = torch.where(tights, cloth[:, 3] * 0.5, sock)
@@ -236,10 +237,7 @@ def _patterns(source: Chance, test: bool, alike: Tensor) -> Tensor:
 
 
 def garment_offsets(body: BodySurface, looks: Looks) -> Tensor:
-    """(N, V + A, 3) metres by which loose clothes and hair stand off the skin.
-
-    Skin points that carry labels stay where they are.
-    """
+    """(N, V + A, 3) metres by which clothes and hair stand off the skin."""
     shape = {name: looks.shapes[:, i, None] for i, name in enumerate(SHAPES)}
     x, y = body.template[:, 0].abs(), body.template[:, 1]
 
@@ -256,7 +254,8 @@ def garment_offsets(body: BodySurface, looks: Looks) -> Tensor:
     amount = shape["upper_loose"] * upper * (1 - 0.4 * arm + 0.5 * along)
     amount = torch.maximum(amount, shape["lower_loose"] * lower * (0.7 + 1.2 * down))
     amount = amount + shape["hair_volume"] * body.hair
-    skin = (amount * (1 - body.bare))[..., None] * body.normals
+    shod = shape["shoe_top"] > -1.3
+    skin = amount[..., None] * body.normals + shod[..., None] * body.shoe
     sheet = body.sheet_of_vertex
     hanging = looks.sheet_flare[:, sheet, None] * body.sheet_flare
     hanging = hanging + looks.sheet_ease[:, sheet, None] * body.sheet_ease

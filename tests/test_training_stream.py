@@ -1,13 +1,19 @@
-"""Batches of a run follow from its seed and their number."""
+"""Batches of a run follow from its seed and their number; data sets are trained on by epochs."""
+
+import json
 
 import pytest
 import torch
 
 from aios.body_model import BodyModel
+from aios.plain import to_plain
 from training.batch import Sample, build_batch
-from training.config import TINY_MODEL
+from training.checkpointing import checkpoints, load_checkpoint
+from training.config import CONFIGS, TINY_MODEL
 from training.data import DataConfig, TrainBatches, picture_size
+from training.train import main
 
+from .humandata_files import write_set
 from .training_samples import random_picture, random_targets
 from .training_sources import FewSources
 
@@ -47,3 +53,41 @@ def test_sizes_and_focal_length_scale_together(body):
     )
     batch = batches[0]
     assert batch.focal_length == pytest.approx(200.0 * min(batch.size_hw) / 64)
+
+
+@pytest.fixture(scope="module")
+def data(body, tmp_path_factory):
+    """Made-up stand-ins for the data sets of the paper, training splits only."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("agora", "bedlam", "coco", "egobody", "arctic", "ubody", "synthetic"):
+        write_set(folder, body, name, (2, 1, 3, 1, 2, 1))
+    return folder
+
+
+SMALLER = (
+    f"model={json.dumps(to_plain(TINY_MODEL))}",
+    *("effective_batch=4", "stages.0.batch_size=2", "data.workers=0", "log_every=1"),
+    *("photos.crop.short_sides=[48, 64]", "photos.crop.long_side=96", "denoising.queries=6"),
+)
+"""What turns a phase of the paper into seconds: its network, batch and pictures."""
+
+
+@pytest.mark.parametrize("name", ["paper_phase2", "released_phase1", "synthetic"])
+def test_phases_train_by_epochs_on_data_sets(data, tmp_path, name):
+    changes = (*SMALLER, "epochs=2", "optim.drop_epochs=[1]")
+    options = ["--config", name, "--out", str(tmp_path), "--data", str(data)]
+    assert main([*options, *(part for change in changes for part in ("--set", change))]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    # The largest set has six pictures: two steps of four an epoch.
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    rate = CONFIGS[name].optim.learning_rate
+    rates = [line["learning_rate"] for line in lines]
+    assert rates == pytest.approx([rate, rate, 0.1 * rate, 0.1 * rate])
+    assert all("class_proposals" in line and "dense_class" not in line for line in lines)
+    assert all(line["norm"] > 0 for line in lines)
+    state = load_checkpoint(checkpoints(tmp_path)[-1])
+    saved = json.loads(state["config"])
+    assert saved == json.loads((tmp_path / "config.json").read_text())
+    assert [one["name"] for one in saved["photos"]["sets"]] == [
+        one.name for one in CONFIGS[name].photos.sets
+    ]

@@ -72,7 +72,7 @@ def use_plain_attention(model: AiOS) -> None:
     """
     for index in range(len(model.decoder.layers)):
         attention = model.decoder.layers[index].self_attn
-        attention._among_people = _attend_densely  # type: ignore[assignment, union-attr]
+        attention._among_people = _attend_densely  # type: ignore[union-attr]
 
 
 def _attend_densely(q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout) -> Tensor:

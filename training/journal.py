@@ -66,9 +66,17 @@ class Journal:
         self._since = time.perf_counter()
         if self._board is None:
             return
-        line = {"step": step, "pictures_s": rate, **known, **means, "total": sum(means.values())}
+        line: dict[str, float] = {
+            "step": step,
+            "pictures_s": rate,
+            **known,
+            **means,
+            "total": sum(means.values()),
+        }
         with self._path.open("a") as file:
-            file.write(json.dumps({name: round(value, 6) for name, value in line.items()}) + "\n")
+            file.write(
+                json.dumps({name: float(f"{value:.6g}") for name, value in line.items()}) + "\n"
+            )
         for name, value in line.items():
             self._board.add_scalar(name if name in known else f"loss/{name}", value, step)
         logger.info(

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from aios.body_model import BodyModel
+from aios.checkpoint import CheckpointError
 from aios.plain import to_plain
 
 from .batch import Batch
-from .checkpointing import CheckpointError, checkpoints, load_checkpoint, save_checkpoint
+from .checkpointing import checkpoints, load_checkpoint, save_checkpoint
 from .data import load_batches
 from .distributed import (
     device,
@@ -43,10 +45,10 @@ logger = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     *("minutes", "steps", "epochs", "start", "checkpoint_minutes", "log_every"),
-    *("pictures_every", "threads", "data"),
+    *("pictures_every", "threads", "data.workers", "data.real", "data.cache"),
+    *("photos.root", "photos.trust_pickle"),
 )
-"""Parts of a config that a resumed run may have otherwise; they do not enter a step's arithmetic,
-or say what must be the user's to move: length and place of the data."""
+"""Fields that a resumed run may have otherwise: its length, where its data lie, what it tells."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -68,7 +70,9 @@ class Trainer:
         self.config, self.folder, self.body_model = config, folder, body_model
         for stage in config.stages:
             config.batches_a_step(stage, self.world_size)
-        self.learner = Learner(config, body_model).to(self.device)
+        found = checkpoints(folder)
+        first = replace(config, start=None) if found else config
+        self.learner = Learner(first, body_model).to(self.device)
         self.parallel = parallel(self.learner)
         self.optimizer = build_optimizer(self.learner, config.optim)
         self.scaler = build_scaler(config.precision, self.device)
@@ -76,7 +80,11 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.steps_an_epoch = 0
         folder.mkdir(parents=True, exist_ok=True)
-        self._resume()
+        if found:
+            self._resume(found[-1])
+        elif not self.rank:
+            text = json.dumps(to_plain(config), indent=1)
+            (folder / "config.json").write_text(text)
         self.journal = Journal(folder, self.step)
 
     @property
@@ -210,21 +218,15 @@ class Trainer:
             },
         )
 
-    def _resume(self) -> None:
-        found = checkpoints(self.folder)
-        if not found:
-            if not self.rank:
-                text = json.dumps(to_plain(self.config), indent=1)
-                (self.folder / "config.json").write_text(text)
-            return
-        state = load_checkpoint(found[-1])
-        _check_same(json.loads(state["config"]), to_plain(self.config), found[-1])
+    def _resume(self, path: Path) -> None:
+        state = load_checkpoint(path)
+        _check_same(json.loads(state["config"]), to_plain(self.config), path)
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.average.load_state_dict(state["average"])
         self.step, self.seconds = state["step"], state["seconds"]
-        logger.info("continuing %s at step %d", found[-1].name, self.step)
+        logger.info("continuing %s at step %d", path.name, self.step)
 
     def _steps_an_epoch(self, stream: Stream) -> int:
         stage = self.config.stages[0]
@@ -270,9 +272,19 @@ class Trainer:
 
 def _check_same(before: dict, now: dict, path: Path) -> None:
     """A run goes on with the settings it began with."""
-    other = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
-    if other:
+    first, second = _fields(before), _fields(now)
+    other = sorted(n for n in first.keys() | second.keys() if first.get(n) != second.get(n))
+    if other := [name for name in other if name not in MAY_CHANGE]:
         raise CheckpointError(
             f"{path} was written with other settings of {', '.join(other)};"
             " give the same again, or choose another folder"
         )
+
+
+def _fields(plain: dict, prefix: str = "") -> dict[str, object]:
+    """Every value of a nested dictionary by its place."""
+    found: dict[str, object] = {}
+    for name, value in plain.items():
+        place = f"{prefix}{name}"
+        found |= _fields(value, f"{place}.") if isinstance(value, dict) else {place: value}
+    return found

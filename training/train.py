@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from aios.body_model import BodyModel
+from aios.checkpoint import CheckpointError
 from aios.config import ConfigError
 
-from .checkpointing import CheckpointError
 from .config import CONFIGS, VARIANTS, named_config
 from .data.archive import DataError
 from .data.real import RealDataError

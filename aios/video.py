@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,10 +173,8 @@ class VideoReader:
             raise VideoError(f"{self._name} is {width}x{height} pixels, too narrow to show anyone.")
         if frame.rotation % 180:
             width, height = height, width
-        duration = None
-        if video.duration is not None and video.time_base is not None:
-            duration = float(video.duration * video.time_base)
-        elif container.duration is not None:
+        duration = self._own_duration()
+        if duration is None and container.duration is not None:
             duration = container.duration / _MICROSECONDS
         rate = float(video.average_rate or video.guessed_rate or _USUAL_RATE)
         first = 0.0 if frame.time is None else frame.time
@@ -188,6 +187,17 @@ class VideoReader:
             origin=min(origin, first),
             has_sound=bool(container.streams.audio),
         )
+
+    def _own_duration(self) -> float | None:
+        """Seconds of the pictures alone; the file as a whole may go on with sound."""
+        video = self._video
+        if video.duration is not None and video.time_base is not None:
+            return float(video.duration * video.time_base)
+        noted = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", video.metadata.get("DURATION", ""))
+        if noted is None:
+            return None
+        hours, minutes, seconds = map(float, noted.groups())
+        return 3600 * hours + 60 * minutes + seconds
 
     def _size(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Width and height with square pixels, before it is turned upright."""
@@ -210,7 +220,9 @@ class VideoReader:
         return np.ascontiguousarray(np.rot90(pixels, turns))
 
     def _what_lacks(self, last: float, count: int) -> str:
-        duration = self.info.duration
+        duration = self._own_duration()
+        if duration is None and not self.info.has_sound:
+            duration = self.info.duration
         missing = 0.0 if duration is None else duration - last
         allowed = max(_MAY_LACK_S, _MAY_LACK_SHARE * (duration or 0.0), 2 * self._gap)
         if missing > max(allowed, 2 / self.info.rate):

@@ -23,7 +23,16 @@ def frame_number(pixels):
     return round((float(pixels[height // 2 :, width // 2 :].mean()) - 40) / 5)
 
 
-def make_clip(path, count=20, size=SIZE, rate=10, times=None, sound=None, pixels=frame_pixels):
+def make_clip(
+    path,
+    count=20,
+    size=SIZE,
+    rate=10,
+    times=None,
+    sound=None,
+    sound_seconds=None,
+    pixels=frame_pixels,
+):
     """Write a clip; the kind of file follows the name.
 
     Args:
@@ -32,7 +41,8 @@ def make_clip(path, count=20, size=SIZE, rate=10, times=None, sound=None, pixels
         size: width and height.
         rate: frames a second.
         times: seconds of each frame; None for even steps.
-        sound: codec of a tone that is as long as the pictures, None for none.
+        sound: codec of a tone, None for none.
+        sound_seconds: how long it is; None for as long as the pictures.
         pixels: frame index, size -> (H, W, 3) uint8.
     """
     path = Path(path)
@@ -59,7 +69,8 @@ def make_clip(path, count=20, size=SIZE, rate=10, times=None, sound=None, pixels
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if tone is not None:
-            write_tone(container, tone, count / rate if times is None else times[-1])
+            seconds = count / rate if times is None else times[-1]
+            write_tone(container, tone, sound_seconds or seconds)
     return path
 
 

@@ -95,6 +95,24 @@ def test_a_cut_off_tail_is_kept_until_there_and_said(tmp_path):
     assert f"the {len(frames)} frames" in reader.problem
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.mkv"])
+def test_sound_that_goes_on_is_no_lack_of_pictures(tmp_path, name):
+    sound = "libopus" if name == "clip.webm" else "aac"
+    reader, frames = read(make_clip(tmp_path / name, 10, sound=sound, sound_seconds=4.0))
+    assert len(frames) == 10
+    assert reader.info.duration == pytest.approx(1.0, abs=0.11)
+    assert reader.problem == ""
+
+
+def test_a_cut_off_webm_is_said_too(tmp_path):
+    path = make_clip(tmp_path / "clip.webm", 60, sound="libopus", pixels=noisy)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    reader, frames = read(path)
+    assert 10 < len(frames) < 50
+    assert "of 6.0 seconds" in reader.problem
+
+
 def test_damage_in_the_middle_costs_only_that(tmp_path):
     path = make_clip(tmp_path / "clip.mp4", 40, rate=10, pixels=noisy)
     content = bytearray(path.read_bytes())

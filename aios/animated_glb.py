@@ -152,7 +152,7 @@ def _moving_joints() -> list[int]:
 def _document(
     name: str, rig: Rig, skin: Skin, color: np.ndarray, layout: _Layout, keys: _Keys
 ) -> dict[str, Any]:
-    """The text part; nodes 0 to 54 are the joints, 55 the surface, 56 holds both."""
+    """The text part; nodes 0 to 54 are the joints, 55 the surface, 56 holds the joints."""
     count = len(JOINT_NAMES)
     nodes: list[dict[str, Any]] = []
     for joint, joint_name in enumerate(JOINT_NAMES):
@@ -163,7 +163,7 @@ def _document(
             node["children"] = children
         nodes.append(node)
     nodes.append({"name": f"{name}_mesh", "mesh": 0, "skin": 0})
-    nodes.append({"name": name, "children": [0, count]})
+    nodes.append({"name": name, "children": [0]})
     primitive: dict[str, Any] = {
         "attributes": {"POSITION": 0, "NORMAL": 1, "JOINTS_0": 2, "WEIGHTS_0": 3},
         "indices": 4,
@@ -181,7 +181,7 @@ def _document(
     return {
         "asset": {"version": "2.0", "generator": "aios-demo"},
         "scene": 0,
-        "scenes": [{"name": "track", "nodes": [count + 1]}],
+        "scenes": [{"name": "track", "nodes": [count + 1, count]}],
         "nodes": nodes,
         "meshes": [mesh],
         "materials": [_material(name, color)],

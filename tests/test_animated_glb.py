@@ -179,7 +179,8 @@ def test_the_structure_is_one_that_programs_expect(path):
     assert [node["name"] for node in document["nodes"][:55]] == list(JOINT_NAMES)
     assert document["skins"][0]["joints"] == list(range(55))
     children = [c for node in document["nodes"] for c in node.get("children", [])]
-    assert sorted(children) == list(range(56))  # a tree: nobody has two parents
+    assert sorted(children) == list(range(55))  # a tree: nobody has two parents
+    assert document["scenes"][0]["nodes"] == [56, 55]  # a skinned surface stands by itself
     primitive = document["meshes"][0]["primitives"][0]
     assert set(primitive["attributes"]) == {"POSITION", "NORMAL", "JOINTS_0", "WEIGHTS_0"}
     assert len(primitive["targets"]) == len(document["meshes"][0]["weights"]) == 10

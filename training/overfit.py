@@ -90,7 +90,7 @@ def measure(trainer: Trainer, batch: Batch) -> dict[str, float | int]:
     for index in range(len(batch)):
         people = people_from_output(final, index, width, height)
         people = people.select(people.scores >= THRESHOLD)
-        targets = batch.targets.select(batch.image_index == index)
+        targets = batch.targets.select(batch.image_index == index).to("cpu")
         _compare(tally, people, targets, np.array([width, height]), trainer.body_model)
     return tally.summary()
 
@@ -130,6 +130,7 @@ def learn_by_heart(config: TrainConfig, folder: Path, every: int) -> list[Point]
     side = config.stages[0].side
     scale = side / config.model.image.short_side
     batch = build_batch(pictures_to_learn(side), config.model.focal_length * scale)
+    batch = batch.to(trainer.device)
     curve: list[Point] = []
     losses: list[float] = []
     cpu = wall = 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 _SCALE_EPS = 1e-9
+_SOLVER_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,24 @@ class Camera:
         return points[..., :2] / points[..., 2:] * self.focal_length + np.array(
             self.principal_point, points.dtype
         )
+
+    @property
+    def field_of_view(self) -> float:
+        """Degrees across the longer side."""
+        longer = max(self.width, self.height)
+        return math.degrees(2 * math.atan(longer / (2 * self.focal_length)))
+
+    def with_field_of_view(self, degrees: float) -> Self:
+        """The same picture seen through another lens; `degrees` across the longer side.
+
+        Raises:
+            ValueError: not between 0 and 180 degrees.
+        """
+        if not 0 < degrees < 180:
+            raise ValueError(f"A field of view must be between 0 and 180 degrees, not {degrees}.")
+        longer = max(self.width, self.height)
+        focal_length = longer / (2 * math.tan(math.radians(degrees) / 2))
+        return replace(self, focal_length=focal_length)
 
     def scaled(self, width: int, height: int) -> Self:
         """The same view on a picture resized to `width` x `height` (equal aspect up to rounding).
@@ -80,3 +100,43 @@ def project_points(points: Tensor, focal_length: float, image_sizes_wh: Tensor) 
         (..., 2) pixels of the network input.
     """
     return points[..., :2] / points[..., 2:] * focal_length + image_sizes_wh / 2
+
+
+def shift_to_match(points: np.ndarray, seen_by: Camera, camera: Camera) -> np.ndarray:
+    """Where a body must stand so that another camera sees it where the first one does.
+
+    Only the place changes, not pose or orientation, so the answer is the best in the sense of
+    least squares over the picture (in pixels), found by linear least squares weighted anew with
+    each point's distance.
+
+    Args:
+        points: (P, K, 3) metres, camera frame; at least two points a body.
+        seen_by: the camera that sees them rightly.
+        camera: another one for the same picture.
+
+    Returns:
+        (P, 3) metres to be added to all points of each body; 0 for a body that is not wholly in
+        front of the first camera.
+    """
+    points = points.astype(np.float64)
+    in_front = np.isfinite(points).all((1, 2)) & (points[..., 2] > 0).all(1)
+    solved = np.zeros((len(points), 3))
+    bodies = points[in_front]
+    if not len(bodies):
+        return solved
+    rays = (seen_by.project(bodies) - np.array(camera.principal_point)) / camera.focal_length
+    # x + tx = ray * (z + tz), and the same for y: two rows a point, linear in t.
+    rows = np.zeros((*rays.shape, 3))
+    rows[..., 0, 0] = rows[..., 1, 1] = 1.0
+    rows[..., 2] = -rays
+    wanted = rays * bodies[..., 2:] - bodies[..., :2]
+    # A good first guess makes the weights nearly right from the start.
+    depth = bodies[..., 2] * camera.focal_length / seen_by.focal_length
+    for _ in range(_SOLVER_ROUNDS):
+        weight = 1.0 / np.maximum(depth, _SCALE_EPS) ** 2
+        left = np.einsum("pkri,pk,pkrj->pij", rows, weight, rows)
+        right = np.einsum("pkri,pk,pkr->pi", rows, weight, wanted)
+        shift = np.linalg.solve(left, right[..., None])[..., 0]
+        depth = bodies[..., 2] + shift[:, 2:]
+    solved[in_front] = shift
+    return solved

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -11,8 +11,13 @@ import torch
 from torch import Tensor
 
 from .boxes import cxcywh_to_xyxy
-from .camera import Camera, weak_camera_to_transl
-from .config import NUM_BODY_KEYPOINTS, NUM_FACE_KEYPOINTS, NUM_HAND_KEYPOINTS
+from .camera import Camera, shift_to_match, weak_camera_to_transl
+from .config import (
+    NUM_BODY_JOINTS,
+    NUM_BODY_KEYPOINTS,
+    NUM_FACE_KEYPOINTS,
+    NUM_HAND_KEYPOINTS,
+)
 from .outputs import PERSON_CLASS, LayerOutput, SmplxOutput
 from .rotations import rotmat_to_axis_angle
 
@@ -244,6 +249,29 @@ class Prediction:
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order))
         return ranks
+
+    def with_field_of_view(self, degrees: float) -> Self:
+        """The same people before another lens, moved so that they stay where they are seen.
+
+        Pose, shape and orientation stay; `transl` and everything in metres follows.  `weak_camera`
+        stays what the network said.
+
+        Args:
+            degrees: across the longer side of the photo.
+
+        Raises:
+            ValueError: not between 0 and 180 degrees.
+        """
+        camera = self.camera.with_field_of_view(degrees)
+        shift = shift_to_match(self.joints_3d[:, :NUM_BODY_JOINTS], self.camera, camera)
+        shift = shift.astype(np.float32)
+        return replace(
+            self,
+            people=replace(self.people, transl=self.people.transl + shift),
+            camera=camera,
+            vertices=self.vertices + shift[:, None],
+            joints_3d=self.joints_3d + shift[:, None],
+        )
 
     def __len__(self) -> int:
         """Number of people."""

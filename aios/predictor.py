@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 
+from .attention import Attention, keep_attention, watch_self_attention
 from .body_model import BodyModel
 from .camera import Camera
+from .config import ImageConfig
 from .image import ImageBatch, batch_images, prepare_photo
 from .model import AiOS
-from .outputs import LayerAttention
 from .people import People, Prediction, people_from_output
 from .photo import PhotoSource, read_photo
 from .weights import WeightsInfo, load_model
 
 DEFAULT_MAX_PEOPLE = 30
+INPUT_SHARES = {"fast": 0.64, "balanced": 0.8, "full": 1.0}
 _BODIES_AT_ONCE = 16
 
 
@@ -31,12 +34,12 @@ class Candidates:
     Attributes:
         people: every people slot, best score first.
         camera: of the photo.
-        attention: where each decoder layer looked, batch of 1, if it was asked for.
+        attention: where each decoder layer looked for the best of them, if it was asked for.
     """
 
     people: People
     camera: Camera
-    attention: tuple[LayerAttention, ...] = ()
+    attention: Attention | None = None
 
 
 class AiOSPredictor:
@@ -96,6 +99,23 @@ class AiOSPredictor:
         loaded = load_model(source)
         return cls(loaded.model, loaded.weights, body_model, device)
 
+    @property
+    def input_sizes(self) -> dict[str, ImageConfig]:
+        """Sizes of the network's input from fast and coarse to that of the weights.
+
+        The shares are those of short sides 512, 640 and 800 pixels, of which the last is the
+        paper's.
+        """
+        image = self.model.config.image
+        return {
+            name: replace(
+                image,
+                short_side=round(image.short_side * share),
+                long_side=round(image.long_side * share),
+            )
+            for name, share in INPUT_SHARES.items()
+        }
+
     def predict(
         self,
         photo: PhotoSource,
@@ -133,20 +153,31 @@ class AiOSPredictor:
         results: dict[int, Prediction] = {}
         for indices in by_size.values():
             images = batch_images([prepared[index] for index in indices])
-            found = self._run(images, [arrays[index].shape[:2] for index in indices], False)
+            found = self._run(images, [arrays[index].shape[:2] for index in indices])
             for index, candidates in zip(indices, found, strict=True):
                 results[index] = self.assemble(candidates, threshold, max_people)
         return [results[index] for index in range(len(photos))]
 
-    def find_candidates(self, photo: PhotoSource, keep_attention: bool = False) -> Candidates:
+    def find_candidates(
+        self,
+        photo: PhotoSource,
+        *,
+        image: ImageConfig | None = None,
+        with_attention: bool = False,
+    ) -> Candidates:
         """Run the network once; `assemble` may then be called with any threshold.
+
+        Args:
+            photo: as for `predict`.
+            image: input size other than that of the weights: smaller is faster and coarser.
+            with_attention: also keep where the decoder looked.
 
         Raises:
             PhotoError: the photo cannot be read.
         """
         array = read_photo(photo)
-        images = batch_images([prepare_photo(array, self.model.config.image)])
-        return self._run(images, [array.shape[:2]], keep_attention)[0]
+        images = batch_images([prepare_photo(array, image or self.model.config.image)])
+        return self._run(images, [array.shape[:2]], with_attention)[0]
 
     def assemble(
         self,
@@ -175,10 +206,14 @@ class AiOSPredictor:
         )
 
     def _run(
-        self, images: ImageBatch, sizes_hw: Sequence[tuple[int, ...]], keep_attention: bool
+        self,
+        images: ImageBatch,
+        sizes_hw: Sequence[tuple[int, ...]],
+        with_attention: bool = False,
     ) -> list[Candidates]:
-        with self._network_lock, torch.inference_mode():
-            output = self.model(images.to(self.device), keep_attention=keep_attention)
+        watching = watch_self_attention(self.model) if with_attention else contextlib.nullcontext()
+        with self._network_lock, torch.inference_mode(), watching as seen:
+            output = self.model(images.to(self.device), keep_attention=with_attention)
         found = []
         for index, (height, width) in enumerate(sizes_hw):
             input_height, input_width = images.sizes_hw[index].tolist()
@@ -189,7 +224,12 @@ class AiOSPredictor:
                 input_height,
             ).scaled(width, height)
             people = people_from_output(output.final, index, width, height)
-            found.append(Candidates(people, camera, output.attention))
+            attention = None
+            if seen is not None:
+                # Who is left out as a double at one threshold is left out at all.
+                best = people.without_doubles(self.weights.max_overlap).query_indices
+                attention = keep_attention(output, seen, index, best)
+            found.append(Candidates(people, camera, attention))
         return found
 
     def _pose(self, people: People) -> tuple[np.ndarray, np.ndarray]:

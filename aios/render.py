@@ -143,11 +143,12 @@ def depth_picture(
     camera: Camera,
     depth_order: np.ndarray,
     renderer: str | None = None,
+    rings: np.ndarray | None = None,
 ) -> np.ndarray:
     """The people coloured by distance over the dimmed photo, numbered from near to far.
 
-    Who is hidden wholly, or out of sight, has no number.  A ring in the colour of
-    `person_colors` ties each number to the overlay.
+    Who is hidden wholly, or out of sight, has no number.  A ring in the person's colour ties each
+    number to the overlay.
 
     Args:
         photo: (H, W, 3) uint8 RGB; left as it is.
@@ -156,6 +157,7 @@ def depth_picture(
         camera: of this photo.
         depth_order: (P,) 0 for the nearest, which gets the number 1.
         renderer: one of `RENDERERS`; None reads `AIOS_RENDERER`.
+        rings: (P, 3) uint8 sRGB around the numbers; None for `person_colors`.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -180,7 +182,7 @@ def depth_picture(
     person[drawn.part] = drawn.layers.person
     points = label_points(person, len(vertices)) * (camera.width / smaller.width)
     texts = [str(int(rank) + 1) for rank in depth_order]
-    rings = person_colors(len(vertices))
+    rings = person_colors(len(vertices)) if rings is None else rings
     picture = draw_labels(picture, points, texts, rings, np.asarray(depth_order))
     return draw_legend(picture, *limits, person)
 

@@ -124,8 +124,8 @@ def people_rows(prediction: Prediction) -> list[dict[str, Any]]:
     ]
 
 
-def people_html(prediction: Prediction) -> str:
-    """The table of people; empty without any."""
+def people_html(prediction: Prediction, person: int | None = None) -> str:
+    """The table of people, the row of `person` marked; empty without any."""
     if not len(prediction):
         return ""
     from .render import person_colors
@@ -134,20 +134,24 @@ def people_html(prediction: Prediction) -> str:
         f'<th scope="col" title="{escape(about)}">{escape(name)}</th>' for name, about in _COLUMNS
     )
     body = ""
-    for row, color in zip(people_rows(prediction), person_colors(len(prediction)), strict=True):
+    colors = person_colors(len(prediction))
+    for index, (row, color) in enumerate(zip(people_rows(prediction), colors, strict=True)):
+        mark = ' class="aios-chosen" aria-current="true"' if index == person else ""
         red, green, blue = (int(part) for part in color)
         swatch = f'<span class="aios-swatch" style="background:rgb({red},{green},{blue})"></span>'
         x0, y0, x1, y1 = (round(v) for v in row["box_xyxy_px"])
         body += (
-            f'<tr><th scope="row">{swatch}{row["name"]}</th><td>{row["score"]:.2f}</td>'
+            f'<tr{mark}><th scope="row">{swatch}{row["name"]}</th><td>{row["score"]:.2f}</td>'
             f"<td>{row['depth_order'] + 1}</td><td>{row['distance_m']:.2f} m</td>"
             f"<td>{x0}, {y0}, {x1 - x0} × {y1 - y0}</td></tr>"
         )
-    focal = round(prediction.camera.focal_length)
+    camera = prediction.camera
+    focal, degrees = round(camera.focal_length), round(camera.field_of_view)
     return (
         f'<div class="aios-people"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-        f"</table></div><p class='aios-note'>Distances assume the network’s fixed focal length, "
-        f"{focal} pixels in this photo: trust their order more than their metres.</p>"
+        "</table></div><p class='aios-note'>Distances assume a camera with a focal length of "
+        f"{focal} pixels, a field of view of {degrees} degrees: trust their order more than their "
+        "metres.</p>"
     )
 
 

@@ -1,16 +1,20 @@
-"""Many visitors, one predictor: each one's last photo and its candidates, kept for a while.
+"""Many visitors, one predictor: what the network said of each one's last photos, for a while.
 
-The network runs once a photo; another score threshold or number of people only poses and draws.
+The network runs once a photo and input size; another threshold, number of people or field of view
+only poses and draws.  Photos are told apart by their content, so the same question is answered
+from memory whoever asks it; what nobody present has asked for is dropped.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import shutil
 import tempfile
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -20,159 +24,227 @@ from .export import write_results
 from .people import Prediction
 from .photo import PhotoError, read_photo
 from .predictor import AiOSPredictor, Candidates
-from .render import depth_picture, overlay
 
 SHOWN_SIDE_PX = 1600
 """Pictures for a screen have at most this long side; result files have the photo's own size."""
+ENLARGED_SIDE_PX = 1024
+"""Smaller photos are enlarged towards this long side, so that lines and numbers are fine."""
+MOST_ENLARGED = 2.0
 KEPT_SECONDS = 3600.0
-_KEPT_BYTES = 400_000_000
+_KEPT_BYTES = 300_000_000
 
 
 @dataclass(frozen=True)
-class View:
-    """One photo as a visitor sees it.
+class Choice:
+    """What a visitor asks of a photo.
+
+    Attributes:
+        path: of the photo.
+        threshold: lowest score, 0-1.
+        max_people: at most this many, best scores first.
+        input_size: one of `AiOSPredictor.input_sizes`.
+        field_of_view: degrees across the longer side; 0 keeps the camera that the network assumes.
+    """
+
+    path: Path
+    threshold: float
+    max_people: int
+    input_size: str
+    field_of_view: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """The people of one photo as a visitor asked for them.
 
     Attributes:
         prediction: the people kept, in pixels of the photo.
-        best_score: of all candidates, also of those left out.
+        candidates: what the network said, before anybody was left out.
         photo: (h, w, 3) uint8 RGB, the photo at screen size.
-        overlay: (h, w, 3) uint8 RGB, the meshes over it.
-        depth: (h, w, 3) uint8 RGB, the people coloured and numbered from near to far.
     """
 
     prediction: Prediction
-    best_score: float
-    photo: np.ndarray
-    overlay: np.ndarray
-    depth: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Kept:
-    path: Path
-    photo: np.ndarray
-    shown: np.ndarray
     candidates: Candidates
-    since: float
+    photo: np.ndarray
 
     @property
-    def bytes(self) -> int:
-        return self.photo.nbytes + self.shown.nbytes
+    def best_score(self) -> float:
+        """Of all candidates, also of those left out."""
+        scores = self.candidates.people.scores
+        return float(scores[0]) if len(scores) else 0.0
+
+    @functools.cached_property
+    def on_screen(self) -> Prediction:
+        """The same people before the camera of `photo`; boxes and keypoints stay the photo's."""
+        height, width = self.photo.shape[:2]
+        return replace(self.prediction, camera=self.prediction.camera.scaled(width, height))
+
+
+@dataclass
+class _Kept:
+    shown: np.ndarray
+    candidates: Candidates
+    holders: dict[str, float] = field(default_factory=dict)
+    """Visitor -> when they asked."""
+    last: tuple[Choice, Result] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        attention = self.candidates.attention
+        posed = 0 if self.last is None else self.last[1].prediction.vertices.nbytes
+        return self.shown.nbytes + posed + (0 if attention is None else attention.nbytes)
 
 
 class Sessions:
-    """Answers for several visitors at once; the network runs for one of them at a time."""
+    """Answers for several visitors at once."""
 
     def __init__(self, predictor: AiOSPredictor, kept_bytes: int = _KEPT_BYTES) -> None:
         """Serve `predictor`; of the photos kept, the least recent go beyond `kept_bytes`."""
         self.predictor = predictor
         self._kept_bytes = kept_bytes
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._paths: dict[str, dict[Path, None]] = {}
         self._folders: dict[str, Path] = {}
-        self._table_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
 
-    def view(self, session: str, path: Path, threshold: float, max_people: int) -> View:
-        """What to show of a photo.
+    def result(self, session: str, choice: Choice) -> Result:
+        """The people of a photo.
 
         Args:
-            session: of the visitor; one photo is kept for each.
-            path: of the photo; the network runs unless it was this visitor's last photo.
-            threshold: lowest score, 0-1.
-            max_people: at most this many, best scores first.
+            session: of the visitor.
+            choice: the photo and how to read it.
 
         Raises:
             PhotoError: the photo cannot be read; the message names no folder.
         """
-        kept = self._find(session, path)
-        prediction = self.predictor.assemble(kept.candidates, threshold, max_people)
-        shown = kept.shown
-        camera = prediction.camera.scaled(shown.shape[1], shown.shape[0])
-        vertices, faces = prediction.vertices, prediction.faces
-        scores = kept.candidates.people.scores
-        return View(
-            prediction=prediction,
-            best_score=float(scores[0]) if len(scores) else 0.0,
-            photo=shown,
-            overlay=overlay(shown, vertices, faces, camera),
-            depth=depth_picture(shown, vertices, faces, camera, prediction.depth_order),
-        )
+        kept = self._find(session, choice)
+        if kept.last is not None and replace(kept.last[0], path=choice.path) == choice:
+            return kept.last[1]
+        prediction = self.predictor.assemble(kept.candidates, choice.threshold, choice.max_people)
+        if choice.field_of_view:
+            prediction = prediction.with_field_of_view(choice.field_of_view)
+        result = Result(prediction, kept.candidates, kept.shown)
+        kept.last = (choice, result)
+        self._make_room()
+        return result
 
-    def write(
-        self, session: str, path: Path, threshold: float, max_people: int, parent: Path
-    ) -> list[Path]:
+    def write(self, session: str, choice: Choice, parent: Path) -> list[Path]:
         """Write the result files of a photo, as the command line does, into a new folder.
 
         Args:
-            session: as for `view`.
-            path: as for `view`.
-            threshold: as for `view`.
-            max_people: as for `view`.
+            session: as for `result`.
+            choice: as for `result`.
             parent: folder in which the new one is made.
 
         Returns:
             JSON, NPZ, GLB and the overlay as PNG.
 
         Raises:
-            PhotoError: as for `view`.
+            PhotoError: as for `result`.
             ExportError: a number is not finite.
         """
-        kept = self._find(session, path)
-        prediction = self.predictor.assemble(kept.candidates, threshold, max_people)
+        prediction = self.result(session, choice).prediction
         folder = tempfile.mkdtemp(prefix="results-", dir=parent)
-        return write_results(prediction, kept.photo, path.stem, folder, path.name)
+        path = choice.path
+        return write_results(prediction, _read(path), path.stem, folder, path.name)
 
-    def holds(self, session: str, path: Path) -> bool:
-        """Whether this is the visitor's photo of last time, which could be worked on."""
-        with self._table_lock:
-            kept = self._kept.get(session)
-        return kept is not None and kept.path == path
+    def holds(self, session: str, choice: Choice) -> bool:
+        """Whether this photo could be worked on for this visitor and is at hand."""
+        with self._lock:
+            kept = self._kept.get(_key(choice)) if choice.path.is_file() else None
+        return kept is not None and session in kept.holders
 
     def folder(self, session: str, parent: Path) -> Path:
         """A folder for this visitor's files below `parent`, made when first asked for."""
-        with self._table_lock:
+        with self._lock:
             found = self._folders.get(session)
             if found is None or not found.is_dir():
                 found = Path(tempfile.mkdtemp(prefix="visitor-", dir=parent))
                 self._folders[session] = found
             return found
 
-    def leave(self, session: str) -> None:
-        """A visitor is gone: drop what is kept and remove the files."""
-        self.forget(session)
-        with self._table_lock:
+    def leave(self, session: str) -> list[Path]:
+        """A visitor is gone: drop what is kept for them alone and remove their files.
+
+        Returns:
+            Photos that no other visitor asked about, which may now be removed too.
+        """
+        with self._lock:
+            for key, kept in list(self._kept.items()):
+                kept.holders.pop(session, None)
+                if not kept.holders:
+                    del self._kept[key]
             folder = self._folders.pop(session, None)
+            paths = self._paths.pop(session, {})
+            others = {path for held in self._paths.values() for path in held}
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        return [path for path in paths if path not in others]
 
-    def forget(self, session: str) -> None:
-        """Drop what is kept for a visitor."""
-        with self._table_lock:
-            self._kept.pop(session, None)
-
-    def _find(self, session: str, path: Path) -> _Kept:
-        with self._table_lock:
+    def _find(self, session: str, choice: Choice) -> _Kept:
+        with self._lock:
             self._drop_old()
-            kept = self._kept.get(session)
-        if kept is not None and kept.path == path:
-            return kept
-        self.forget(session)
-        photo = _read(path)
-        candidates = self.predictor.find_candidates(photo)
-        kept = _Kept(path, photo, _screen_size(photo), candidates, time.monotonic())
-        with self._table_lock:
-            self._kept[session] = kept
-            self._kept.move_to_end(session)
+            self._paths.setdefault(session, {})[choice.path] = None
+        key = _key(choice)
+        kept = self._kept.get(key)
+        if kept is None:
+            # Two who ask for the same at once must not both run the network.
+            with self._asking:
+                kept = self._kept.get(key) or self._run(choice)
+                self._keep(session, key, kept)
+        else:
+            self._keep(session, key, kept)
+        return kept
+
+    def _keep(self, session: str, key: tuple[str, str], kept: _Kept) -> None:
+        with self._lock:
+            kept.holders[session] = time.monotonic()
+            self._kept[key] = kept
+            self._kept.move_to_end(key)
+
+    def _make_room(self) -> None:
+        """Drop the least recent photos beyond what may be kept, but not the last one."""
+        with self._lock:
             while len(self._kept) > 1 and self._total_bytes() > self._kept_bytes:
                 self._kept.popitem(last=False)
-        return kept
+
+    def _run(self, choice: Choice) -> _Kept:
+        photo = _read(choice.path)
+        sizes = self.predictor.input_sizes
+        candidates = self.predictor.find_candidates(
+            photo, image=sizes[choice.input_size], with_attention=True
+        )
+        return _Kept(_screen_size(photo), candidates)
 
     def _drop_old(self) -> None:
         oldest = time.monotonic() - KEPT_SECONDS
-        for session in [name for name, kept in self._kept.items() if kept.since < oldest]:
-            del self._kept[session]
+        for key, kept in list(self._kept.items()):
+            if max(kept.holders.values(), default=oldest) <= oldest:
+                del self._kept[key]
 
     def _total_bytes(self) -> int:
-        return sum(kept.bytes for kept in self._kept.values())
+        return sum(kept.nbytes for kept in self._kept.values())
+
+
+def _key(choice: Choice) -> tuple[str, str]:
+    """What decides the network's answer.
+
+    Raises:
+        PhotoError: there is no such file.
+    """
+    try:
+        about = choice.path.stat()
+    except OSError as error:
+        raise PhotoError(f"There is no file {choice.path.name}.") from error
+    return _digest(choice.path, about.st_size, about.st_mtime_ns), choice.input_size
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(path: Path, size: int, changed_ns: int) -> str:
+    """Of the content of a file, which is read again when its size or time of change differ."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> np.ndarray:
@@ -184,10 +256,10 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _screen_size(photo: np.ndarray) -> np.ndarray:
-    """`photo` itself if it is small enough, else a smaller copy."""
+    """A copy that fits a screen."""
     height, width = photo.shape[:2]
-    scale = SHOWN_SIDE_PX / max(height, width)
-    if scale >= 1:
-        return photo
+    longer = max(height, width)
+    scale = min(SHOWN_SIDE_PX / longer, max(ENLARGED_SIDE_PX / longer, 1.0), MOST_ENLARGED)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(photo, size, interpolation=how) if scale != 1 else photo

@@ -64,7 +64,7 @@ def refusal(client, path, **arguments):
 
 def test_public_endpoints_are_typed_and_documented(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert sorted(endpoints) == ["/reconstruct", "/status"]
+    assert sorted(endpoints) == ["/reconstruct", "/status", "/video"]
     parameters = endpoints["/reconstruct"]["parameters"]
     assert [(p["parameter_name"], p["python_type"]["type"]) for p in parameters] == [
         ("photo", "filepath"),
@@ -104,7 +104,7 @@ def test_reconstruct_gives_what_the_predictor_says(client, predictor, photo):
     drawn = np.asarray(Image.open(overlay))
     assert drawn.shape == (90, 120, 3)
     assert (drawn != np.asarray(Image.open(photo))).any()
-    assert Image.open(depth).size == (120, 90)
+    assert Image.open(depth).size == (240, 180)  # small photos are enlarged for the screen
     assert Path(overlay).name == "people on a hill_overlay.png"
 
 
@@ -127,18 +127,22 @@ def test_nobody_is_a_normal_answer(client, photo):
     assert Path(glb).read_bytes().startswith(b"glTF")
 
 
-def test_other_visitors_are_answered_for_their_own_photo(address, photo, tmp_path):
-    other = save_photo(tmp_path / "other.png", 64, 100)
-    clients = [
+def test_twenty_visitors_at_once_are_answered_for_their_own_photo(address, tmp_path):
+    sizes = [(64 + 2 * number, 100 - number) for number in range(20)]
+    photos = [save_photo(tmp_path / f"{w}.png", w, h) for w, h in sizes]
+    visitors = [
         Client(address, verbose=False, download_files=tmp_path / f"client{number}")
-        for number in range(4)
+        for number in range(20)
     ]
-    photos = [photo, other, photo, other]
     jobs = [
         visitor.submit(photo=handle_file(str(path)), api_name="/reconstruct")
-        for visitor, path in zip(clients, photos, strict=True)
+        for visitor, path in zip(visitors, photos, strict=True)
     ]
-    assert [job.result()[0]["width"] for job in jobs] == [120, 64, 120, 64]
+    answers = [job.result() for job in jobs]
+    assert [(a[0]["width"], a[0]["height"]) for a in answers] == sizes
+    assert [a[0]["photo"] for a in answers] == [path.name for path in photos]
+    for answer, size in zip(answers, sizes, strict=True):
+        assert Image.open(answer[1]).size == size
 
 
 def _bomb(width, height):

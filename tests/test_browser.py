@@ -1,41 +1,48 @@
-"""The page in a real browser: Chromium of the system, driven by Playwright."""
+"""The page in a real browser, each tab from input to downloaded result."""
 
-import io
 import json
-import os
-import shutil
-from pathlib import Path
+import re
+import time
 
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.served import middle_threshold, save_photo, served, tiny_predictor
+from tests.browsing import (
+    PATIENCE_MS,
+    chromium,
+    download,
+    expect_people,
+    open_tab,
+    picture,
+    seen,
+    set_number,
+    source,
+    upload,
+    visit,
+)
+from tests.served import count_forwards, middle_threshold, save_photo, served, tiny_predictor
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
-PATIENCE_MS = 60_000
-expect.set_options(timeout=PATIENCE_MS)
-
-
-def find_chromium() -> str:
-    """The browser named by AIOS_CHROMIUM, else the first one installed."""
-    named = os.environ.get("AIOS_CHROMIUM")
-    for name in [named] if named else CHROMIUM_NAMES:
-        if path := shutil.which(name):
-            return path
-    pytest.fail(
-        "There is no Chromium: install it (apt-get install chromium) or name one in AIOS_CHROMIUM."
-    )
+VIEWS = {
+    "Meshes": "#overlay img",
+    "Depth": "#depth img",
+    "Keypoints": "#marks img",
+    "Side and top": "#plan img",
+    "Parameters": "#parameters table",
+    "Before/after": "#compare img",
+}
+NAMELESS = """() => {
+  const shown = element => element.checkVisibility({visibilityProperty: true});
+  const name = element => (
+    element.getAttribute("aria-label") || element.title || element.innerText ||
+    (element.labels && [...element.labels].map(l => l.innerText).join(" ")) || element.alt || ""
+  ).trim();
+  return [...document.querySelectorAll("input, select, textarea, button, [role=tab], img")]
+    .filter(element => shown(element) && !name(element))
+    .map(element => element.outerHTML.slice(0, 160));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -44,43 +51,27 @@ def predictor():
 
 
 @pytest.fixture(scope="module")
-def address(predictor, tmp_path_factory):
-    with served(predictor, tmp_path_factory.mktemp("uploads")) as address:
+def uploads(tmp_path_factory):
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def address(predictor, uploads):
+    with served(predictor, uploads) as address:
         yield address
-
-
-def save_camera_film(path: Path) -> Path:
-    """What the pretended camera sees: bright on its left, dark on its right."""
-    bright = np.repeat(np.uint8([[235] * 32 + [16] * 32]), 48, axis=0).tobytes()
-    grey = bytes([128]) * (32 * 24 * 2)
-    path.write_bytes(b"YUV4MPEG2 W64 H48 F10:1 Ip A1:1 C420jpeg\nFRAME\n" + bright + grey)
-    return path
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    executable = find_chromium()
-    film = save_camera_film(tmp_path_factory.mktemp("camera") / "film.y4m")
-    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={film}"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+    with chromium(tmp_path_factory.mktemp("camera")) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
-def page(browser, address):
-    """A fresh visitor; afterwards, nothing may have been asked of any other machine."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
-    yield page
-    context.close()
-    assert asked
-    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+def page(browser, address, tmp_path):
+    with visit(browser, address) as page:
+        yield page
+        page.screenshot(path=tmp_path / "page.png", full_page=True)
 
 
 @pytest.fixture(scope="module")
@@ -88,27 +79,13 @@ def photo(tmp_path_factory):
     return save_photo(tmp_path_factory.mktemp("photos") / "group.png", 240, 180)
 
 
-def upload(page: Page, photo: Path) -> None:
-    page.set_input_files("#photo input[type=file]", photo)
-
-
-def expect_people(page: Page, count: int) -> None:
-    expect(page.locator("#people tbody tr")).to_have_count(count)
-
-
-def picture(page: Page, selector: str) -> np.ndarray:
-    """Pixels of the last image there, fetched as the page fetches them."""
-    image = page.locator(f"{selector} img").last
-    expect(image).to_be_visible()
-    reply = page.request.get(image.get_attribute("src"))
-    assert reply.ok
-    return np.asarray(Image.open(io.BytesIO(reply.body())).convert("RGB")).astype(int)
-
-
-def overlay_of(page: Page) -> np.ndarray:
-    sources = page.locator("#overlay img").evaluate_all("all => all.map(one => one.src)")
-    assert len(set(sources)) == 2
-    return picture(page, "#overlay")
+@pytest.fixture
+def with_people(page, photo) -> Page:
+    """A visitor who looks at five people."""
+    upload(page, photo)
+    expect_people(page, 5)
+    expect(page.locator("#overlay img")).to_be_visible()
+    return page
 
 
 def test_from_photo_to_files(page, predictor, photo, tmp_path):
@@ -117,95 +94,219 @@ def test_from_photo_to_files(page, predictor, photo, tmp_path):
     upload(page, photo)
     expect_people(page, 5)
     expect(page.locator("#summary")).to_contain_text("5 people")
-    everyone = overlay_of(page)
-    assert everyone.shape == (180, 240, 3)
-    before = page.locator("#overlay img").last.get_attribute("src")
+    everyone, before = picture(page, "#overlay"), source(page, "#overlay")
+    assert everyone.shape == (360, 480, 3)
 
-    threshold = middle_threshold(predictor, photo)
-    number = page.get_by_label("number input for Score threshold")
-    number.fill(f"{threshold:.9f}")
-    number.press("Enter")
+    set_number(page, "Score threshold", middle_threshold(predictor, photo))
     expect_people(page, 2)
-    expect(page.locator("#overlay img").last).not_to_have_attribute("src", before)
-    some = overlay_of(page)
-    assert (np.abs(some - everyone).max(2) > 40).any()
+    expect(page.locator("#overlay img")).not_to_have_attribute("src", before)
+    assert (np.abs(picture(page, "#overlay") - everyone).max(2) > 40).any()
 
-    files = {}
-    for label in ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)"):
-        button = page.get_by_role("button", name=label)
-        expect(button).to_be_enabled()
-        with page.expect_download() as download:
-            button.click()
-        files[label] = tmp_path / download.value.suggested_filename
-        download.value.save_as(files[label])
-    assert sorted(path.name for path in files.values()) == [
-        "group.glb",
-        "group.json",
-        "group.npz",
-        "group_overlay.png",
-    ]
-    result = json.loads(files["Results (JSON)"].read_text("utf-8"))
-    assert (result["photo"], len(result["people"])) == ("group.png", 2)
-    with np.load(files["SMPL-X (NPZ)"]) as arrays:
+    labels = ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)")
+    result, npz, glb, overlay = (download(page, label, tmp_path) for label in labels)
+    names = [path.name for path in (result, npz, glb, overlay)]
+    assert names == ["group.json", "group.npz", "group.glb", "group_overlay.png"]
+    written = json.loads(result.read_text("utf-8"))
+    assert (written["photo"], len(written["people"])) == ("group.png", 2)
+    with np.load(npz) as arrays:
         assert arrays["body_pose"].shape == (2, 63)
-    assert len(trimesh.load(files["Meshes (GLB)"]).geometry) == 2
-    assert Image.open(files["Overlay (PNG)"]).size == (240, 180)
+    assert len(trimesh.load(glb).geometry) == 2
+    assert Image.open(overlay).size == (240, 180)
 
 
-def test_nobody_is_a_friendly_answer(page, photo):
-    upload(page, photo)
-    expect_people(page, 5)
-    page.get_by_label("range slider for Score threshold").press("End")
-    expect(page.locator("#summary")).to_contain_text("Nobody found")
-    expect(page.locator("#summary")).to_contain_text("lower the threshold")
-    expect_people(page, 0)
+def test_every_view_has_its_picture(with_people):
+    for name, selector in VIEWS.items():
+        open_tab(with_people, name)
+        expect(with_people.locator(selector).first).to_be_visible()
+    sources = with_people.locator("#compare img").evaluate_all("all => all.map(one => one.src)")
+    assert len(set(sources)) == 2
 
 
-def test_a_bad_photo_is_a_sentence_and_the_next_one_works(page, photo, tmp_path):
-    bad = tmp_path / "notes.jpg"
+def test_the_scene_is_rendered_and_turns(with_people):
+    open_tab(with_people, "3D")
+    canvas = with_people.locator("#scene canvas")
+    expect(canvas).to_be_visible()
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while np.ptp(seen(canvas)[60:-60], axis=(0, 1)).max() < 60:
+        assert time.monotonic() < end, "nothing was drawn"
+    before, box = seen(canvas), canvas.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    with_people.mouse.move(*middle)
+    with_people.mouse.down()
+    with_people.mouse.move(middle[0] + 150, middle[1], steps=5)
+    with_people.mouse.up()
+    while (np.abs(seen(canvas) - before).max(2) > 40).sum() < 200:
+        assert time.monotonic() < end, "nothing turned"
+
+
+def test_a_click_singles_somebody_out_everywhere(with_people):
+    image, everyone = with_people.locator("#overlay img"), picture(with_people, "#overlay")
+    before = source(with_people, "#overlay")
+    bare = picture(with_people, "#photo")
+    bare = np.asarray(Image.fromarray(bare.astype(np.uint8)).resize((480, 360))).astype(int)
+    changed = np.abs(everyone - bare).max(2) > 90
+    rows, columns = np.nonzero(changed)
+    y, x = rows[len(rows) // 2], columns[len(rows) // 2]
+    box = image.bounding_box()
+    scale = min(box["width"] / 480, box["height"] / 360)
+    left, top = (box["width"] - 480 * scale) / 2, (box["height"] - 360 * scale) / 2
+    image.click(position={"x": left + x * scale, "y": top + y * scale})
+    expect(with_people.locator("#people tr.aios-chosen")).to_have_count(1)
+    expect(with_people.locator("#overlay img")).not_to_have_attribute("src", before)
+    name = with_people.locator("#people tr.aios-chosen th").inner_text().strip()
+    expect(with_people.get_by_label("Person").first).to_have_value(name)
+    open_tab(with_people, "Parameters")
+    expect(with_people.locator("#parameters caption")).to_contain_text(name)
+    open_tab(with_people, "Attention")
+    expect(with_people.locator("#attention-text")).to_contain_text(name)
+
+
+def test_field_of_view_moves_people_without_the_network(with_people, predictor):
+    cell = with_people.locator("#people tbody tr").first.locator("td").nth(2)
+    before = cell.inner_text()
+    runs = count_forwards(predictor)
+    set_number(with_people, "Field of view", 100)
+    expect(cell).not_to_have_text(before)
+    expect(with_people.locator("#people")).to_contain_text("100 degrees")
+    assert not runs
+
+
+def test_attention_follows_choices_and_is_downloaded(with_people, tmp_path):
+    page = with_people
+    open_tab(page, "Attention")
+    expect(page.locator("#attention-text")).to_contain_text("Person 1, body box")
+    first = source(page, "#attention-token")
+    page.get_by_label("Token", exact=True).fill("left hand: index")
+    page.get_by_role("option", name="Left hand: index tip").click()
+    expect(page.locator("#attention-text")).to_contain_text("left hand: index tip")
+    expect(page.locator("#attention-token img")).not_to_have_attribute("src", first)
+    second = source(page, "#attention-token")
+    page.get_by_label("1: locate").check()
+    expect(page.locator("#attention-text")).to_contain_text("does not exist yet")
+    expect(page.locator("#attention-token img")).not_to_have_attribute("src", second)
+    figure = download(page, "Figure (PNG)", tmp_path)
+    assert (figure.name, Image.open(figure).format) == ("group_attention.png", "PNG")
+    with np.load(download(page, "Attention (NPZ)", tmp_path)) as arrays:
+        assert arrays["layer3_tokens"].shape == (39,)
+
+
+def test_a_stream_shows_people_and_stops(page):
+    open_tab(page, "Webcam")
+    frames: list[str] = []
+    page.on("request", lambda r: frames.append(r.url) if "/stream/" in r.url else None)
+    page.get_by_text("Click to Access Webcam").last.click()
+    page.locator("#camera").get_by_text("Record").click()
+    expect(page.locator("#speed")).to_contain_text(re.compile(r"[1-9]\d*\.\d frames a second"))
+    expect(page.locator("#speed")).to_contain_text("5 people")
+    assert picture_of_data(page).mean() > 20
+    page.locator("#camera").get_by_text("Stop").click()
+    expect(page.locator("#camera").get_by_text("Record")).to_be_visible()
+    # Once the answer in flight is there, no other frame is sent.
+    page.wait_for_load_state("networkidle")
+    sent = len(frames)
+    page.get_by_label("Smooth").uncheck()
+    open_tab(page, "About")
+    open_tab(page, "Webcam")
+    assert len([url for url in frames[sent:] if not url.endswith("/close")]) == 0
+
+
+def picture_of_data(page: Page) -> np.ndarray:
+    """Pixels of the live picture as shown."""
+    expect(page.locator("#live img")).to_be_visible()
+    return seen(page.locator("#live img"))
+
+
+def test_nobody_is_a_friendly_answer(with_people):
+    with_people.get_by_label("range slider for Score threshold").press("End")
+    expect(with_people.locator("#summary")).to_contain_text("Nobody found")
+    expect(with_people.locator("#summary")).to_contain_text("lower the threshold")
+    expect_people(with_people, 0)
+
+
+def test_a_bad_photo_is_a_sentence_and_the_next_one_works(with_people, photo, tmp_path):
+    page, bad = with_people, tmp_path / "notes.jpg"
     bad.write_bytes(b"no photo at all")
-    upload(page, photo)
-    expect_people(page, 5)
     upload(page, bad)
     sentence = "notes.jpg is not a photo that can be read"
     expect(page.locator("#summary")).to_contain_text(sentence)
     expect_people(page, 0)
+    expect(page.locator("#overlay img")).to_have_count(0)
     assert "Traceback" not in page.inner_text("body")
     expect(page.get_by_role("button", name="Results (JSON)")).to_be_disabled()
     upload(page, photo)
     expect_people(page, 5)
 
 
-def test_an_example_and_the_depth_order(page):
+def test_an_example_at_another_input_size(page, predictor):
+    runs = count_forwards(predictor)
     page.locator("button.gallery-item").first.click()
     expect_people(page, 5)
-    page.get_by_role("tab", name="Depth order").click()
-    assert picture(page, "#depth").shape[0] > 100
+    assert len(runs) == 1
+    before = source(page, "#overlay")
+    page.get_by_label("Fast (").first.check()
+    expect(page.locator("#overlay img")).not_to_have_attribute("src", before)
+    assert len(runs) == 2
 
 
 def test_a_snapshot_is_not_mirrored(page):
     page.locator("#photo").get_by_label("Capture from camera").click()
-    page.get_by_text("Click to Access Webcam").click()
+    page.locator("#photo").get_by_text("Click to Access Webcam").click()
     page.wait_for_function("document.querySelector('#photo video')?.readyState === 4")
     page.locator("#photo").get_by_label("capture photo").click()
     expect_people(page, 5)
-    seen = picture(page, "#photo")
-    width = seen.shape[1]
-    assert seen[:, : width // 3].mean() > 180 > 80 > seen[:, -width // 3 :].mean()
+    shown = picture(page, "#photo")
+    width = shown.shape[1]
+    assert shown[:, : width // 3].mean() > 180 > 80 > shown[:, -width // 3 :].mean()
 
 
-def test_a_phone_shows_all_of_it(page, photo):
-    page.set_viewport_size({"width": 390, "height": 844})
-    upload(page, photo)
-    expect_people(page, 5)
-    widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert widths[0] <= widths[1]
-    for selector in ("#photo", "#overlay", "#people"):
-        box = page.locator(selector).bounding_box()
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_of_it(browser, address, photo, tmp_path, scheme):
+    phone = {"width": 390, "height": 844}
+    with visit(browser, address, viewport=phone, color_scheme=scheme, has_touch=True) as page:
+        upload(page, photo)
+        expect_people(page, 5)
+        assert page.evaluate(NAMELESS) == []
+        for selector in ("#photo", "#overlay", "#people"):
+            box = page.locator(selector).bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+        for tab in ("Photo", "Attention", "Webcam", "About"):
+            open_tab(page, tab)
+            widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+            assert widths[0] <= widths[1], tab
+            page.screenshot(path=tmp_path / f"{tab}.png", full_page=True)
+        dark = "document.body.classList.contains('dark')"
+        assert page.evaluate(dark) is (scheme == "dark")
+
+
+def test_everything_has_a_name_and_tabs_open_by_keyboard(with_people):
+    page = with_people
+    assert page.evaluate(NAMELESS) == []
+    page.get_by_role("tab", name="Photo", exact=True).focus()
+    for name in ("Attention", "Webcam", "About"):
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute(
+            "aria-selected", "true"
+        )
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate(NAMELESS) == [], name
+
+
+def test_who_leaves_leaves_nothing(browser, address, uploads, tmp_path):
+    mine = save_photo(tmp_path / "mine alone.png", 200, 150)
+    with visit(browser, address) as page:
+        upload(page, mine)
+        expect(page.get_by_role("button", name="Results (JSON)")).to_be_enabled()
+        assert list(uploads.rglob("mine alone*"))
+        expect(page.locator("#privacy")).to_contain_text("go when you close the page")
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while left := list(uploads.rglob("mine alone*")):
+        assert time.monotonic() < end, left
+        time.sleep(0.2)
 
 
 def test_banner_says_what_is_in_use_and_how_to_get_the_papers(page):
+    open_tab(page, "About")
     banner = page.locator(".aios-banner")
     expect(banner).to_contain_text("tiny.safetensors")
     expect(banner).to_contain_text("stand-in")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aios.camera import Camera, project_points, weak_camera_to_transl
+from aios.camera import Camera, project_points, shift_to_match, weak_camera_to_transl
 
 
 def test_known_points():
@@ -71,3 +71,63 @@ def test_both_projections_agree():
 def test_nobody():
     assert Camera(9.0, (1.0, 1.0), 2, 2).project(np.zeros((0, 144, 3))).shape == (0, 144, 2)
     assert weak_camera_to_transl(torch.zeros(0, 3)).shape == (0, 3)
+
+
+def test_field_of_view_is_that_of_the_longer_side():
+    camera = Camera(500.0, (500.0, 200.0), 1000, 400)
+    assert camera.field_of_view == pytest.approx(90)
+    assert Camera(500.0, (200.0, 500.0), 400, 1000).field_of_view == pytest.approx(90)
+    other = camera.with_field_of_view(60.0)
+    assert other.field_of_view == pytest.approx(60) and other.focal_length > 500
+    assert (other.width, other.height, other.principal_point) == (1000, 400, (500.0, 200.0))
+    for degrees in (0, -3, 180, 200, float("nan")):
+        with pytest.raises(ValueError, match="between 0 and 180"):
+            camera.with_field_of_view(degrees)
+
+
+def people_before(camera, count=5):
+    rng = np.random.default_rng(4)
+    bodies = rng.normal(size=(count, 22, 3)) * (0.25, 0.5, 0.15)
+    places = np.stack([rng.uniform(-1, 1, count), rng.uniform(-1, 1, count)], -1)
+    depth = rng.uniform(8, 30, count)
+    return bodies + np.concatenate([places, depth[:, None]], -1)[:, None]
+
+
+@pytest.mark.parametrize("degrees", [10.0, 40.0, 75.0])
+def test_people_stay_where_they_are_seen_before_another_lens(degrees):
+    camera = Camera(5000.0, (640.0, 360.0), 1280, 720)
+    points = people_before(camera)
+    other = camera.with_field_of_view(degrees)
+    moved = points + shift_to_match(points, camera, other)[:, None]
+    heights = np.ptp(camera.project(points)[..., 1], axis=1)
+    apart = np.linalg.norm(other.project(moved) - camera.project(points), axis=-1)
+    assert (apart.mean(1) < 0.12 * heights).all()
+    ratio = other.focal_length / camera.focal_length
+    np.testing.assert_allclose(moved[:, :, 2].mean(1) / points[:, :, 2].mean(1), ratio, rtol=0.25)
+    # No other place is better: the residual of least squares has no slope.
+    best = ((other.project(moved) - camera.project(points)) ** 2).sum()
+    for axis in range(3):
+        for step in (-0.02, 0.02):
+            nudged = moved + step * np.eye(3)[axis]
+            assert ((other.project(nudged) - camera.project(points)) ** 2).sum() > best
+
+
+def test_the_same_lens_moves_nobody_and_a_flat_body_is_exact():
+    camera = Camera(5000.0, (640.0, 360.0), 1280, 720)
+    points = people_before(camera)
+    np.testing.assert_allclose(shift_to_match(points, camera, camera), 0, atol=1e-9)
+    flat = points.copy()
+    flat[..., 2] = flat[:, :1, 2]
+    other = camera.with_field_of_view(65.0)
+    moved = flat + shift_to_match(flat, camera, other)[:, None]
+    np.testing.assert_allclose(other.project(moved), camera.project(flat), atol=1e-6)
+
+
+def test_who_cannot_be_seen_stays():
+    camera = Camera(5000.0, (640.0, 360.0), 1280, 720)
+    points = people_before(camera)
+    points[1, 3, 2] = -0.1
+    points[2, 0, 0] = np.nan
+    shift = shift_to_match(points, camera, camera.with_field_of_view(60.0))
+    assert (shift[[1, 2]] == 0).all() and (shift[[0, 3, 4]] != 0).all()
+    assert shift_to_match(points[:0], camera, camera).shape == (0, 3)

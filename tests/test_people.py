@@ -215,3 +215,33 @@ def test_without_doubles_the_better_of_two_stays():
 def test_without_doubles_of_nobody_and_of_empty_boxes():
     assert len(People.empty().without_doubles(0.5)) == 0
     assert len(people_with_boxes((3, 3, 3, 3), (3, 3, 3, 3)).without_doubles(0.5)) == 2
+
+
+def test_another_field_of_view_moves_everything_in_metres_together():
+    prediction = some_prediction(3)
+    moved = prediction.with_field_of_view(60.0)
+    shift = moved.people.transl - prediction.people.transl
+    assert (np.abs(shift[:, 2]) > 1).all()
+    np.testing.assert_allclose(
+        moved.vertices - prediction.vertices, shift[:, None].repeat(4, 1), atol=1e-5
+    )
+    np.testing.assert_allclose(moved.joints_3d[:, 7] - prediction.joints_3d[:, 7], shift, atol=1e-5)
+    assert moved.camera.field_of_view == pytest.approx(60)
+    for name in _SHAPES:
+        if name != "transl":
+            np.testing.assert_array_equal(
+                getattr(moved.people, name), getattr(prediction.people, name)
+            )
+    back = moved.with_field_of_view(prediction.camera.field_of_view)
+    np.testing.assert_allclose(back.people.transl, prediction.people.transl, rtol=0.02, atol=0.05)
+    np.testing.assert_array_equal(moved.depth_order, prediction.depth_order)
+
+
+def some_prediction(count):
+    people = people_with_boxes(*[(0, 0, 10 + k, 20) for k in range(count)])
+    rng = np.random.default_rng(0)
+    places = np.stack([[k - 1, 0.2, 12 + 4 * k] for k in range(count)])[:, None]
+    joints = (rng.normal(size=(count, 144, 3)) * (0.2, 0.5, 0.1) + places).astype(np.float32)
+    camera = Camera(5000.0, (640.0, 360.0), 1280, 720)
+    faces = np.array([[0, 1, 2]])
+    return Prediction(people, camera, joints[:, :4].copy(), joints, faces, "file", "stand-in")

@@ -11,6 +11,7 @@ from PIL import Image
 from aios.body_file import STANDIN_PATH
 from aios.body_model import BodyModel
 from aios.camera import project_points
+from aios.config import ImageConfig
 from aios.image import batch_images, prepare_photo
 from aios.photo import PhotoError
 from aios.predictor import AiOSPredictor
@@ -167,10 +168,22 @@ def test_unreadable_photo(predictor, tmp_path):
 
 def test_attention_only_when_asked(predictor):
     photo = noise(64, 64)
-    assert predictor.find_candidates(photo).attention == ()
-    attention = predictor.find_candidates(photo, keep_attention=True).attention
-    assert len(attention) == SMALL.decoder_layers
-    assert attention[-1].attention_weights.shape[:2] == (1, 7 * 39)
+    assert predictor.find_candidates(photo).attention is None
+    attention = predictor.find_candidates(photo, with_attention=True).attention
+    assert len(attention.layers) == SMALL.decoder_layers
+    assert attention.layers[-1].weights.shape[:2] == (7, 39)
+
+
+def test_another_input_size_gives_people_of_the_same_photo(predictor):
+    photo = noise(90, 120)
+    smaller = ImageConfig(short_side=48, long_side=64)
+    usual = predictor.find_candidates(photo)
+    coarse = predictor.find_candidates(photo, image=smaller)
+    assert (coarse.camera.width, coarse.camera.height) == (120, 90)
+    # One focal length in pixels of the network's input: the smaller input is the longer lens.
+    assert coarse.camera.focal_length == pytest.approx(300 * 120 / 64)
+    assert usual.camera.focal_length == pytest.approx(300 * 120 / 85)
+    assert (coarse.people.scores != usual.people.scores).any()
 
 
 def test_batch_norm_is_folded_and_nothing_learns(predictor):

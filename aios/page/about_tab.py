@@ -23,5 +23,6 @@ The same answers come over HTTP: see *Use via API* at the foot of the page."""
 
 def build_about_tab(context: PageContext) -> None:
     """Weights, body, privacy."""
-    gr.HTML(banner_html(context.predictor.weights, context.predictor.body), padding=False)
-    gr.Markdown(_ABOUT, elem_id="about")
+    with gr.Tab("About"):
+        gr.HTML(banner_html(context.predictor.weights, context.predictor.body), padding=False)
+        gr.Markdown(_ABOUT, elem_id="about")

@@ -9,7 +9,9 @@ from typing import Any
 import gradio as gr
 
 from ..export import encode_png
+from ..photo_views import Look, depth_view
 from ..report import status_report
+from ..sessions import Choice
 from .context import MODEL_QUEUE, PageContext, errors_as_sentences, session_of
 
 
@@ -39,14 +41,16 @@ def add_endpoints(context: PageContext, inputs: list[Any]) -> None:
         """
         if photo is None:
             raise gr.Error("Send a photo.", print_exception=False)
-        chosen = (session_of(request), Path(photo), threshold, int(max_people))
+        session = session_of(request)
+        choice = Choice(Path(photo), threshold, int(max_people), "full")
         with errors_as_sentences():
-            view = context.sessions.view(*chosen)
-            result, npz, glb, overlay = context.sessions.write(*chosen, context.folder(request))
+            picture = depth_view(context.sessions.result(session, choice), Look())
+            files = context.sessions.write(session, choice, context.folder(request))
+        result, npz, glb, overlay = files
         depth = overlay.with_name(f"{npz.stem}_depth.png")
-        depth.write_bytes(encode_png(view.depth))
-        files = [str(file) for file in (overlay, depth, npz, glb)]
-        return json.loads(result.read_text("utf-8")), *files
+        depth.write_bytes(encode_png(picture))
+        paths = [str(file) for file in (overlay, depth, npz, glb)]
+        return json.loads(result.read_text("utf-8")), *paths
 
     def tell_status() -> dict[str, Any]:
         """Which weights and body are in use, and the bounds of the arguments."""

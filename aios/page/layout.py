@@ -9,19 +9,29 @@ import gradio as gr
 from ..predictor import AiOSPredictor
 from ..sessions import KEPT_SECONDS, Sessions
 from .about_tab import build_about_tab
+from .attention_tab import build_attention_tab
+from .batch_tab import build_batch_tab
 from .context import PageContext, session_of
 from .photo_tab import build_photo_tab
+from .video_tab import build_video_tab
+from .webcam_tab import build_webcam_tab
 
 _SWEEP_SECONDS = 600
 _INTRO = """# AiOS: everyone in a photo, as whole-body meshes
 Drop a photo. Every person in it is found and posed at once — body, hands and face — and laid
 over the picture, nearest in front."""
+_PRIVACY = """Photos stay on the machine that serves this page and are shown to nobody else. They
+and all that is made of them go when you close the page, at the latest after an hour."""
 
-TABS: tuple[tuple[str, Callable[[PageContext], None]], ...] = (
-    ("Photo", build_photo_tab),
-    ("About", build_about_tab),
+TABS: tuple[Callable[[PageContext], None], ...] = (
+    build_photo_tab,
+    build_attention_tab,
+    build_webcam_tab,
+    build_video_tab,
+    build_batch_tab,
+    build_about_tab,
 )
-"""Name and builder of each tab, in the order of the page."""
+"""Builders of the tabs, in the order of the page."""
 
 
 def build_page(predictor: AiOSPredictor, threshold: float | None = None) -> gr.Blocks:
@@ -40,14 +50,17 @@ def build_page(predictor: AiOSPredictor, threshold: float | None = None) -> gr.B
         delete_cache=(_SWEEP_SECONDS, int(KEPT_SECONDS)),
     ) as page:
         gr.Markdown(_INTRO, elem_id="title")
-        context = PageContext(predictor, sessions, threshold)
+        context = PageContext(predictor, sessions, threshold, gr.State(None), gr.State(None))
         with gr.Tabs(elem_id="tabs"):
-            for name, build in TABS:
-                with gr.Tab(name):
-                    build(context)
+            for build in TABS:
+                build(context)
+        gr.Markdown(_PRIVACY, elem_id="privacy")
 
         def leave(request: gr.Request) -> None:
-            sessions.leave(session_of(request))
+            for path in sessions.leave(session_of(request)):
+                # Examples lie in the same folder and stay.
+                if str(path) in page.upload_file_set:
+                    path.unlink(missing_ok=True)
 
         page.unload(leave)
     return page

@@ -1,42 +1,55 @@
-"""The tab of one photo: choose it, see everyone in it, take the files away."""
+"""The tab of one photo: choose it, look at everyone in it, take the files away."""
 
 from __future__ import annotations
 
-from html import escape
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from ..report import people_html, summary_text
-from .context import (
-    ASSETS,
-    FILES_QUEUE,
-    MODEL_QUEUE,
-    PageContext,
-    errors_as_sentences,
-    session_of,
-)
+from ..photo_views import PARTS
+from .context import ASSETS, FILES_QUEUE, MODEL_QUEUE, VIEWS_QUEUE, PageContext
 from .endpoints import add_endpoints
+from .photo_handlers import EVERYONE, PhotoHandlers
 from .widgets import number_slider, photo_input
 
-_WAITING = "Waiting for a photo."
 _FILES = ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)")
+_OPENING_CAMERA = (90, 80, None)
+"""Before the people, a little above: degrees around, degrees from above, distance to fit."""
+
+
+@dataclass(frozen=True)
+class _Widgets:
+    inputs: list[Any]
+    summary: gr.Markdown
+    person: gr.Dropdown
+    shown: gr.CheckboxGroup
+    parts: gr.CheckboxGroup
+    views: dict[str, Any]
+    tabs: dict[str, gr.Tab]
+    buttons: list[gr.DownloadButton]
+    people: gr.HTML
+
+    @property
+    def look(self) -> list[Any]:
+        return [self.person, self.shown, self.parts]
 
 
 def build_photo_tab(context: PageContext) -> None:
     """Widgets and events of the tab, and the endpoints that share its inputs."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
-            inputs = _add_inputs(context)
-        with gr.Column(scale=3, min_width=320):
-            outputs, buttons = _add_results()
-    _connect(context, inputs, outputs, buttons)
-    add_endpoints(context, inputs)
+    with gr.Tab("Photo") as tab:
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                inputs = _add_inputs(context)
+            with gr.Column(scale=3, min_width=320):
+                widgets = _add_results(inputs)
+        _connect(context, tab, widgets)
+        add_endpoints(context, inputs[:3])
 
 
 def _add_inputs(context: PageContext) -> list[Any]:
-    """Photo, threshold and number of people."""
+    """Photo, threshold, number of people, input size, field of view."""
     photo = photo_input()
     if examples := sorted((ASSETS / "examples").glob("*.jpg")):
         gr.Examples(
@@ -46,109 +59,146 @@ def _add_inputs(context: PageContext) -> list[Any]:
             label="Or try one of these",
             api_visibility="private",
         )
-    lowest = number_slider(
-        0,
-        1,
-        context.threshold,
-        0.01,
-        "Score threshold",
-        "Show people the network is at least so sure of.",
+    about_threshold = "Show people the network is at least so sure of."
+    lowest = number_slider(0, 1, context.threshold, 0.01, "Score threshold", about_threshold)
+    most = min(30, context.max_people)
+    people = number_slider(1, context.max_people, most, 1, "Maximum people", "Best scores first.")
+    size = gr.Radio(
+        size_choices(context),
+        value="full",
+        label="Input size",
+        info="Short side of what the network sees: smaller is faster and misses small people.",
+        elem_id="input-size",
     )
-    most = number_slider(
-        1,
-        context.max_people,
-        min(30, context.max_people),
-        1,
-        "Maximum people",
-        "Best scores first.",
+    about_view = (
+        "Degrees across the longer side: moves people nearer or farther until they fit such a "
+        "lens, without asking the network again. 0 keeps the camera that the network assumes."
     )
-    return [photo, lowest, most]
+    field_of_view = number_slider(0, 120, 0, 1, "Field of view", about_view)
+    return [photo, lowest, people, size, field_of_view]
 
 
-def _add_results() -> tuple[list[Any], list[Any]]:
-    """Summary, before and after, depth order, table; and the download buttons."""
-    summary = gr.Markdown(_WAITING, elem_id="summary")
-    with gr.Tabs():
-        with gr.Tab("Meshes over the photo"):
-            slider = gr.ImageSlider(
-                label="Photo and meshes: drag the line",
-                format="jpeg",
-                interactive=False,
-                max_height=560,
-                slider_position=12,
-                elem_id="overlay",
-            )
-        with gr.Tab("Depth order"):
-            depth = gr.Image(
-                label="Near to far",
-                format="jpeg",
-                interactive=False,
-                buttons=["download", "fullscreen"],
-                elem_id="depth",
-            )
+def size_choices(context: PageContext) -> list[tuple[str, str]]:
+    """Label and name of each input size."""
+    is_official = context.predictor.weights.is_official
+    names = {"fast": "Fast", "balanced": "Balanced", "full": "Paper" if is_official else "Full"}
+    sizes = context.predictor.input_sizes
+    return [(f"{names[name]} ({image.short_side} px)", name) for name, image in sizes.items()]
+
+
+def _add_results(inputs: list[Any]) -> _Widgets:
+    """Summary, who is singled out, the views, the files and the table."""
+    summary = gr.Markdown("Waiting for a photo.", elem_id="summary")
+    person = gr.Dropdown(
+        [EVERYONE],
+        value=EVERYONE[1],
+        label="Person",
+        info="Or click somebody in a picture.",
+        elem_id="person",
+    )
+    views, tabs = {}, {}
+    with gr.Tabs(elem_id="views"):
+        for name, label in VIEW_LABELS.items():
+            with gr.Tab(label) as tabs[name]:
+                views[name] = _add_view(name, label)
+    with gr.Accordion("What is drawn", open=False, elem_id="drawn"):
+        shown = gr.CheckboxGroup([], label="People in the pictures", elem_id="shown")
+        parts = gr.CheckboxGroup(
+            [(part.capitalize(), part) for part in PARTS],
+            value=list(PARTS),
+            label="In boxes and keypoints",
+            elem_id="parts",
+        )
     with gr.Row(elem_id="downloads"):
         buttons = [
             gr.DownloadButton(label, interactive=False, size="sm", min_width=130)
             for label in _FILES
         ]
     people = gr.HTML(padding=False, elem_id="people")
-    return [summary, slider, depth, people], buttons
+    return _Widgets(inputs, summary, person, shown, parts, views, tabs, buttons, people)
 
 
-def _connect(
-    context: PageContext, inputs: list[Any], outputs: list[Any], buttons: list[Any]
-) -> None:
-    """A new photo, threshold or number redraws everything; the files follow the pictures."""
-    sessions = context.sessions
+VIEW_LABELS = {
+    "overlay": "Meshes",
+    "compare": "Before/after",
+    "depth": "Depth",
+    "marks": "Keypoints",
+    "plan": "Side and top",
+    "scene": "3D",
+    "parameters": "Parameters",
+}
 
-    def waiting() -> list[Any]:
-        return [gr.DownloadButton(value=None, interactive=False) for _ in buttons]
 
-    def nothing(reason: str) -> list[Any]:
-        return [reason, None, None, "", *waiting()]
+def _add_view(name: str, label: str) -> Any:  # noqa: ANN401
+    if name == "compare":
+        return gr.ImageSlider(
+            label="Photo and meshes: drag the line",
+            interactive=False,
+            max_height=560,
+            slider_position=50,
+            elem_id=name,
+        )
+    if name == "scene":
+        return gr.Model3D(
+            label="Drag to turn, scroll to come nearer",
+            camera_position=_OPENING_CAMERA,
+            height=520,
+            interactive=False,
+            elem_id=name,
+        )
+    if name == "parameters":
+        return gr.HTML(padding=False, elem_id=name)
+    buttons: list[Any] = ["download", "fullscreen"]
+    return gr.Image(
+        label=label, interactive=False, buttons=buttons, elem_id=name, elem_classes="aios-picture"
+    )
 
-    def show(path: str | None, threshold: float, most: float, request: gr.Request) -> list[Any]:
-        if path is None:
-            sessions.forget(session_of(request))
-            return nothing(_WAITING)
-        try:
-            with errors_as_sentences():
-                view = sessions.view(session_of(request), Path(path), threshold, int(most))
-        except gr.Error as error:
-            # Not raised: beside the sentence, pictures of the photo before must not stay.
-            gr.Warning(error.message, title=error.title)
-            return nothing(escape(error.message))
-        text = summary_text(view.prediction, threshold, view.best_score)
-        pictures = [(view.photo, view.overlay), view.depth]
-        return [text, *pictures, people_html(view.prediction), *waiting()]
 
-    def write(path: str | None, threshold: float, most: float, request: gr.Request) -> list[Any]:
-        if path is None or not sessions.holds(session_of(request), Path(path)):
-            return waiting()
-        with errors_as_sentences():
-            files = sessions.write(
-                session_of(request), Path(path), threshold, int(most), context.folder(request)
-            )
-        return [gr.DownloadButton(value=file, interactive=True) for file in files]
-
+def _connect(context: PageContext, tab: gr.Tab, widgets: _Widgets) -> None:
+    """A new photo or number shows everything anew; pictures and files follow."""
+    handlers = PhotoHandlers(context, list(widgets.views), len(widgets.buttons))
+    asked, chosen = context.asked, context.person
+    view = gr.State("overlay")
+    pictures = list(widgets.views.values())
+    wanted = [asked, view, *widgets.look]
+    drawn = [*pictures, widgets.people, chosen]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    drawing: dict[str, Any] = {
+        "concurrency_id": VIEWS_QUEUE,
+        "concurrency_limit": 1,
+        "show_progress": "minimal",
+        "api_visibility": "private",
+    }
     shown = gr.on(
-        [part.change for part in inputs],
-        show,
-        inputs,
-        [*outputs, *buttons],
+        [part.change for part in widgets.inputs],
+        handlers.show,
+        [*widgets.inputs, view, widgets.person],
+        [widgets.summary, asked, widgets.person, widgets.shown, *pictures, *widgets.buttons],
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=1,
         trigger_mode="always_last",
         api_visibility="private",
-        show_progress_on=outputs[:3],
+        show_progress_on=[widgets.summary, *pictures],
     )
-    shown.success(
-        write,
-        inputs,
-        buttons,
+    shown.success(handlers.draw, wanted, drawn, **drawing).success(
+        handlers.write,
+        asked,
+        widgets.buttons,
         concurrency_id=FILES_QUEUE,
         concurrency_limit=1,
-        trigger_mode="always_last",
-        show_progress="hidden",
-        api_visibility="private",
+        **quiet,
     )
+    changes = [part.input for part in widgets.look]
+    gr.on(changes, handlers.draw, wanted, drawn, trigger_mode="always_last", **drawing)
+    for name, view_tab in widgets.tabs.items():
+        view_tab.select(partial(lambda name: name, name), None, view, **quiet).success(
+            handlers.draw, wanted, drawn, **drawing
+        )
+    for name in ("overlay", "depth", "marks"):
+        picked = widgets.views[name].select(
+            handlers.pick, [asked, *widgets.look], widgets.person, queue=False, **quiet
+        )
+        picked.success(handlers.draw, wanted, drawn, **drawing)
+    # Somebody may have been singled out in another tab.
+    back = tab.select(handlers.come_back, [asked, chosen], widgets.person, queue=False, **quiet)
+    back.success(handlers.draw, wanted, drawn, **drawing)

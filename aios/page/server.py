@@ -33,7 +33,7 @@ def launch(
     fonts = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif"]
     theme = gr.themes.Default(
         primary_hue="indigo", font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]
-    )
+    ).set(block_info_text_color="*neutral_500", block_info_text_color_dark="*neutral_400")
     try:
         _, address, _ = page.queue(max_size=WAITING_VISITORS).launch(
             server_name=host,
@@ -51,6 +51,7 @@ def launch(
             ssr_mode=False,
             theme=theme,
             css_paths=ASSETS / "page.css",
+            js=(ASSETS / "page.js").read_text("utf-8"),
         )
     except (OSError, ValueError) as error:
         raise StartError(f"The page cannot be served on {host}: {error}") from error

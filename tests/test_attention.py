@@ -1,0 +1,174 @@
+"""What is kept of attention: against the network's own numbers, by the rules of who sees whom."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from aios.attention import (
+    KEPT_PEOPLE,
+    keep_attention,
+    token_in_layer,
+    token_names,
+    watch_self_attention,
+)
+from aios.queries import LOCATE, NAIVE_BODY, REFINE_BODY, REFINE_WHOLE_BODY
+from tests.networks import SMALL, random_images, random_model
+
+SLOTS = np.array([4, 0, 6])
+
+
+def forward(config, sizes=((64, 96), (64, 64))):
+    """The model, its output, what self-attention saw, and what it gave."""
+    model = random_model(config, 3)
+    given = []
+    for layer in model.decoder.layers:
+        layer.self_attn.out_proj.register_forward_pre_hook(lambda _, x: given.append(x[0]))
+    with torch.inference_mode(), watch_self_attention(model) as seen:
+        output = model(random_images(sizes, 0), keep_attention=True)
+    return model, output, seen, given
+
+
+@pytest.fixture(scope="module")
+def small():
+    return forward(SMALL)
+
+
+def test_sampling_is_that_of_the_decoder(small):
+    _, output, seen, _ = small
+    kept = keep_attention(output, seen, 1, SLOTS)
+    assert [layer.stage for layer in kept.layers] == [layer.stage for layer in output.attention]
+    for ours, theirs in zip(kept.layers, output.attention, strict=True):
+        tokens = len(ours.tokens)
+        slots = output.selected_queries[1, SLOTS].numpy() if ours.stage == "locate" else SLOTS
+        locations = theirs.sampling_locations[1].unflatten(0, (-1, tokens))[slots]
+        weights = theirs.attention_weights[1].unflatten(0, (-1, tokens))[slots]
+        boxes = theirs.reference_points[1].unflatten(0, (-1, tokens))[slots]
+        np.testing.assert_array_equal(ours.boxes, boxes)
+        np.testing.assert_allclose(ours.locations, locations, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(ours.weights, weights, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["aios", "inter_human"])
+def test_self_attention_explains_what_the_decoder_mixes(form):
+    """Weights of everybody times values are what the fast path hands to its last projection."""
+    config = replace(SMALL, self_attention=form, num_heads=1)
+    _, output, seen, given = forward(config, ((64, 96),))
+    everyone = np.arange(config.num_people)
+    layers = keep_attention(output, seen, 0, everyone).layers
+    for ours, saw, mixed in list(zip(layers, seen, given, strict=True))[SMALL.locate_layers :]:
+        count, tokens = ours.own.shape[:2]
+        whole = np.zeros((count, tokens, count, tokens), np.float32)
+        whole[everyone, :, everyone] = ours.own
+        boxes = np.array(ours.box_tokens)
+        whole[np.ix_(everyone, boxes, everyone, boxes)] += ours.others
+        whole = whole.reshape(count * tokens, count * tokens)
+        np.testing.assert_allclose(whole.sum(1), 1, atol=3e-3)
+        width = saw.tokens.shape[-1]
+        weight, bias = saw.attention.in_proj_weight, saw.attention.in_proj_bias
+        with torch.inference_mode():
+            values = F.linear(saw.tokens[0], weight[2 * width :], bias[2 * width :])
+        np.testing.assert_allclose(whole @ values.numpy(), mixed[0], atol=0.02)
+
+
+def test_where_all_see_all_it_is_usual_attention():
+    """`full` in every layer, and locating in any form, against PyTorch's own weights."""
+    config = replace(SMALL, self_attention="full")
+    _, output, seen, _ = forward(config, ((64, 96),))
+    layers = keep_attention(output, seen, 0, SLOTS).layers
+    for ours, saw in zip(layers, seen, strict=True):
+        attention, tokens = saw.attention, saw.tokens.transpose(0, 1)
+        query = tokens + saw.position.transpose(0, 1)
+        with torch.inference_mode():
+            usual = F.multi_head_attention_forward(
+                *(query, query, tokens, tokens.shape[-1], attention.heads),
+                *(attention.in_proj_weight, attention.in_proj_bias, None, None, False, 0.0),
+                *(attention.out_proj.weight, attention.out_proj.bias, False),
+            )[1][0]
+        size = len(ours.tokens)
+        people = output.selected_queries[0, SLOTS].numpy() if ours.stage == "locate" else SLOTS
+        among = usual.unflatten(1, (-1, size)).unflatten(0, (-1, size)).numpy()
+        for place, person in enumerate(people):
+            np.testing.assert_allclose(ours.own[place], among[person, :, person], atol=1e-3)
+        boxes = np.array(ours.box_tokens)
+        expected = among[people[0]][boxes][:, people[1]][:, boxes]
+        np.testing.assert_allclose(ours.others[0, :, 1], expected, atol=1e-3)
+
+
+def test_points_keep_to_their_person_and_boxes_do_not(small):
+    _, output, seen, _ = small
+    last = keep_attention(output, seen, 0, np.arange(SMALL.num_people)).layers[-1]
+    to_self = last.own.astype(np.float32).sum(-1)
+    points = [t for t in range(39) if t not in last.box_tokens]
+    np.testing.assert_allclose(to_self[:, points], 1, atol=3e-3)
+    assert (to_self[:, list(last.box_tokens)] < 0.999).all()
+    everyone = np.arange(SMALL.num_people)
+    assert not last.others[everyone, :, everyone].any()
+
+
+def test_locating_and_full_attention_leave_a_share_to_those_not_kept(small):
+    _, output, seen, _ = small
+    first = keep_attention(output, seen, 0, SLOTS).layers[0]
+    own, others = first.own.astype(np.float32), first.others.astype(np.float32)
+    given = own.sum((1, 2)) + others.sum((1, 2, 3))
+    assert first.own.shape == (3, 1, 1) and first.others.shape == (3, 1, 3, 1)
+    assert ((given > 0) & (given < 0.999)).all()
+
+
+def test_one_by_one_as_together(small):
+    _, output, seen, _ = small
+    together = keep_attention(output, seen, 0, SLOTS)
+    for place, slot in enumerate(SLOTS):
+        alone = keep_attention(output, seen, 0, np.array([slot]))
+        assert together.row(slot) == place and alone.row(slot) == 0
+        for one, all_ in zip(alone.layers, together.layers, strict=True):
+            np.testing.assert_array_equal(one.weights[0], all_.weights[place])
+            np.testing.assert_allclose(one.own[0], all_.own[place], atol=1e-3)
+
+
+def test_only_the_best_are_kept_and_nobody_is_fine(small):
+    _, output, seen, _ = small
+    many = keep_attention(output, seen, 0, np.resize(np.arange(7), KEPT_PEOPLE + 9))
+    assert len(many.query_indices) == KEPT_PEOPLE
+    nobody = keep_attention(output, seen, 0, np.zeros(0, np.int64))
+    assert nobody.layers[-1].locations.shape[0] == 0 and nobody.row(3) is None
+    assert nobody.nbytes == 0 < many.nbytes
+
+
+def test_watching_ends(small):
+    model, _, seen, _ = small
+    count = len(seen)
+    with torch.inference_mode():
+        model(random_images(((64, 64),), 0), keep_attention=True)
+    assert len(seen) == count == SMALL.decoder_layers
+
+
+@pytest.mark.parametrize("layout", [LOCATE, REFINE_BODY, REFINE_WHOLE_BODY, NAIVE_BODY])
+def test_every_token_has_a_name_of_its_own(layout):
+    names = token_names(layout)
+    assert len(set(names)) == layout.num_tokens
+    assert names[layout.box_tokens[0]] == "body box"
+    if layout.face_points is not None:
+        assert names[layout.face_points][4] == "face: chin"
+        assert names[layout.right_hand_points][1] == "right hand: thumb tip"
+    if layout.joints is not None:
+        assert names[layout.joints][16] == "right ankle"
+
+
+def test_a_token_that_does_not_exist_yet_is_the_one_it_grows_from(small):
+    _, output, seen, _ = small
+    layers = keep_attention(output, seen, 0, SLOTS).layers
+    found = {
+        name: [layer.tokens[token_in_layer(name, layer)] for layer in layers[::2]]
+        for name in ("left hand: index tip", "left knee", "face box", "body box")
+    }
+    assert found == {
+        "left hand: index tip": ["body box", "left hand box", "left hand: index tip"],
+        "left knee": ["body box", "left knee", "left knee"],
+        "face box": ["body box", "face box", "face box"],
+        "body box": ["body box"] * 3,
+    }
+    with pytest.raises(ValueError, match="third hand"):
+        token_in_layer("third hand box", replace(layers[0], tokens=("nothing",)))

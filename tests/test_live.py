@@ -1,0 +1,87 @@
+"""A live stream: the same people as elsewhere, counted by the clock, steady when asked."""
+
+import numpy as np
+import pytest
+
+from aios import live
+from aios.live import DRAWN_SIDE_PX, LiveSettings, LiveStream
+from tests.served import count_forwards, tiny_predictor
+
+FAST = LiveSettings(0.0, "fast", True)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return tiny_predictor()
+
+
+def noise(height=90, width=120, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only when a test says so."""
+    now = [100.0]
+    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_frame_shows_its_people(predictor):
+    shown = LiveStream(predictor)(noise(), FAST)
+    assert shown.people == 5 and shown.frames_per_second == 0 and shown.seconds > 0
+    assert shown.picture.shape == (90, 120, 3) and (shown.picture != noise()).any()
+
+
+def test_each_frame_runs_the_network_once_at_the_size_asked_for(predictor, monkeypatch):
+    sizes = []
+    usual = type(predictor).find_candidates
+    monkeypatch.setattr(
+        type(predictor),
+        "find_candidates",
+        lambda self, frame, **how: (
+            sizes.append(how["image"].short_side) or usual(self, frame, **how)
+        ),
+    )
+    runs, stream = count_forwards(predictor), LiveStream(predictor)
+    stream(noise(), FAST)
+    stream(noise(), LiveSettings(0.0, "full", True))
+    assert len(runs) == 2 and sizes == [61, 96]
+
+
+def test_frames_a_second_are_those_of_the_clock(predictor, clock):
+    stream = LiveStream(predictor)
+    for _ in range(20):
+        clock[0] += 0.2
+        shown = stream(noise(), FAST)
+    assert shown.frames_per_second == pytest.approx(5)
+    clock[0] += 2.0
+    assert stream(noise(), FAST).frames_per_second < 4
+    clock[0] += 60.0
+    assert stream(noise(), FAST).frames_per_second == 0
+
+
+def test_smoothing_makes_still_people_stiller(predictor, clock, monkeypatch):
+    usual, posed = live.Follower.pose, []
+
+    def pose(follower, followed):
+        posed.append(followed.people.global_orient[0].copy())
+        return usual(follower, followed)
+
+    monkeypatch.setattr(live.Follower, "pose", pose)
+
+    def restlessness(smooth):
+        stream = LiveStream(predictor)
+        posed.clear()
+        for seed in range(6):
+            clock[0] += 0.1
+            frame = np.clip(noise().astype(int) + noise(seed=seed + 1) // 16, 0, 255)
+            stream(frame.astype(np.uint8), LiveSettings(0.0, "full", smooth))
+        return float(np.abs(np.diff(posed, axis=0)).mean())
+
+    assert 0 < restlessness(True) < 0.9 * restlessness(False)
+
+
+def test_large_frames_are_drawn_small(predictor):
+    shown = LiveStream(predictor)(noise(720, 1280), FAST)
+    assert shown.picture.shape == (288, DRAWN_SIDE_PX, 3)

@@ -68,7 +68,7 @@ def build_video_tab(context: PageContext) -> None:
 
 def _add_inputs(context: PageContext) -> list[Any]:
     video = gr.File(
-        label="Video: MP4, MOV, WebM, MKV, AVI or animated GIF",
+        label="Video or animated GIF",
         file_types=sorted(VIDEO_SUFFIXES),
         type="filepath",
         height=160,

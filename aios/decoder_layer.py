@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AiOSConfig
+from .constants import index_tensor
 from .deformable_attention import TOKENS_AT_ONCE, DeformableAttention, Sampling, TokenRows
 from .outputs import EncodedImage
 from .queries import LOCATE, TokenLayout
@@ -73,7 +74,8 @@ class PersonAttention(nn.Module):
             return F.scaled_dot_product_attention(q, k, v)
         # (B, H, P * T, C) -> (B, H, P, T, C)
         q, k, v = (x.unflatten(2, (-1, layout.num_tokens)) for x in (q, k, v))
-        boxes, points = list(layout.box_tokens), list(layout.point_tokens)
+        boxes = index_tensor(layout.box_tokens, q.device)
+        points = index_tensor(layout.point_tokens, q.device)
         if self.form == "inter_human":
             mixed = v.clone()
             q, k, v = (x[:, :, :, boxes].flatten(2, 3) for x in (q, k, v))
@@ -86,14 +88,14 @@ class PersonAttention(nn.Module):
         return mixed.flatten(2, 3)
 
 
-def _box_attention(q: Tensor, k: Tensor, v: Tensor, boxes: list[int]) -> Tensor:
+def _box_attention(q: Tensor, k: Tensor, v: Tensor, boxes: Tensor) -> Tensor:
     """Box rows: one softmax over all tokens of the own person and the other people's boxes.
 
     Args:
         q: (B, H, P, 4, C).
         k: (B, H, P, T, C).
         v: (B, H, P, T, C).
-        boxes: which of the T tokens are boxes.
+        boxes: (4,) int64, which of the T tokens are boxes.
 
     Returns:
         (B, H, P, 4, C).

@@ -1,8 +1,9 @@
-"""Multi-scale deformable attention (specification section 4), without a compiled operator.
+"""Multi-scale deformable attention (specification section 4), without a build step.
 
-Two ways to the same numbers: `sample_by_grid` is differentiable and runs anywhere;
+Three ways to the same numbers: `sample_by_grid` is differentiable and runs anywhere;
 `sample_by_bag` reads every bilinear corner as one row of a weighted `embedding_bag`, which is
-several times as fast on a CPU and is used there when no gradient is wanted.
+several times as fast on a CPU and is used there when no gradient is wanted; on a GPU a Triton
+kernel does all at once (see `kernel_choice`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .constants import SpatialShapes, level_sizes
+from .kernel_choice import kernel_for
 from .outputs import EncodedImage
 
 TOKENS_AT_ONCE = 1024
 """On a CPU in inference: what is in work stays in the cache, and no memory is fresh."""
-
-SpatialShapes = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def sample_by_grid(value: Tensor, spatial_shapes: SpatialShapes, sampling: Sampl
     Returns:
         (B, Q, D).
     """
+    # Values may be of half precision, places never are.
+    value = value.to(sampling.locations.dtype)
     batch, _, heads, width = value.shape
     queries, points = sampling.weights.shape[1], sampling.weights.shape[-1]
     total = value.new_zeros(batch * heads, width, queries)
@@ -262,7 +265,7 @@ class DeformableAttention(nn.Module):
 
     def around_points(self, queries: Tensor, points: Tensor, shapes: SpatialShapes) -> Sampling:
         """Places around reference points (B, Q, L, 2): offsets count in cells of the level."""
-        sizes = torch.tensor([(w, h) for h, w in shapes], dtype=points.dtype, device=points.device)
+        sizes = level_sizes(tuple(shapes), points.dtype, points.device)
         offsets = self.offsets(queries) / sizes[:, None]
         return Sampling(points[:, :, None, :, None] + offsets, self.weights(queries))
 
@@ -320,8 +323,9 @@ class DeformableAttention(nn.Module):
 
     def gather(self, value: Tensor, shapes: SpatialShapes, sampling: Sampling) -> Tensor:
         """Read `value` at the places of `sampling` and project: -> (B, Q, D)."""
-        differentiable = torch.is_grad_enabled() or value.device.type != "cpu"
-        sample = sample_by_grid if differentiable else sample_by_bag
+        if not torch.is_grad_enabled() and value.device.type == "cpu":
+            return self.output_proj(sample_by_bag(value, shapes, sampling))
+        sample = kernel_for(value, sampling) or sample_by_grid
         return self.output_proj(sample(value, shapes, sampling))
 
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AiOSConfig
-from .deformable_attention import TOKENS_AT_ONCE, DeformableAttention, SpatialShapes, TokenRows
+from .constants import SpatialShapes, level_sizes
+from .deformable_attention import TOKENS_AT_ONCE, DeformableAttention, TokenRows
 from .outputs import EncodedImage
 from .positions import feature_position_code
 
@@ -165,6 +166,6 @@ def _reference_points(shapes: SpatialShapes, valid_ratios: Tensor) -> Tensor:
         device = valid_ratios.device
         y = torch.linspace(0.5, h - 0.5, h, device=device)[:, None].expand(h, w).flatten()
         x = torch.linspace(0.5, w - 0.5, w, device=device).expand(h, w).flatten()
-        size = torch.tensor([w, h], device=device)
+        size = level_sizes(shapes, valid_ratios.dtype, device)[level]
         points.append(torch.stack([x, y], -1) / (valid_ratios[:, level, None] * size))
     return torch.cat(points, 1)[:, :, None] * valid_ratios[:, None]

@@ -16,6 +16,7 @@ from .config import (
     NUM_HAND_JOINTS,
     AiOSConfig,
 )
+from .constants import index_tensor
 from .layers import MLP
 from .outputs import LayerOutput, SmplxOutput
 from .queries import LOCATE, TokenLayout, layer_layouts
@@ -104,7 +105,7 @@ class SmplxHeads(nn.Module):
 
 def _pick(tokens: Tensor, indices: tuple[int, ...]) -> Tensor:
     """(B, P, T, D) -> (B, P, len(indices) * D)."""
-    return tokens[:, :, list(indices)].flatten(2)
+    return tokens.index_select(2, index_tensor(indices, tokens.device)).flatten(2)
 
 
 def _rotations(rotation_6d: Tensor) -> Tensor:

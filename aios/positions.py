@@ -47,5 +47,5 @@ def feature_position_code(padding_mask: Tensor, channels: int) -> Tensor:
 def box_position_code(boxes: Tensor, channels: int) -> Tensor:
     """Code of boxes (..., 4) cxcywh, 0-1 -> (..., 2 * channels), in the order y, x, w, h."""
     half = channels // 2
-    order = boxes[..., [1, 0, 2, 3]] * (2 * math.pi)
+    order = torch.cat([boxes[..., 1:2], boxes[..., :1], boxes[..., 2:]], -1) * (2 * math.pi)
     return _interleaved_sine(order, half, _QUERY_TEMPERATURE).flatten(-2).to(boxes.dtype)

@@ -17,6 +17,7 @@ from .config import (
     NUM_HAND_KEYPOINTS,
     AiOSConfig,
 )
+from .constants import level_sizes
 from .layers import MLP
 from .outputs import EncodedImage, ProposalOutput
 
@@ -115,9 +116,8 @@ class Proposals(nn.Module):
         device, dtype = encoded.memory.device, encoded.memory.dtype
         places = []
         for level, (h, w) in enumerate(encoded.spatial_shapes):
-            valid_size = (
-                encoded.valid_ratios[:, level] * torch.tensor([w, h], device=device)
-            ).round()
+            size_wh = level_sizes(encoded.spatial_shapes, encoded.valid_ratios.dtype, device)[level]
+            valid_size = (encoded.valid_ratios[:, level] * size_wh).round()
             y = torch.arange(h, device=device, dtype=dtype)[:, None].expand(h, w)
             x = torch.arange(w, device=device, dtype=dtype).expand(h, w)
             centre = (torch.stack([x, y], -1).flatten(0, 1) + 0.5) / valid_size[:, None]

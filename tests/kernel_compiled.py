@@ -1,0 +1,66 @@
+"""The Triton kernels compiled for GPUs that are not there: `python -m tests.kernel_compiled`.
+
+A process of its own, without Triton's interpreter.  Writes as JSON, for each kernel and kind of
+GPU, whether 16 bytes of a row are read at once, and the bytes of the stack that one thread needs
+because its registers do not suffice.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from aios.deformable_kernel import backward_kernel, forward_kernel, launch_sizes
+
+ARCHITECTURES = (90,)
+HEADS, CHANNELS, LEVELS, POINTS = 8, 32, 4, 4  # of the paper
+INPUTS = {"value": "*bf16", "levels": "*i32", "locations": "*fp32", "weights": "*fp32"}
+GRADIENTS = {"grad_result": "*bf16"} | {
+    f"grad_{name}": "*fp32" for name in ("value", "locations", "weights")
+}
+
+
+def compiled(kernel, pointers: dict[str, str], architecture: int):
+    value = torch.empty(1, 1, HEADS, CHANNELS, dtype=torch.bfloat16)
+    constants = launch_sizes(value, torch.empty(1, 1, HEADS, LEVELS, POINTS))
+    names = kernel.arg_names
+    kinds = {name: "constexpr" if name in constants else "i32" for name in names} | pointers
+    # As at a launch: memory from torch is aligned, and the compiler may count on that.
+    aligned = {(names.index(name),): [["tt.divisibility", 16]] for name in pointers}
+    fixed = {(names.index(name),): number for name, number in constants.items()}
+    source = ASTSource(kernel, kinds, fixed, aligned)
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32))
+
+
+def stack_bytes(program: bytes) -> int:
+    folder = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(program)
+        file.flush()
+        command = [str(folder / "cuobjdump"), "-res-usage", file.name]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(re.findall(r"STACK:(\d+)", said)[0])
+
+
+def main() -> None:
+    found = {}
+    for name, kernel, pointers in (
+        ("forward", forward_kernel, INPUTS | {"result": "*bf16"}),
+        ("backward", backward_kernel, INPUTS | GRADIENTS),
+    ):
+        for architecture in ARCHITECTURES:
+            code = compiled(kernel, pointers, architecture).asm
+            wide = len(re.findall(r"ld\.global\.v4\.b32", code["ptx"]))
+            found[f"{name} sm_{architecture}"] = (wide, stack_bytes(code["cubin"]))
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

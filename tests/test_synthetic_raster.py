@@ -15,7 +15,7 @@ def triangles(corners: torch.Tensor, pictures: torch.Tensor, two_sided: bool = T
     """(T, 3, 3) metres in the cameras' frames."""
     count = len(corners)
     return Triangles(
-        tuple(corners.unbind(1)),
+        tuple(corners.permute(1, 2, 0)),
         pictures,
         torch.arange(count) % 3,
         torch.ones(count, dtype=torch.bool),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from .chance import Chance, constant
 from .layout import View
-from .noise import CLOUDS, SIDE, cloud_at, clouds
+from .noise import CLOUDS, cloud_at, clouds
 from .props import thing_colours
 from .raster import those
+from .scenery import patchwork, photographs, sky_at
 
 _ROOM, _STREET, _FIELD, _STUDIO, _CLUTTER = range(5)
 _KIND_CHANCES = (0.32, 0.22, 0.2, 0.1, 0.16)
@@ -22,7 +23,7 @@ _FLOOR_CHANCES = (0.35, 0.2, 0.17, 0.1, 0.06, 0.04, 0.0, 0.08)
 _WALL_CHANCES = (0.4, 0.08, 0.06, 0.02, 0.14, 0.1, 0.06, 0.14)
 _FACADE_CHANCES = (0.1, 0.04, 0.04, 0.02, 0.15, 0.05, 0.5, 0.1)
 _FAR_M = 60.0
-PHOTO_PX = 288
+_TILE = 128
 _SOILS = (
     (0.3, 0.42, 0.16), (0.68, 0.58, 0.42), (0.33, 0.33, 0.34), (0.88, 0.9, 0.94),
     (0.2, 0.38, 0.46), (0.45, 0.36, 0.26),
@@ -82,15 +83,15 @@ def draw_backdrop(
 
     def built(s: Tensor) -> Tensor:
         colours = _surface_colours(source.take(s), kind[s], surface[s], place[s], normal[s], test)
-        painted = _sky(source.take(s), rays[s], sky[s], test)
+        painted = sky_at(source.take(s), rays[s], sky[s], test)
         far = (place[s] - view.position[s, None]).norm(dim=-1)
         return _hazed(source.take(s), torch.where(sky[s][..., None], painted, colours), far)
 
     albedo = _replaced(torch.zeros_like(rays), ~(used | clutter), built)
-    albedo = _replaced(albedo, clutter & ~used, lambda s: _patchwork(source.take(s), rays[s], test))
+    albedo = _replaced(albedo, clutter & ~used, lambda s: patchwork(source.take(s), rays[s], test))
     if photos is not None:
         albedo = _replaced(
-            albedo, used, lambda s: _photographs(source.take(s), photos, view.take(s), rays[s])
+            albedo, used, lambda s: photographs(source.take(s), photos, view.take(s), rays[s])
         )
     return Backdrop(albedo.clamp(0, 1), place, normal, sky | (clutter | used)[:, None])
 
@@ -171,17 +172,18 @@ def _surface_colours(
     rough = torch.where(kind == _FIELD, 0.25 + rough, rough)
     u = torch.where(normal[..., 0].abs() > 0.5, place[..., 2], place[..., 0])
     v = torch.where(normal[..., 1].abs() > 0.5, place[..., 2], place[..., 1])
-    a = u / scale.gather(1, surface)
-    b = v / (scale * ratio).gather(1, surface)
-    mask = _texture(texture.gather(1, surface), a, b, test)
-    index = surface[..., None].expand(-1, -1, 3)
-    answer = torch.lerp(
-        colours[..., 0, :].gather(1, index), second.gather(1, index), mask[..., None]
-    )
-    table = clouds(test, place.device)
-    which = each.choice("cloud", (1.0,) * CLOUDS).gather(1, surface)
-    fine = 1.4 * cloud_at(table, which, u * 45, v * 45)
-    return answer * (1 + (rough.gather(1, surface) * fine)[..., None]).clamp(0.2, 1.8)
+    which = each.choice("cloud", (1.0,) * CLOUDS)
+    # One look-up for everything that a pixel wants to know of its surface.
+    numbers = torch.stack([texture, which], -1).float()
+    lengths = torch.stack([1 / scale, 1 / (scale * ratio), rough], -1)
+    facts = torch.cat([numbers, lengths, colours[..., 0, :], second - colours[..., 0, :]], -1)
+    row = surface + 6 * torch.arange(len(surface), device=surface.device)[:, None]
+    fact = facts.flatten(0, 1).T.contiguous().index_select(1, row.flatten())
+    fact = fact.view(-1, *surface.shape)
+    mask = _texture(fact[0].long(), u * fact[2], v * fact[3], test)
+    fine = cloud_at(clouds(test, place.device), fact[1].long(), u * 45, v * 45)
+    bright = (1 + 1.4 * fact[4] * fine).clamp(0.2, 1.8)
+    return torch.stack([(fact[5 + k] + mask * fact[8 + k]) * bright for k in range(3)], -1)
 
 
 def _soil(each: Chance) -> Tensor:
@@ -191,64 +193,37 @@ def _soil(each: Chance) -> Tensor:
     return soil[..., None, :] * each.uniform("soil shade", 2, 1, low=0.6, high=1.25)
 
 
+@lru_cache(maxsize=4)
+def _tiles(device: torch.device) -> Tensor:
+    """(8 * 128 * 128,) share of the second colour in two by two cells of each texture."""
+    step = (torch.arange(_TILE) + 0.5) / _TILE * 2
+    a, b = torch.meshgrid(step, step, indexing="ij")
+    in_a, in_b = a % 1, b % 1
+    shifted = (a + 0.5 * b.floor()) % 1
+    tiles = {
+        "plain": torch.zeros_like(a),
+        "tiles": (in_a < 0.05) | (in_b < 0.05),
+        "planks": (in_a < 0.03) + 0.3 * a.floor(),
+        "checks": (a.floor() + b.floor()) % 2,
+        "bricks": (shifted < 0.06) | (in_b < 0.12),
+        "stripes": in_a < 0.5,
+        "windows": (in_a > 0.28) & (in_a < 0.75) & (in_b > 0.2) & (in_b < 0.8),
+        "patches": (in_a > 0.15) & (in_a < 0.85) & (in_b > 0.2),
+    }
+    return torch.stack([tiles[name].float() for name in _TEXTURES]).flatten().to(device)
+
+
 def _texture(texture: Tensor, a: Tensor, b: Tensor, test: bool) -> Tensor:
-    """(B, P) share of the second colour."""
-    cell_a, cell_b = a.floor(), b.floor()
-    in_a, in_b = a - cell_a, b - cell_b
-    odd = torch.remainder(cell_a + cell_b, 2)
-    shifted = torch.remainder(a + 0.5 * torch.remainder(cell_b, 2), 1)
-    table = clouds(test, a.device)
-    noise = cloud_at(table, torch.ones_like(texture), cell_a * 7, cell_b * 13) * 0.5 + 0.5
-    glass = (in_a > 0.28) & (in_a < 0.75) & (in_b > 0.2) & (in_b < 0.8)
-    patch = (noise > 0.6) & (in_a > 0.15) & (in_a < 0.85) & (in_b > 0.2)
-    masks = (
-        torch.zeros_like(a),
-        ((in_a < 0.05) | (in_b < 0.05)).float(),
-        (in_a < 0.03).float() + 0.5 * noise,
-        odd,
-        ((shifted < 0.06) | (in_b < 0.12)).float(),
-        (in_a < 0.5).float(),
-        glass * (0.6 + 0.4 * noise),
-        patch * noise,
-    )
-    answer = masks[0]
-    for number, mask in enumerate(masks[1:], 1):
-        answer = torch.where(texture == number, mask, answer)
-    return answer.clamp(0, 1)
-
-
-def _sky(source: Chance, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
-    """(B, P, 3) sky with clouds, hills and rows of trees at its foot, where sky (B, P) is."""
-    scenes = torch.arange(len(sky), device=sky.device)[:, None].expand_as(sky).flatten()
-    pixel = those(sky.flatten())
-    scene = scenes[pixel]
-    ray = rays.flatten(0, 1)[pixel]
-    level = torch.hypot(ray[:, 0], ray[:, 2]).clamp_min(1e-3)
-    height = ray[:, 1] / level
-    around = torch.atan2(ray[:, 0], -ray[:, 2])
-    grey = source.uniform("overcast", 1)
-    blue = constant((0.35, 0.55, 0.85), grey.device) * source.uniform(
-        "zenith", 1, low=0.6, high=1.2
-    )
-    zenith = torch.lerp(blue, torch.full_like(blue, 0.8), grey)
-    share = (height * 1.8).clamp(0, 1)[:, None]
-    answer = torch.lerp((0.4 * zenith + 0.6)[scene], zenith[scene], share)
-    table = clouds(test, rays.device)
-    zero = torch.zeros_like(scene)
-    puff = cloud_at(table, zero + 5, height * 120, around * 60 + height * 30)
-    cover = source.uniform("cover", low=0.0, high=0.35)[scene]
-    answer = answer + (cover * puff)[:, None]
-    rough = source.uniform("ragged", low=0.02, high=0.14)[scene]
-    start = source.uniform("start", high=SIDE)[scene]
-    ridge = rough * (1.0 + cloud_at(table, zero + 3, start + around * 40, zero))
-    ridge = ridge + 0.3 * rough * cloud_at(table, zero + 1, start + around * 250, zero)
-    hill = thing_colours(source.child("hill"), 1)[:, 0] * 0.5 + 0.1
-    leaf = constant((0.22, 0.32, 0.16), hill.device) * source.uniform("leaf", 1, low=0.5, high=1.6)
-    hill = torch.where(source.happens("woods", 0.6)[:, None], leaf, hill)[scene]
-    shade = 1 + 0.25 * cloud_at(table, zero + 2, around * 400, height * 400)
-    answer = torch.where((height < ridge)[:, None], hill * shade[:, None], answer)
-    whole = torch.zeros(rays.flatten(0, 1).shape, device=rays.device)
-    return whole.index_put((pixel,), answer).view_as(rays)
+    """(B, P) share of the second colour at places a, b, in cells."""
+    column = (a * (_TILE // 2)).floor().long() & (_TILE - 1)
+    line = (b * (_TILE // 2)).floor().long() & (_TILE - 1)
+    share = _tiles(a.device)[(texture * _TILE + column) * _TILE + line]
+    noise = cloud_at(clouds(test, a.device), 1, a.floor() * 7, b.floor() * 13) * 0.5 + 0.5
+    # Some windows are darker than others, and some patches are missing.
+    windows, patches = (texture == _TEXTURES.index(name) for name in ("windows", "patches"))
+    factor = torch.where(windows, 0.6 + 0.4 * noise, 1.0)
+    factor = torch.where(patches, (noise > 0.6) * noise, factor)
+    return (share * factor).clamp(0, 1)
 
 
 def _hazed(source: Chance, albedo: Tensor, distance: Tensor) -> Tensor:
@@ -257,52 +232,3 @@ def _hazed(source: Chance, albedo: Tensor, distance: Tensor) -> Tensor:
     reach = torch.where(source.happens("hazy", 0.5)[:, None], reach, 1e4)
     fade = torch.exp(-distance / reach)[..., None]
     return albedo * fade + 0.75 * (1 - fade)
-
-
-def _patchwork(source: Chance, rays: Tensor, test: bool) -> Tensor:
-    """(B, P, 3) flat shapes of all sizes over each other, as if much lay about."""
-    table = clouds(test, rays.device)
-    x, y = rays[..., 0] / rays[..., 2].abs().clamp_min(0.1), rays[..., 1]
-    zero = torch.zeros_like(x, dtype=torch.int64)
-    answer = (thing_colours(source.child("under"), 1) * 0.8 + 0.1).expand(*x.shape, 3)
-    for layer in range(3):
-        each = source.child("layer", layer)
-        size = each.uniform("size", 1, low=-2.6, high=-0.6).exp()
-        lean = each.uniform("lean", 1, high=math.pi)
-        aspect = each.uniform("aspect", 1, low=0.4, high=2.0)
-        u = (x * lean.cos() + y * lean.sin()) / size
-        v = (y * lean.cos() - x * lean.sin()) / (size * aspect)
-        cell_u, cell_v = u.floor(), v.floor()
-        start = each.uniform("start", 1, high=SIDE)
-
-        def pick(number: int, cells: tuple[Tensor, Tensor] = (cell_u, cell_v),
-                 start: Tensor = start) -> Tensor:  # fmt: skip
-            """A number 0-1 of each cell."""
-            place = (cells[0] * 89 + start + 31 * number, cells[1] * 137 + 53 * number)
-            return (cloud_at(table, zero + number, *place) * 0.5 + 0.5).clamp(0, 1)
-
-        off_u, off_v = u - cell_u - 0.5, v - cell_v - 0.5
-        disc = off_u**2 + off_v**2 < 0.2
-        box = (off_u.abs() < 0.42) & (off_v.abs() < 0.3)
-        shape = torch.where(pick(0) < 0.4, disc, box) & (pick(1) < 0.45)
-        paint = torch.stack([pick(number) for number in (2, 3, 4)], -1)
-        answer = torch.where(shape[..., None], paint, answer)
-    noise = cloud_at(table, zero + 4, x * 150, y * 150)
-    return answer * (1 + 0.15 * noise[..., None])
-
-
-def _photographs(source: Chance, photos: Tensor, view: View, rays: Tensor) -> Tensor:
-    """(B, P, 3) windows of photographs, mirrored half of the time."""
-    number = (source.uniform("which photo") * len(photos)).long()
-    zoom = source.uniform("zoom", 1, low=0.45, high=1.0)
-    flip = torch.where(source.happens("flip", 0.5), -1.0, 1.0)[:, None]
-    local = (rays @ view.rotation.transpose(1, 2))[..., :2] * view.focal_length[:, None, None]
-    local = local / local.abs().amax((1, 2), keepdim=True)
-    shift = source.uniform("shift", 2, low=-1, high=1) * (1 - zoom)
-    u = local[..., 0] * zoom * flip + shift[:, :1]
-    v = local[..., 1] * zoom + shift[:, 1:]
-    chosen = photos[number].float() / 255
-    shown = torch.nn.functional.grid_sample(
-        chosen, torch.stack([u, v], -1)[:, None], padding_mode="reflection", align_corners=False
-    )
-    return shown[:, :, 0].transpose(1, 2) * source.uniform("bright", 1, 1, low=0.75, high=1.15)

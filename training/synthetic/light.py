@@ -91,20 +91,22 @@ def lit(places: Tensor, depths: Tensor, light: Light) -> Tensor:
     Returns:
         (B, P) 0-1, soft at the edges.
     """
-    seen = (places - light.position[:, None]) @ light.rotation.transpose(1, 2)
-    z = seen[..., 2].clamp_min(0.1)
-    pixel = seen[..., :2] / z[..., None] * light.focal_length[:, None, None] + (_MAP / 2 - 0.5)
-    inside = ((pixel > 0) & (pixel < _MAP - 1)).all(-1)
-    pixel = pixel.clamp(0, _MAP - 1.001)
-    low = pixel.long()
-    share = pixel - low
-    cell = low[..., 1] * _MAP + low[..., 0]
+    away = places - light.position[:, None]
+    across, along, z = (light.rotation @ away.transpose(1, 2)).unbind(1)
+    z = z.clamp_min(0.1)
+    scale = light.focal_length[:, None] / z
+    x, y = across * scale + (_MAP / 2 - 0.5), along * scale + (_MAP / 2 - 0.5)
+    inside = (x > 0) & (x < _MAP - 1) & (y > 0) & (y < _MAP - 1)
+    x, y = x.clamp(0, _MAP - 1.001), y.clamp(0, _MAP - 1.001)
+    column, line = x.floor(), y.floor()
+    share_x, share_y = x - column, y - line
+    cell = (line * _MAP + column).long()
     answer = torch.zeros_like(z)
     for down in (0, 1):
         for right in (0, 1):
             near = depths.gather(1, cell + (down * _MAP + right)) + _BIAS_M < z
-            weight_x = share[..., 0] if right else 1 - share[..., 0]
-            weight_y = share[..., 1] if down else 1 - share[..., 1]
+            weight_x = share_x if right else 1 - share_x
+            weight_y = share_y if down else 1 - share_y
             answer = answer + near * weight_x * weight_y
     answer = torch.where(inside, answer, 0.0)
     return 1 - light.darkness[:, None] * answer

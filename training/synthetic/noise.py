@@ -32,7 +32,7 @@ def grain(device: torch.device) -> Tensor:
     return Chance.of_scenes(7_000_003, range(_GRAINS)).normal("grain", SIDE * SIDE).to(device)
 
 
-def cloud_at(table: Tensor, which: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def cloud_at(table: Tensor, which: Tensor | int, u: Tensor, v: Tensor) -> Tensor:
     """Noise `which` (broadcast to u) at whole-number places u and v (any sign)."""
     place = (u.long() & (SIDE - 1)) * SIDE + (v.long() & (SIDE - 1))
     return table[which * (SIDE * SIDE) + place]

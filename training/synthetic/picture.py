@@ -132,8 +132,8 @@ def _stage(
     count, faces = len(vertices), body.all_faces
     device = vertices.device
     start = torch.arange(count, device=device)[:, None] * vertices.shape[1]
-    flat = vertices.reshape(-1, 3)
-    corners = [flat.index_select(0, (faces[:, k] + start).flatten()) for k in range(3)]
+    flat = vertices.reshape(-1, 3).T.contiguous()
+    corners = [flat.index_select(1, (faces[:, k] + start).flatten()) for k in range(3)]
     person = torch.arange(count, device=device)[:, None].expand(-1, len(faces)).flatten()
     sheet = torch.zeros(len(faces), dtype=torch.bool, device=device)
     sheet[len(body.faces) :] = True
@@ -148,7 +148,7 @@ def _stage(
     moved = shapes.moved(*frame)
     places, _ = moved.mesh()
     table = mesh_templates(device)[2]
-    sides = [places[:, table[:, k]].reshape(-1, 3) for k in range(3)]
+    sides = [places[:, table[:, k]].reshape(-1, 3).T.contiguous() for k in range(3)]
     each = torch.arange(len(places), device=device)[:, None].expand(-1, len(table)).flatten()
     things = Triangles(
         (sides[0], sides[1], sides[2]),
@@ -243,12 +243,12 @@ class _Canvas:
 
 def _barycentric(triangles: Triangles, number: Tensor, ray: Tensor) -> Tensor:
     """(M, 3) weights of the corners where rays (M, 3), camera frame, meet triangles (M,)."""
-    a, b, c = (corner.index_select(0, number) for corner in triangles.corners)
+    a, b, c = (corner.index_select(1, number) for corner in triangles.corners)
     x, y, z = ray.unbind(1)
     volumes = []
     for first, second in ((b, c), (c, a), (a, b)):
-        across = torch.linalg.cross(first, second)
-        volumes.append(across[:, 0] * x + across[:, 1] * y + across[:, 2] * z)
+        across = torch.linalg.cross(first, second, dim=0)
+        volumes.append(across[0] * x + across[1] * y + across[2] * z)
     total = volumes[0] + volumes[1] + volumes[2]
     total = torch.where(total.abs() < 1e-12, 1e-12, total)
     return torch.stack(volumes, 1) / total[:, None]
@@ -306,8 +306,8 @@ def _paint_things(
     turn = view.rotation[stage.shapes.scene[shape]]
     ray = (turn @ canvas.rays[pixel][..., None])[..., 0]
     weights = _barycentric(stage.things, triangle, ray)
-    a, b, c = (corner.index_select(0, triangle) for corner in stage.things.corners)
-    flat = torch.linalg.cross(b - a, c - a)
+    a, b, c = (corner.index_select(1, triangle) for corner in stage.things.corners)
+    flat = torch.linalg.cross(b - a, c - a, dim=0).T
     _, normals = stage.shapes.mesh()
     corners = mesh_templates(shape.device)[2][face]
     smooth = (normals[shape[:, None], corners] * weights[..., None]).sum(1)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chance import constant
-
 EMPTY = torch.iinfo(torch.int64).max
 NEAR_M = 0.1
 _DEPTH_STEPS = 65536.0  # per metre
@@ -30,7 +28,7 @@ class Triangles:
     """T triangles in the frame of their picture's camera.
 
     Attributes:
-        corners: three times (T, 3) metres.
+        corners: three times (3, T) metres.
         picture: (T,) int64, ascending.
         owner: (T,) int64 person, or -1.
         shown: (T,) bool.
@@ -81,38 +79,37 @@ def draw(
     device = focal_length.device
     if keys is None:
         keys = torch.full((count * pixels,), EMPTY, device=device)
-    covered = torch.zeros(people * pixels, dtype=torch.bool, device=device)
-    number, planes, volume, low, span = _set_up(triangles, focal_length, size_hw)
+    covered = torch.zeros(people * pixels + 1, dtype=torch.bool, device=device)
+    number, planes, low, span = _set_up(triangles, focal_length, size_hw)
     picture = triangles.picture[number]
-    triangle, cell, valid = _cells(span[:, 0] * span[:, 1], picture, count, pixels)
-    wide = span[triangle, 0].clamp_min(1)
-    down = torch.div(cell, wide, rounding_mode="floor")
-    x, y = low[triangle, 0] + cell - down * wide, low[triangle, 1] + down
-    focal = focal_length[picture[triangle]]
-    ray_x, ray_y = (x + (0.5 - width / 2)) / focal, (y + (0.5 - height / 2)) / focal
-    # Written out by components: sums over a last dimension of three are slow.
-    chosen = planes.index_select(0, triangle).unbind(1)
+    triangle, cell, valid = _cells((span[0] * span[1]).long(), picture, count, pixels)
+    # Whole numbers as floats, exact at these sizes: dividing integers is slow.
+    wide = span[0][triangle].clamp_min(1)
+    down = ((cell + 0.5) / wide).floor()
+    x, y = low[0][triangle] + cell - down * wide, low[1][triangle] + down
+    focal = focal_length[picture]
+    ray_x = (x + (0.5 - width / 2)) / focal[triangle]
+    ray_y = (y + (0.5 - height / 2)) / focal[triangle]
+    chosen = planes.index_select(1, triangle)
     first, second, third = (
         chosen[k] * ray_x + chosen[k + 3] * ray_y + chosen[k + 6] for k in range(3)
     )
     total = first + second + third
     least = torch.minimum(torch.minimum(first, second), third)
     inside = (least >= _SLACK * total) & valid & (total > 0)
-    depth = volume[triangle] / total
-    packed = (depth.clamp(0, _FARTHEST_M) * _DEPTH_STEPS).long() << 32
-    packed = packed | (number[triangle] + first_number)
-    place = picture[triangle] * pixels + y * width + x
+    kept = those(inside)
+    inside, triangle, total = inside[kept], triangle[kept], total[kept]
+    cell = (y[kept] * width + x[kept]).long()
+    depth = (chosen[9][kept] / total).clamp(0, _FARTHEST_M)
+    packed = ((depth * _DEPTH_STEPS).long() << 32) | (number[triangle] + first_number)
     packed = torch.where(inside, packed, EMPTY)
-    keys.scatter_reduce_(0, torch.where(inside, place, 0), packed, "amin")
+    place = torch.where(inside, picture[triangle] * pixels + cell, 0)
+    keys.scatter_reduce_(0, place, packed, "amin")
     if people:
-        owner = triangles.owner[number][triangle]
-        mine = inside & (owner >= 0)
-        spare = torch.zeros(1, dtype=torch.bool, device=device)
-        covered = torch.cat([covered, spare])
-        cover_place = torch.where(mine, owner * pixels + y * width + x, people * pixels)
-        covered[cover_place] = True
-        covered = covered[:-1]
-    return Drawn(keys, covered.view(people, pixels))
+        owner = triangles.owner[number[triangle]]
+        cover = torch.where(inside & (owner >= 0), owner * pixels + cell, people * pixels)
+        covered[cover] = True
+    return Drawn(keys, covered[: people * pixels].view(people, pixels))
 
 
 def _set_up(
@@ -121,32 +118,36 @@ def _set_up(
     """Which triangles may be seen, and what tells their inside.
 
     Returns:
-        (K,) their numbers; (K, 9) planes, coordinate by corner; (K,) volume under them;
-        (K, 2) first pixel x, y; (K, 2) how many pixels wide and high.
+        (K,) their numbers; (10, K) planes, coordinate by corner, and the volume under the triangle;
+        (2, K) first pixel x, y; (2, K) how many pixels wide and high, whole numbers as floats.
     """
-    a, b, c = triangles.corners
-    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = (corner.unbind(1) for corner in (a, b, c))
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = triangles.corners
     # The volume between the triangle and the lens: negative when its front is seen.
     volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
     nearest = torch.minimum(torch.minimum(az, bz), cz)
     seen = triangles.shown & (nearest > NEAR_M) & ((volume < 0) | triangles.two_sided)
     number = those(seen)
-    a, b, c, volume = a[number], b[number], c[number], volume[number]
+    corners = [corner.index_select(1, number) for corner in triangles.corners]
     focal = focal_length[triangles.picture[number]]
-    middle = constant((size_hw[1] / 2, size_hw[0] / 2), focal.device)
-    flat = [p[:, :2] * (focal / p[:, 2].clamp_min(NEAR_M))[:, None] + middle for p in (a, b, c)]
-    low = torch.minimum(torch.minimum(flat[0], flat[1]), flat[2])
-    high = torch.maximum(torch.maximum(flat[0], flat[1]), flat[2])
-    limit = 2 * middle
-    low = (low - 0.5).ceil().clamp_min(0).minimum(limit)
-    high = (high - 0.5).floor().clamp_min(-1).minimum(limit - 1)
-    span = (high - low + 1).clamp_min(0) * seen[number][:, None]
-    kept = those((span[:, 0] > 0) & (span[:, 1] > 0))
-    number, low, span, volume = number[kept], low[kept].long(), span[kept].long(), volume[kept]
-    a, b, c = a[kept], b[kept], c[kept]
-    sign = torch.where(volume < 0, -1.0, 1.0)
-    planes = torch.stack([torch.linalg.cross(*pair) for pair in ((b, c), (c, a), (a, b))], 2)
-    return number, planes.flatten(1) * sign[:, None], volume * sign, low, span
+    scales = [focal / corner[2].clamp_min(NEAR_M) for corner in corners]
+    lows, spans = [], []
+    for axis, length in ((0, size_hw[1]), (1, size_hw[0])):
+        flat = [corner[axis] * scale for corner, scale in zip(corners, scales, strict=True)]
+        low = torch.minimum(torch.minimum(flat[0], flat[1]), flat[2]) + (length / 2 - 0.5)
+        high = torch.maximum(torch.maximum(flat[0], flat[1]), flat[2]) + (length / 2 - 0.5)
+        low = low.ceil().clamp(0, length)
+        lows.append(low)
+        spans.append((high.floor().clamp(-1, length - 1) - low + 1).clamp_min(0))
+    kept = those((spans[0] > 0) & (spans[1] > 0) & seen[number])
+    low = torch.stack(lows).index_select(1, kept)
+    span = (torch.stack(spans) * seen[number]).index_select(1, kept)
+    number = number[kept]
+    a, b, c = (corner.index_select(1, kept) for corner in corners)
+    volume = volume[number]
+    pairs = ((b, c), (c, a), (a, b))
+    planes = torch.stack([torch.linalg.cross(*pair, dim=0) for pair in pairs], 1).flatten(0, 1)
+    planes = torch.cat([planes, volume[None]]) * torch.where(volume < 0, -1.0, 1.0)
+    return number, planes, low, span
 
 
 def those(mask: Tensor) -> Tensor:

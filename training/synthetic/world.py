@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ..targets import Targets
-from .backdrop import PHOTO_PX
 from .cast import Slots, draw_cast, people_before
 from .chance import Chance
 from .contacts import Places
@@ -22,6 +21,7 @@ from .effects import photograph, smooth_edges
 from .labels import label
 from .paint import Paint
 from .picture import draw_picture
+from .scenery import PHOTO_PX
 from .studio import Studio
 from .surface import BodySurface
 

@@ -1,0 +1,98 @@
+"""Parts of what is behind people that no plane describes: sky, clutter and photographs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .chance import Chance, constant
+from .layout import View
+from .noise import SIDE, cloud_at, clouds
+from .props import thing_colours
+from .raster import those
+
+PHOTO_PX = 288
+
+
+def sky_at(source: Chance, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
+    """(B, P, 3) sky with clouds, hills and rows of trees at its foot, where sky (B, P) is."""
+    scenes = torch.arange(len(sky), device=sky.device)[:, None].expand_as(sky).flatten()
+    pixel = those(sky.flatten())
+    scene = scenes[pixel]
+    ray = rays.flatten(0, 1)[pixel]
+    level = torch.hypot(ray[:, 0], ray[:, 2]).clamp_min(1e-3)
+    height = ray[:, 1] / level
+    around = torch.atan2(ray[:, 0], -ray[:, 2])
+    grey = source.uniform("overcast", 1)
+    blue = constant((0.35, 0.55, 0.85), grey.device) * source.uniform(
+        "zenith", 1, low=0.6, high=1.2
+    )
+    zenith = torch.lerp(blue, torch.full_like(blue, 0.8), grey)
+    share = (height * 1.8).clamp(0, 1)[:, None]
+    answer = torch.lerp((0.4 * zenith + 0.6)[scene], zenith[scene], share)
+    table = clouds(test, rays.device)
+    zero = torch.zeros_like(scene)
+    puff = cloud_at(table, 5, height * 120, around * 60 + height * 30)
+    cover = source.uniform("cover", low=0.0, high=0.35)[scene]
+    answer = answer + (cover * puff)[:, None]
+    rough = source.uniform("ragged", low=0.02, high=0.14)[scene]
+    start = source.uniform("start", high=SIDE)[scene]
+    ridge = rough * (1.0 + cloud_at(table, 3, start + around * 40, zero))
+    ridge = ridge + 0.3 * rough * cloud_at(table, 1, start + around * 250, zero)
+    hill = thing_colours(source.child("hill"), 1)[:, 0] * 0.5 + 0.1
+    leaf = constant((0.22, 0.32, 0.16), hill.device) * source.uniform("leaf", 1, low=0.5, high=1.6)
+    hill = torch.where(source.happens("woods", 0.6)[:, None], leaf, hill)[scene]
+    shade = 1 + 0.25 * cloud_at(table, 2, around * 400, height * 400)
+    answer = torch.where((height < ridge)[:, None], hill * shade[:, None], answer)
+    whole = torch.zeros(rays.flatten(0, 1).shape, device=rays.device)
+    return whole.index_put((pixel,), answer).view_as(rays)
+
+
+def patchwork(source: Chance, rays: Tensor, test: bool) -> Tensor:
+    """(B, P, 3) flat shapes of all sizes over each other, as if much lay about."""
+    table = clouds(test, rays.device)
+    x, y = rays[..., 0] / rays[..., 2].abs().clamp_min(0.1), rays[..., 1]
+    answer = (thing_colours(source.child("under"), 1) * 0.8 + 0.1).expand(*x.shape, 3)
+    for layer in range(3):
+        each = source.child("layer", layer)
+        size = each.uniform("size", 1, low=-2.6, high=-0.6).exp()
+        lean = each.uniform("lean", 1, high=math.pi)
+        aspect = each.uniform("aspect", 1, low=0.4, high=2.0)
+        u = (x * lean.cos() + y * lean.sin()) / size
+        v = (y * lean.cos() - x * lean.sin()) / (size * aspect)
+        cell_u, cell_v = u.floor(), v.floor()
+        start = each.uniform("start", 1, high=SIDE)
+
+        def pick(number: int, cells: tuple[Tensor, Tensor] = (cell_u, cell_v),
+                 start: Tensor = start) -> Tensor:  # fmt: skip
+            """A number 0-1 of each cell."""
+            place = (cells[0] * 89 + start + 31 * number, cells[1] * 137 + 53 * number)
+            return (cloud_at(table, number, *place) * 0.5 + 0.5).clamp(0, 1)
+
+        off_u, off_v = u - cell_u - 0.5, v - cell_v - 0.5
+        disc = off_u**2 + off_v**2 < 0.2
+        box = (off_u.abs() < 0.42) & (off_v.abs() < 0.3)
+        shape = torch.where(pick(0) < 0.4, disc, box) & (pick(1) < 0.45)
+        paint = torch.stack([pick(number) for number in (2, 3, 4)], -1)
+        answer = torch.where(shape[..., None], paint, answer)
+    noise = cloud_at(table, 4, x * 150, y * 150)
+    return answer * (1 + 0.15 * noise[..., None])
+
+
+def photographs(source: Chance, photos: Tensor, view: View, rays: Tensor) -> Tensor:
+    """(B, P, 3) windows of photographs, mirrored half of the time."""
+    number = (source.uniform("which photo") * len(photos)).long()
+    zoom = source.uniform("zoom", 1, low=0.45, high=1.0)
+    flip = torch.where(source.happens("flip", 0.5), -1.0, 1.0)[:, None]
+    local = (rays @ view.rotation.transpose(1, 2))[..., :2] * view.focal_length[:, None, None]
+    local = local / local.abs().amax((1, 2), keepdim=True)
+    shift = source.uniform("shift", 2, low=-1, high=1) * (1 - zoom)
+    u = local[..., 0] * zoom * flip + shift[:, :1]
+    v = local[..., 1] * zoom + shift[:, 1:]
+    chosen = photos[number].float() / 255
+    shown = torch.nn.functional.grid_sample(
+        chosen, torch.stack([u, v], -1)[:, None], padding_mode="reflection", align_corners=False
+    )
+    return shown[:, :, 0].transpose(1, 2) * source.uniform("bright", 1, 1, low=0.75, high=1.15)

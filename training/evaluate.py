@@ -1,153 +1,190 @@
-"""Measure weights: `python -m training.evaluate synthetic --weights FILE`.
+"""Measure weights on a benchmark: `python -m training.evaluate BENCHMARK --weights W --body B`.
 
-Scenes are drawn from a seed that training never sees.
+`synthetic` needs nothing but the program; the others need licensed files, and an error says which
+and where to get them. `tables` prints the paper's tables with our rows from earlier runs.
+The same command again goes on where a killed one stopped; `torchrun --standalone --nproc-per-node N
+-m training.evaluate ...` shares the work among processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
-import numpy as np
-import torch
 
-from aios.body_model import BodyModel
-from aios.people import Prediction
+from aios.body_model import BodyModelError
+from aios.checkpoint import CheckpointError
 from aios.predictor import AiOSPredictor
 
-from .batch import Sample
-from .metrics import Tally, count_keypoints, match_greedily, pelvis_aligned_mm
-from .synthetic.backgrounds import load_backgrounds
-from .synthetic.scenes import TEST_SEED, SceneGenerator
-from .synthetic.surface import DEFAULT_BODY, BodySurface
-from .targets import Targets
+from .data import DataError
+from .distributed import joined
+from .evaluation.answers import AnswerError
+from .evaluation.benchmarks import BENCHMARKS, Benchmark
+from .evaluation.bodies import Bodies, check_body
+from .evaluation.boxes import SHIFT
+from .evaluation.figures import Summary, summarise_run
+from .evaluation.others import measure_submission
+from .evaluation.report import FIGURES, ReportOptions, write_figures, write_report
+from .evaluation.run import Measured, RunError, RunOptions, measure
+from .evaluation.sources import Places, open_cases
+from .evaluation.tables import all_tables, markdown, write_tables
+from .evaluation.worst import WORST
+from .metrics import LicensedFileError, PeopleError, RecordsError
+from .submission import SubmissionError
+from .synthetic import BENCHMARK_PARTS, BENCHMARK_VERSION, benchmark_scene
 
-_SIZE_HW = (360, 480)
-_LEAST_VISIBLE = 0.1
-_BODY_JOINTS = 22
-_THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(2, 16))
-
-
-def held_out_scenes(limit: int, photos: list[np.ndarray] | None) -> Iterator[Sample]:
-    """The first `limit` scenes of the test seed, 480 x 360."""
-    generator = SceneGenerator(_SIZE_HW, BodySurface(DEFAULT_BODY), TEST_SEED, photos)
-    for index in range(limit):
-        scene = generator.generate(index)
-        yield Sample(scene.image, scene.targets)
-
-
-def true_vertices(targets: Targets, body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (G, V, 3) and joints (G, 144, 3) of the annotated bodies."""
-    names = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose", "jaw_pose")
-    parameters = {name: getattr(targets, name) for name in (*names, "betas", "expression")}
-    posed = body(parameters)
-    return posed.vertices.numpy(), posed.joints_3d.numpy()
+_RUNS = Path("runs/evaluation")
+_ERRORS = (
+    *(AnswerError, BodyModelError, CheckpointError, DataError, LicensedFileError),
+    *(PeopleError, RecordsError, RunError, SubmissionError),
+)
+_TABLES = "tables"
 
 
-def add_picture(
-    tally: Tally,
-    prediction: Prediction,
-    targets: Targets,
-    size_wh: tuple[int, int],
-    body: BodyModel,
-) -> None:
-    """Compare one prediction with the truth; people hardly visible are neither asked nor wrong."""
-    scale = np.array(size_wh, float)
-    boxes = targets.boxes.numpy()
-    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
-    corners *= np.tile(scale, 2)
-    asked = targets.visible_share.numpy() >= _LEAST_VISIBLE
-    pairs = match_greedily(prediction.people.boxes_xyxy_px, corners)
-    partner = {person: index for index, person in pairs}
-    ignored = sum(not asked[person] for person in partner)
-    found = [person for person in partner if asked[person]]
-    tally.found += len(found)
-    tally.missed += int(asked.sum()) - len(found)
-    tally.invented += len(prediction.people) - len(found) - ignored
-    keypoints = targets.keypoints_2d.numpy() * scale
-    visible = targets.keypoints_visible.numpy()
-    for person in np.flatnonzero(asked).tolist():
-        index = partner.get(person)
-        points = None if index is None else prediction.people.keypoints_2d_px[index]
-        count_keypoints(tally, points, keypoints[person], visible[person], corners[person])
-    known = [p for p in found if bool(targets.smplx_valid[p])]
-    if not known:
-        return
-    vertices, joints = true_vertices(targets.select(torch.tensor(known)), body)
-    for row, person in enumerate(known):
-        index = partner[person]
-        own = prediction.joints_3d[index]
-        pelvis = np.stack([own[0], joints[row, 0]])
-        tally.joint_errors_mm.append(
-            pelvis_aligned_mm(own[:_BODY_JOINTS], joints[row, :_BODY_JOINTS], pelvis)
-        )
-        tally.vertex_errors_mm.append(
-            pelvis_aligned_mm(prediction.vertices[index], vertices[row], pelvis)
-        )
-
-
-def evaluate_synthetic(
-    predictor: AiOSPredictor,
-    samples: list[Sample],
-    thresholds: tuple[float, ...] = _THRESHOLDS,
-) -> dict[str, dict[str, float | int]]:
-    """Figures for each score threshold, as text keys."""
-    tallies = {threshold: Tally() for threshold in thresholds}
-    for sample in samples:
-        height, width = sample.picture.shape[:2]
-        everyone = predictor.predict(sample.picture, min(thresholds))
-        for threshold, tally in tallies.items():
-            prediction = first_people(everyone, int((everyone.people.scores >= threshold).sum()))
-            add_picture(tally, prediction, sample.targets, (width, height), predictor.body)
-    return {str(threshold): tally.summary() for threshold, tally in tallies.items()}
-
-
-def first_people(prediction: Prediction, count: int) -> Prediction:
-    """The `count` people with the best scores."""
-    return replace(
-        prediction,
-        people=prediction.people.select(slice(count)),
-        vertices=prediction.vertices[:count],
-        joints_3d=prediction.joints_3d[:count],
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def _line(name: str, figures: dict[str, float | int]) -> str:
-    shown = ", ".join(
-        f"{key} {value:.3f}"
-        if key in ("f1", "precision", "recall", "pck")
-        else f"{key} {value:.0f}"
-        for key, value in figures.items()
-    )
-    return f"threshold {name}: {shown}\n"
+    add = parser.add_argument
+    add("benchmark", choices=[*BENCHMARKS, _TABLES])
+    add("--weights", default="builtin", help="builtin, official, a Hub repository or a file")
+    add("--body", help="SMPL-X file or folder; default: AIOS_SMPLX, else the stand-in")
+    add("--lists", type=Path, help="folder of the licensed vertex lists; default: the body's")
+    add("--data", type=Path, help="folder of all data sets")
+    add("--annotations", type=Path, help="annotations elsewhere than usual")
+    add("--images", type=Path, help="pictures elsewhere than usual")
+    add("--trust-pickle", action="store_true", help="annotations may run what they like")
+    add("--interval", type=int, default=0, help="every so many-th picture; default: the set's")
+    add("--limit", type=int, help="first so many pictures, of each part where there are parts")
+    add("--threshold", type=float, action="append", default=[], help="instead of the paper's")
+    add("--batch", type=int, default=4, help="pictures at once")
+    add("--out", type=Path, help=f"folder of results; default: one in {_RUNS}")
+    add("--fresh", action="store_true", help="begin anew though the folder has results")
+    add("--json", type=Path, help="also write the figures here, by part where there are parts")
+    add("--worst", type=int, default=WORST, help="pictures on the page of the worst")
+    add("--box-shift", type=float, default=SHIFT, help="of the noise experiment, share of a box")
+    add("--predictions", type=Path, metavar="ZIP", help="measure this submission, no network")
+    add("--runs", type=Path, default=_RUNS, help=f"for {_TABLES}: folder of runs")
+    add("--server", type=Path, metavar="JSON", help=f"for {_TABLES}: figures of leaderboards")
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("what", choices=["synthetic"])
-    parser.add_argument("--weights", default="builtin", help="builtin or a file")
-    parser.add_argument("--limit", type=int, default=100, help="number of scenes")
-    parser.add_argument("--threshold", type=float, help="default: several, to choose from")
-    parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar to stand before")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    options = parser.parse_args(arguments)
+    """Command line; the exit code is 1 if something is missing or went wrong."""
+    options = _parser().parse_args(arguments)
     cv2.setNumThreads(1)
-    archives = sorted(options.real.glob("backgrounds_*.tar")) if options.real else []
-    photos = load_backgrounds(archives) or None
-    predictor = AiOSPredictor.from_pretrained(options.weights)
-    samples = list(held_out_scenes(options.limit, photos))
-    thresholds = _THRESHOLDS if options.threshold is None else (options.threshold,)
-    figures = evaluate_synthetic(predictor, samples, thresholds)
-    for name, values in figures.items():
-        sys.stdout.write(_line(name, values))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+    try:
+        if options.benchmark == _TABLES:
+            return _print_tables(options)
+        return _evaluate(BENCHMARKS[options.benchmark], options)
+    except _ERRORS as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
+    with joined():
+        predictor = AiOSPredictor.from_pretrained(options.weights, options.body)
+        check_body(benchmark, predictor.body)
+        bodies = Bodies(predictor.body, options.body)
+        places = Places(
+            root=options.data,
+            annotations=options.annotations,
+            images=options.images,
+            interval=options.interval,
+            limit=options.limit,
+            trust_pickle=options.trust_pickle,
+        )
+        cases = open_cases(benchmark, places, bodies)
+        if options.predictions:
+            folder = options.out or _RUNS / f"{benchmark.name}-{options.predictions.stem}"
+            zip_file = options.predictions
+            measured: Measured | None = measure_submission(
+                benchmark, cases, zip_file, bodies, folder, options.lists
+            )
+        else:
+            identity = _identity(benchmark, predictor, options)
+            folder = options.out or _usual_folder(benchmark, identity)
+            run = RunOptions(folder, options.batch, options.fresh, options.lists)
+            measured = measure(benchmark, cases, predictor, bodies, run, identity)
+    # Processes that only helped are done; nobody waits for what follows.
+    if measured is None:
+        return 0
+    thresholds = tuple(options.threshold)
+    if options.predictions:
+        summary: Summary | None = summarise_run(
+            measured, {"weights": options.predictions.name}, thresholds
+        )
+        assert summary is not None
+        told = write_figures(summary, folder)
+    else:
+        report = ReportOptions(thresholds, options.worst, options.box_shift, options.lists)
+        about = identity | {"weights": _short_name(predictor), "pictures": len(cases)}
+        summary, told = write_report(measured, predictor, bodies, report, about)
+    if options.json and summary:
+        options.json.write_text(json.dumps(summary.brief(), indent=1, allow_nan=False) + "\n")
+    sys.stdout.write(f"{told}\nEverything is in {folder}\n")
+    return 0
+
+
+def _identity(
+    benchmark: Benchmark, predictor: AiOSPredictor, options: argparse.Namespace
+) -> dict[str, Any]:
+    """What makes two runs the same measurement."""
+    answer: dict[str, Any] = {
+        "benchmark": benchmark.name,
+        "weights_sha256": _checksum(predictor.weights.path),
+        "body": predictor.body.name,
+    }
+    if benchmark.kind == "synthetic":
+        answer["version"] = BENCHMARK_VERSION
+        scenes = (benchmark_scene(part, 0).image.tobytes() for part in BENCHMARK_PARTS)
+        answer["scenes"] = hashlib.sha256(b"".join(scenes)).hexdigest()[:16]
+    else:
+        answer["data"] = str(options.annotations or options.data)
+        answer["interval"] = options.interval
+    return answer
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _short_name(predictor: AiOSPredictor) -> str:
+    """Of the weights, for tables and folders."""
+    named = predictor.weights.name
+    return predictor.weights.path.stem if named in ("file", "hub") else named
+
+
+def _usual_folder(benchmark: Benchmark, identity: dict[str, Any]) -> Path:
+    """A folder of its own for everything that is another measurement."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return _RUNS / f"{benchmark.name}-{digest[:10]}"
+
+
+def _print_tables(options: argparse.Namespace) -> int:
+    """Tables 1 to 10 as Markdown, and both forms as files in the folder of runs."""
+    try:
+        files = sorted(options.runs.glob(f"*/{FIGURES}"))
+        summaries = [Summary.from_json(json.loads(file.read_text())) for file in files]
+        server = json.loads(options.server.read_text()) if options.server else {}
+        tables = all_tables(summaries, server)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"The figures in {options.runs} or those of the leaderboard cannot be read ({error}): "
+            f"measure again."
+        ) from error
+    sys.stdout.write("\n".join(markdown(table, rows) for table, rows in tables))
+    if options.runs.is_dir():
+        write_tables(options.runs / "tables", tables)
     return 0
 
 

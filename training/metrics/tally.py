@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 MATCH_IOU = 0.5
-PCK_SHARE = 0.1
 
 
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -51,16 +50,13 @@ class Tally:
     found: int = 0
     missed: int = 0
     invented: int = 0
-    keypoints_right: float = 0.0
-    keypoints: float = 0.0
     joint_errors_mm: list[float] = field(default_factory=list)
     vertex_errors_mm: list[float] = field(default_factory=list)
 
     def summary(self) -> dict[str, float | int]:
-        """F1, precision and recall at box IoU 0.5, PCK@0.1, MPJPE and MVE in mm.
+        """F1, precision and recall at box IoU 0.5, MPJPE and MVE in mm.
 
-        PCK counts the keypoints of people who were not found as wrong; the two distances are
-        means over found people, pelvis on pelvis.
+        The two distances are means over found people, pelvis on pelvis.
         """
         predicted, people = self.found + self.invented, self.found + self.missed
         return {
@@ -68,34 +64,9 @@ class Tally:
             "f1": 2 * self.found / max(predicted + people, 1),
             "precision": self.found / max(predicted, 1),
             "recall": self.found / max(people, 1),
-            "pck": self.keypoints_right / max(self.keypoints, 1.0),
             "mpjpe_mm": float(np.mean(self.joint_errors_mm)) if self.joint_errors_mm else 0.0,
             "mve_mm": float(np.mean(self.vertex_errors_mm)) if self.vertex_errors_mm else 0.0,
         }
-
-
-def count_keypoints(
-    tally: Tally,
-    predicted: np.ndarray | None,
-    wanted: np.ndarray,
-    visible: np.ndarray,
-    box: np.ndarray,
-) -> None:
-    """Add one person to PCK@0.1: distances against the longer side of the annotated box.
-
-    Args:
-        tally: changed in place.
-        predicted: (17, 2) pixels, None if the person was not found.
-        wanted: (17, 2) pixels.
-        visible: (17,) 0 or 1.
-        box: (4,) x1, y1, x2, y2 pixels.
-    """
-    tally.keypoints += float(visible.sum())
-    if predicted is None:
-        return
-    limit = PCK_SHARE * (box[2:] - box[:2]).max()
-    right = np.linalg.norm(predicted - wanted, axis=-1) <= limit
-    tally.keypoints_right += float((right * visible).sum())
 
 
 def pelvis_aligned_mm(predicted: np.ndarray, wanted: np.ndarray, pelvis: np.ndarray) -> float:

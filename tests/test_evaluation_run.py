@@ -1,0 +1,78 @@
+"""Going through a benchmark with a small network: one process, two, and one that was cut off."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aios.checkpoint import save_own
+from training.evaluate import main
+from training.evaluation.cases import Case
+from training.evaluation.run import batches
+from training.metrics import Records
+
+from .networks import TINY, random_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = ("synthetic", "--limit", "1", "--batch", "1", "--worst", "0", "--threshold", "0.1")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_own(path, random_model(TINY, 0).state_dict(), TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, weights):
+    """The folder of a run on one process, and its figures."""
+    out = tmp_path_factory.mktemp("whole")
+    path = out / "brief.json"
+    arguments = ["--weights", str(weights), "--out", str(out), "--json", str(path)]
+    assert main([*COMMAND, *arguments]) == 0
+    return out, json.loads(path.read_text())
+
+
+def records_in(folder, protocol):
+    return [r.to_line() for r in Records.load(*folder.glob(f"records_{protocol}_*")).pictures()]
+
+
+def test_two_processes_find_what_one_finds(tmp_path, weights, whole):
+    """One of them begins with what a cut-off run of one process has left."""
+    shutil.copytree(whole[0], tmp_path / "out")
+    for kind in ("answers", "records_agora", "records_vertices"):
+        file = tmp_path / "out" / f"{kind}_0.jsonl"
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text(lines[0] + lines[1][:30])
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    path = tmp_path / "brief.json"
+    done = subprocess.run(
+        [
+            *(*launcher, "--nproc-per-node", "2", "-m", "training.evaluate", *COMMAND),
+            *("--weights", str(weights), "--out", str(tmp_path / "out"), "--json", str(path)),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Everything is in") == 1
+    for rank in range(2):
+        assert (tmp_path / "out" / f"answers_{rank}.jsonl").stat().st_size > 0
+    for protocol in ("agora", "vertices"):
+        assert records_in(tmp_path / "out", protocol) == records_in(whole[0], protocol)
+    assert json.loads(path.read_text()) == whole[1]
+
+
+def test_batches_do_not_reach_over_parts():
+    cases = [Case(f"{group}{k}", group, lambda: None) for group in "ab" for k in range(3)]
+    names = [[case.name for case in batch] for batch in batches(cases, 2)]
+    assert names == [["a0", "a1"], ["a2"], ["b0", "b1"], ["b2"]]

@@ -22,8 +22,6 @@ from .encoder import EncoderLayer
 from .image import batch_images, prepare_photo
 from .model import AiOS
 
-_HEADROOM = 1.1
-"""By how much other pictures may pass the range of the examples before they are cut off."""
 _TEST_TOLERANCE = 0.1
 _FIRST_STAGE = 1
 _SOME_SIDE = 32
@@ -125,12 +123,12 @@ class Ranges:
     def into(self, module: nn.Module) -> Scale:
         """Scale for what goes into `module`."""
         low, high = self._seen[module, "in"]
-        return Scale.spanning(low * _HEADROOM, high * _HEADROOM)
+        return Scale.spanning(low, high)
 
     def out_of(self, module: nn.Module, relu: bool = False) -> Scale:
         """Scale for what comes out of `module`, or out of a ReLU behind it."""
         low, high = self._seen[module, "out"]
-        return Scale.spanning(0.0 if relu else low * _HEADROOM, high * _HEADROOM)
+        return Scale.spanning(0.0 if relu else low, high)
 
 
 def _quantised_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -330,9 +328,9 @@ def why_not() -> str | None:
 def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     """Turn the large products of a network on the CPU to 8 bits, in place and for good.
 
-    These are the backbone from its second stage on, all of the encoder, and the decoder's values.
-    The rest would cost more accuracy than it saves time: rounding is felt most on the narrow maps
-    of the first stage and next to the answers.
+    These are the backbone from its second stage on, the encoder but for what its attention gives
+    out, and the decoder's values.  The rest would cost more accuracy than it saves time: rounding
+    is felt most on the narrow maps of the first stage and next to the answers.
 
     Args:
         model: in evaluation mode, its batch norm folded.
@@ -360,7 +358,6 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
         attn = layer.self_attn
         attn.joint = Int8Linear(*attn.joint_weights())
         _replace(attn, "value_proj", Int8Linear.of(attn.value_proj))
-        _replace(attn, "output_proj", Int8Linear.of(attn.output_proj))
     model.decoder.joint_values = Int8Linear(*model.decoder.joint_value_weights())
 
 

@@ -20,6 +20,7 @@ from .image import ImageBatch, batch_images, prepare_photo
 from .model import AiOS
 from .people import People, Prediction, people_from_output
 from .photo import PhotoSource, read_photo
+from .speed import Speed, make_ready
 from .weights import WeightsInfo, load_model
 
 DEFAULT_MAX_PEOPLE = 30
@@ -49,6 +50,7 @@ class AiOSPredictor:
 
     Attributes:
         weights: which weights are in use and why.
+        speed: "exact" or "fast", whichever is in use.
         body: which body is posed.
     """
 
@@ -58,19 +60,18 @@ class AiOSPredictor:
         weights: WeightsInfo,
         body: BodyModel,
         device: torch.device | str | None = None,
+        speed: Speed = "exact",
     ) -> None:
-        """Take over `model`: its batch norm is folded and it moves to `device`.
+        """Take over `model`: it is changed for inference and moves to `device`.
 
-        `device` None means the first CUDA device where there is one, else the CPU.
+        `device` None means the first CUDA device where there is one, else the CPU; for `speed` see
+        `aios.speed`.
         """
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        model.fold_batch_norm()
-        if self.device.type == "cpu":
-            # A tenth of the whole photo's time: convolutions of a CPU like their channels last.
-            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.speed = make_ready(model, self.device, speed)
+        self.model = model
         self.weights = weights
         self.body = body.to(device=self.device)
         self._network_lock = threading.Lock()
@@ -81,6 +82,7 @@ class AiOSPredictor:
         source: str | Path = "auto",
         body: str | Path | None = None,
         device: torch.device | str | None = None,
+        speed: Speed = "exact",
     ) -> Self:
         """Load weights and a body.
 
@@ -90,6 +92,8 @@ class AiOSPredictor:
             body: SMPL-X file or folder; None takes AIOS_SMPLX from the environment, else the
                 stand-in.
             device: None means CUDA where there is one.
+            speed: "exact", or "fast": on a CPU large products in 8 bits, which moves vertices by
+                about a millimetre; where that cannot be had, exact.
 
         Raises:
             CheckpointError: the weights cannot be had or used.
@@ -97,7 +101,7 @@ class AiOSPredictor:
         """
         body_model = BodyModel.load(body)
         loaded = load_model(source)
-        return cls(loaded.model, loaded.weights, body_model, device)
+        return cls(loaded.model, loaded.weights, body_model, device, speed)
 
     @property
     def input_sizes(self) -> dict[str, ImageConfig]:
@@ -133,7 +137,8 @@ class AiOSPredictor:
         Raises:
             PhotoError: the photo cannot be read.
         """
-        return self.assemble(self.find_candidates(photo), threshold, max_people)
+        candidates = self.find_candidates(photo, min_score=self._least_score(threshold))
+        return self.assemble(candidates, threshold, max_people)
 
     def predict_batch(
         self,
@@ -153,7 +158,8 @@ class AiOSPredictor:
         results: dict[int, Prediction] = {}
         for indices in by_size.values():
             images = batch_images([prepared[index] for index in indices])
-            found = self._run(images, [arrays[index].shape[:2] for index in indices])
+            sizes = [arrays[index].shape[:2] for index in indices]
+            found = self._run(images, sizes, min_score=self._least_score(threshold))
             for index, candidates in zip(indices, found, strict=True):
                 results[index] = self.assemble(candidates, threshold, max_people)
         return [results[index] for index in range(len(photos))]
@@ -164,6 +170,7 @@ class AiOSPredictor:
         *,
         image: ImageConfig | None = None,
         with_attention: bool = False,
+        min_score: float = 0.0,
     ) -> Candidates:
         """Run the network once; `assemble` may then be called with any threshold.
 
@@ -171,13 +178,15 @@ class AiOSPredictor:
             photo: as for `predict`.
             image: input size other than that of the weights: smaller is faster and coarser.
             with_attention: also keep where the decoder looked.
+            min_score: 0-1, people of a lower score need not be worked out: all their numbers but
+                the score may be meaningless, and no lower threshold may be used.
 
         Raises:
             PhotoError: the photo cannot be read.
         """
         array = read_photo(photo)
         images = batch_images([prepare_photo(array, image or self.model.config.image)])
-        return self._run(images, [array.shape[:2]], with_attention)[0]
+        return self._run(images, [array.shape[:2]], with_attention, min_score)[0]
 
     def assemble(
         self,
@@ -210,10 +219,13 @@ class AiOSPredictor:
         images: ImageBatch,
         sizes_hw: Sequence[tuple[int, ...]],
         with_attention: bool = False,
+        min_score: float = 0.0,
     ) -> list[Candidates]:
         watching = watch_self_attention(self.model) if with_attention else contextlib.nullcontext()
         with self._network_lock, torch.inference_mode(), watching as seen:
-            output = self.model(images.to(self.device), keep_attention=with_attention)
+            output = self.model(
+                images.to(self.device), keep_attention=with_attention, min_score=min_score
+            )
         found = []
         for index, (height, width) in enumerate(sizes_hw):
             input_height, input_width = images.sizes_hw[index].tolist()
@@ -231,6 +243,9 @@ class AiOSPredictor:
                 attention = keep_attention(output, seen, index, best)
             found.append(Candidates(people, camera, attention))
         return found
+
+    def _least_score(self, threshold: float | None) -> float:
+        return self.weights.threshold if threshold is None else threshold
 
     def _pose(self, people: People) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (P, V, 3) and joints (P, 144, 3), a few people at a time."""

@@ -11,6 +11,7 @@ from .weights import OFFICIAL_REPO, WeightsInfo
 if TYPE_CHECKING:
     from .body_model import BodyModel
     from .predictor import AiOSPredictor
+    from .speed import Speed
 
 BODY_SITE = "https://smpl-x.is.tue.mpg.de"
 _COLUMNS = (
@@ -39,6 +40,13 @@ def body_text(body: BodyModel) -> str:
     return "SMPL-X"
 
 
+def speed_text(speed: Speed) -> str:
+    """How the network is run."""
+    if speed == "fast":
+        return "fast, vertices within about a millimetre of the exact ones"
+    return "exact"
+
+
 def caveat(weights: WeightsInfo, body: BodyModel) -> str:
     """What does not carry over from these weights to this body; empty if all does."""
     for_smplx = weights.body_convention == "smplx"
@@ -56,14 +64,15 @@ def caveat(weights: WeightsInfo, body: BodyModel) -> str:
     return ""
 
 
-def banner_html(weights: WeightsInfo, body: BodyModel) -> str:
-    """The weights and body in use, why, and how to get the paper's."""
+def banner_html(weights: WeightsInfo, body: BodyModel, speed: Speed) -> str:
+    """The weights, body and speed in use, why, and how to get the paper's."""
     note = caveat(weights, body)
     note = f'<p class="aios-note">{escape(note)}</p>' if note else ""
     return (
         '<div class="aios-banner"><p><span class="aios-chip">Weights</span> '
         f"{escape(_sentence(weights_text(weights)))}</p>"
         f'<p><span class="aios-chip">Body</span> {escape(_sentence(body_text(body)))}</p>'
+        f'<p><span class="aios-chip">Speed</span> {escape(_sentence(speed_text(speed)))}</p>'
         f"{note}{_how_to(weights, body)}</div>"
     )
 

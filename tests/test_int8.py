@@ -92,7 +92,7 @@ def test_ranges_join_all_calls_and_end_with_close():
     ranges.close()
     layer(torch.tensor([-99.0, 99.0]))
     scale = ranges.into(layer)
-    assert scale.step * 254 == pytest.approx(6 * int8._HEADROOM)
+    assert scale.step * 254 == pytest.approx(6)
     assert ranges.out_of(layer, relu=True).zero == 0
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from html import escape
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,7 +39,7 @@ def prediction(count):
 
 
 def test_banner_names_weights_and_body_without_folders():
-    html = report.banner_html(WEIGHTS, STANDIN)
+    html = report.banner_html(WEIGHTS, STANDIN, "exact")
     assert "Weights from tiny.safetensors." in html
     assert "/secret" not in html
     assert "stand-in" in html
@@ -47,19 +48,19 @@ def test_banner_names_weights_and_body_without_folders():
 
 
 def test_banner_says_what_is_approximated():
-    assert "Shape is approximated" in report.banner_html(OFFICIAL, STANDIN)
-    assert "learned the shapes of the stand-in" in report.banner_html(WEIGHTS, SMPLX)
+    assert "Shape is approximated" in report.banner_html(OFFICIAL, STANDIN, "exact")
+    assert "learned the shapes of the stand-in" in report.banner_html(WEIGHTS, SMPLX, "exact")
     assert report.caveat(WEIGHTS, STANDIN) == report.caveat(OFFICIAL, SMPLX) == ""
 
 
 def test_banner_of_the_paper_explains_nothing_further():
-    html = report.banner_html(OFFICIAL, SMPLX)
+    html = report.banner_html(OFFICIAL, SMPLX, "exact")
     assert "<details>" not in html
 
 
 def test_banner_shows_descriptions_as_text():
     strange = replace(WEIGHTS, description="<script>alert(1)</script>")
-    assert "<script>" not in report.banner_html(strange, STANDIN)
+    assert "<script>" not in report.banner_html(strange, STANDIN, "exact")
 
 
 def test_rows_of_people():
@@ -91,3 +92,9 @@ def test_summary_counts(count, start):
 
 def test_summary_of_nobody_says_what_helps():
     assert "scores 0.31: lower" in report.summary_text(prediction(0), 0.5, 0.31)
+
+
+@pytest.mark.parametrize("speed", ["exact", "fast"])
+def test_speed_in_use_is_said(speed):
+    assert speed in report.speed_text(speed)
+    assert escape(report.speed_text(speed))[1:] in report.banner_html(WEIGHTS, STANDIN, speed)

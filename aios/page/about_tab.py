@@ -24,5 +24,7 @@ The same answers come over HTTP: see *Use via API* at the foot of the page."""
 def build_about_tab(context: PageContext) -> None:
     """Weights, body, privacy."""
     with gr.Tab("About"):
-        gr.HTML(banner_html(context.predictor.weights, context.predictor.body), padding=False)
+        predictor = context.predictor
+        banner = banner_html(predictor.weights, predictor.body, predictor.speed)
+        gr.HTML(banner, padding=False)
         gr.Markdown(_ABOUT, elem_id="about")

@@ -1,0 +1,59 @@
+"""How far one predictor's people are from another's, in millimetres."""
+
+import statistics
+
+import numpy as np
+import torch
+
+from aios.image import batch_images, prepare_photo
+from aios.photo import read_photo
+from aios.predictor import AiOSPredictor
+
+
+def difference(exact: AiOSPredictor, fast: AiOSPredictor, photos) -> dict:
+    """Of the people both find, by best overlap of their boxes, and of the image tokens.
+
+    Millimetres are means over a person's vertices with the pelvis laid over the pelvis.
+    """
+    millimetres, found, missed, extra, change = [], 0, 0, 0, []
+    for path in photos:
+        ours, theirs = fast.predict(path), exact.predict(path)
+        pairs = _pairs(theirs.people.boxes_xyxy_px, ours.people.boxes_xyxy_px)
+        found, missed = found + len(theirs), missed + len(theirs) - len(pairs)
+        extra += len(ours) - len(pairs)
+        for a, b in pairs:
+            apart = theirs.vertices[a] - theirs.joints_3d[a, 0]
+            apart = apart - (ours.vertices[b] - ours.joints_3d[b, 0])
+            millimetres.append(float(np.linalg.norm(apart, axis=-1).mean() * 1000))
+        change.append(_change_of_tokens(exact, fast, read_photo(path)))
+    return {
+        "people": found,
+        "missed": missed,
+        "extra": extra,
+        "mean_mm": statistics.mean(millimetres) if millimetres else None,
+        "median_mm": statistics.median(millimetres) if millimetres else None,
+        "greatest_mm": max(millimetres, default=None),
+        "change_of_tokens": statistics.mean(change),
+    }
+
+
+def _pairs(first: np.ndarray, second: np.ndarray, least: float = 0.5) -> list[tuple[int, int]]:
+    """Boxes (N, 4) and (M, 4) that overlap best, each used once, IoU above `least`."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (first, second)]
+    overlap = shared / (areas[0][:, None] + areas[1] - shared)
+    pairs = []
+    while overlap.size and overlap.max() > least:
+        a, b = np.unravel_index(overlap.argmax(), overlap.shape)
+        pairs.append((int(a), int(b)))
+        overlap[a], overlap[:, b] = 0, 0
+    return pairs
+
+
+def _change_of_tokens(exact: AiOSPredictor, fast: AiOSPredictor, photo: np.ndarray) -> float:
+    images = batch_images([prepare_photo(photo, exact.model.config.image)])
+    with torch.inference_mode():
+        wanted, found = (p.model(images).encoded.memory for p in (exact, fast))
+    return float((found - wanted).norm() / wanted.norm())

@@ -1,6 +1,8 @@
 """Batches of a run follow from its seed and their number; data sets are trained on by epochs."""
 
 import json
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -11,11 +13,12 @@ from training.batch import Sample, build_batch
 from training.checkpointing import checkpoints, load_checkpoint
 from training.config import CONFIGS, TINY_MODEL
 from training.data import DataConfig, TrainBatches, picture_size
+from training.stream import DrawnStream, scene_batches
 from training.train import main
 
 from .humandata_files import write_set
 from .training_samples import random_picture, random_targets
-from .training_sources import FewSources
+from .training_sources import FewScenes, FewSources
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,3 +94,44 @@ def test_phases_train_by_epochs_on_data_sets(data, tmp_path, name):
     assert [one["name"] for one in saved["photos"]["sets"]] == [
         one.name for one in CONFIGS[name].photos.sets
     ]
+
+
+def drawn_config(**changes):
+    data = DataConfig(workers=0, drawn_on_device=True, real_share=0.45, empty_share=0.05)
+    return replace(CONFIGS["tiny"], data=replace(data, **changes), seed=3)
+
+
+def drawn_stream(config, body):
+    sources = FewSources(body)
+    sources.scenes, sources.people, sources.empty = None, FewScenes(body), FewScenes(body)
+    stream = DrawnStream(config, sources)
+    return stream, replace(config.stages[1], batch_size=4)
+
+
+def test_scenes_drawn_where_the_network_learns_follow_from_their_number(body):
+    stream, stage = drawn_stream(drawn_config(), body)
+    some = list(islice(stream.load(stage, 2, 3), 2))
+    (later,) = islice(stream.load(stage, 5, 1), 1)
+    assert torch.equal(some[1].pictures, later.pictures)
+    assert torch.equal(some[1].targets.joints_2d, later.targets.joints_2d)
+    assert len(later) == 4 and later.image_index.max() < 4
+    assert (later.image_index.diff() >= 0).all()
+    height, width = later.size_hw
+    assert later.focal_length == pytest.approx(200.0 * min(height, width) / 64)
+
+
+def test_photographs_stand_behind_the_scenes_of_a_batch(body):
+    """Half of each batch are photographs where there are any; else all are scenes."""
+    stream, stage = drawn_stream(drawn_config(real="somewhere else"), body)
+    batch = next(stream.load(stage, 0, 1))
+    photos = scene_batches(drawn_config(), stream._sources, replace(stage, batch_size=2))[0]
+    assert torch.equal(batch.pictures[2:], photos.pictures)
+    of_photos = batch.image_index >= 2
+    assert torch.equal(batch.targets.boxes[of_photos], photos.targets.boxes)
+    assert torch.equal(batch.image_index[of_photos] - 2, photos.image_index)
+
+
+def test_a_run_learns_from_scenes_drawn_on_its_device(tmp_path):
+    arguments = ["--config", "tiny", "--out", str(tmp_path), "--set", "steps=2"]
+    assert main([*arguments, "--set", "data.drawn_on_device=true"]) == 0
+    assert load_checkpoint(checkpoints(tmp_path)[-1])["step"] == 2

@@ -96,3 +96,22 @@ def build_batch(samples: Sequence[Sample], focal_length: float) -> Batch:
     targets, image_index = join_targets([s.targets for s in samples])
     ignore = torch.tensor([s.targets.ignore_unmatched for s in samples])
     return Batch(pictures, torch.tensor(sizes), targets, image_index, ignore, focal_length)
+
+
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """Batches of pictures of one size and camera, on one device, as one."""
+    targets = Targets(
+        **{name: torch.cat([getattr(b.targets, name) for b in batches]) for name in TENSOR_FIELDS},
+        focal_length=0.0,
+        ignore_unmatched=False,
+    )
+    before = [sum(len(b) for b in batches[:number]) for number in range(len(batches))]
+    indices = [b.image_index + start for b, start in zip(batches, before, strict=True)]
+    return Batch(
+        torch.cat([b.pictures for b in batches]),
+        torch.cat([b.sizes_hw for b in batches]),
+        targets,
+        torch.cat(indices),
+        torch.cat([b.ignore_unmatched for b in batches]),
+        batches[0].focal_length,
+    )

@@ -95,6 +95,21 @@ def _step_schedule(learning_rate: float, *drops: int) -> OptimConfig:
 
 CONFIGS: dict[str, TrainConfig] = {
     "builtin": TrainConfig(),
+    "builtin_gpu": TrainConfig(
+        stages=(
+            Stage(until=0.15, side=160, batch_size=96, dense_only=True),
+            Stage(until=0.4, side=192, batch_size=64, scale_3d=0.5),
+            Stage(until=0.7, side=224, batch_size=64),
+            Stage(until=1.0, side=256, batch_size=64, scale_3d=1.5),
+        ),
+        data=DataConfig(workers=12, drawn_on_device=True),
+        optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=500),
+        ema_decay=0.999,
+        precision="bf16",
+        minutes=24.0,
+        checkpoint_minutes=1.0,
+        threads=2,
+    ),
     "tiny": TrainConfig(
         model=TINY_MODEL,
         stages=(Stage(0.3, 64, 4, dense_only=True), Stage(1.0, 64, 4)),
@@ -136,7 +151,8 @@ CONFIGS["synthetic_small"] = replace(
     freeze_stem=False,
     first_guess="mean_person",
 )
-"""By name: `builtin` made the weights that come with the program, `tiny` is for tests, `overfit`
+"""By name: `builtin` made the weights that come with the program; `builtin_gpu` is its recipe for a
+GPU, which draws its scenes itself; `tiny` is for tests; `overfit`
 learns eight pictures by heart (see the file of that name).  The next four are the two phases of
 the paper with the numbers of its text or of the released program.  `synthetic` is the released
 program's first phase on synthetic people, for those who have no data set; `synthetic_small` is

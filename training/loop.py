@@ -22,7 +22,6 @@ from aios.plain import to_plain
 
 from .batch import Batch
 from .checkpointing import checkpoints, load_checkpoint, save_checkpoint
-from .data import load_batches
 from .distributed import (
     device,
     mean_over_processes,
@@ -238,8 +237,7 @@ class Trainer:
         """The batches of this process, those of one step after those of another."""
         count = self.config.batches_a_step(stage, self.world_size)
         first = self.step * count * self.world_size + self.rank
-        workers = self.config.data.workers
-        loaded = load_batches(stream.batches(stage), first, self.world_size, workers)
+        loaded = stream.load(stage, first, self.world_size)
         while step := list(islice(loaded, count)):
             yield step
 

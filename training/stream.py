@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
-from torch.utils.data import Dataset
-
 from .batch import Batch
-from .data import Sources, TrainBatches
+from .data import Sources, TrainBatches, load_batches
+from .data.drawn import DrawnBatches
 from .data.photo_mix import PhotoBatches, open_set
+from .distributed import device
 from .recipe import Stage, TrainConfig
+from .synthetic.backgrounds import load_backgrounds
+from .synthetic.surface import DEFAULT_BODY, BodySurface
+from .synthetic.world import stack_photos
 
 
 class Stream(Protocol):
@@ -19,8 +25,8 @@ class Stream(Protocol):
     def epoch_pictures(self) -> int:
         """Pictures of one time through the data; 0 where the data have no end."""
 
-    def batches(self, stage: Stage) -> Dataset[Batch]:
-        """Those of one part of the run."""
+    def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
+        """Batches `first`, `first + stride`, ... of one part of the run."""
 
 
 class SceneStream:
@@ -32,17 +38,47 @@ class SceneStream:
         """`sources` as `config.data` names them."""
         self._config, self._sources = config, sources
 
-    def batches(self, stage: Stage) -> TrainBatches:
+    def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
         """Pictures about as large as the stage says."""
-        return TrainBatches(
-            self._sources,
-            self._config.data,
-            self._config.model.image,
-            self._config.model.focal_length,
-            side=stage.side,
-            batch_size=stage.batch_size,
-            seed=self._config.seed,
-        )
+        batches = scene_batches(self._config, self._sources, stage)
+        return load_batches(batches, first, stride, self._config.data.workers)
+
+
+class DrawnStream:
+    """The same mix with its scenes drawn in batches on the training device."""
+
+    epoch_pictures = 0
+
+    def __init__(self, config: TrainConfig, sources: Sources) -> None:
+        """`sources` without scenes."""
+        self._config, self._sources = config, sources
+        self._body = BodySurface(DEFAULT_BODY, device())
+        real = config.data.real
+        archives = sorted(Path(real).glob("backgrounds_*.tar")) if real else []
+        self._backgrounds = stack_photos(load_backgrounds(archives))
+
+    def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
+        """Pictures about as large as the stage says; every batch has as many photographs."""
+        data = self._config.data
+        share = data.real_share + data.empty_share if data.real else 0.0
+        photos = round(stage.batch_size * share)
+        of_photos = scene_batches(self._config, self._sources, replace(stage, batch_size=photos))
+        scenes = stage.batch_size - photos
+        batches = DrawnBatches(of_photos, scenes, self._body, self._backgrounds)
+        return batches.load(first, stride, data.workers)
+
+
+def scene_batches(config: TrainConfig, sources: Sources, stage: Stage) -> TrainBatches:
+    """The built-in mix of one part of a run."""
+    return TrainBatches(
+        sources,
+        config.data,
+        config.model.image,
+        config.model.focal_length,
+        side=stage.side,
+        batch_size=stage.batch_size,
+        seed=config.seed,
+    )
 
 
 class PhotoStream:
@@ -59,15 +95,16 @@ class PhotoStream:
         """As many as the largest set has."""
         return max(len(one) for one in self._sets)
 
-    def batches(self, stage: Stage) -> PhotoBatches:
+    def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
         """Photos of all sets by their shares."""
-        return PhotoBatches(
+        batches = PhotoBatches(
             self._sets,
             self._photos,
             self._config.model.focal_length,
             batch_size=stage.batch_size,
             seed=self._config.seed,
         )
+        return load_batches(batches, first, stride, self._config.data.workers)
 
 
 def open_stream(config: TrainConfig) -> Stream:
@@ -76,4 +113,7 @@ def open_stream(config: TrainConfig) -> Stream:
     Raises:
         DataError, RealDataError, FileNotFoundError: it is not there or cannot be used.
     """
-    return PhotoStream(config) if config.photos else SceneStream(config, Sources(config.data))
+    if config.photos:
+        return PhotoStream(config)
+    made = DrawnStream if config.data.drawn_on_device else SceneStream
+    return made(config, Sources(config.data))

@@ -37,6 +37,8 @@ class DataConfig:
     """Folder with lspet.npz, lspet_*.tar and backgrounds_*.tar; None trains on scenes alone."""
     cache: str | None = None
     """Folder of cached scenes; None draws scenes as they are needed."""
+    drawn_on_device: bool = False
+    """Draw scenes in batches where the network learns: for a GPU, which workers cannot feed."""
     real_share: float = 0.5
     empty_share: float = 0.05
     collage_share: float = 0.35
@@ -81,9 +83,11 @@ class Sources:
     def __init__(self, config: DataConfig) -> None:
         """Open what `config` names."""
         root = Path(config.real) if config.real else None
-        self.scenes: Samples = (
-            CachedScenes(Path(config.cache)) if config.cache else DrawnScenes(root)
-        )
+        self.scenes: Samples | None = None
+        if config.cache:
+            self.scenes = CachedScenes(Path(config.cache))
+        elif not config.drawn_on_device:
+            self.scenes = DrawnScenes(root)
         self.people: Samples | None = RealPeople(root) if root else None
         self.empty: Samples | None = EmptyPictures(root) if root else None
 
@@ -128,22 +132,34 @@ class TrainBatches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Draw, augment and stack."""
         random = np.random.default_rng([self.seed, index])
-        aspect = _ASPECTS[random.integers(len(_ASPECTS))]
-        size_wh = picture_size(self.side, aspect, self.image)
+        size_wh = self._size(random)
         samples = [self._draw(random, size_wh) for _ in range(self.batch_size)]
-        # One camera for all sizes of training: the field of view is that of inference.
-        focal_length = self.focal_length * min(size_wh) / self.image.short_side
-        return build_batch(samples, focal_length)
+        return build_batch(samples, self.focal_length_at(size_wh))
+
+    def size_wh(self, index: int) -> tuple[int, int]:
+        """Width and height of the pictures of batch `index`."""
+        return self._size(np.random.default_rng([self.seed, index]))
+
+    def _size(self, random: np.random.Generator) -> tuple[int, int]:
+        aspect = _ASPECTS[random.integers(len(_ASPECTS))]
+        return picture_size(self.side, aspect, self.image)
+
+    def focal_length_at(self, size_wh: tuple[int, int]) -> float:
+        """One camera for all sizes of training: the field of view is that of inference."""
+        return self.focal_length * min(size_wh) / self.image.short_side
 
     def _draw(self, random: np.random.Generator, size_wh: tuple[int, int]) -> Sample:
         config, sources = self.config, self.sources
         kind = random.random()
+        if sources.scenes is None:
+            kind *= config.empty_share + config.real_share
         if sources.empty is not None and kind < config.empty_share:
             return self._augmented(sources.empty, random, size_wh, config.augment)
         if sources.people is not None and kind < config.empty_share + config.real_share:
             if random.random() < config.collage_share:
                 return self._collage(random, size_wh, config.augment)
             return self._augmented(sources.people, random, size_wh, config.augment)
+        assert sources.scenes is not None
         return self._augmented(sources.scenes, random, size_wh, config.augment)
 
     def _collage(
@@ -153,7 +169,7 @@ class TrainBatches(Dataset[Batch]):
         assert people is not None
         parts = []
         for _ in range(random.integers(2, 5)):
-            source = scenes if random.random() < 0.15 else people
+            source = people if random.random() >= 0.15 or scenes is None else scenes
             sample = _pick(source, random)
             parts.append(flip(sample) if random.random() < config.flip else sample)
         return collage(parts, random, size_wh, config)

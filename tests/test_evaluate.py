@@ -15,8 +15,9 @@ from training.batch import Sample
 from training.evaluate import main
 from training.evaluation.benchmarks import BENCHMARKS
 from training.evaluation.bodies import Bodies
-from training.metrics import SmplConversion
+from training.metrics import LicensedFileError, SmplConversion
 from training.synthetic import BENCHMARK_PARTS, benchmark_scene
+from training.targets import MALE
 
 from .evaluation_files import (
     COUNTS,
@@ -298,3 +299,42 @@ def test_another_run_does_not_mix_in(run, monkeypatch):
     _, out, _, _ = run("egobody")
     code, _, heard, _ = run("egobody", "--interval", "2")
     assert code == 1 and "interval" in heard.err and "--fresh" in heard.err
+
+
+def test_ubody_counts_what_the_predicted_camera_sees(run):
+    """Wrong hands; where the camera puts everything below the picture nothing of it counts."""
+
+    def wrong(people, down):
+        hands = people.left_hand_pose + np.float32(0.3)
+        shift = np.array([0, down, 0], np.float32)
+        return replace(people, left_hand_pose=hands, transl=people.transl + shift)
+
+    _, out, _, _ = run("ubody", change=lambda people: wrong(people, 0))
+    assert figures_of(out, "official")["pve_hands_mm"] > 1
+    _, out, _, _ = run("ubody", "--fresh", change=lambda people: wrong(people, 100))
+    figures = figures_of(out, "official")
+    assert figures["pve_hands_mm"] == figures["pve_all_mm"] == 0
+    assert figures["found"] == len(COUNTS)
+
+
+def test_nobody_is_found(run):
+    code, out, said, _ = run("bedlam-val", change=lambda people: people.select(slice(0)))
+    assert code == 0, said.err
+    figures = figures_of(out)
+    assert figures["recall"] == 0 and figures["body_mve_mm"] is None
+    assert "No submission" in said.out and "| 0.00 | 0.00 |" in said.out
+
+
+@pytest.mark.parametrize("wrong", [("--batch", "0"), ("--limit", "-1"), ("--threshold", "0.01")])
+def test_impossible_options_are_refused(wrong, capsys):
+    with pytest.raises(SystemExit):
+        main(["synthetic", *wrong])
+    assert wrong[1] in capsys.readouterr().err
+
+
+def test_a_missing_gender_is_named(tmp_path, licensed, body, monkeypatch):
+    monkeypatch.setattr(
+        "training.evaluation.bodies.find_body_file", lambda _: tmp_path / "none.npz"
+    )
+    with pytest.raises(LicensedFileError, match="SMPLX_MALE.npz.*smpl-x.is.tue.mpg.de"):
+        Bodies(body, licensed).pose({"betas": np.zeros((1, 10), np.float32)}, np.array([MALE]))

@@ -17,20 +17,22 @@ from typing import Any
 
 import cv2
 
+from aios.body_file import STANDIN_PATH
 from aios.body_model import BodyModelError
 from aios.checkpoint import CheckpointError
 from aios.predictor import AiOSPredictor
 
 from .data import DataError
-from .distributed import joined
+from .distributed import joined, rank
 from .evaluation.answers import AnswerError
 from .evaluation.benchmarks import BENCHMARKS, Benchmark
 from .evaluation.bodies import Bodies, check_body
 from .evaluation.boxes import SHIFT
+from .evaluation.cases import Case
 from .evaluation.figures import Summary, summarise_run
 from .evaluation.others import measure_submission
 from .evaluation.report import FIGURES, ReportOptions, write_figures, write_report
-from .evaluation.run import Measured, RunError, RunOptions, measure
+from .evaluation.run import LOWEST_SCORE, Measured, RunError, RunOptions, measure
 from .evaluation.sources import Places, open_cases
 from .evaluation.tables import all_tables, markdown, write_tables
 from .evaluation.worst import WORST
@@ -55,16 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("benchmark", choices=[*BENCHMARKS, _TABLES])
     add("--weights", default="builtin", help="builtin, official, a Hub repository or a file")
-    add("--body", help="SMPL-X file or folder; default: AIOS_SMPLX, else the stand-in")
+    add(
+        "--body", help="SMPL-X file or folder; synthetic people are stand-ins whatever is said here"
+    )
     add("--lists", type=Path, help="folder of the licensed vertex lists; default: the body's")
     add("--data", type=Path, help="folder of all data sets")
     add("--annotations", type=Path, help="annotations elsewhere than usual")
     add("--images", type=Path, help="pictures elsewhere than usual")
     add("--trust-pickle", action="store_true", help="annotations may run what they like")
-    add("--interval", type=int, default=0, help="every so many-th picture; default: the set's")
-    add("--limit", type=int, help="first so many pictures, of each part where there are parts")
-    add("--threshold", type=float, action="append", default=[], help="instead of the paper's")
-    add("--batch", type=int, default=4, help="pictures at once")
+    add("--interval", type=_count, default=0, help="every so many-th picture; default: the set's")
+    add("--limit", type=_count, help="first so many pictures, of each part where there are parts")
+    add("--threshold", type=_score, action="append", default=[], help="instead of the paper's")
+    add("--batch", type=_count, default=4, help="pictures at once")
     add("--out", type=Path, help=f"folder of results; default: one in {_RUNS}")
     add("--fresh", action="store_true", help="begin anew though the folder has results")
     add("--json", type=Path, help="also write the figures here, by part where there are parts")
@@ -74,6 +78,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs", type=Path, default=_RUNS, help=f"for {_TABLES}: folder of runs")
     add("--server", type=Path, metavar="JSON", help=f"for {_TABLES}: figures of leaderboards")
     return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def _score(text: str) -> float:
+    value = float(text)
+    if not LOWEST_SCORE <= value <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not between {LOWEST_SCORE} and 1: people below it are not kept"
+        )
+    return value
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,9 +111,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
     with joined():
-        predictor = AiOSPredictor.from_pretrained(options.weights, options.body)
+        body = STANDIN_PATH if benchmark.kind == "synthetic" else options.body
+        predictor = AiOSPredictor.from_pretrained(options.weights, body)
         check_body(benchmark, predictor.body)
-        bodies = Bodies(predictor.body, options.body)
+        bodies = Bodies(predictor.body, body)
         places = Places(
             root=options.data,
             annotations=options.annotations,
@@ -103,12 +124,9 @@ def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
             trust_pickle=options.trust_pickle,
         )
         cases = open_cases(benchmark, places, bodies)
+        identity: dict[str, Any] = {}
         if options.predictions:
-            folder = options.out or _RUNS / f"{benchmark.name}-{options.predictions.stem}"
-            zip_file = options.predictions
-            measured: Measured | None = measure_submission(
-                benchmark, cases, zip_file, bodies, folder, options.lists
-            )
+            measured = _submission(benchmark, cases, bodies, options)
         else:
             identity = _identity(benchmark, predictor, options)
             folder = options.out or _usual_folder(benchmark, identity)
@@ -118,20 +136,30 @@ def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
     if measured is None:
         return 0
     thresholds = tuple(options.threshold)
+    summary: Summary | None
     if options.predictions:
-        summary: Summary | None = summarise_run(
-            measured, {"weights": options.predictions.name}, thresholds
-        )
-        assert summary is not None
-        told = write_figures(summary, folder)
+        about = {"weights": options.predictions.name, "pictures": len(cases)}
+        summary = summarise_run(measured, about, thresholds)
+        told = write_figures(summary, measured.folder)
     else:
         report = ReportOptions(thresholds, options.worst, options.box_shift, options.lists)
         about = identity | {"weights": _short_name(predictor), "pictures": len(cases)}
         summary, told = write_report(measured, predictor, bodies, report, about)
     if options.json and summary:
         options.json.write_text(json.dumps(summary.brief(), indent=1, allow_nan=False) + "\n")
-    sys.stdout.write(f"{told}\nEverything is in {folder}\n")
+    sys.stdout.write(f"{told}\nEverything is in {measured.folder}\n")
     return 0
+
+
+def _submission(
+    benchmark: Benchmark, cases: list[Case], bodies: Bodies, options: argparse.Namespace
+) -> Measured | None:
+    """Somebody else's predictions, measured by the first process alone."""
+    if rank() > 0:
+        return None
+    path = options.predictions
+    folder = options.out or _RUNS / f"{benchmark.name}-{path.stem}"
+    return measure_submission(benchmark, cases, path, bodies, folder, options.lists)
 
 
 def _identity(

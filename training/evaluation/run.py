@@ -20,27 +20,17 @@ from aios.people import Prediction
 from aios.predictor import AiOSPredictor
 
 from ..distributed import gathered, rank, world_size
-from ..metrics import (
-    AGORA_SMPL,
-    BodyParts,
-    PictureRecord,
-    PredictedPeople,
-    Protocol,
-    RecordLog,
-    Records,
-    SmplConversion,
-    measure_picture,
-)
+from ..metrics import PictureRecord, Protocol, RecordLog, Records
 from .answers import Answer, cut_broken_line, read_answers, write_answers
 from .benchmarks import Benchmark
 from .bodies import Bodies
-from .cases import Case, Truth
+from .cases import Case
+from .ruler import Ruler
 
 LOWEST_SCORE = 0.05
 """People below it are not kept: no threshold asks for them."""
 MOST_PEOPLE = 50
 """Of one picture, as the released program submits."""
-_MATCHED_JOINTS = 24
 
 
 class RunError(ValueError):
@@ -132,7 +122,7 @@ def measure(
         RunError: the folder has results of something else.
         LicensedFileError: a list of vertices is missing.
     """
-    ruler = _Ruler(benchmark, bodies, options.lists)
+    ruler = Ruler(benchmark, bodies, options.lists)
     if rank() == 0:
         _claim(options, identity)
     gathered({})  # nobody looks before the folder is ready
@@ -183,68 +173,6 @@ def _predict(
         prediction if len(prediction) else predictor.predict(picture, 0.0, 1)
         for picture, prediction in zip(pictures, found, strict=True)
     ]
-
-
-class _Ruler:
-    """Compares one prediction with the truth under all protocols of a benchmark."""
-
-    def __init__(self, benchmark: Benchmark, bodies: Bodies, lists: Path | None) -> None:
-        self._benchmark = benchmark
-        self._parts: BodyParts | None = None
-        self._conversion: SmplConversion | None = None
-        if AGORA_SMPL in benchmark.protocols:
-            self._parts, self._conversion = bodies.smpl(lists)
-        elif benchmark.protocols:
-            self._parts = bodies.parts(benchmark.parts, lists)
-
-    def measure(
-        self, case: Case, prediction: Prediction, truth: Truth | None
-    ) -> tuple[Answer, list[PictureRecord]]:
-        """What to keep of one picture."""
-        camera = prediction.camera
-        joints = prediction.joints_3d[:, :_MATCHED_JOINTS].astype(np.float64)
-        size, resolution = np.array([camera.width, camera.height]), None
-        right, shown = np.zeros((len(prediction), 0), np.int64), np.zeros(0, np.int64)
-        boxes, records = np.zeros((0, 4)), []
-        if truth:
-            resolution = np.array(truth.resolution_wh)
-            keypoints = prediction.people.keypoints_2d_px * (resolution / size)
-            right, shown = truth.keypoints_right(keypoints), truth.keypoints_shown().sum(-1)
-            boxes = truth.boxes_xyxy * np.tile(size / resolution, 2)
-            records = self._records(case.name, prediction, truth)
-        answer = Answer(
-            name=case.name,
-            group=case.group,
-            people=prediction.people,
-            camera=camera,
-            joints_2d=camera.project(joints).astype(np.float32),
-            keypoints_right=right,
-            keypoints_shown=shown,
-            true_boxes_xyxy=boxes,
-        )
-        return answer, records
-
-    def _records(self, name: str, prediction: Prediction, truth: Truth) -> list[PictureRecord]:
-        assert self._parts is not None
-        people = PredictedPeople.from_prediction(prediction, truth.resolution_wh, self._conversion)
-
-        def in_picture(predictions: np.ndarray, points: np.ndarray) -> np.ndarray:
-            moved = points + prediction.people.transl[predictions, None].astype(np.float64)
-            pixels = prediction.camera.project(moved)
-            size = (prediction.camera.width, prediction.camera.height)
-            return ((pixels >= 0) & (pixels < size)).all(-1) & (moved[..., 2] > 0)
-
-        return [
-            measure_picture(
-                name,
-                people,
-                truth.people,
-                protocol,
-                self._parts,
-                in_picture if self._benchmark.inside_only else None,
-            )
-            for protocol in self._benchmark.protocols
-        ]
 
 
 # --- the folder

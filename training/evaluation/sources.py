@@ -64,15 +64,15 @@ def open_cases(benchmark: Benchmark, places: Places, bodies: Bodies) -> list[Cas
             f"{benchmark.name} needs its data: name the folder of all data with --data; they are "
             f"to be had from {benchmark.source}."
         )
-    root = places.root or Path()
+    root, step = places.root or Path(), max(places.interval, 1)
     if benchmark.kind == "humandata":
         cases = _humandata(benchmark, places, root, bodies)
     elif benchmark.kind == "folder":
-        cases = _folder(benchmark, places.images or root / benchmark.data)
+        cases = _folder(benchmark, places.images or root / benchmark.data)[::step]
     else:
         folder = places.annotations or root / benchmark.data
         images = _images(benchmark, places, root)
-        cases = dataframe_cases(benchmark, folder, images, places.trust_pickle)
+        cases = dataframe_cases(benchmark, folder, images, places.trust_pickle)[::step]
     if not cases:
         raise LicensedFileError(f"{benchmark.name}: there is no picture to measure in its files.")
     return cases[: places.limit]

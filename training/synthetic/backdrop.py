@@ -49,7 +49,7 @@ class Backdrop:
 
 
 def pixel_rays(view: View, size_hw: tuple[int, int]) -> Tensor:
-    """(B, P, 3) world frame, as long as a depth of 1 asks."""
+    """(B, P, 3) camera frame, as long as a depth of 1 asks."""
     height, width = size_hw
     device = view.focal_length.device
     y, x = torch.meshgrid(
@@ -58,8 +58,7 @@ def pixel_rays(view: View, size_hw: tuple[int, int]) -> Tensor:
         indexing="ij",
     )
     flat = torch.stack([x.flatten(), y.flatten()], -1) / view.focal_length[:, None, None]
-    rays = torch.cat([flat, torch.ones_like(flat[..., :1])], -1)
-    return rays @ view.rotation
+    return torch.cat([flat, torch.ones_like(flat[..., :1])], -1)
 
 
 def draw_backdrop(
@@ -70,7 +69,7 @@ def draw_backdrop(
     Args:
         chance: one key a scene.
         view: the cameras.
-        rays: (B, P, 3) as `pixel_rays` gives them.
+        rays: (B, P, 3) of the pixels, world frame, as long as a depth of 1 asks.
         photos: (n, 3, 288, 288) uint8, or none.
         test: use the textures of the test set.
     """

@@ -67,7 +67,7 @@ class Paint:
 
         Args:
             face: (M,) triangle of the body with its sheets.
-            rest: (M, 3) place on the T-pose, metres.
+            rest: (3, M) place on the T-pose, metres.
             hair: (M,) 0-1, how much the place belongs to the hairy part of the head.
             person: (M,) whose.
             looks: of the N people.
@@ -75,13 +75,14 @@ class Paint:
         Returns:
             (M, 3) 0-1 and (M,) 1 on cloth, 0 elsewhere.
         """
-        shapes = looks.shapes.index_select(0, person).unbind(1)
+        shapes = looks.shapes.T.contiguous().index_select(1, person)
         shape = dict(zip(SHAPES, shapes, strict=True))
         sheet = self._sheet[face]
-        row, cloth = self._clothes(rest, self._hand[face], sheet, shape, looks, person)
+        row, cloth = self._clothes(rest, self._hand[face], shape)
         skirt = torch.where(looks.skirt_is_upper[person], 0, 1)
         lower = torch.where(sheet == 1, skirt, ((row == _LOWER) | (row == _BELT)).long())
-        pattern = looks.patterns.flatten(0, 1).index_select(0, 2 * person + lower)
+        pattern = looks.patterns.flatten(0, 1).T.contiguous()
+        pattern = pattern.index_select(1, 2 * person + lower)
         second = patterned(rest, pattern)
         main = torch.where(lower > 0, _LOWER, _UPPER)
         row = torch.where(sheet == 1, main, row)
@@ -92,16 +93,10 @@ class Paint:
         return colours, torch.where(sheet > 0, sheet == 1, cloth).float()
 
     def _clothes(
-        self,
-        rest: Tensor,
-        hand: Tensor,
-        sheet: Tensor,
-        shape: dict[str, Tensor],
-        looks: Looks,
-        person: Tensor,
+        self, rest: Tensor, hand: Tensor, shape: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """(M,) column of `COLOURS` from the neck down, and (M,) bool on cloth."""
-        x, y, z = rest[:, 0].abs(), rest[:, 1], rest[:, 2]
+        x, y, z = rest[0].abs(), rest[1], rest[2]
         arm = (x > 0.2) & (y > -0.1)
         # The collar is lower in front and higher at the shoulders.
         dip = (0.08 - x).clamp_min(0) * (z > 0.0)
@@ -109,7 +104,6 @@ class Paint:
         upper &= ~hand
         lower = (y <= shape["waist"]) & (y > shape["hem"]) & ~(arm | hand)
         row = torch.where(upper, _UPPER, torch.where(lower, _LOWER, _SKIN))
-        # Under a skirt that hangs lower than the body's own hem legs show its colour.
         opening = upper & (z > 0.03) & (x < shape["opening"]) & ~arm
         row = torch.where(opening, _INNER, row)
         belt = lower & (y > shape["waist"] - 0.03)
@@ -127,7 +121,7 @@ class Paint:
         self, row: Tensor, rest: Tensor, hair: Tensor, eye: Tensor, shape: dict[str, Tensor]
     ) -> Tensor:
         """The same with face and hair on it."""
-        x, y, z = rest.unbind(1)
+        x, y, z = rest
         scale = _FACE_CELLS / (_FACE_HIGH[0] - _FACE_LOW[0])
         column = ((x - _FACE_LOW[0]) * scale).long().clamp(0, _FACE_CELLS - 1)
         scale = _FACE_CELLS / (_FACE_HIGH[1] - _FACE_LOW[1])
@@ -152,11 +146,11 @@ def patterned(rest: Tensor, pattern: Tensor) -> Tensor:
     """Whether the second colour shows.
 
     Args:
-        rest: (M, 3) place on the T-pose, metres.
-        pattern: (M, 7) as in `Looks`.
+        rest: (3, M) place on the T-pose, metres.
+        pattern: (7, M) as in `Looks`.
     """
-    kind, wave_y, wave_x, phase_y, phase_x, threshold, share = pattern.unbind(-1)
-    x, y, z = rest.unbind(-1)
+    kind, wave_y, wave_x, phase_y, phase_x, threshold, share = pattern
+    x, y, z = rest
     rows, columns = torch.sin(y * wave_y + phase_y), torch.sin(x * wave_x + phase_x)
     mixed = torch.sin(z * wave_x + x * wave_y)
     thin = 0.9 - 0.5 * share

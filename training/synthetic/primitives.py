@@ -16,6 +16,7 @@ from .anatomy import euler
 
 BOX, CYLINDER, ELLIPSOID = range(3)
 _COLUMNS, _RINGS = 16, 5
+PRIMITIVE_FACES = 160
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ TRAIN_SEED = 1
 TEST_SEED = 1_000_003
 """Seeds from here on belong to tests: their scenes have pose clips and textures of their own."""
 MOST_PEOPLE = 20
-_COUNT_CHANCES = (0.06, 0.33, 0.17, 0.12, 0.08, 0.06, 0.04, 0.03, 0.02, 0.015, 0.01) + (
-    0.0065,
+_COUNT_CHANCES = (0.06, 0.34, 0.19, 0.13, 0.09, 0.06, 0.04, 0.025, 0.02, 0.01, 0.01) + (
+    0.0025,
 ) * 10
 
 

@@ -16,8 +16,8 @@ from aios.arguments import (
     add_model_arguments,
     add_page_arguments,
     find_port,
-    load_predictor,
 )
+from aios.space import load_page_predictor
 
 _log = logging.getLogger("aios.app")
 
@@ -40,14 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         try:
             port = find_port(options.host, options.port)
-            predictor = load_predictor(options)
+            predictor = load_page_predictor(options)
             from aios.body_file import find_body_file
             from aios.page.layout import build_page
             from aios.page.server import launch, share
 
             page = build_page(predictor, options.threshold)
             private = [predictor.weights.path, find_body_file(options.body)]
-            _log.info("Page: %s", launch(page, options.host, port, options.auth, private))
+            address = launch(page, options.host, port, options.auth, private, options.mcp)
+            _log.info("Page: %s", address)
             if options.share:
                 share(page, port)
             page.block_thread()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .predictor import AiOSPredictor, Candidates
     from .weights import WeightsInfo, load_model
 
+__version__ = "0.1.0"
+
 _HOME = {
     "AiOS": "model",
     "AiOSConfig": "config",

@@ -143,7 +143,7 @@ def load_predictor(options: argparse.Namespace) -> AiOSPredictor:
 
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --share, --host, --port and --auth."""
+    """Add --share, --host, --port, --auth and --mcp."""
     parser.add_argument("--share", action="store_true", help="also open a public link for a week")
     parser.add_argument(
         "--host",
@@ -161,6 +161,7 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auth", type=user_and_password, metavar="USER:PASS", help="ask visitors for these"
     )
+    parser.add_argument("--mcp", action="store_true", help="also serve MCP, for assistants")
 
 
 def find_port(host: str, wanted: int | None) -> int:

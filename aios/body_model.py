@@ -109,6 +109,11 @@ class BodyModel:
         vertices, joints_3d = self._pose(self._surface, parameters)
         return BodyOutput(vertices, joints_3d)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is posed."""
+        return self._surface.template.device
+
     def joints(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """(P, 144, 3) the same joints without posing the whole mesh, many times faster."""
         return self._pose(self._landmarks, parameters)[1]

@@ -112,6 +112,30 @@ def fetch_file(repo_id: str, filename: str) -> Path:
         )
 
 
+def fetch_outside_cache(repo_id: str, filename: str, folder: Path) -> Path:
+    """Bring a file that must not stay on this machine into a folder of the caller's.
+
+    Args:
+        repo_id: of the Hub; may be private, with HF_TOKEN in the environment.
+        filename: in the repository.
+        folder: exists; the caller removes it.
+
+    Returns:
+        The path of the whole, checked file.
+
+    Raises:
+        HubError: it could not be fetched.
+    """
+    metadata = ask_hub(repo_id, filename)
+    target = folder / Path(filename).name
+    with _errors_as_sentences(repo_id, filename):
+        label = f"{filename} from {repo_id}"
+        headers = _headers_for(metadata.location)
+        download(metadata.location, headers, target, metadata.size, label)
+        _check(target, metadata.etag, label)
+    return target
+
+
 def _bring_blob(repo_id: str, filename: str, metadata: HfFileMetadata) -> None:
     """Put the bytes where the cache of `huggingface_hub` keeps them: `blobs/<etag>`."""
     etag = metadata.etag
@@ -138,13 +162,18 @@ def _bring_blob(repo_id: str, filename: str, metadata: HfFileMetadata) -> None:
             metadata.size,
             f"{filename} from {repo_id}",
         )
-        if _SHA256.fullmatch(etag) and _sha256(partial) != etag:
-            partial.unlink()
-            raise HubError(
-                f"{filename} from {repo_id} arrived damaged (its checksum is wrong)"
-                " and was removed: run the same command again."
-            )
+        _check(partial, etag, f"{filename} from {repo_id}")
         partial.replace(blob)
+
+
+def _check(path: Path, etag: str | None, label: str) -> None:
+    """Compare a file with the checksum that the Hub gave for it, if it gave one."""
+    if etag is not None and _SHA256.fullmatch(etag) and _sha256(path) != etag:
+        path.unlink()
+        raise HubError(
+            f"{label} arrived damaged (its checksum is wrong)"
+            " and was removed: run the same command again."
+        )
 
 
 def _headers_for(url: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -102,6 +103,12 @@ class AiOSPredictor:
         body_model = BodyModel.load(body)
         loaded = load_model(source)
         return cls(loaded.model, loaded.weights, body_model, device, speed)
+
+    def with_body(self, body: BodyModel) -> Self:
+        """The same network, which still runs for one photo at a time, over another body."""
+        other = copy.copy(self)
+        other.body = body if body.device == self.body.device else body.to(self.body.device)
+        return other
 
     @property
     def input_sizes(self) -> dict[str, ImageConfig]:
@@ -254,7 +261,7 @@ class AiOSPredictor:
             for start in range(0, max(len(people), 1), _BODIES_AT_ONCE):
                 part = people.select(slice(start, start + _BODIES_AT_ONCE))
                 parameters = {
-                    name: torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+                    name: torch.from_numpy(np.ascontiguousarray(values)).to(self.body.device)
                     for name, values in part.smplx_parameters().items()
                 }
                 adapted = self.body.adapt(parameters, self.weights.body_convention == "smplx")

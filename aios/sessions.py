@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .body_model import BodyModel
 from .export import write_results
 from .people import Prediction
 from .photo import PhotoError, read_photo
@@ -86,12 +87,12 @@ class _Kept:
     candidates: Candidates
     holders: dict[str, float] = field(default_factory=dict)
     """Visitor -> when they asked."""
-    last: tuple[Choice, Result] | None = None
+    last: tuple[Choice, BodyModel, Result] | None = None
 
     @property
     def nbytes(self) -> int:
         attention = self.candidates.attention
-        posed = 0 if self.last is None else self.last[1].prediction.vertices.nbytes
+        posed = 0 if self.last is None else self.last[2].prediction.vertices.nbytes
         return self.shown.nbytes + posed + (0 if attention is None else attention.nbytes)
 
 
@@ -105,6 +106,8 @@ class Sessions:
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._paths: dict[str, dict[Path, None]] = {}
         self._folders: dict[str, Path] = {}
+        self._predictors: dict[str, AiOSPredictor] = {}
+        self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
         self._asking = threading.Lock()
 
@@ -119,13 +122,16 @@ class Sessions:
             PhotoError: the photo cannot be read; the message names no folder.
         """
         kept = self._find(session, choice)
-        if kept.last is not None and replace(kept.last[0], path=choice.path) == choice:
-            return kept.last[1]
-        prediction = self.predictor.assemble(kept.candidates, choice.threshold, choice.max_people)
+        predictor = self.predictor_of(session)
+        if kept.last is not None:
+            last_choice, body, result = kept.last
+            if body is predictor.body and replace(last_choice, path=choice.path) == choice:
+                return result
+        prediction = predictor.assemble(kept.candidates, choice.threshold, choice.max_people)
         if choice.field_of_view:
             prediction = prediction.with_field_of_view(choice.field_of_view)
         result = Result(prediction, kept.candidates, kept.shown)
-        kept.last = (choice, result)
+        kept.last = (choice, predictor.body, result)
         self._make_room()
         return result
 
@@ -149,6 +155,19 @@ class Sessions:
         path = choice.path
         return write_results(prediction, _read(path), path.stem, folder, path.name)
 
+    def predictor_of(self, session: str) -> AiOSPredictor:
+        """What answers this visitor: everybody's network, and the visitor's own body if any."""
+        return self._predictors.get(session, self.predictor)
+
+    def use_body(self, session: str, body: BodyModel | None) -> None:
+        """Pose for this visitor with another body until they leave; None for everybody's."""
+        with self._lock:
+            self._seen[session] = time.monotonic()
+            if body is None:
+                self._predictors.pop(session, None)
+            else:
+                self._predictors[session] = self.predictor.with_body(body)
+
     def holds(self, session: str, choice: Choice) -> bool:
         """Whether this photo could be worked on for this visitor and is at hand."""
         with self._lock:
@@ -158,6 +177,7 @@ class Sessions:
     def folder(self, session: str, parent: Path) -> Path:
         """A folder for this visitor's files below `parent`, made when first asked for."""
         with self._lock:
+            self._seen[session] = time.monotonic()
             found = self._folders.get(session)
             if found is None or not found.is_dir():
                 found = Path(tempfile.mkdtemp(prefix="visitor-", dir=parent))
@@ -171,20 +191,29 @@ class Sessions:
             Photos that no other visitor asked about, which may now be removed too.
         """
         with self._lock:
-            for key, kept in list(self._kept.items()):
-                kept.holders.pop(session, None)
-                if not kept.holders:
-                    del self._kept[key]
-            folder = self._folders.pop(session, None)
-            paths = self._paths.pop(session, {})
-            others = {path for held in self._paths.values() for path in held}
+            return self._forget(session)
+
+    def _forget(self, session: str) -> list[Path]:
+        """As `leave`, for who holds the lock."""
+        self._seen.pop(session, None)
+        own = self._predictors.pop(session, None)
+        for key, kept in list(self._kept.items()):
+            kept.holders.pop(session, None)
+            if not kept.holders:
+                del self._kept[key]
+            elif own is not None and kept.last is not None and kept.last[1] is own.body:
+                kept.last = None
+        folder = self._folders.pop(session, None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        paths = self._paths.pop(session, {})
+        others = {path for held in self._paths.values() for path in held}
         return [path for path in paths if path not in others]
 
     def _find(self, session: str, choice: Choice) -> _Kept:
         with self._lock:
             self._drop_old()
+            self._seen[session] = time.monotonic()
             self._paths.setdefault(session, {})[choice.path] = None
         key = _key(choice)
         kept = self._kept.get(key)
@@ -222,9 +251,20 @@ class Sessions:
         for key, kept in list(self._kept.items()):
             if max(kept.holders.values(), default=oldest) <= oldest:
                 del self._kept[key]
+        # Programs come and go without a word.
+        for session in [name for name, seen in self._seen.items() if seen <= oldest]:
+            folder = self._folders.get(session)
+            if folder is None or _is_quiet(folder):
+                self._forget(session)
 
     def _total_bytes(self) -> int:
         return sum(kept.nbytes for kept in self._kept.values())
+
+
+def _is_quiet(folder: Path) -> bool:
+    """Whether nothing below was written lately; a video may be worked on for hours."""
+    oldest = time.time() - KEPT_SECONDS
+    return all(path.lstat().st_mtime <= oldest for path in (folder, *folder.rglob("*")))
 
 
 def _key(choice: Choice) -> tuple[str, str]:

@@ -55,7 +55,8 @@ def save_photo(path: Path, width: int = 120, height: int = 90) -> Path:
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     # Not the first free one: test processes that run side by side would all take that.
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -70,6 +71,6 @@ def served(predictor: AiOSPredictor, folder: Path) -> Iterator[str]:
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         page = build_page(predictor)
         try:
-            yield launch(page, "127.0.0.1", _free_port())
+            yield launch(page, "127.0.0.1", free_port())
         finally:
             page.close(verbose=False)

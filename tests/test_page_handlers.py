@@ -172,13 +172,13 @@ def test_attention_without_photo_or_people_says_so(context, photo):
 def test_live_frames_and_the_end_of_them(context):
     handler = LiveHandler(context)
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
-    picture, text, stream = handler(frame, None, 0.0, "fast", True)
+    picture, text, stream = handler(frame, None, 0.0, "fast", True, visitor())
     assert picture.shape == frame.shape and "5 people" in text
-    picture, text, again = handler(frame, stream, 0.0, "fast", True)
+    picture, text, again = handler(frame, stream, 0.0, "fast", True, visitor())
     assert again is stream and "frames a second" in text
-    assert handler(None, stream, 0.0, "fast", True)[0] is None
+    assert handler(None, stream, 0.0, "fast", True, visitor())[0] is None
     with pytest.raises(gr.Error, match="narrow"):
-        handler(np.zeros((2, 4000, 3), np.uint8), None, 0.0, "fast", True)
+        handler(np.zeros((2, 4000, 3), np.uint8), None, 0.0, "fast", True, visitor())
 
 
 def test_a_visitor_without_a_name_shares_with_nobody():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from ..report import banner_html
+from .body_upload import add_body_upload
 from .context import PageContext
 
 _ABOUT = """### What you see
@@ -27,4 +28,5 @@ def build_about_tab(context: PageContext) -> None:
         predictor = context.predictor
         banner = banner_html(predictor.weights, predictor.body, predictor.speed)
         gr.HTML(banner, padding=False)
+        add_body_upload(context)
         gr.Markdown(_ABOUT, elem_id="about")

@@ -11,6 +11,7 @@ import gradio as gr
 
 from ..batch import BatchResult, BatchSettings, ZipSink, reconstruct_batch
 from ..batch_sources import MAX_FILES, BatchError, BatchItem, items_of_files, items_of_zip
+from ..predictor import AiOSPredictor
 from ..progress import CancelledError, Report
 from .context import PageContext
 from .jobs import LONG_QUEUE, Jobs, working_sentence
@@ -85,7 +86,7 @@ class BatchHandler:
 
     def __init__(self, context: PageContext) -> None:
         """Serve all visitors with the predictor of `context`."""
-        self._predictor = context.predictor
+        self._context = context
         self._jobs = Jobs(context, "photos")
 
     def show(
@@ -103,7 +104,9 @@ class BatchHandler:
         folder, report = self._jobs.start(request, paths, progress)
         try:
             target = folder / "aios_results.zip"
-            result = self._work(paths, target, BatchSettings(threshold, int(most)), report)
+            predictor = self._context.predictor_of(request)
+            settings = BatchSettings(threshold, int(most))
+            result = self._work(predictor, paths, target, settings, report)
         except CancelledError:
             return [_STOPPED, None, ""]
         except BatchError as error:
@@ -122,6 +125,7 @@ class BatchHandler:
 
     def _work(
         self,
+        predictor: AiOSPredictor,
         paths: list[Path],
         target: Path,
         settings: BatchSettings,
@@ -139,7 +143,7 @@ class BatchHandler:
             if not items:
                 raise BatchError("There is no photo in what was sent.")
             with ZipSink(target) as sink:
-                return reconstruct_batch(self._predictor, items, sink, settings, report)
+                return reconstruct_batch(predictor, items, sink, settings, report)
 
 
 def status_text(result: BatchResult) -> str:

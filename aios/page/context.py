@@ -58,6 +58,10 @@ class PageContext:
         """The most people that the network can find."""
         return self.predictor.model.config.num_people
 
+    def predictor_of(self, request: gr.Request | None) -> AiOSPredictor:
+        """What answers this visitor, who may have brought a body of their own."""
+        return self.sessions.predictor_of(session_of(request))
+
     def folder(self, request: gr.Request | None) -> Path:
         """Where files of this visitor go; removed when the visitor leaves."""
         return self.sessions.folder(session_of(request), Path(get_upload_folder()))

@@ -45,7 +45,7 @@ def build_photo_tab(context: PageContext) -> None:
             with gr.Column(scale=3, min_width=320):
                 widgets = _add_results(inputs)
         _connect(context, tab, widgets)
-        add_endpoints(context, inputs[:3])
+        add_endpoints(context, inputs)
 
 
 def _add_inputs(context: PageContext) -> list[Any]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
 from gradio import networking
+from starlette.middleware import Middleware
 
 from ..arguments import StartError
 from .context import ASSETS
+from .limits import RequestLimits
 
-MAX_UPLOAD = "40mb"
+MAX_UPLOAD_FILE = "200mb"
+"""SMPL-X as published has 110 MB."""
 WAITING_VISITORS = 32
+_MCP_VERSION = "1.30.0"
 
 _log = logging.getLogger("aios.app")
 
@@ -24,12 +29,23 @@ def launch(
     port: int,
     auth: tuple[str, str] | None = None,
     never_served: Sequence[Path] = (),
+    mcp: bool = False,
 ) -> str:
     """Start serving in the background; returns the address.
+
+    Args:
+        page: with its events.
+        host: name or address of this machine to listen on.
+        port: to listen on.
+        auth: name and password that visitors must give.
+        never_served: files that no visitor gets.
+        mcp: whether to serve MCP as well; otherwise GRADIO_MCP_SERVER decides.
 
     Raises:
         StartError: the page cannot be served there.
     """
+    if mcp and importlib.util.find_spec("mcp") is None:
+        raise StartError(f"--mcp needs another package: pip install mcp=={_MCP_VERSION}.")
     fonts = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif"]
     theme = gr.themes.Default(
         primary_hue="indigo", font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]
@@ -45,10 +61,12 @@ def launch(
             show_error=False,
             run_history=False,
             footer_links=["api", "settings"],
-            max_file_size=MAX_UPLOAD,
+            max_file_size=MAX_UPLOAD_FILE,
             blocked_paths=[str(path.resolve()) for path in (ASSETS / "body", *never_served)],
             state_session_capacity=1000,
             ssr_mode=False,
+            mcp_server=mcp or None,
+            app_kwargs={"middleware": [Middleware(RequestLimits)]},
             theme=theme,
             css_paths=ASSETS / "page.css",
             js=(ASSETS / "page.js").read_text("utf-8"),

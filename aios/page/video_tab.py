@@ -97,7 +97,7 @@ class VideoHandler:
 
     def __init__(self, context: PageContext) -> None:
         """Serve all visitors with the predictor of `context`."""
-        self._predictor = context.predictor
+        self._context = context
         self._jobs = Jobs(context, "video")
 
     def show(
@@ -134,7 +134,8 @@ class VideoHandler:
         folder, report = self._jobs.start(request, [video], progress)
         stem = shown_name(video.stem).replace("/", "_")
         try:
-            return reconstruct_video(self._predictor, video, folder, stem, settings, report)
+            predictor = self._context.predictor_of(request)
+            return reconstruct_video(predictor, video, folder, stem, settings, report)
         except CancelledError as error:
             raise gr.Error(_STOPPED, print_exception=False) from error
         except (ExportError, PhotoError, VideoError) as error:

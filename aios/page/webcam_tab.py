@@ -73,7 +73,7 @@ class LiveHandler:
 
     def __init__(self, context: PageContext) -> None:
         """Serve all visitors with the predictor of `context`."""
-        self._predictor = context.predictor
+        self._context = context
 
     def __call__(
         self,
@@ -82,11 +82,12 @@ class LiveHandler:
         threshold: float,
         size: str,
         smooth: bool,
+        request: gr.Request,
     ) -> tuple[Any, str, LiveStream | None]:
         """The picture, the speed in words, and the visitor's stream for the next frame."""
         if frame is None:
             return None, _IDLE, None
-        stream = stream or LiveStream(self._predictor)
+        stream = stream or LiveStream(self._context.predictor_of(request))
         with errors_as_sentences():
             shown = stream(frame, LiveSettings(threshold, size, smooth))
         return shown.picture, speed_text(shown), stream

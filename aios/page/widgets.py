@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import ImageData
 
+_SHOWN_LETTERS = 60
+
 
 class _PhotoData(ImageData):
     """An uploaded file and nothing else."""
@@ -40,6 +42,21 @@ def photo_input() -> gr.Image:
     photo.data_model = _PhotoData
     photo.preprocess = preprocess  # type: ignore[method-assign, assignment]
     return photo
+
+
+def choice_dropdown(choices: list[str], label: str) -> gr.Dropdown:
+    """A dropdown that says in words what is wanted when a program sends something else."""
+    dropdown = gr.Dropdown(choices, value=choices[0], label=label)
+    usual = dropdown.preprocess
+
+    def preprocess(payload: Any) -> Any:  # noqa: ANN401
+        if payload not in choices:
+            shown = repr(payload)[:_SHOWN_LETTERS]
+            raise gr.Error(f"{label} must be one of the list, not {shown}.", print_exception=False)
+        return usual(payload)
+
+    dropdown.preprocess = preprocess  # type: ignore[method-assign]
+    return dropdown
 
 
 def number_slider(

@@ -239,9 +239,15 @@ def measure_overlay(case: Case, renderer: str) -> dict:
 
 
 def measure_difference(case: Case) -> dict:
-    """How far `fast` is from `exact` on the example photos."""
+    """How far `fast` is from `exact` on the example photos.
+
+    The heads of random weights say the same of everybody: of these only the tokens are compared.
+    """
     exact, fast = (build(dataclasses.replace(case, speed=speed)) for speed in ("exact", "fast"))
-    return {"speed": fast.speed} | difference(exact, fast, sorted(EXAMPLES_PATH.glob("*.jpg")))
+    found = difference(exact, fast, sorted(EXAMPLES_PATH.glob("*.jpg")))
+    if case.size != BUILTIN:
+        found = {"change_of_tokens": found["change_of_tokens"]}
+    return {"speed": fast.speed} | found
 
 
 def measure_frames(case: Case) -> dict:

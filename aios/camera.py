@@ -12,6 +12,7 @@ from torch import Tensor
 
 _SCALE_EPS = 1e-9
 _SOLVER_ROUNDS = 5
+_NEAREST_M = 1e-3
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ def project_points(points: Tensor, focal_length: float, image_sizes_wh: Tensor) 
     return points[..., :2] / points[..., 2:] * focal_length + image_sizes_wh / 2
 
 
-def shift_to_match(points: np.ndarray, seen_by: Camera, camera: Camera) -> np.ndarray:
-    """Where a body must stand so that another camera sees it where the first one does.
+def shift_to_match(points: np.ndarray, pixels: np.ndarray, camera: Camera) -> np.ndarray:
+    """How far a body must move so that a camera sees its points at given pixels.
 
     Only the place changes, not pose or orientation, so the answer is the best in the sense of
     least squares over the picture (in pixels), found by linear least squares weighted anew with
@@ -111,32 +112,33 @@ def shift_to_match(points: np.ndarray, seen_by: Camera, camera: Camera) -> np.nd
 
     Args:
         points: (P, K, 3) metres, camera frame; at least two points a body.
-        seen_by: the camera that sees them rightly.
-        camera: another one for the same picture.
+        pixels: (P, K, 2) where they should be seen.
+        camera: that sees them.
 
     Returns:
-        (P, 3) metres to be added to all points of each body; 0 for a body that is not wholly in
-        front of the first camera.
+        (P, 3) metres to be added to all points of each body; 0 for a body that has points at or
+        behind the camera or numbers that are none, or that would have to stand behind the camera.
     """
     points = points.astype(np.float64)
-    in_front = np.isfinite(points).all((1, 2)) & (points[..., 2] > 0).all(1)
+    usable = np.isfinite(points).all((1, 2)) & np.isfinite(pixels).all((1, 2))
+    usable &= (points[..., 2] > 0).all(1)
     solved = np.zeros((len(points), 3))
-    bodies = points[in_front]
+    bodies = points[usable]
     if not len(bodies):
         return solved
-    rays = (seen_by.project(bodies) - np.array(camera.principal_point)) / camera.focal_length
+    rays = (pixels[usable] - np.array(camera.principal_point)) / camera.focal_length
     # x + tx = ray * (z + tz), and the same for y: two rows a point, linear in t.
     rows = np.zeros((*rays.shape, 3))
     rows[..., 0, 0] = rows[..., 1, 1] = 1.0
     rows[..., 2] = -rays
     wanted = rays * bodies[..., 2:] - bodies[..., :2]
-    # A good first guess makes the weights nearly right from the start.
-    depth = bodies[..., 2] * camera.focal_length / seen_by.focal_length
+    depth = np.ones(bodies.shape[:2])
     for _ in range(_SOLVER_ROUNDS):
-        weight = 1.0 / np.maximum(depth, _SCALE_EPS) ** 2
+        weight = 1.0 / np.maximum(depth, _NEAREST_M) ** 2
         left = np.einsum("pkri,pk,pkrj->pij", rows, weight, rows)
         right = np.einsum("pkri,pk,pkr->pi", rows, weight, wanted)
         shift = np.linalg.solve(left, right[..., None])[..., 0]
         depth = bodies[..., 2] + shift[:, 2:]
-    solved[in_front] = shift
+    shift[(depth <= _NEAREST_M).any(1)] = 0.0
+    solved[usable] = shift
     return solved

@@ -17,6 +17,8 @@ NUM_FACE_KEYPOINTS = 6
 NUM_BODY_JOINTS = 22
 NUM_HAND_JOINTS = 15
 NUM_BETAS = 10
+BODY_KEYPOINT_JOINTS = (55, 57, 56, 59, 58, 16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8)
+"""Which of the 144 joints the 17 body keypoints are, in COCO order."""
 NUM_EXPRESSION = 10
 
 STAGES = ("locate", "refine_body", "refine_whole_body")

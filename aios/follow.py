@@ -93,6 +93,7 @@ class Follower:
         people = candidates.people
         people = people.select(people.scores >= self._tracker.lowest_score)
         people = people.without_doubles(self._predictor.weights.max_overlap)
+        people = self._predictor.placed(people, candidates.camera)
         looks = None if frame is None else clothes_colors(frame, people)
         numbers = self._tracker.update(people, time, looks)
         order = np.argsort(numbers, kind="stable")
@@ -108,7 +109,7 @@ class Follower:
         Raises:
             ValueError: parameters that no body can be posed with.
         """
-        candidates = Candidates(followed.people, followed.camera)
+        candidates = Candidates(followed.people, followed.camera, placed=True)
         return self._predictor.assemble(candidates, 0.0, len(followed.people))
 
     def _smooth(self, people: People, numbers: np.ndarray, time: float) -> People:

@@ -13,6 +13,7 @@ from torch import Tensor
 from .boxes import cxcywh_to_xyxy
 from .camera import Camera, shift_to_match, weak_camera_to_transl
 from .config import (
+    BODY_KEYPOINT_JOINTS,
     NUM_BODY_JOINTS,
     NUM_BODY_KEYPOINTS,
     NUM_FACE_KEYPOINTS,
@@ -263,12 +264,26 @@ class Prediction:
             ValueError: not between 0 and 180 degrees.
         """
         camera = self.camera.with_field_of_view(degrees)
-        shift = shift_to_match(self.joints_3d[:, :NUM_BODY_JOINTS], self.camera, camera)
+        joints = self.joints_3d[:, :NUM_BODY_JOINTS]
+        shift = shift_to_match(joints, self.camera.project(joints), camera)
+        return replace(self._moved(shift), camera=camera)
+
+    def placed_by_keypoints(self) -> Self:
+        """The same people, each moved to where its body fits its 2D keypoints best.
+
+        For weights whose camera is less sure than their keypoints.  `transl` and everything in
+        metres follows; `weak_camera` stays what the network said.
+        """
+        keypoints = self.people.keypoints_2d_px
+        joints = self.joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
+        return self._moved(shift_to_match(joints, keypoints, self.camera))
+
+    def _moved(self, shift: np.ndarray) -> Self:
+        """Everyone by (P, 3) metres."""
         shift = shift.astype(np.float32)
         return replace(
             self,
             people=replace(self.people, transl=self.people.transl + shift),
-            camera=camera,
             vertices=self.vertices + shift[:, None],
             joints_3d=self.joints_3d + shift[:, None],
         )

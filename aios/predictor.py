@@ -37,11 +37,14 @@ class Candidates:
         people: every people slot, best score first.
         camera: of the photo.
         attention: where each decoder layer looked for the best of them, if it was asked for.
+        placed: whether people stand where `AiOSPredictor.placed` puts them, not where the
+            network's camera says.
     """
 
     people: People
     camera: Camera
     attention: Attention | None = None
+    placed: bool = False
 
 
 class AiOSPredictor:
@@ -211,7 +214,7 @@ class AiOSPredictor:
         people = people.without_doubles(self.weights.max_overlap)
         people = people.select(slice(max(max_people, 0)))
         vertices, joints_3d = self._pose(people)
-        return Prediction(
+        prediction = Prediction(
             people=people,
             camera=candidates.camera,
             vertices=vertices,
@@ -220,6 +223,20 @@ class AiOSPredictor:
             weights=self.weights.name,
             body=self.body.name,
         )
+        if self.weights.placed_by == "keypoints" and not candidates.placed:
+            return prediction.placed_by_keypoints()
+        return prediction
+
+    def placed(self, people: People, camera: Camera) -> People:
+        """The same people where a `Prediction` of them would have them stand.
+
+        Args:
+            people: P of one photo.
+            camera: of the photo.
+        """
+        if self.weights.placed_by == "camera":
+            return people
+        return self.assemble(Candidates(people, camera), 0.0, len(people)).people
 
     def _run(
         self,

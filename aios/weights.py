@@ -29,6 +29,7 @@ RELEASED_THRESHOLD = 0.3
 """What the released demo uses (specification section 12)."""
 
 BodyConvention = Literal["smplx", "standin"]
+Placement = Literal["camera", "keypoints"]
 _HUB_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?::(?P<file>[\w][\w./-]*))?")
 _RELEASED_SUFFIXES = (".pth", ".pt")
 _SUFFIXES = (*_RELEASED_SUFFIXES, ".safetensors")
@@ -56,6 +57,9 @@ class WeightsInfo:
     1 leaves nobody out, as the paper: its network learns to name each person once.  A network
     trained for hours instead of weeks does not, and its weights say so here.
     """
+    placed_by: Placement = "camera"
+    """What says where people stand: the predicted camera, as in the paper, or, for a network that
+    is surer of its 2D keypoints, the place at which the posed body fits those best."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,9 @@ def _load_file(
     convention = metadata.get("body_convention", "standin")
     if convention not in get_args(BodyConvention):
         raise CheckpointError(f"{path} was made for a body unknown here: {convention!r}.")
+    placed_by = metadata.get("placed_by", "camera")
+    if placed_by not in get_args(Placement):
+        raise CheckpointError(f"{path} places people by something unknown here: {placed_by!r}.")
     info = WeightsInfo(
         name,
         description,
@@ -170,6 +177,7 @@ def _load_file(
         body_convention=cast(BodyConvention, convention),
         threshold=_share(metadata, "threshold", RELEASED_THRESHOLD, path),
         max_overlap=_share(metadata, "max_overlap", 1.0, path),
+        placed_by=cast(Placement, placed_by),
     )
     return _build(config, state, info)
 

@@ -98,7 +98,7 @@ def test_people_stay_where_they_are_seen_before_another_lens(degrees):
     camera = Camera(5000.0, (640.0, 360.0), 1280, 720)
     points = people_before(camera)
     other = camera.with_field_of_view(degrees)
-    moved = points + shift_to_match(points, camera, other)[:, None]
+    moved = points + shift_to_match(points, camera.project(points), other)[:, None]
     heights = np.ptp(camera.project(points)[..., 1], axis=1)
     apart = np.linalg.norm(other.project(moved) - camera.project(points), axis=-1)
     assert (apart.mean(1) < 0.12 * heights).all()
@@ -115,11 +115,11 @@ def test_people_stay_where_they_are_seen_before_another_lens(degrees):
 def test_the_same_lens_moves_nobody_and_a_flat_body_is_exact():
     camera = Camera(5000.0, (640.0, 360.0), 1280, 720)
     points = people_before(camera)
-    np.testing.assert_allclose(shift_to_match(points, camera, camera), 0, atol=1e-9)
+    np.testing.assert_allclose(shift_to_match(points, camera.project(points), camera), 0, atol=1e-9)
     flat = points.copy()
     flat[..., 2] = flat[:, :1, 2]
     other = camera.with_field_of_view(65.0)
-    moved = flat + shift_to_match(flat, camera, other)[:, None]
+    moved = flat + shift_to_match(flat, camera.project(flat), other)[:, None]
     np.testing.assert_allclose(other.project(moved), camera.project(flat), atol=1e-6)
 
 
@@ -128,6 +128,17 @@ def test_who_cannot_be_seen_stays():
     points = people_before(camera)
     points[1, 3, 2] = -0.1
     points[2, 0, 0] = np.nan
-    shift = shift_to_match(points, camera, camera.with_field_of_view(60.0))
+    wide = camera.with_field_of_view(60.0)
+    shift = shift_to_match(points, camera.project(points), wide)
     assert (shift[[1, 2]] == 0).all() and (shift[[0, 3, 4]] != 0).all()
-    assert shift_to_match(points[:0], camera, camera).shape == (0, 3)
+    assert shift_to_match(points[:0], np.zeros((0, 22, 2)), camera).shape == (0, 3)
+
+
+def test_a_body_moves_to_the_pixels_where_it_should_be_seen():
+    camera = Camera(900.0, (640.0, 360.0), 1280, 720)
+    points = people_before(camera)
+    there = points + np.random.default_rng(0).uniform(-0.5, 0.5, (len(points), 1, 3))
+    moved = points + shift_to_match(points, camera.project(there), camera)[:, None]
+    np.testing.assert_allclose(moved, there, atol=1e-6)
+    unknown = np.full((len(points), 22, 2), np.nan)
+    assert (shift_to_match(points, unknown, camera) == 0).all()

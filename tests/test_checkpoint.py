@@ -424,6 +424,7 @@ def small_network(monkeypatch):
 def test_an_own_file_says_what_it_is(tmp_path, model, config, small_network):
     path = tmp_path / "own.safetensors"
     extra = {"body_convention": "smplx", "threshold": "0.45", "max_overlap": "0.5"}
+    extra["placed_by"] = "keypoints"
     save_own(path, model.state_dict(), config, extra)
     for source in (path, str(path)):
         loaded = weights.load_model(source)
@@ -432,7 +433,7 @@ def test_an_own_file_says_what_it_is(tmp_path, model, config, small_network):
         info = loaded.weights
         assert (info.name, info.is_official) == ("file", False)
         assert (info.body_convention, info.threshold) == ("smplx", 0.45)
-        assert info.max_overlap == 0.5
+        assert (info.max_overlap, info.placed_by) == (0.5, "keypoints")
         assert "own.safetensors" in info.description
 
 
@@ -443,6 +444,7 @@ def test_an_own_file_says_what_it_is(tmp_path, model, config, small_network):
         ({"threshold": "high"}, "threshold.*high"),
         ({"threshold": "7"}, "threshold.*7"),
         ({"max_overlap": "nan"}, "max_overlap.*nan"),
+        ({"placed_by": "a coin"}, "a coin"),
     ],
 )
 def test_strange_metadata_is_refused(tmp_path, model, config, small_network, extra, words):

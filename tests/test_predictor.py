@@ -1,6 +1,7 @@
 """The front door: one is as many, none is fine, and everything is in the photo's pixels."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from PIL import Image
 from aios.body_file import STANDIN_PATH
 from aios.body_model import BodyModel
 from aios.camera import project_points
-from aios.config import ImageConfig
+from aios.config import BODY_KEYPOINT_JOINTS, ImageConfig
+from aios.graphs import Recorded, Recording
 from aios.image import batch_images, prepare_photo
 from aios.photo import PhotoError
-from aios.predictor import AiOSPredictor
+from aios.predictor import AiOSPredictor, Candidates
 from aios.weights import WeightsInfo
 
 from .networks import SMALL, random_model
@@ -210,3 +212,58 @@ def test_input_is_what_the_network_is_given(predictor):
     people = predictor.find_candidates(photo).people
     scores = direct.final.class_logits[0, :, 1].sigmoid().sort(descending=True).values
     np.testing.assert_allclose(people.scores, scores.numpy(), rtol=1e-5)
+
+
+def test_people_may_be_placed_by_their_keypoints(predictor):
+    """The body then fits the 2D keypoints; pose, shape and the predicted camera stay."""
+    info = replace(RANDOM, placed_by="keypoints")
+    surer = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_PATH), "cpu")
+    candidates = predictor.find_candidates(noise(64, 90))
+    # Keypoints of people who stand somewhere else than the camera says.
+    usual = predictor.assemble(candidates, 0.0)
+    joints = list(BODY_KEYPOINT_JOINTS)
+    away = np.array([0.4, -0.3, 2.0], np.float32)
+    seen = usual.camera.project(usual.joints_3d[:, joints] + away)
+    people = replace(usual.people, keypoints_2d_px=seen.astype(np.float32))
+    told = Candidates(people, candidates.camera)
+    found = surer.assemble(told, 0.0)
+    np.testing.assert_allclose(found.people.transl, usual.people.transl + away, atol=0.02)
+    np.testing.assert_allclose(found.vertices, usual.vertices + away, atol=0.02)
+    np.testing.assert_array_equal(found.people.weak_camera, usual.people.weak_camera)
+    placed = surer.placed(people, candidates.camera)
+    np.testing.assert_array_equal(placed.transl, found.people.transl)
+    again = surer.assemble(Candidates(placed, candidates.camera, placed=True), 0.0)
+    np.testing.assert_allclose(again.vertices, found.vertices, atol=1e-4)
+    np.testing.assert_array_equal(predictor.placed(people, candidates.camera).transl, people.transl)
+
+
+def test_a_batch_may_be_smaller_than_the_photos(predictor, monkeypatch):
+    sizes, run = [], predictor._run
+
+    def counted(images, *rest, **named):
+        sizes.append(len(images.pixels))
+        return run(images, *rest, **named)
+
+    monkeypatch.setattr(predictor, "_run", counted)
+    photos = [noise(40, 60, seed) for seed in range(5)]
+    together = predictor.predict_batch(photos, threshold=0.0, batch_size=2)
+    assert sizes == [2, 2, 1]
+    for photo, found in zip(photos, together, strict=True):
+        assert_same_people(found, predictor.predict(photo, threshold=0.0))
+
+
+def test_a_recorded_network_gives_the_same_people(predictor, monkeypatch):
+    """As on a GPU, with a recorder that runs the network again."""
+    photo = noise(40, 60, 1)
+    wanted = predictor.find_candidates(photo).people
+
+    def recorder(network, given):
+        answer = network(given)
+        return Recording(given, answer, lambda: answer.copy_(network(given)))
+
+    monkeypatch.setattr(predictor, "_recorded", Recorded(predictor._table, recorder))
+    for _ in range(3):
+        found = predictor.find_candidates(photo).people
+        for name, values in vars(wanted).items():
+            assert np.array_equal(getattr(found, name), values), name
+    assert predictor.find_candidates(photo, with_attention=True).attention is not None

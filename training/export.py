@@ -8,13 +8,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
 from aios.checkpoint import CheckpointError, save_own
 from aios.config import AiOSConfig
 from aios.model import AiOS
+from aios.weights import Placement
 
 from .batch_norm import without_counters
 from .checkpointing import checkpoints, load_checkpoint
@@ -52,6 +53,7 @@ def export(
     threshold: float,
     short_side: int | None = None,
     max_overlap: float = 1.0,
+    placed_by: Placement = "camera",
 ) -> dict[str, Any]:
     """Write the newest averaged weights of a run; gives what a manifest says of the file.
 
@@ -61,6 +63,7 @@ def export(
         threshold: score from which a person counts, kept in the file.
         short_side: of photos, in pixels; None keeps that of the run.
         max_overlap: of the boxes of two people, kept in the file; 1 leaves nobody out.
+        placed_by: what says where people stand, kept in the file.
 
     Raises:
         CheckpointError: there is nothing to export.
@@ -73,6 +76,7 @@ def export(
         "body_convention": "standin",
         "threshold": str(threshold),
         "max_overlap": str(max_overlap),
+        "placed_by": placed_by,
     }
     save_own(out, weights, config, extra)
     return {
@@ -82,6 +86,7 @@ def export(
         "parameters": sum(w.numel() for w in weights.values()),
         "threshold": threshold,
         "max_overlap": max_overlap,
+        "placed_by": placed_by,
         "short_side": config.image.short_side,
         "training": cost,
     }
@@ -105,11 +110,22 @@ def main(arguments: list[str] | None = None) -> int:
         default=0.5,
         help="IoU of boxes above which the lower score is the same person again; 1: never",
     )
+    parser.add_argument(
+        "--placed-by",
+        choices=get_args(Placement),
+        default="keypoints",
+        help="what says where people stand: the predicted camera or the 2D keypoints",
+    )
     parser.add_argument("--notes", type=Path, help="JSON to put into manifest.json beside FILE")
     options = parser.parse_args(arguments)
     try:
         entry = export(
-            options.run, options.out, options.threshold, options.short_side, options.max_overlap
+            options.run,
+            options.out,
+            options.threshold,
+            options.short_side,
+            options.max_overlap,
+            options.placed_by,
         )
     except CheckpointError as error:
         sys.stderr.write(f"{error}\n")

@@ -9,8 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-BODY_KEYPOINTS = (55, 57, 56, 59, 58, 16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8)
-"""Joints (0-143) behind the 17 body keypoints in COCO order."""
+from aios.config import BODY_KEYPOINT_JOINTS as BODY_KEYPOINTS
+
 LEFT_HAND_KEYPOINTS = (20, 66, 67, 68, 69, 70)
 """Joints behind left wrist and the tips of thumb, index, middle, ring, pinky."""
 RIGHT_HAND_KEYPOINTS = (21, 71, 72, 73, 74, 75)

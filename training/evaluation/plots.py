@@ -13,7 +13,7 @@ from .figures import Summary, by_property
 from .run import Measured
 
 _OCCLUSION = np.linspace(0, 90, 10)
-_SIZE_BINS = 10
+_SIZE_BINS = 8
 _FEWEST_PEOPLE = 2
 _INCHES = (6.4, 4.2)
 _DPI = 120

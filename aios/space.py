@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from .config import ImageConfig
     from .photo import PhotoSource
     from .predictor import AiOSPredictor, Candidates
 
-    FindCandidates = Callable[[np.ndarray, ImageConfig | None, bool], Candidates]
+    FindCandidates = Callable[[np.ndarray, dict[str, Any]], Candidates]
 
 LOAN_SECONDS = 20
 """Asked for with each photo; shorter loans are served sooner."""
@@ -41,7 +40,7 @@ def load_page_predictor(options: argparse.Namespace) -> AiOSPredictor:
         StartError: weights, body or device cannot be had.
     """
     if on_zero_gpu():
-        # Before torch, which it changes; the network goes to the GPU below, and 8 bits are for CPUs.
+        # Before torch, which it changes.  The network goes to the GPU below; 8 bits are for CPUs.
         importlib.import_module("spaces")
         options.device, options.speed = "cpu", "exact"
     predictor = load_predictor(options)
@@ -85,15 +84,13 @@ def lend_gpu(predictor: AiOSPredictor, device: torch.device | str = "cuda") -> N
     predictor.model.to(predictor.device)
     find = predictor.find_candidates
 
-    def find_on_gpu(photo: np.ndarray, image: ImageConfig | None, attention: bool) -> Candidates:
-        return find(photo, image=image, with_attention=attention)
+    def find_on_gpu(photo: np.ndarray, settings: dict[str, Any]) -> Candidates:
+        return find(photo, **settings)
 
     lent = on_gpu(find_on_gpu)
 
-    def find_candidates(
-        photo: PhotoSource, *, image: ImageConfig | None = None, with_attention: bool = False
-    ) -> Candidates:
+    def find_candidates(photo: PhotoSource, **settings: Any) -> Candidates:  # noqa: ANN401
         # Read here: bad files must not cost a loan.
-        return lent(read_photo(photo), image, with_attention)
+        return lent(read_photo(photo), settings)
 
     predictor.find_candidates = find_candidates  # type: ignore[method-assign]

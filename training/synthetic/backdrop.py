@@ -17,7 +17,7 @@ from .raster import those
 from .scenery import patchwork, photographs, sky_at
 
 _ROOM, _STREET, _FIELD, _STUDIO, _CLUTTER = range(5)
-_KIND_CHANCES = (0.32, 0.22, 0.2, 0.1, 0.16)
+_KIND_CHANCES = (0.34, 0.23, 0.22, 0.11, 0.1)
 _TEXTURES = ("plain", "tiles", "planks", "checks", "bricks", "stripes", "windows", "patches")
 _FLOOR_CHANCES = (0.35, 0.2, 0.17, 0.1, 0.06, 0.04, 0.0, 0.08)
 _WALL_CHANCES = (0.4, 0.08, 0.06, 0.02, 0.14, 0.1, 0.06, 0.14)

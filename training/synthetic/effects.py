@@ -96,7 +96,7 @@ def _exposed(source: Chance, pictures: Tensor) -> Tensor:
 def _noisy(source: Chance, pictures: Tensor) -> Tensor:
     """Grain, more of it in the dark parts of some pictures, part of it in colour."""
     count, _, height, width = pictures.shape
-    strength = -source.uniform("noise").log() * 0.018
+    strength = (-source.uniform("noise").log() * 0.018).clamp_max(0.07)
     strength = torch.where(source.happens("clean", 0.3), 0.0, strength)
     table = grain(pictures.device)
     down = torch.arange(height, device=pictures.device)[:, None]

@@ -258,7 +258,7 @@ def _start(content: Tensor, boxes: Tensor, prefix: PrefixQueries | None) -> _Que
         prefix_content, prefix_boxes = nothing, boxes.new_zeros(len(boxes), 0, 4)
     else:
         prefix_content, prefix_boxes = prefix.content, prefix.boxes
-    selected = torch.empty(0)
+    selected = content.new_empty(0)
     return _Queries(content[:, :, None], boxes[:, :, None], prefix_content, prefix_boxes, selected)
 
 

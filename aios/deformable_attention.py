@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .autocast import outside_autocast
 from .constants import SpatialShapes, level_sizes
 from .kernel_choice import kernel_for
 from .outputs import EncodedImage
@@ -252,12 +253,14 @@ class DeformableAttention(nn.Module):
             value = value.masked_fill(padding_mask[..., None], 0.0)
         return value.unflatten(-1, (self.heads, -1))
 
+    @outside_autocast
     def offsets(self, queries: Tensor) -> Tensor:
         """(B, Q, D) -> (B, Q, H, L, N, 2)."""
         return self.sampling_offsets(queries).unflatten(
             -1, (self.heads, self.levels, self.points, 2)
         )
 
+    @outside_autocast
     def weights(self, queries: Tensor) -> Tensor:
         """(B, Q, D) -> (B, Q, H, L, N), softmax over levels and points together."""
         logits = self.attention_weights(queries).unflatten(-1, (self.heads, -1))

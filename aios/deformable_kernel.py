@@ -31,7 +31,7 @@ _BLOCK_NUMBERS = 1024
 
 
 @triton.jit
-def _cell(place: tl.tensor, size: tl.tensor):  # noqa: ANN202 - Triton has no type for pairs
+def _cell(place: tl.tensor, size: tl.tensor) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """Place 0-1 -> the cell before it, the share of the cell after it, whether it is in reach."""
     cell = place * size - 0.5
     inside = (cell >= -1) & (cell < size)  # false for what is no number

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .autocast import outside_autocast
 from .boxes import inverse_sigmoid
 from .config import (
     NUM_BETAS,
@@ -82,6 +83,7 @@ class SmplxHeads(nn.Module):
             bias.copy_(torch.tensor(_IDENTITY_6D).repeat(len(bias) // 6))
         self.weak_camera.last.bias[0] = _FIRST_CAMERA_SCALE
 
+    @outside_autocast
     def forward(self, tokens: Tensor) -> SmplxOutput:
         """Tokens (B, P, T, D) -> parameters of each of P people slots."""
         body = _pick(tokens, self.body_tokens)
@@ -179,6 +181,7 @@ class Heads(nn.Module):
         assert isinstance(heads, LayerHeads)
         return heads
 
+    @outside_autocast
     def refine(self, index: int, tokens: Tensor, boxes: Tensor, sizes: bool = True) -> Tensor:
         """Boxes of all tokens after layer `index`.
 

@@ -34,10 +34,8 @@ class _Case:
     device: torch.device
     kinds: tuple[torch.dtype, torch.dtype, torch.dtype]
     """Of value, locations and weights."""
-    heads: int
-    channels: int
-    levels: int
-    points: int
+    sizes: tuple[int, ...]
+    """Heads, channels of a head, levels, points."""
     backward: bool
 
 
@@ -50,8 +48,8 @@ def kernel_for(value: Tensor, sampling: Sampling) -> Sampler | None:
     if backward and torch.are_deterministic_algorithms_enabled():
         return None  # atomic additions
     kinds = (value.dtype, sampling.locations.dtype, sampling.weights.dtype)
-    case = _Case(value.device, kinds, *value.shape[2:], *sampling.weights.shape[3:], backward)
-    return _tried(case)
+    sizes = (*value.shape[2:], *sampling.weights.shape[3:])
+    return _tried(_Case(value.device, kinds, sizes, backward))
 
 
 @cache
@@ -76,14 +74,15 @@ def _largest_error(case: _Case, kernel: Sampler) -> float:
     from .deformable_attention import Sampling, sample_by_grid
 
     generator = torch.Generator().manual_seed(0)
-    shapes = [(3 + level, 5) for level in range(case.levels)]
+    heads, channels, levels, points = case.sizes
+    shapes = [(3 + level, 5) for level in range(levels)]
     tokens = sum(h * w for h, w in shapes)
-    places = (1, 3, case.heads, case.levels, case.points)
+    places = (1, 3, heads, levels, points)
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cuda", enabled=False):
         tensors = [
             torch.rand(shape, generator=generator).to(case.device, kind)
             for shape, kind in zip(
-                [(1, tokens, case.heads, case.channels), (*places, 2), places],
+                [(1, tokens, heads, channels), (*places, 2), places],
                 case.kinds,
                 strict=True,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Self
@@ -19,7 +20,7 @@ from .config import (
     NUM_FACE_KEYPOINTS,
     NUM_HAND_KEYPOINTS,
 )
-from .outputs import PERSON_CLASS, LayerOutput, SmplxOutput
+from .outputs import PERSON_CLASS, LayerOutput
 from .rotations import rotmat_to_axis_angle
 
 _SHAPES: dict[str, tuple[int, ...]] = {
@@ -154,71 +155,85 @@ class People:
         )
 
 
-def people_from_output(output: LayerOutput, index: int, width: int, height: int) -> People:
-    """Everyone the last decoder layer speaks of, in photo pixels (specification section 12).
+def people_table(output: LayerOutput) -> Tensor:
+    """Everyone the last decoder layer speaks of, as one table that is copied in one go.
 
     One score a person, that of the person class; no threshold, no suppression of doubles.
 
     Args:
         output: of the last layer, with SMPL-X.
-        index: which image of the batch.
+
+    Returns:
+        (B, P, C) float32, best score first: the fields of `People` side by side, but boxes and
+        keypoints 0-1 of the photo.
+    """
+    smplx = output.smplx
+    assert smplx is not None
+    scores = output.class_logits[..., PERSON_CLASS].sigmoid()
+    order = torch.argsort(scores, dim=1, descending=True, stable=True)
+
+    def boxes(values: Tensor | None) -> Tensor:
+        assert values is not None
+        return cxcywh_to_xyxy(values)
+
+    def points(values: Tensor | None, count: int) -> Tensor:
+        return scores.new_full((*scores.shape, 2 * count), torch.nan) if values is None else values
+
+    fields = {
+        "scores": scores,
+        "query_indices": torch.arange(scores.shape[1], device=scores.device).expand_as(scores),
+        "boxes_xyxy_px": boxes(output.boxes),
+        "left_hand_boxes_xyxy_px": boxes(output.left_hand_boxes),
+        "right_hand_boxes_xyxy_px": boxes(output.right_hand_boxes),
+        "face_boxes_xyxy_px": boxes(output.face_boxes),
+        "keypoints_2d_px": points(output.keypoints_2d, NUM_BODY_KEYPOINTS),
+        "left_hand_keypoints_2d_px": points(output.left_hand_keypoints_2d, NUM_HAND_KEYPOINTS),
+        "right_hand_keypoints_2d_px": points(output.right_hand_keypoints_2d, NUM_HAND_KEYPOINTS),
+        "face_keypoints_2d_px": points(output.face_keypoints_2d, NUM_FACE_KEYPOINTS),
+        "global_orient": rotmat_to_axis_angle(smplx.body_rotmat[:, :, :1]),
+        "body_pose": rotmat_to_axis_angle(smplx.body_rotmat[:, :, 1:]),
+        "left_hand_pose": rotmat_to_axis_angle(smplx.left_hand_rotmat),
+        "right_hand_pose": rotmat_to_axis_angle(smplx.right_hand_rotmat),
+        "jaw_pose": rotmat_to_axis_angle(smplx.jaw_rotmat),
+        "betas": smplx.betas,
+        "expression": smplx.expression,
+        "weak_camera": smplx.weak_camera,
+        "transl": weak_camera_to_transl(smplx.weak_camera),
+    }
+    # Whole numbers up to 2 ** 24 are exact in float32.
+    columns = [fields[name].detach().float().reshape(*scores.shape, -1) for name in _SHAPES]
+    table = torch.cat(columns, -1)
+    return table.gather(1, order[..., None].expand_as(table))
+
+
+def people_from_table(table: np.ndarray, width: int, height: int) -> People:
+    """People of one photo (specification section 12).
+
+    Args:
+        table: (P, C) of `people_table`.
         width: of the photo, pixels.
         height: of the photo, pixels.
 
     Returns:
         All people slots, best score first.
     """
-    assert output.smplx is not None
-    scores = output.class_logits[index, :, PERSON_CLASS].sigmoid()
-    order = torch.argsort(scores, descending=True, stable=True)
-    size = torch.tensor([width, height], dtype=scores.dtype, device=scores.device)
-
-    def points(values: Tensor | None, count: int) -> np.ndarray:
-        if values is None:
-            return np.full((len(order), count, 2), np.nan, np.float32)
-        return _to_numpy(values[index, order] * size)
-
-    def boxes(values: Tensor | None) -> np.ndarray:
-        assert values is not None
-        return _to_numpy(cxcywh_to_xyxy(values[index, order]) * size.repeat(2))
-
-    return People(
-        scores=_to_numpy(scores[order]),
-        query_indices=order.cpu().numpy(),
-        boxes_xyxy_px=boxes(output.boxes),
-        left_hand_boxes_xyxy_px=boxes(output.left_hand_boxes),
-        right_hand_boxes_xyxy_px=boxes(output.right_hand_boxes),
-        face_boxes_xyxy_px=boxes(output.face_boxes),
-        keypoints_2d_px=points(output.keypoints_2d, NUM_BODY_KEYPOINTS),
-        left_hand_keypoints_2d_px=points(output.left_hand_keypoints_2d, NUM_HAND_KEYPOINTS),
-        right_hand_keypoints_2d_px=points(output.right_hand_keypoints_2d, NUM_HAND_KEYPOINTS),
-        face_keypoints_2d_px=points(output.face_keypoints_2d, NUM_FACE_KEYPOINTS),
-        **_smplx_arrays(output.smplx, index, order),
-    )
+    size = np.array([width, height], np.float32)
+    values: dict[str, np.ndarray] = {}
+    start = 0
+    for name, shape in _SHAPES.items():
+        stop = start + math.prod(shape)
+        # Not a view: whoever keeps one field does not keep all.
+        values[name] = table[:, start:stop].reshape(len(table), *shape).copy()
+        if name.endswith("_px"):
+            values[name] *= np.tile(size, shape[-1] // 2)
+        start = stop
+    values["query_indices"] = values["query_indices"].astype(np.int64)
+    return People(**values)
 
 
-def _smplx_arrays(smplx: SmplxOutput, index: int, order: Tensor) -> dict[str, np.ndarray]:
-    """Rotations become axis-angle, the weak camera a translation."""
-
-    def axis_angle(rotmat: Tensor) -> np.ndarray:
-        return _to_numpy(rotmat_to_axis_angle(rotmat[index, order]).flatten(1))
-
-    weak_camera = smplx.weak_camera[index, order]
-    return {
-        "global_orient": axis_angle(smplx.body_rotmat[:, :, :1]),
-        "body_pose": axis_angle(smplx.body_rotmat[:, :, 1:]),
-        "left_hand_pose": axis_angle(smplx.left_hand_rotmat),
-        "right_hand_pose": axis_angle(smplx.right_hand_rotmat),
-        "jaw_pose": axis_angle(smplx.jaw_rotmat),
-        "betas": _to_numpy(smplx.betas[index, order]),
-        "expression": _to_numpy(smplx.expression[index, order]),
-        "weak_camera": _to_numpy(weak_camera),
-        "transl": _to_numpy(weak_camera_to_transl(weak_camera)),
-    }
-
-
-def _to_numpy(values: Tensor) -> np.ndarray:
-    return values.detach().float().cpu().numpy()
+def people_from_output(output: LayerOutput, index: int, width: int, height: int) -> People:
+    """As `people_from_table`, of image `index` of a batch."""
+    return people_from_table(people_table(output)[index].cpu().numpy(), width, height)
 
 
 @dataclass(frozen=True)

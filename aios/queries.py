@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .autocast import outside_autocast
 from .boxes import inverse_sigmoid
 from .config import (
     NUM_BODY_KEYPOINTS,
@@ -108,9 +109,14 @@ class Proposals(nn.Module):
         count = min(self.num_proposals, features.shape[1])
         indices = token_logits.max(-1).values.topk(count, 1).indices
         chosen = _gather(features, indices)
-        boxes = (self.box_head(chosen) + _gather(place_logits, indices)).sigmoid()
+        boxes = self._boxes(chosen, _gather(place_logits, indices))
         output = ProposalOutput(token_logits, indices, _gather(token_logits, indices), boxes)
         return output, chosen.detach()
+
+    @outside_autocast
+    def _boxes(self, features: Tensor, place_logits: Tensor) -> Tensor:
+        """(B, Q, D) and (B, Q, 4) -> (B, Q, 4)."""
+        return (self.box_head(features) + place_logits).sigmoid()
 
     def _place_logits(self, encoded: EncodedImage) -> Tensor:
         device, dtype = encoded.memory.device, encoded.memory.dtype
@@ -163,6 +169,7 @@ class _PartTable(nn.Module):
         self.size_logits = nn.Parameter(torch.zeros(count, 2))
         nn.init.normal_(self.content)
 
+    @outside_autocast
     def grow(self, content: Tensor, boxes: Tensor, centre_head: MLP) -> tuple[Tensor, Tensor]:
         """Parent content (B, P, D) and box (B, P, 4) -> (B, P, K, D) and (B, P, K, 4)."""
         content = content[:, :, None] + self.content

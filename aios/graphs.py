@@ -1,0 +1,115 @@
+"""CUDA graphs: the hundreds of small kernels of a network, started as one.
+
+A graph fits one size of input.  A size is recorded when it comes for the second time, so that a
+photo of its own pays nothing, and the sizes used last are kept.  What cannot be recorded runs as
+before, and one line of the log says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+KEPT = 4
+"""Recorded sizes; each holds the memory of one run of the network."""
+_REMEMBERED = 64
+"""Sizes of which it is known that they came once."""
+_WARM_UP = 2
+"""Runs before one is recorded, in which libraries choose their ways and ask for their memory."""
+
+Network = Callable[[Tensor], Tensor]
+_Key = tuple[tuple[int, ...], torch.dtype]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recorded run.
+
+    Attributes:
+        given: is read by `replay`.
+        answer: is overwritten by `replay`.
+        replay: runs again what was recorded.
+    """
+
+    given: Tensor
+    answer: Tensor
+    replay: Callable[[], None]
+
+
+def record(network: Network, given: Tensor) -> Recording:
+    """Record one run on a CUDA device."""
+    given = given.clone()
+    here, aside = torch.cuda.current_stream(given.device), torch.cuda.Stream(given.device)
+    aside.wait_stream(here)
+    with torch.cuda.stream(aside):
+        for _ in range(_WARM_UP):
+            network(given)
+    here.wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    # Other threads may pose bodies on the same device meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        answer = network(given)
+    return Recording(given, answer, graph.replay)
+
+
+def allowed(device: torch.device) -> bool:
+    """On a CUDA device of one's own; on ZeroGPU memory is gone after each call."""
+    return device.type == "cuda" and not os.environ.get("SPACES_ZERO_GPU")
+
+
+class Recorded:
+    """A network of one tensor that is recorded for the sizes it meets most lately.
+
+    Not for more than one thread at a time.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        recorder: Callable[[Network, Tensor], Recording] = record,
+        kept: int = KEPT,
+    ) -> None:
+        """Run `network`, which must ask nothing of the device; `kept` sizes at most."""
+        self._network, self._recorder, self._kept = network, recorder, kept
+        self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
+        self._came_once: OrderedDict[_Key, None] = OrderedDict()
+        self._works = True
+
+    def __call__(self, given: Tensor) -> Tensor:
+        """What the network answers, in memory of its own."""
+        recording = self._recording(given) if self._works else None
+        if recording is None:
+            return self._network(given)
+        recording.given.copy_(given)
+        recording.replay()
+        return recording.answer.clone()
+
+    def _recording(self, given: Tensor) -> Recording | None:
+        key = (tuple(given.shape), given.dtype)
+        if key in self._recordings:
+            self._recordings.move_to_end(key)
+            return self._recordings[key]
+        if key not in self._came_once:
+            self._came_once[key] = None
+            if len(self._came_once) > _REMEMBERED:
+                self._came_once.popitem(last=False)
+            return None
+        while len(self._recordings) >= self._kept:
+            self._recordings.popitem(last=False)
+        try:
+            self._recordings[key] = self._recorder(self._network, given)
+        except Exception as reason:  # noqa: BLE001 - whatever it is, the network still runs
+            line = " ".join(f"{type(reason).__name__}: {reason}".split())[:200]
+            _log.warning("The network runs without CUDA graphs: %s", line)
+            self._works = False
+            self._recordings.clear()
+            return None
+        return self._recordings[key]

@@ -18,6 +18,8 @@ from .limits import RequestLimits
 MAX_UPLOAD_FILE = "200mb"
 """SMPL-X as published has 110 MB."""
 WAITING_VISITORS = 32
+REMEMBERED_VISITORS = 100
+"""Gradio keeps a third of a megabyte for each, also for programs that ask once."""
 _MCP_VERSION = "1.30.0"
 
 _log = logging.getLogger("aios.app")
@@ -63,7 +65,7 @@ def launch(
             footer_links=["api", "settings"],
             max_file_size=MAX_UPLOAD_FILE,
             blocked_paths=[str(path.resolve()) for path in (ASSETS / "body", *never_served)],
-            state_session_capacity=1000,
+            state_session_capacity=REMEMBERED_VISITORS,
             ssr_mode=False,
             mcp_server=mcp or None,
             app_kwargs={"middleware": [Middleware(RequestLimits)]},

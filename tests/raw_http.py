@@ -1,0 +1,33 @@
+"""Requests as programs without a client library make them."""
+
+import json
+import uuid
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+_SECONDS = 120
+
+
+def send_file(address: str, path: Path) -> str:
+    """Upload a file; where it lies on the server."""
+    head = f'Content-Disposition: form-data; name="files"; filename="{path.name}"'
+    body = b"--edge\r\n" + head.encode() + b"\r\n\r\n" + path.read_bytes() + b"\r\n--edge--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=edge"}
+    with urlopen(Request(f"{address}gradio_api/upload", body, kind), timeout=_SECONDS) as reply:
+        return json.load(reply)[0]
+
+
+def file_data(path: str) -> dict:
+    """A file of the server, as an argument."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def call(address: str, name: str, data: list) -> tuple[str, list | dict | None]:
+    """Ask an endpoint under a new session; the kind of the last event, and its data."""
+    url = f"{address}gradio_api/call/{name}"
+    body = json.dumps({"data": data, "session_hash": uuid.uuid4().hex}).encode()
+    with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=_SECONDS) as r:
+        event = json.load(r)["event_id"]
+    with urlopen(f"{url}/{event}", timeout=_SECONDS) as reply:
+        *_, kind, content = reply.read().decode().strip().split("\n")
+    return kind.removeprefix("event: "), json.loads(content.removeprefix("data: "))

@@ -73,7 +73,7 @@ def heat_picture(photo: np.ndarray, locations: np.ndarray, weights: np.ndarray) 
     sums = np.bincount(places[:, 1] * columns + places[:, 0], amounts, rows * columns)
     sigma = max(_HEAT_SIGMA * max(rows, columns), 1.0)
     heat = cv2.GaussianBlur(sums.reshape(rows, columns).astype(np.float32), (0, 0), sigma)
-    relative = (heat / max(float(heat.max()), 1e-12)) ** _GAMMA
+    relative = np.power(heat / max(float(heat.max()), 1e-12), _GAMMA, dtype=np.float32)
     share = cv2.resize(relative, (width, height), interpolation=cv2.INTER_LINEAR)
     levels = np.rint(255 * share).astype(np.uint8)
     colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]

@@ -6,6 +6,8 @@ one worker thread of ours makes the context and does all drawing, the others wai
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import sys
 import threading
@@ -79,6 +81,11 @@ def _import_pyrender() -> Any:  # noqa: ANN401 - pyrender has no types
             raise OpenGLError("OpenGL without a screen is tried on Linux only")
         os.environ["PYOPENGL_PLATFORM"] = "egl"  # read once, when OpenGL is imported
     vars(np).setdefault("infty", np.inf)  # pyrender 0.1.45 was written for numpy 1
+    # Mesa makes the names of its LLVM known to all that is loaded later, and Triton, which brings
+    # an LLVM of its own and is imported by parts of torch, then crashes the process.
+    if "pyrender" not in sys.modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("triton")
     import pyrender
 
     return pyrender

@@ -372,6 +372,31 @@ def test_environment_chooses_the_renderer(monkeypatch):
     assert not asked
 
 
+def in_new_process(script, variables):
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).resolve().parent.parent,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_triton_can_be_imported_after_a_picture_was_drawn():
+    """Mesa and Triton each bring an LLVM; in the wrong order the process dies."""
+    script = """
+import numpy as np
+from aios import render
+from aios.camera import Camera
+triangle = np.array([[[0, 0, 5], [1, 0, 5], [0, 1, 5]]], np.float32)
+view = triangle, np.array([[0, 1, 2]]), Camera(100.0, (20.0, 20.0), 40, 40)
+assert (render.render_people(*view, "gl").person == 0).any()
+import triton
+"""
+    done = in_new_process(script, {})
+    assert done.returncode == 0, done.stderr
+
+
 def test_import_touches_no_opengl_and_a_broken_one_is_one_sentence():
     """A platform that does not exist stands for a machine without OpenGL."""
     script = """
@@ -390,14 +415,7 @@ else:
     raise AssertionError("no error")
 assert (render.render_people(*view, "auto").person == 0).any()
 """
-    environment = os.environ | {"PYOPENGL_PLATFORM": "nothing"}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=Path(__file__).resolve().parent.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    done = in_new_process(script, {"PYOPENGL_PLATFORM": "nothing"})
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("software z-buffer") == 1
 

@@ -1,6 +1,9 @@
 """Scenes survive the way to the disk and back."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from training.data.cache import CachedScenes, encode_samples
 from training.targets import NEUTRAL, TENSOR_FIELDS, Targets
 
 from .training_samples import random_targets
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def smooth_picture(seed: int) -> np.ndarray:
@@ -56,3 +61,11 @@ def test_shards_from_before_a_field_existed_say_the_same(tmp_path):
 def test_an_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"training\.data\.cache"):
         CachedScenes(tmp_path)
+
+
+def test_the_command_starts_without_a_warning():
+    """Python warns of a module that its own package has imported before it is run."""
+    command = [sys.executable, "-W", "error::RuntimeWarning"]
+    command += ["-m", "training.data.cache", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

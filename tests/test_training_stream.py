@@ -12,7 +12,7 @@ from aios.plain import to_plain
 from training.batch import Sample, build_batch
 from training.checkpointing import checkpoints, load_checkpoint
 from training.config import CONFIGS, TINY_MODEL
-from training.data import DataConfig, TrainBatches, picture_size
+from training.data.mixture import DataConfig, TrainBatches, picture_size
 from training.stream import DrawnStream, scene_batches
 from training.train import main
 

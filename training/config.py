@@ -19,9 +19,9 @@ from aios.config import (
 )
 from aios.plain import with_changes
 
-from .data import DataConfig
 from .data.augment import AugmentConfig
 from .data.instance_crop import InstanceCrop
+from .data.mixture import DataConfig
 from .data.photo_mix import MIXTURES, PhotoConfig
 from .denoising import DENOISING, DenoisingConfig
 from .matcher import MATCH_COSTS

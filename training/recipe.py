@@ -7,7 +7,7 @@ from typing import Literal
 
 from aios.config import BUILTIN_CONFIG, AiOSConfig, ConfigError
 
-from .data import DataConfig
+from .data.mixture import DataConfig
 from .data.photo_mix import PhotoConfig
 from .denoising import DenoisingConfig
 from .matcher import MATCH_COSTS, MatchCosts

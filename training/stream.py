@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from .batch import Batch
-from .data import Sources, TrainBatches, load_batches
 from .data.drawn import DrawnBatches
+from .data.mixture import Sources, TrainBatches, load_batches
 from .data.photo_mix import PhotoBatches, open_set
 from .distributed import device
 from .recipe import Stage, TrainConfig

@@ -227,3 +227,20 @@ def test_a_file_that_does_not_fit_is_named(tmp_path, path, change, message):
     with pytest.raises(DataError, match=message) as caught:
         open_set(path, tmp_path)
     assert str(path) in str(caught.value)
+
+
+def test_a_child_and_a_hidden_person_teach_less(tmp_path, path):
+    """AGORA: no shape of a child, box and class alone of somebody hidden by 97 percent."""
+    flags = {"occ": [0, 97.5, *[0] * 4], "is_kid": [1, *[0] * 5]}
+    rewrite(path, lambda c: c["meta"].update(flags))
+    agora = replace(DATA_SETS["agora"], images="synthetic", box_scale=1.0)
+    targets = open_set(path, tmp_path, agora).targets(0)
+    assert targets.betas_valid.tolist() == [False, True]
+    assert targets.smplx_valid.tolist() == [True, False]
+    assert targets.box_valid.tolist() == [True, True]
+    assert not targets.joints_2d_visible[1].any() and targets.joints_2d_visible[0].any()
+    assert not targets.joints_3d_confidence[1].any() and targets.joints_3d_confidence[0].any()
+    assert not (targets.left_hand_box_valid | targets.face_box_valid)[1]
+    scaled = replace(agora, box_scale=DATA_SETS["agora"].box_scale)
+    smaller = open_set(path, tmp_path, scaled).targets(0)
+    torch.testing.assert_close(smaller.boxes[:, 2:], targets.boxes[:, 2:] * 0.9996)

@@ -52,9 +52,10 @@ def test_export_gives_a_network_that_loads_and_agrees(run, tmp_path):
 
 
 def test_the_next_phase_starts_from_the_average_of_the_last(run):
-    """Not from its last weights."""
-    model = AiOS(TINY_MODEL)
-    load_start(str(run.folder), model, torch.nn.Embedding(101, 32))
+    """Not from its last weights; denoising goes on with its labels."""
+    model, labels = AiOS(TINY_MODEL), torch.nn.Embedding(101, 32)
+    load_start(str(run.folder), model, labels)
+    assert torch.equal(labels.weight, run.learner.denoising.labels.weight)
     name = "decoder.norm.weight"
     assert torch.equal(model.state_dict()[name], run.average.state[name])
     assert not torch.equal(model.state_dict()[name], run.learner.model.state_dict()[name])

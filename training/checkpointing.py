@@ -54,3 +54,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a checkpoint of a training run ({error}); "
             "delete it to continue from the one before"
         ) from error
+
+
+def load_newest(run: Path) -> dict[str, Any]:
+    """Read the newest checkpoint in the folder of a run.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    found = checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run} holds no checkpoint of a run yet")
+    return load_checkpoint(found[-1])

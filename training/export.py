@@ -18,24 +18,26 @@ from aios.model import AiOS
 from aios.weights import Placement
 
 from .batch_norm import without_counters
-from .checkpointing import checkpoints, load_checkpoint
+from .checkpointing import load_newest
 
 
-def averaged_weights(run: Path) -> tuple[AiOSConfig, dict[str, Tensor], dict[str, Any]]:
-    """Of a run's newest checkpoint: sizes, averaged weights under the network's names, their cost.
+def averaged_weights(
+    state: dict[str, Any], run: Path
+) -> tuple[AiOSConfig, dict[str, Tensor], dict[str, Any]]:
+    """Of a checkpoint: sizes, averaged weights under the network's names, their cost.
+
+    Args:
+        state: the checkpoint.
+        run: the folder it is from, for messages.
 
     Raises:
-        CheckpointError: the folder holds no checkpoint, or a damaged one.
+        CheckpointError: it does not hold the network that it names.
     """
-    found = checkpoints(run)
-    if not found:
-        raise CheckpointError(f"{run} holds no checkpoint of a run yet")
-    state = load_checkpoint(found[-1])
     config = AiOSConfig.from_dict(json.loads(state["config"])["model"])
     weights = without_counters(state["average"]["state"])
     other = set(AiOS(config).state_dict()) ^ set(weights)
     if other:
-        raise CheckpointError(f"{found[-1]} does not hold the network's tensors: {min(other)}")
+        raise CheckpointError(f"{run} does not hold the network's tensors: {min(other)}")
     return config, weights, {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
 
 
@@ -68,7 +70,7 @@ def export(
     Raises:
         CheckpointError: there is nothing to export.
     """
-    config, weights, cost = averaged_weights(run)
+    config, weights, cost = averaged_weights(load_newest(run), run)
     if short_side is not None:
         config = with_short_side(config, short_side)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from aios.checkpoint import CheckpointError, load_strictly, read_own, read_relea
 from aios.model import AiOS
 from aios.official_names import from_official
 
+from .checkpointing import load_newest
 from .export import averaged_weights
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ BODY_MODEL = ("body_model.",)
 """SMPL-X constants inside released files; the body model comes from its own file."""
 LABELS = "label_enc.weight"
 """Released name of the embedding of the denoising queries' labels."""
+_OWN_LABELS = "denoising.labels.weight"
+"""The same in checkpoints of runs, where it is not averaged: it is no part of the network."""
 _SMPLX_HEAD = "smpl_pose_embed."
 
 FRESH_AFTER_ED_POSE = re.compile(
@@ -49,15 +52,17 @@ def load_start(source: str, model: AiOS, labels: nn.Embedding) -> None:
         source: a `.safetensors` file of this program, the folder of an earlier run (its averaged
             weights), or a `.pth` / `.pt` in the layout of the released AiOS or of ED-Pose.
         model: as built, with frozen batch norm.
-        labels: embedding of the denoising queries' labels; released files hold it, own files do
-            not and leave it as it is.
+        labels: embedding of the denoising queries' labels; runs and released files hold it,
+            `.safetensors` files do not and leave it as it is.
 
     Raises:
         CheckpointError: nothing usable there, or it does not fit.
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        load_strictly(model, averaged_weights(path)[1], path)
+        state = load_newest(path)
+        load_strictly(model, averaged_weights(state, path)[1], path)
+        _load_labels(path, state["learner"][_OWN_LABELS], labels)
         kind = "the averaged weights of an earlier run"
     elif path.suffix == ".safetensors":
         load_strictly(model, read_own(path)[1], path)
@@ -98,7 +103,7 @@ def _completed(path: Path, ours: dict[str, Tensor], model: AiOS) -> dict[str, Te
 def _load_labels(path: Path, rows: Tensor, labels: nn.Embedding) -> None:
     if rows.shape != labels.weight.shape:
         raise CheckpointError(
-            f"{path} does not fit the network: {LABELS} has shape {tuple(rows.shape)}"
+            f"{path} does not fit the network: its labels have shape {tuple(rows.shape)}"
             f" instead of {tuple(labels.weight.shape)}."
         )
     with torch.no_grad():

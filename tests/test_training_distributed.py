@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.run import get_args_parser
 
 from aios.body_model import BodyModel
+from training import evaluate, train
 from training.batch import Batch, join_targets
 from training.distributed import joined, mean_over_processes, rank, world_size
 from training.loop import Trainer
@@ -63,3 +65,17 @@ def test_two_processes_learn_what_one_with_the_joined_batch_learns(tmp_path):
 def test_alone_nothing_is_shared():
     with joined():
         assert (rank(), world_size(), mean_over_processes(3.0)) == (0, 1, 3.0)
+
+
+@pytest.mark.parametrize("command", [train, evaluate])
+def test_torchrun_passes_every_option_on(command):
+    """It refuses what could be short for one of its own."""
+    options = [
+        option
+        for action in command._parser()._actions
+        for option in action.option_strings
+        if option.startswith("--")
+    ]
+    assert len(options) > 5
+    given = get_args_parser().parse_args(["-m", command.__name__, *options])
+    assert given.training_script_args == options

@@ -90,5 +90,5 @@ def parallel(module: nn.Module) -> nn.Module:
     own = [device()] if device().type == "cuda" else None
     # Running statistics do not enter training; those of process 0 are kept.
     return DistributedDataParallel(
-        module, device_ids=own, broadcast_buffers=False, find_unused_parameters=True
+        module, device_ids=own, forward_sync_buffers=False, find_unused_parameters=True
     )

@@ -42,7 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--minutes", type=float, help="length of the run in minutes of training")
-    parser.add_argument("--start", help="weights file or folder of a run to start from")
+    # Not "--start": torchrun would take it for short of an option of its own.
+    parser.add_argument("--start-from", help="weights file or folder of a run to start from")
     parser.add_argument("--data", help="folder of all data sets")
     parser.add_argument("--real", help="folder of real photographs")
     parser.add_argument("--cache", help="folder of cached scenes")
@@ -58,8 +59,8 @@ def _config(options: argparse.Namespace) -> TrainConfig:
         changes += [f"minutes={options.minutes}", "steps=0", "epochs=0"]
     if options.data:
         changes.append(f"photos.root={json.dumps(options.data)}")
-    if options.start:
-        changes.append(f"start={json.dumps(options.start)}")
+    if options.start_from:
+        changes.append(f"start={json.dumps(options.start_from)}")
     for name in ("real", "cache"):
         if getattr(options, name):
             changes.append(f"data.{name}={json.dumps(getattr(options, name))}")

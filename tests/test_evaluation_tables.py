@@ -82,6 +82,11 @@ def test_parts_are_columns():
     text = markdown(OTHER_TABLES[0], rows_of(OTHER_TABLES[0], made))
     assert "|  | single | crowd | all |" in text and "| MVE body | 60.0 | 60.0 | 60.0 |" in text
     assert "face" not in text  # nobody has such a figure
+    other = summary("synthetic", AGORA, AGORA | {"body_mve_mm": 59.0}, ("single", "crowd"))
+    text = markdown(OTHER_TABLES[0], rows_of(OTHER_TABLES[0], other))
+    heads = "single | single (official) | crowd | crowd (official) | all | all (official)"
+    assert f"|  | {heads} |" in text
+    assert "| MVE body | 60.0 | 59.0 | 60.0 | 59.0 | 60.0 | 59.0 |" in text
 
 
 def test_latex_can_be_set():

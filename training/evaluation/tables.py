@@ -46,9 +46,18 @@ def our_rows(table: Table, summary: Summary) -> list[Row]:
     return rows
 
 
-def synthetic_rows(summary: Summary) -> list[Row]:
-    """A row for each part: `plain` figures at the first threshold."""
-    return [Row(part, summary.main(part)) for part in summary.figures]
+def rows_of_parts(table: Table, summary: Summary) -> list[Row]:
+    """What a run of a benchmark with parts adds: a row for each, figures at the first threshold.
+
+    `official` has a row of its own where it shows other numbers than `plain`.
+    """
+    rows: list[Row] = []
+    for part in summary.figures:
+        rows.append(Row(part, summary.main(part)))
+        official = summary.main(part, "official")
+        if _cells(table.columns, official) != _cells(table.columns, rows[-1].figures):
+            rows.append(Row(f"{part} (official)", official))
+    return rows
 
 
 def leaderboard_row(figures: Mapping[str, Any]) -> Row:
@@ -133,7 +142,7 @@ def is_shown(table: Table, rows: Sequence[Row]) -> bool:
 def rows_of(table: Table, summary: Summary) -> list[Row]:
     """Our rows in a table, whichever kind it is."""
     parts = [part for part in summary.figures if part != ALL]
-    return synthetic_rows(summary) if parts else our_rows(table, summary)
+    return rows_of_parts(table, summary) if parts else our_rows(table, summary)
 
 
 def _title(table: Table) -> str:

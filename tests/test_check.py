@@ -66,6 +66,22 @@ BROKEN = {
         "keypoints3d_cam stores 144 joints, but its mask names 9",
     ),
     "rows": (lambda c: c["meta"].update(smplx_valid=[1, 1]), "smplx_valid has 2 rows for 6 people"),
+    "flag-text": (
+        lambda c: c["meta"].update(smplx_valid=["yes"] * 6),
+        "smplx_valid must be one number a person",
+    ),
+    "size-nan": (
+        lambda c: c["meta"].update(width=[np.nan] * 6),
+        "meta has pictures without width or height",
+    ),
+    "matrices": (
+        lambda c: c["smplx"].update(body_pose=np.tile(np.eye(3, dtype=np.float32), (6, 21, 1, 1))),
+        "body_pose has 189 numbers a person, wanted 63; are they rotation matrices?",
+    ),
+    "range-reversed": (
+        lambda c: c.update(frame_range=c["frame_range"][:, ::-1]),
+        "frame_range names rows 2 to 0 of 6",
+    ),
     "range-gap": (
         lambda c: c.update(frame_range=c["frame_range"][:2]),
         "row 3 is in 0 ranges of frame_range",

@@ -54,7 +54,7 @@ def check_file(
         try:
             findings += check(file)
         except DataError as problem:
-            findings.append(error(str(problem)))
+            findings.append(error(str(problem).removeprefix(f"{path}: ")))
     return list(dict.fromkeys(findings))
 
 

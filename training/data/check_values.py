@@ -14,7 +14,7 @@ from aios.body_model import BodyModel
 from .annotation import PARAMETERS, clip_boxes
 from .archive import Archive
 from .columns import Columns
-from .humandata import BOX_KEYS
+from .humandata import BOX_KEYS, fits
 from .sets import KEYS_2D, KEYS_3D, DataSet
 
 _POSES = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose", "jaw_pose")
@@ -59,9 +59,9 @@ class File:
 
     def sizes(self) -> np.ndarray | None:
         """(N, 2) width and height, or None if nothing tells them."""
-        width, height = (self.columns.of(self.meta, name) for name in ("width", "height"))
+        width, height = (self.columns.numbers(self.meta, name) for name in ("width", "height"))
         if width is not None and height is not None:
-            return np.stack([width, height], 1).astype(float)
+            return np.stack([width, height], 1)
         if self.data_set.size_hw is None:
             return None
         return np.tile(np.array(self.data_set.size_hw[::-1], float), (len(self.names), 1))
@@ -77,8 +77,7 @@ class File:
 
     def parameter(self, name: str) -> np.ndarray | None:
         """One SMPL-X parameter (N, numbers), if it is there."""
-        values = self.columns.of(self.body, name)
-        return None if values is None else values.reshape(len(self.names), -1).astype(float)
+        return self.columns.vectors(self.body, name)
 
 
 def people(rows: np.ndarray) -> str:
@@ -161,8 +160,9 @@ def check_body(file: File) -> Iterator[Finding]:
             if name != "transl":
                 yield note(f"{name} is missing: it is not taught")
             continue
-        if values.shape[1] < wanted:
-            yield error(f"{name} has {values.shape[1]} numbers a person, wanted {wanted}")
+        if not fits(name, values.shape[1]):
+            turned = "; are they rotation matrices?" if values.shape[1] == 3 * wanted else ""
+            yield error(f"{name} has {values.shape[1]} numbers a person, wanted {wanted}{turned}")
         elif name == "betas" and values.shape[1] > wanted:
             yield note(f"betas has {values.shape[1]} numbers a person: the first 10 are used")
         broken = valid & ~np.isfinite(values).all(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +40,43 @@ class Columns:
             raise DataError(f"{self.archive.path}: {name} has {found} rows for {self.count} people")
         return values[self.rows]
 
-    def flag(self, source: Mapping[str, Any], name: str) -> np.ndarray:
-        """(R,) bool; True where there is no such list."""
+    def numbers(self, source: Mapping[str, Any], name: str) -> np.ndarray | None:
+        """(R,) float64, one number a person; None if there is no such list.
+
+        Raises:
+            DataError: the list is not one number of each person.
+        """
         values = self.of(source, name)
         if values is None:
-            return np.ones(len(self.rows), bool)
-        return np.asarray(values, float).reshape(len(self.rows)) > 0
+            return None
+        try:
+            return np.asarray(values, np.float64).reshape(len(self.rows))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{self.archive.path}: {name} must be one number a person") from error
+
+    def flag(self, source: Mapping[str, Any], name: str) -> np.ndarray:
+        """(R,) bool; True where there is no such list.
+
+        Raises:
+            DataError: as `numbers`.
+        """
+        values = self.numbers(source, name)
+        return np.ones(len(self.rows), bool) if values is None else values > 0
+
+    def vectors(self, source: Mapping[str, Any], name: str) -> np.ndarray | None:
+        """(R, numbers of each) of whatever shape they have; None if there is no such list.
+
+        Raises:
+            DataError: the list is not one of numbers of all people.
+        """
+        values = self.of(source, name)
+        if values is None:
+            return None
+        try:
+            flat = values.reshape(len(values), math.prod(values.shape[1:]))
+            return flat if flat.dtype.kind == "f" else flat.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{self.archive.path}: {name} must be numbers") from error
 
     def boxes(self, name: str, needed: bool) -> np.ndarray:
         """(R, 5) x, y, w, h, confidence; zeros where the file has no such boxes.

@@ -37,6 +37,20 @@ _PART_PARAMETERS = {
     "face": "jaw_pose",
 }
 Rows = np.ndarray
+_SMPL_POSE = 69
+"""Numbers of a body pose of SMPL, which ends in two hands."""
+
+
+def fits(name: str, count: int) -> bool:
+    """Whether `count` numbers a person can be the parameter `name`, one of `PARAMETERS`.
+
+    Of shape and expression there may be more than are used: the eleventh of `betas` belongs to
+    children.
+    """
+    wanted = PARAMETERS[name]
+    if name in ("betas", "expression"):
+        return count >= wanted
+    return count == wanted or (name == "body_pose" and count == _SMPL_POSE)
 
 
 @dataclass(frozen=True)
@@ -136,9 +150,12 @@ class HumanData:
 
     def _sizes(self) -> np.ndarray:
         """(R, 2) int64 width and height."""
-        width, height = (self._columns.of(self._meta, name) for name in ("width", "height"))
+        width, height = (self._columns.numbers(self._meta, n) for n in ("width", "height"))
         if width is not None and height is not None:
-            return np.stack([width, height], 1).astype(np.int64)
+            sizes = np.stack([width, height], 1)
+            if not (sizes >= 1).all():
+                raise DataError(f"{self._path}: meta has pictures without width or height")
+            return sizes.astype(np.int64)
         if self.data_set.size_hw is None:
             raise DataError(f"{self._path}: meta lacks the width and height of the pictures")
         size = np.array(self.data_set.size_hw[::-1], np.int64)
@@ -177,22 +194,18 @@ class HumanData:
             named = self.data_set.part_flags_in_meta and PART_FLAGS[part] in self._meta
             valid = self._columns.flag(self._meta, PART_FLAGS[part]) if named else boxed
             self._part_valid[part] = valid & (_PART_PARAMETERS[part] in body)
-        occlusion = self._columns.of(self._meta, "occ")
-        self._occlusion = (
-            np.zeros(len(self._images)) if occlusion is None else occlusion.astype(float)
-        )
+        occlusion = self._columns.numbers(self._meta, "occ")
+        self._occlusion = np.zeros(len(self._images)) if occlusion is None else occlusion
 
     def _parameter(self, body: Mapping[str, Any], name: str) -> np.ndarray:
         """(R, numbers) float32; zeros where the file has none."""
         size = PARAMETERS[name]
-        values = self._columns.of(body, name)
+        values = self._columns.vectors(body, name)
         if values is None:
             return np.zeros((len(self._images), size), np.float32)
-        values = values.reshape(len(self._images), -1)
-        if values.shape[1] < size:
+        if not fits(name, values.shape[1]):
             found = values.shape[1]
             raise DataError(f"{self._path}: {name} has {found} numbers a person, wanted {size}")
-        # 11 betas: the eleventh belongs to children; SMPL poses end in two hands.
         return values[:, :size].astype(np.float32)
 
     def _subtract_mean_hands(self) -> None:
@@ -231,9 +244,9 @@ class HumanData:
         """(R,) people whom the data set wants to be used."""
         wanted = np.ones(len(self._images), bool)
         if self.data_set.part_flags_in_meta:
-            crowd = self._columns.of(self._meta, "iscrowd")
+            crowd = self._columns.numbers(self._meta, "iscrowd")
             if crowd is not None:
-                wanted &= np.asarray(crowd, float) == 0
+                wanted &= crowd == 0
             wanted &= self._columns.flag(self._meta, "valid_label")
             wanted &= (self._joints_2d[..., 2] > 0).any(1)
         return wanted

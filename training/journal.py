@@ -66,22 +66,20 @@ class Journal:
         self._since = time.perf_counter()
         if self._board is None:
             return
-        line: dict[str, float] = {
-            "step": step,
-            "pictures_s": rate,
-            **known,
-            **means,
-            "total": sum(means.values()),
-        }
+        known = {"pictures_s": rate, **known}
+        parts = {**means, "total": sum(means.values())}
+        line: dict[str, float] = {"step": step, **known, **parts}
         with self._path.open("a") as file:
             file.write(
                 json.dumps({name: float(f"{value:.6g}") for name, value in line.items()}) + "\n"
             )
-        for name, value in line.items():
-            self._board.add_scalar(name if name in known else f"loss/{name}", value, step)
+        for name, value in known.items():
+            self._board.add_scalar(name, value, step)
+        for name, value in parts.items():
+            self._board.add_scalar(f"loss/{name}", value, step)
         logger.info(
             "step %d (%.1f %%), %.1f pictures/s, loss %.3f, gradient %.2f",
-            *(step, 100 * progress, rate, line["total"], known.get("norm", 0.0)),
+            *(step, 100 * progress, rate, parts["total"], known.get("norm", 0.0)),
         )
 
     def picture(self, step: int, image: np.ndarray) -> None:

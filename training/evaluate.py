@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import torch
 
 from aios.body_file import STANDIN_PATH
 from aios.body_model import BodyModelError
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit", type=_count, help="first so many pictures, of each part where there are parts")
     add("--threshold", type=_score, action="append", default=[], help="instead of the paper's")
     add("--batch", type=_count, default=4, help="pictures at once")
+    add("--threads", type=_count, default=1, help="of each process; more processes are faster")
     add("--out", type=Path, help=f"folder of results; default: one in {_RUNS}")
     add("--fresh", action="store_true", help="begin anew though the folder has results")
     add("--json", type=Path, help="also write the figures here, by part where there are parts")
@@ -100,6 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; the exit code is 1 if something is missing or went wrong."""
     options = _parser().parse_args(arguments)
     cv2.setNumThreads(1)
+    # Sums of several threads are rounded otherwise, and torchrun starts processes of one.
+    torch.set_num_threads(options.threads)
     try:
         if options.benchmark == _TABLES:
             return _print_tables(options)

@@ -72,7 +72,7 @@ def plan_picture(
             places = np.stack([points[..., 0].mean(1), points[..., 1].min(1)], -1)
             places[:, 1] = np.maximum(places[:, 1] - 0.022 * width, 0.022 * width)
             picture = draw_labels(picture, places, numbers, colors, turned[..., 2].mean(1))
-        pictures.append(picture)
+        pictures.append(np.concatenate([_heading(name, width), picture]))
     gap = np.full((6, width, 3), _AXIS, np.uint8)
     return np.concatenate([pictures[0], gap, pictures[1]])
 
@@ -107,6 +107,15 @@ def _grid(name: str, middle: np.ndarray, scale: float, width: int, height: int) 
                 draw.text((at + 4, height - 4), f"{number:g} m", fill=_INK, font=font, anchor="ls")
             elif not side and axis == 1:
                 draw.text((6, at - 3), f"{0.0 - number:g} m", fill=_INK, font=font, anchor="ls")
-    hint = "camera to the left" if side else "camera below"
-    draw.text((width / 2, 8), f"{name}, {hint}", fill=_INK, font=font, anchor="ma")
+    return np.array(image)
+
+
+def _heading(name: str, width: int) -> np.ndarray:
+    """A strip above a view, where no badge can hide the words."""
+    size = round(width / 55)
+    image = Image.new("RGB", (width, 2 * size), _PAPER)
+    hint = "camera to the left" if name == "From the right" else "camera below"
+    font = ImageFont.load_default(size)
+    middle = (width / 2, size)
+    ImageDraw.Draw(image).text(middle, f"{name}, {hint}", fill=_INK, font=font, anchor="mm")
     return np.array(image)

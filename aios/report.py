@@ -64,6 +64,16 @@ def caveat(weights: WeightsInfo, body: BodyModel) -> str:
     return ""
 
 
+def expectation(weights: WeightsInfo) -> str:
+    """What a visitor should not be disappointed by, as Markdown; empty for the paper's weights."""
+    if weights.name != "builtin":
+        return ""
+    return (
+        "This page runs on small built-in weights, which are rougher than the paper’s: tab "
+        "**About** says how to get those."
+    )
+
+
 def banner_html(weights: WeightsInfo, body: BodyModel, speed: Speed) -> str:
     """The weights, body and speed in use, why, and how to get the paper's."""
     note = caveat(weights, body)

@@ -9,7 +9,34 @@ import numpy as np
 
 from .render_scene import srgb_to_linear
 
+AROUND_DEGREES, FROM_ABOVE_DEGREES = 90.0, 80.0
+"""Where the browser's camera opens, as `gr.Model3D` counts: before the people, a little above."""
 _HEADER, _CHUNK = 12, 8
+_HALF_VIEW = 0.4
+"""Half of what the browser's camera sees across the height of its picture, radians."""
+_AIR = 1.15
+_LEAST_DISTANCE_M = 1.0
+
+
+def opening_distance(vertices: np.ndarray) -> float:
+    """How far the browser's camera opens from the middle of the scene, to see everyone whole.
+
+    Args:
+        vertices: (P, V, 3) metres, camera frame of the photo.
+
+    Returns:
+        Metres; enough for a picture that is at least as wide as it is high.
+    """
+    points = vertices[np.isfinite(vertices).all((1, 2))].reshape(-1, 3)
+    if not len(points):
+        return _LEAST_DISTANCE_M
+    # y and z point the other way in glTF.
+    points = (points - (points.min(0) + points.max(0)) / 2) * (1, -1, -1)
+    tilt = np.radians(FROM_ABOVE_DEGREES)
+    nearer = points @ (0, np.cos(tilt), np.sin(tilt))
+    above = points @ (0, np.sin(tilt), -np.cos(tilt))
+    aside = np.maximum(np.abs(points[:, 0]), np.abs(above))
+    return max(float((nearer + _AIR * aside / np.tan(_HALF_VIEW)).max()), _LEAST_DISTANCE_M)
 
 
 def restyle_glb(content: bytes, colors: np.ndarray, shown: list[int]) -> bytes:

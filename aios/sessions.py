@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -104,7 +105,7 @@ class Sessions:
         self.predictor = predictor
         self._kept_bytes = kept_bytes
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
-        self._paths: dict[str, dict[Path, None]] = {}
+        self._paths: dict[str, set[Path]] = {}
         self._folders: dict[str, Path] = {}
         self._predictors: dict[str, AiOSPredictor] = {}
         self._seen: dict[str, float] = {}
@@ -184,11 +185,17 @@ class Sessions:
                 self._folders[session] = found
             return found
 
+    def hold(self, session: str, uploads: Iterable[Path]) -> None:
+        """Note that this visitor sent these files, as perhaps others did, too."""
+        with self._lock:
+            self._seen[session] = time.monotonic()
+            self._paths.setdefault(session, set()).update(uploads)
+
     def leave(self, session: str) -> list[Path]:
         """A visitor is gone: drop what is kept for them alone and remove their files.
 
         Returns:
-            Photos that no other visitor asked about, which may now be removed too.
+            Files sent by no other visitor, which may now be removed too.
         """
         with self._lock:
             return self._forget(session)
@@ -206,15 +213,13 @@ class Sessions:
         folder = self._folders.pop(session, None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        paths = self._paths.pop(session, {})
-        others = {path for held in self._paths.values() for path in held}
-        return [path for path in paths if path not in others]
+        others = set().union(*(held for name, held in self._paths.items() if name != session))
+        return sorted(self._paths.pop(session, set()) - others)
 
     def _find(self, session: str, choice: Choice) -> _Kept:
         with self._lock:
             self._drop_old()
-            self._seen[session] = time.monotonic()
-            self._paths.setdefault(session, {})[choice.path] = None
+        self.hold(session, [choice.path])
         key = _key(choice)
         kept = self._kept.get(key)
         if kept is None:

@@ -14,9 +14,6 @@
       const image = button.querySelector("img[alt]");
       if (image && !button.innerText.trim()) button.setAttribute("aria-label", image.alt);
     }
-    for (const button of document.querySelectorAll(".overflow-menu > button:not([aria-label])")) {
-      button.setAttribute("aria-label", "More tabs");
-    }
   };
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();

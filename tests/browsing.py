@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,14 +83,7 @@ def expect_people(page: Page, count: int) -> None:
 
 
 def open_tab(page: Page, name: str) -> None:
-    """Choose a tab, from the menu of those that do not fit where it is one of them."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    more = page.get_by_role("button", name="More tabs").first
-    expect(tab.or_(more).first).to_be_visible()
-    if not tab.is_visible():
-        more.click()
-        tab = page.locator(".overflow-dropdown").get_by_text(name, exact=True)
-    tab.click()
+    page.get_by_role("tab", name=name, exact=True).click()
 
 
 def source(page: Page, selector: str) -> str:
@@ -110,6 +104,14 @@ def seen(locator: Locator) -> np.ndarray:
     """Pixels of something as the visitor sees it."""
     shot = Image.open(io.BytesIO(locator.screenshot()))
     return np.asarray(shot.convert("RGB")).astype(int)
+
+
+def expect_drawn(canvas: Locator) -> None:
+    """Wait until something is to be seen in the middle of a 3-D scene."""
+    expect(canvas).to_be_visible()
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while np.ptp(seen(canvas)[60:-60], axis=(0, 1)).max() < 60:
+        assert time.monotonic() < end, "nothing was drawn"
 
 
 def set_number(page: Page, label: str, value: float) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 
 import numpy as np
@@ -10,10 +11,12 @@ import trimesh
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from aios.page.context import ASSETS
 from tests.browsing import (
     PATIENCE_MS,
     chromium,
     download,
+    expect_drawn,
     expect_people,
     open_tab,
     picture,
@@ -125,10 +128,8 @@ def test_every_view_has_its_picture(with_people):
 def test_the_scene_is_rendered_and_turns(with_people):
     open_tab(with_people, "3D")
     canvas = with_people.locator("#scene canvas")
-    expect(canvas).to_be_visible()
+    expect_drawn(canvas)
     end = time.monotonic() + PATIENCE_MS / 1000
-    while np.ptp(seen(canvas)[60:-60], axis=(0, 1)).max() < 60:
-        assert time.monotonic() < end, "nothing was drawn"
     before, box = seen(canvas), canvas.bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     with_people.mouse.move(*middle)
@@ -159,6 +160,14 @@ def test_a_click_singles_somebody_out_everywhere(with_people):
     expect(with_people.locator("#parameters caption")).to_contain_text(name)
     open_tab(with_people, "Attention")
     expect(with_people.locator("#attention-text")).to_contain_text(name)
+    # And the other way round: whoever is chosen there is singled out here.
+    other = "Person 2" if name == "Person 1" else "Person 1"
+    with_people.get_by_label("Person", exact=True).last.click()
+    with_people.get_by_role("option", name=other).click()
+    expect(with_people.locator("#attention-text")).to_contain_text(other)
+    open_tab(with_people, "Photo")
+    expect(with_people.locator("#people tr.aios-chosen")).to_contain_text(other)
+    expect(with_people.locator("#parameters caption")).to_contain_text(other)
 
 
 def test_field_of_view_moves_people_without_the_network(with_people, predictor):
@@ -214,6 +223,31 @@ def picture_of_data(page: Page) -> np.ndarray:
     return seen(page.locator("#live img"))
 
 
+def test_who_waits_sees_the_place_in_the_queue(
+    browser, address, predictor, photo, tmp_path, monkeypatch
+):
+    gate, usual = threading.Event(), predictor.find_candidates
+
+    def wait_and_find(*arguments, **more):
+        assert gate.wait(PATIENCE_MS / 1000)
+        return usual(*arguments, **more)
+
+    monkeypatch.setattr(predictor, "find_candidates", wait_and_find)
+    with (
+        visit(browser, address) as first,
+        visit(browser, address) as second,
+        visit(browser, address) as third,
+    ):
+        upload(first, save_photo(tmp_path / "slow.png", 100, 200))
+        expect(first.locator("#photo-results")).to_contain_text("processing")
+        for place, page in enumerate((second, third), start=1):
+            upload(page, save_photo(tmp_path / f"{place}.png", 100, 210 + place))
+            expect(page.locator("#photo-results")).to_contain_text(f"queue: {place}/{place}")
+        gate.set()
+        for page in (first, second, third):
+            expect_people(page, 5)
+
+
 def test_nobody_is_a_friendly_answer(with_people):
     with_people.get_by_label("range slider for Score threshold").press("End")
     expect(with_people.locator("#summary")).to_contain_text("Nobody found")
@@ -267,8 +301,12 @@ def test_a_phone_shows_all_of_it(browser, address, photo, tmp_path, scheme):
         for selector in ("#photo", "#overlay", "#people"):
             box = page.locator(selector).bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= 390
-        for tab in ("Photo", "Attention", "Webcam", "About"):
+        for view, selector in VIEWS.items():
+            open_tab(page, view)
+            expect(page.locator(selector).first).to_be_visible()
+        for tab in ("Photo", "Attention", "Webcam", "Video", "Many photos", "About"):
             open_tab(page, tab)
+            expect(page.get_by_role("tab", name=tab, exact=True)).to_be_in_viewport()
             widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
             assert widths[0] <= widths[1], tab
             page.screenshot(path=tmp_path / f"{tab}.png", full_page=True)
@@ -300,6 +338,23 @@ def test_who_leaves_leaves_nothing(browser, address, uploads, tmp_path):
     while left := list(uploads.rglob("mine alone*")):
         assert time.monotonic() < end, left
         time.sleep(0.2)
+
+
+def test_an_example_that_a_visitor_sent_stays_for_the_next(browser, address, tmp_path):
+    (example, *_) = sorted((ASSETS / "examples").glob("*.jpg"))
+    mine = save_photo(tmp_path / "mine_too.png", 200, 150)
+    with visit(browser, address) as page:
+        for photo in (example, mine):
+            upload(page, photo)
+            expect(page.locator("#overlay img")).to_have_attribute("src", re.compile(photo.stem))
+            expect(page.get_by_role("button", name="Results (JSON)")).to_be_enabled()
+        example_url = page.locator("button.gallery-item img").first.get_attribute("src")
+        mine_url = page.locator("#photo img").get_attribute("src")
+    with visit(browser, address) as page:
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while page.request.get(mine_url).ok:
+            assert time.monotonic() < end, "the photo is still there"
+        assert page.request.get(example_url).ok
 
 
 def test_banner_says_what_is_in_use_and_how_to_get_the_papers(page):

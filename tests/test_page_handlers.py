@@ -93,7 +93,8 @@ def test_one_view_is_drawn_at_a_time(handlers, photo, view):
     elif view == "compare":
         assert len({Image.open(path).size for path in drawn}) == 1
     elif view == "scene":
-        assert Path(drawn).read_bytes().startswith(b"glTF")
+        assert Path(drawn.value["path"]).read_bytes().startswith(b"glTF")
+        assert drawn.camera_position[2] > 1
     else:
         assert Path(drawn).name == f"group_{view}.jpg" and Image.open(drawn).size[0] >= 480
 
@@ -155,6 +156,20 @@ def test_attention_follows_the_photo_and_the_person(context, photo):
     assert Image.open(figure.value["path"]).size[0] > 800
     with np.load(arrays.value["path"]) as npz:
         assert npz["person"] == 3
+
+
+def test_a_click_in_a_picture_of_attention_chooses_who_is_there(context, photo):
+    handlers = AttentionHandlers(context)
+    choice = Choice(photo, 0.0, 30, "full", 0)
+    result = context.sessions.result("a", choice)
+    points = badge_points(result, Look())
+    person = int(np.flatnonzero(np.isfinite(points[:, 0]))[-1])
+    height, width = result.photo.shape[:2]
+    there = SimpleNamespace(index=(int(points[person, 0] * width), int(points[person, 1] * height)))
+    assert handlers.pick(choice, 0, False, there, visitor()) == person
+    assert is_skip(handlers.pick(choice, 0, True, there, visitor()))
+    nobody = Choice(photo, 1.0, 30, "full", 0)
+    assert handlers.pick(nobody, None, False, there, visitor()) is None
 
 
 def test_attention_without_photo_or_people_says_so(context, photo):

@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 
 from aios.render_colors import person_colors
-from aios.scene_view import restyle_glb
+from aios.scene_view import FROM_ABOVE_DEGREES, opening_distance, restyle_glb
 
 
 def scene(names):
@@ -36,3 +36,21 @@ def test_length_is_right_and_aligned():
     assert np.frombuffer(content[8:12], "<u4")[0] == len(content)
     assert np.frombuffer(content[12:16], "<u4")[0] % 4 == 0
     assert not trimesh.load(io.BytesIO(content), file_type="glb").graph.nodes_geometry
+
+
+def test_the_camera_opens_where_everybody_is_seen_whole_and_large():
+    rng = np.random.default_rng(0)
+    for reach in ((0.3, 0.9, 0.2), (4, 1, 0.5), (1, 1, 12)):
+        people = rng.uniform(-1, 1, (3, 400, 3)) * reach + (0.5, -2, 20)
+        distance = opening_distance(people)
+        points = people.reshape(-1, 3) - (people.min((0, 1)) + people.max((0, 1))) / 2
+        # To glTF, whose y is up, then into a camera above that looks down at the middle.
+        points = points * (1, -1, -1)
+        down = np.radians(90 - FROM_ABOVE_DEGREES)
+        forward = np.array([0, -np.sin(down), -np.cos(down)])
+        up = np.array([0, np.cos(down), -np.sin(down)])
+        depth = distance + points @ forward
+        places = np.stack([points[:, 0], points @ up], 1) / depth[:, None] / np.tan(0.4)
+        assert depth.min() > 0
+        assert 0.8 < np.abs(places).max() < 0.9
+    assert opening_distance(np.zeros((0, 8, 3))) == opening_distance(np.full((1, 8, 3), np.nan))

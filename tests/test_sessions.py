@@ -109,6 +109,14 @@ def test_who_leaves_takes_everything_along(predictor, photo, tmp_path):
     assert set(sessions.leave("b")) == {photo, mine}
 
 
+def test_a_file_that_two_have_sent_goes_with_the_last_of_them(predictor, tmp_path):
+    sessions, video, other = Sessions(predictor), tmp_path / "a.mp4", tmp_path / "b.mp4"
+    sessions.hold("a", [video, other])
+    sessions.hold("b", [video])
+    assert sessions.leave("a") == [other]
+    assert sessions.leave("b") == [video]
+
+
 def test_the_least_recent_photos_go_when_memory_is_full(predictor, tmp_path):
     photos = [save_photo(tmp_path / f"{k}.png", 120, 90 + k) for k in range(4)]
     one = Sessions(predictor)

@@ -9,9 +9,15 @@ from .body_upload import add_body_upload
 from .context import PageContext
 
 _ABOUT = """### What you see
-AiOS (Sun et al., CVPR 2024) finds every person in a photo at once and reads body, hands and face
-from the whole picture, without cutting anybody out. Each person becomes a posed SMPL-X mesh before
-the camera of the photo.
+[AiOS](https://arxiv.org/abs/2403.17934) (Sun et al., CVPR 2024) finds every person in a photo at
+once and reads body, hands and face from the whole picture, without cutting anybody out. Each person
+becomes a posed SMPL-X mesh before the camera of the photo. This page runs an independent
+implementation, written from the paper.
+
+* **Photo**: meshes, depth order, keypoints, side and top views, a 3D scene, all parameters.
+* **Attention**: where the network looked for each joint, hand and face.
+* **Webcam** and **Video**: everyone followed, in steady colours; motion as BVH and animated GLB.
+* **Many photos**: one archive in, one archive out.
 
 ### What is kept
 Photos stay on the machine that serves this page and are shown to nobody else. Pictures and files
@@ -19,7 +25,11 @@ made of them go when you close the page, at the latest after an hour. The webcam
 before you start it or take a snapshot.
 
 ### For programs
-The same answers come over HTTP: see *Use via API* at the foot of the page."""
+The same answers come over HTTP: see *Use via API* at the foot of the page.
+
+### Licences
+The code is Apache-2.0. Weights, the SMPL-X body and the package that poses it are for
+non-commercial research; the stand-in body is in the public domain."""
 
 
 def build_about_tab(context: PageContext) -> None:

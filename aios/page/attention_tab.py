@@ -16,12 +16,15 @@ from ..attention_answers import (
     people_with_attention,
     token_pictures,
 )
+from ..photo_views import Look, person_at
 from ..report import person_name
 from ..sessions import Choice, Result
 from .context import FILES_QUEUE, VIEWS_QUEUE, PageContext, errors_as_sentences, session_of
 
 _NO_PHOTO = "Choose a photo in the tab **Photo** first."
 _NOBODY = "Nobody was found in this photo: lower the score threshold in the tab **Photo**."
+_MATRICES = """Rows look at columns, brighter is more. On the left, a block is a pair of people and
+its cells are their boxes: body, left hand, right hand and face, as far as the layer has them."""
 _FIRST_STRIDE = 4
 _ALL = -1
 
@@ -49,6 +52,7 @@ def build_attention_tab(context: PageContext) -> None:
                         _add_picture("Who attends to whom", "attention-people"),
                         _add_picture("This person’s tokens", "attention-tokens"),
                     ]
+                gr.Markdown(_MATRICES, elem_classes="aios-small")
                 with gr.Row(elem_classes="aios-downloads"):
                     buttons = [
                         gr.DownloadButton(label, interactive=False, size="sm", min_width=130)
@@ -131,6 +135,17 @@ def _connect(
         **drawing,
     )
     changed.success(handlers.write, wanted, buttons, trigger_mode="always_last", **files)
+    for picture in outputs[1:3]:
+        picked = picture.select(
+            handlers.pick,
+            [asked, who, controls[-1]],
+            who,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        picked = picked.success(handlers.draw, wanted, [*outputs, person, *buttons], **drawing)
+        picked.success(handlers.write, wanted, buttons, **files)
 
 
 class AttentionHandlers:
@@ -146,6 +161,23 @@ class AttentionHandlers:
         value = person if person in people else next(iter(people), None)
         names = [(person_name(index), index) for index in people]
         return gr.Dropdown(choices=names, value=value, interactive=bool(people))
+
+    def pick(
+        self,
+        choice: Choice | None,
+        person: int | None,
+        close_up: bool,
+        event: gr.SelectData,
+        request: gr.Request,
+    ) -> Any:  # noqa: ANN401
+        """Who was clicked; a click beside everybody or in a close-up changes nothing."""
+        if choice is None or close_up:
+            return gr.skip()
+        result = self._result(choice, request)
+        height, width = result.photo.shape[:2]
+        x, y = event.index
+        found = person_at(result, Look(), (x + 0.5) / width, (y + 0.5) / height)
+        return found if found in people_with_attention(result) else person
 
     def draw(
         self,

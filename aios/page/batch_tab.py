@@ -52,7 +52,7 @@ def build_batch_tab(context: PageContext) -> None:
                 )
                 with gr.Row():
                     start = gr.Button("Work on all", variant="primary", elem_id="batch-start")
-                    stop = gr.Button("Stop", variant="stop", elem_id="batch-stop")
+                    stop = gr.Button("Stop", elem_id="batch-stop")
             with gr.Column(scale=3, min_width=320):
                 status = gr.Markdown(_IDLE, elem_id="batch-status")
                 archive = gr.File(

@@ -41,7 +41,6 @@ class Jobs:
         self._context = context
         self._name = name
         self._jobs: dict[str, _Job] = {}
-        self._uploads: dict[str, set[Path]] = {}
         self._lock = threading.Lock()
         blocks = Context.root_block
         assert blocks is not None, "tabs are made inside a page"
@@ -50,10 +49,6 @@ class Jobs:
             self.stop(request)
             with self._lock:
                 self._jobs.pop(session_of(request), None)
-                uploads = self._uploads.pop(session_of(request), set())
-            for path in uploads:
-                if str(path) in blocks.upload_file_set:
-                    path.unlink(missing_ok=True)
 
         blocks.unload(leave)
 
@@ -71,12 +66,12 @@ class Jobs:
             A new folder for results, and what to call with progress.
         """
         session = session_of(request)
+        self._context.sessions.hold(session, uploads)
         folder = Path(tempfile.mkdtemp(f"-{self._name}", dir=self._context.folder(request)))
         job = _Job(folder)
         with self._lock:
             before = self._jobs.get(session)
             self._jobs[session] = job
-            self._uploads.setdefault(session, set()).update(uploads)
         if before is not None:
             before.stop.set()
             rmtree(before.folder, ignore_errors=True)

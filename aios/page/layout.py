@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from ..predictor import AiOSPredictor
+from ..report import expectation
 from ..sessions import KEPT_SECONDS, Sessions
 from .about_tab import build_about_tab
 from .attention_tab import build_attention_tab
@@ -18,8 +19,8 @@ from .webcam_tab import build_webcam_tab
 
 _SWEEP_SECONDS = 600
 _INTRO = """# AiOS: everyone in a photo, as whole-body meshes
-Drop a photo. Every person in it is found and posed at once — body, hands and face — and laid
-over the picture, nearest in front."""
+Drop a photo. Every person in it is found and posed at once, with hands and face, and laid over the
+picture, nearest in front."""
 _PRIVACY = """Photos stay on the machine that serves this page and are shown to nobody else. They
 and all that is made of them go when you close the page, at the latest after an hour."""
 
@@ -49,18 +50,27 @@ def build_page(predictor: AiOSPredictor, threshold: float | None = None) -> gr.B
         analytics_enabled=False,
         delete_cache=(_SWEEP_SECONDS, int(KEPT_SECONDS)),
     ) as page:
-        gr.Markdown(_INTRO, elem_id="title")
+        gr.Markdown(f"{_INTRO} {expectation(predictor.weights)}", elem_id="title")
         context = PageContext(predictor, sessions, threshold, gr.State(None), gr.State(None))
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             for build in TABS:
                 build(context)
         gr.Markdown(_PRIVACY, elem_id="privacy")
 
         def leave(request: gr.Request) -> None:
+            kept = _kept_for_all(page)
             for path in sessions.leave(session_of(request)):
-                # Examples lie in the same folder and stay.
-                if str(path) in page.upload_file_set:
+                if str(path) in page.upload_file_set and str(path) not in kept:
                     path.unlink(missing_ok=True)
 
         page.unload(leave)
     return page
+
+
+def _kept_for_all(page: gr.Blocks) -> set[str]:
+    """Files that the page itself shows.
+
+    Files are stored by content and name: an example that a visitor has sent is the same file.
+    """
+    blocks = page.blocks.values()
+    return {path for block in blocks for path in getattr(block, "keep_in_cache", ())}

@@ -19,6 +19,7 @@ from ..photo_views import (
     scene_view,
 )
 from ..report import people_html, person_name, summary_text
+from ..scene_view import AROUND_DEGREES, FROM_ABOVE_DEGREES, opening_distance
 from ..sessions import Choice, Result
 from .context import PageContext, errors_as_sentences, session_of
 
@@ -149,7 +150,11 @@ class PhotoHandlers:
             return parameters_html(result.prediction, look.person or 0)
         with errors_as_sentences():
             if view == "scene":
-                return save(request, f"{stem}_scene.glb", scene_view(result, look))
+                scene = save(request, f"{stem}_scene.glb", scene_view(result, look))
+                shown = look.shown(len(result.prediction))
+                distance = opening_distance(result.prediction.vertices[shown])
+                camera = (AROUND_DEGREES, FROM_ABOVE_DEGREES, distance)
+                return gr.Model3D(value=scene, camera_position=camera)
             picture = save(request, f"{stem}_{view}.jpg", _PICTURES[view](result, look))
             if view == "compare":
                 return save(request, f"{stem}_photo.jpg", result.photo), picture

@@ -15,13 +15,10 @@ from .photo_handlers import EVERYONE, PhotoHandlers
 from .widgets import number_slider, photo_input
 
 _FILES = ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)")
-_OPENING_CAMERA = (90, 80, None)
-"""Before the people, a little above: degrees around, degrees from above, distance to fit."""
 
 
 @dataclass(frozen=True)
-class _Widgets:
-    inputs: list[Any]
+class _Results:
     summary: gr.Markdown
     person: gr.Dropdown
     shown: gr.CheckboxGroup
@@ -39,17 +36,21 @@ class _Widgets:
 def build_photo_tab(context: PageContext) -> None:
     """Widgets and events of the tab, and the endpoints that share its inputs."""
     with gr.Tab("Photo") as tab:
-        with gr.Row():
-            with gr.Column(scale=2, min_width=320):
-                inputs = _add_inputs(context)
-            with gr.Column(scale=3, min_width=320):
-                widgets = _add_results(inputs)
-        _connect(context, tab, widgets)
+        # Placed by page.css: on a phone one below the other, the settings last.
+        with gr.Row(elem_id="photo-page"):
+            with gr.Column(elem_id="photo-choice"):
+                photo = _add_photo()
+            with gr.Column(elem_id="photo-results"):
+                results = _add_results()
+            with gr.Column(elem_id="photo-settings"):
+                settings = _add_settings(context)
+        inputs = [photo, *settings]
+        _connect(context, tab, inputs, results)
         add_endpoints(context, inputs)
 
 
-def _add_inputs(context: PageContext) -> list[Any]:
-    """Photo, threshold, number of people, input size, field of view."""
+def _add_photo() -> gr.Image:
+    """Where photos come from."""
     photo = photo_input()
     if examples := sorted((ASSETS / "examples").glob("*.jpg")):
         gr.Examples(
@@ -59,6 +60,11 @@ def _add_inputs(context: PageContext) -> list[Any]:
             label="Or try one of these",
             api_visibility="private",
         )
+    return photo
+
+
+def _add_settings(context: PageContext) -> list[Any]:
+    """Threshold, number of people, input size, field of view."""
     about_threshold = "Show people the network is at least so sure of."
     lowest = number_slider(0, 1, context.threshold, 0.01, "Score threshold", about_threshold)
     most = min(30, context.max_people)
@@ -71,11 +77,11 @@ def _add_inputs(context: PageContext) -> list[Any]:
         elem_id="input-size",
     )
     about_view = (
-        "Degrees across the longer side: moves people nearer or farther until they fit such a "
-        "lens, without asking the network again. 0 keeps the camera that the network assumes."
+        "Degrees across the longer side: people move nearer or farther to fit such a lens. "
+        "0 keeps the camera that the network assumes."
     )
     field_of_view = number_slider(0, 120, 0, 1, "Field of view", about_view)
-    return [photo, lowest, people, size, field_of_view]
+    return [lowest, people, size, field_of_view]
 
 
 def size_choices(context: PageContext) -> list[tuple[str, str]]:
@@ -86,9 +92,14 @@ def size_choices(context: PageContext) -> list[tuple[str, str]]:
     return [(f"{names[name]} ({image.short_side} px)", name) for name, image in sizes.items()]
 
 
-def _add_results(inputs: list[Any]) -> _Widgets:
-    """Summary, who is singled out, the views, the files and the table."""
+def _add_results() -> _Results:
+    """Summary, the views, who is singled out, the files and the table."""
     summary = gr.Markdown("Waiting for a photo.", elem_id="summary")
+    views, tabs = {}, {}
+    with gr.Tabs(elem_id="views", overflow_behavior="wrap"):
+        for name, label in VIEW_LABELS.items():
+            with gr.Tab(label) as tabs[name]:
+                views[name] = _add_view(name, label)
     person = gr.Dropdown(
         [EVERYONE],
         value=EVERYONE[1],
@@ -96,11 +107,6 @@ def _add_results(inputs: list[Any]) -> _Widgets:
         info="Or click somebody in a picture.",
         elem_id="person",
     )
-    views, tabs = {}, {}
-    with gr.Tabs(elem_id="views"):
-        for name, label in VIEW_LABELS.items():
-            with gr.Tab(label) as tabs[name]:
-                views[name] = _add_view(name, label)
     with gr.Accordion("What is drawn", open=False, elem_id="drawn"):
         shown = gr.CheckboxGroup([], label="People in the pictures", elem_id="shown")
         parts = gr.CheckboxGroup(
@@ -109,13 +115,13 @@ def _add_results(inputs: list[Any]) -> _Widgets:
             label="In boxes and keypoints",
             elem_id="parts",
         )
+    people = gr.HTML(padding=False, elem_id="people")
     with gr.Row(elem_id="downloads"):
         buttons = [
             gr.DownloadButton(label, interactive=False, size="sm", min_width=130)
             for label in _FILES
         ]
-    people = gr.HTML(padding=False, elem_id="people")
-    return _Widgets(inputs, summary, person, shown, parts, views, tabs, buttons, people)
+    return _Results(summary, person, shown, parts, views, tabs, buttons, people)
 
 
 VIEW_LABELS = {
@@ -141,7 +147,6 @@ def _add_view(name: str, label: str) -> Any:  # noqa: ANN401
     if name == "scene":
         return gr.Model3D(
             label="Drag to turn, scroll to come nearer",
-            camera_position=_OPENING_CAMERA,
             height=520,
             interactive=False,
             elem_id=name,
@@ -149,12 +154,13 @@ def _add_view(name: str, label: str) -> Any:  # noqa: ANN401
     if name == "parameters":
         return gr.HTML(padding=False, elem_id=name)
     buttons: list[Any] = ["download", "fullscreen"]
+    classes = ["aios-picture", "aios-unlabelled"]
     return gr.Image(
-        label=label, interactive=False, buttons=buttons, elem_id=name, elem_classes="aios-picture"
+        label=label, interactive=False, buttons=buttons, elem_id=name, elem_classes=classes
     )
 
 
-def _connect(context: PageContext, tab: gr.Tab, widgets: _Widgets) -> None:
+def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Results) -> None:
     """A new photo or number shows everything anew; pictures and files follow."""
     handlers = PhotoHandlers(context, list(widgets.views), len(widgets.buttons))
     asked, chosen = context.asked, context.person
@@ -170,9 +176,9 @@ def _connect(context: PageContext, tab: gr.Tab, widgets: _Widgets) -> None:
         "api_visibility": "private",
     }
     shown = gr.on(
-        [part.change for part in widgets.inputs],
+        [part.change for part in inputs],
         handlers.show,
-        [*widgets.inputs, view, widgets.person],
+        [*inputs, view, widgets.person],
         [widgets.summary, asked, widgets.person, widgets.shown, *pictures, *widgets.buttons],
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=1,

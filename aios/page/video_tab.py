@@ -34,7 +34,7 @@ def build_video_tab(context: PageContext) -> None:
                 inputs = _add_inputs(context)
                 with gr.Row():
                     start = gr.Button("Work on the video", variant="primary", elem_id="video-start")
-                    stop = gr.Button("Stop", variant="stop", elem_id="video-stop")
+                    stop = gr.Button("Stop", elem_id="video-stop")
             with gr.Column(scale=3, min_width=320):
                 status = gr.Markdown(_IDLE, elem_id="video-status")
                 film = gr.Video(

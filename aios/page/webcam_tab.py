@@ -17,7 +17,8 @@ _STREAMS_AT_ONCE = 2
 _TURN_SECONDS = 120
 """After so long a stream queues again, so that nobody keeps others from their turn."""
 _EVERY_SECONDS = 0.1
-_IDLE = "Press **Record** to start and **Stop** to end. Nothing is kept of a stream."
+_IDLE = """Click the camera, then **Record** to start and **Stop** to end. Nothing is kept of a
+stream."""
 _CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
 
 

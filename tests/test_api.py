@@ -71,6 +71,15 @@ def test_four_endpoints_are_public_and_every_argument_is_described(client):
         assert all(p["parameter_has_default"] for p in endpoint["parameters"][1:]), name
 
 
+def test_the_readme_lists_every_endpoint_with_its_arguments(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    rows = re.findall(r"^\| `(/\w+)` \| (.*?) \|", README, re.M)
+    assert sorted(name for name, _ in rows) == sorted(endpoints)
+    for name, about in rows:
+        listed = [word for word in re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", about))]
+        assert listed == [p["parameter_name"] for p in endpoints[name]["parameters"]]
+
+
 def test_status_says_what_answers_here_and_what_may_be_sent(client, predictor):
     status = client.predict(api_name="/status")
     assert status["weights"] == "file" and status["body"] == "stand-in"

@@ -10,12 +10,9 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_python_snippet_runs_and_finds_the_skier():
-    snippets = re.findall(r"^ *```python\n(.*?)^ *```", README, re.S | re.M)
+    snippets = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
     (snippet,) = [found for found in snippets if "AiOSPredictor" in found]
-    lines = [line.removeprefix("  ") for line in snippet.splitlines()]
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, shapes = done.stdout.strip().splitlines()
     count = int(first.split()[0])
@@ -40,7 +37,11 @@ def test_the_options_of_the_page_and_the_command_line_are_as_described():
     command = subprocess.run(
         [sys.executable, "-m", "aios", "--help"], cwd=ROOT, capture_output=True, text=True
     ).stdout
-    assert "PHOTO_OR_FOLDER" in command and "--out" in command
+    assert (
+        "PHOTO_FOLDER_OR_VIDEO" in command
+        and "PHOTO_FOLDER_OR_VIDEO..." in README
+        and "--out" in command
+    )
 
 
 def test_there_are_exactly_two_commands_on_the_first_screen():

@@ -17,6 +17,9 @@ _SIZE_BINS = 8
 _FEWEST_PEOPLE = 2
 _INCHES = (6.4, 4.2)
 _DPI = 120
+_LABEL_GAP = 0.08
+"""Of the axes' length."""
+Place = tuple[float, float]
 
 
 def write_plots(measured: Measured, summary: Summary, folder: Path) -> list[Path]:
@@ -57,16 +60,15 @@ def _curve(axes: Any, summary: Summary) -> None:  # noqa: ANN401 - matplotlib is
     points = [point for point in summary.sweep if point.get("found")]
     recall, precision = ([point[name] for point in points] for name in ("recall", "precision"))
     axes.plot(recall, precision, "o-", color="tab:blue", markersize=4)
-    for point in points[:: max(len(points) // 7, 1)]:
-        place = (point["recall"], point["precision"])
+    for point, place in _apart([(p, (p["recall"], p["precision"])) for p in points]):
         axes.annotate(
             f"{point['threshold']:g}", place, textcoords="offset points", xytext=(6, 5), fontsize=8
         )
     own = summary.main()
     axes.plot(*_point(own), "*", color="tab:red", markersize=13)
     axes.set(
-        xlim=(0, 1.03),
-        ylim=(0, 1.03),
+        xlim=(0, 1.06),
+        ylim=(0, 1.06),
         xlabel="recall",
         ylabel="precision",
     )
@@ -76,6 +78,15 @@ def _curve(axes: Any, summary: Summary) -> None:  # noqa: ANN401 - matplotlib is
         fontsize=10,
     )
     axes.grid(alpha=0.3)
+
+
+def _apart(points: list[tuple[Figures, Place]]) -> list[tuple[Figures, Place]]:
+    """Those far enough from the one before to be named."""
+    named: list[tuple[Figures, Place]] = []
+    for point, place in points:
+        if not named or np.hypot(*np.subtract(place, named[-1][1])) > _LABEL_GAP:
+            named.append((point, place))
+    return named
 
 
 def _point(figures: Figures) -> tuple[list[float], list[float]]:

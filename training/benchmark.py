@@ -51,6 +51,8 @@ class Measurement:
     batch: int
     seconds_a_step: float
     """Median."""
+    processor_seconds: float
+    """The same of all threads of the CPU: what counts where others work on it too."""
     pictures_a_second: float
     memory_gb: float
     """Most in use at once: of the GPU by tensors, on a CPU of the whole process so far."""
@@ -104,13 +106,14 @@ def measure(
         own, stage = trainer.device, config.stages[-1]
         if own.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        seconds = []
+        seconds, processor = [], []
         for _ in range(_WARM_UP + steps):
             _wait_for(own)
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             trainer.train_step([batch], stage)
             _wait_for(own)
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - start[0])
+            processor.append(time.process_time() - start[1])
         trainer.journal.close()
     median = statistics.median(seconds[_WARM_UP:])
     name = torch.cuda.get_device_name(own) if own.type == "cuda" else "CPU"
@@ -121,6 +124,7 @@ def measure(
         size_wh,
         len(batch),
         round(median, 4),
+        round(statistics.median(processor[_WARM_UP:]), 4),
         round(len(batch) / median, 2),
         round(_most_memory(own) / 1e9, 2),
     )
@@ -192,7 +196,8 @@ def _line(one: Measurement) -> str:
     width, height = one.size_wh
     return (
         f"{one.device}, {one.precision}, {one.attention} attention, {width} x {height},"
-        f" batch {one.batch}: {one.seconds_a_step} s a step,"
+        f" batch {one.batch}: {one.seconds_a_step} s a step"
+        f" ({one.processor_seconds} s of processors),"
         f" {one.pictures_a_second} pictures a second, {one.memory_gb} GB\n"
     )
 

@@ -229,6 +229,13 @@ def test_a_file_that_does_not_fit_is_named(tmp_path, path, change, message):
     assert str(path) in str(caught.value)
 
 
+def test_the_list_of_test_videos_is_asked_for(tmp_path, body):
+    path = write_set(tmp_path, body, "ubody")
+    (path.parent / "intra_scene_test_list.npy").unlink()
+    with pytest.raises(DataError, match="intra_scene_test_list.npy does not exist: it names the"):
+        open_set(path, tmp_path, "ubody", interval=1)
+
+
 def test_a_child_and_a_hidden_person_teach_less(tmp_path, path):
     """AGORA: no shape of a child, box and class alone of somebody hidden by 97 percent."""
     flags = {"occ": [0, 97.5, *[0] * 4], "is_kid": [1, *[0] * 5]}

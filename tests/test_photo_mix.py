@@ -155,7 +155,8 @@ def test_every_mixture_runs_without_a_test_split(root, name):
 
 def test_a_missing_set_is_named(root, tmp_path):
     config = PhotoConfig(root=str(tmp_path), sets=MIXTURES["paper-1"])
-    with pytest.raises(DataError, match=r"agora_train_3840\.npz cannot be opened"):
+    said = r"agora_train_3840\.npz does not exist: .* agora; get the data from https://agora\.is"
+    with pytest.raises(DataError, match=said):
         open_config(config)
     (root / "synthetic" / "images" / "000001.png").rename(tmp_path / "away.png")
     try:

@@ -258,7 +258,13 @@ class HumanData:
             broken = ~np.isfinite(self._joints_3d).all((1, 2))
             lost |= set(picture[broken].tolist())
         if self.data_set.excluded and self.options.split == "train":
-            held_out = set(read_list(self._path.parent / self.data_set.excluded))
+            path = self._path.parent / self.data_set.excluded
+            if not path.is_file():
+                raise DataError(
+                    f"{path} does not exist: it names the videos that are kept for the test; it "
+                    "comes with the data set, in the folder `splits`"
+                )
+            held_out = set(read_list(path))
             videos = [str(image).split("/")[-2:][0].split("_Trim")[0] for image in self._images]
             lost |= {int(p) for p, v in zip(picture, videos, strict=True) if v in held_out}
         return lost

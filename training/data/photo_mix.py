@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from aios.plain import ConfigError
 
 from ..batch import Batch, Sample, build_batch
+from .archive import DataError
 from .augment import AugmentConfig
 from .humandata import ReadOptions
 from .instance_crop import PHOTO_AUGMENT, InstanceCrop, augment_photo
@@ -123,6 +124,11 @@ def open_set(share: SetShare, config: PhotoConfig, split: str = "train") -> Phot
     )
     root = Path(config.root).expanduser()
     images = root / (share.images or data_set.images)
+    if not (root / annotations).is_file():
+        raise DataError(
+            f"{root / annotations} does not exist: it holds the annotations of {share.name}; get "
+            f"the data from {data_set.source}, or name another file (photos.sets.N.annotations)"
+        )
     return PhotoSet.open(root / annotations, images, data_set, options)
 
 

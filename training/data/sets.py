@@ -13,6 +13,7 @@ KEYS_2D = ("ori", "smplx", "smpl", "original", "gta", "")
 """`keypoints2d_<key>` in the order of preference, `keypoints2d` last."""
 KEYS_3D = ("cam", "", "smplx", "smpl", "original", "gta")
 """`keypoints3d_<key>` likewise."""
+_PUBLISHED = "HumanData annotations are listed at https://github.com/ttxskk/AiOS"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class DataSet:
 
     images: str
     """Folder that the image paths of the annotations start from."""
+    source: str
+    """Where the data are to be had, as the end of a sentence."""
     train: str = ""
     """Annotation file of the training split; empty if there is none."""
     test: str = ""
@@ -56,6 +59,7 @@ class DataSet:
 DATA_SETS: dict[str, DataSet] = {
     "agora": DataSet(
         images="agora",
+        source=f"https://agora.is.tue.mpg.de (free registration); {_PUBLISHED}",
         train="agora/annotations/agora_train_3840.npz",
         test="agora/annotations/agora_validation_3840.npz",
         released_images=("data/datasets/agora",),
@@ -66,12 +70,14 @@ DATA_SETS: dict[str, DataSet] = {
     ),
     "bedlam": DataSet(
         images="bedlam/train_images",
+        source=f"https://bedlam.is.tue.mpg.de (free registration); {_PUBLISHED}",
         train="bedlam/annotations/bedlam_train.npz",
         released_images=("data/datasets/bedlam/train_images",),
         train_interval=5,
     ),
     "coco": DataSet(
         images="coco_2017",
+        source=f"https://cocodataset.org; {_PUBLISHED}",
         train="coco_2017/annotations/coco_wholebody_neuralannot_train.npz",
         released_images=("data/datasets/coco_2017",),
         key_2d="ori",
@@ -80,6 +86,7 @@ DATA_SETS: dict[str, DataSet] = {
     ),
     "ubody": DataSet(
         images="ubody",
+        source=f"https://osx-ubody.github.io; {_PUBLISHED}",
         train="ubody/annotations/ubody_train_intra.npz",
         test="ubody/annotations/ubody_test_intra.npz",
         released_images=("data/osx_data/UBody",),
@@ -95,6 +102,7 @@ DATA_SETS: dict[str, DataSet] = {
     ),
     "egobody": DataSet(
         images="egobody",
+        source=f"https://sanweiliti.github.io/egobody/egobody.html; {_PUBLISHED}",
         train="egobody/annotations/egobody_egocentric_train.npz",
         test="egobody/annotations/egobody_egocentric_val.npz",
         released_images=("data/osx_data/EgoBody",),
@@ -103,6 +111,7 @@ DATA_SETS: dict[str, DataSet] = {
     ),
     "arctic": DataSet(
         images="arctic",
+        source=f"https://arctic.is.tue.mpg.de (free registration); {_PUBLISHED}",
         train="arctic/annotations/arctic_p1_train.npz",
         test="arctic/annotations/arctic_p1_val.npz",
         released_images=("data/osx_data/ARCTIC",),
@@ -111,12 +120,14 @@ DATA_SETS: dict[str, DataSet] = {
     ),
     "ehf": DataSet(
         images="ehf",
+        source=f"https://smpl-x.is.tue.mpg.de (free registration); {_PUBLISHED}",
         test="ehf/annotations/ehf.npz",
         released_images=("data/data_weichen/ehf",),
         size_hw=(1200, 1600),
     ),
     "synthetic": DataSet(
         images="synthetic",
+        source="`python -m training.data make-synthetic`",
         train="synthetic/annotations.npz",
         test="synthetic/annotations.npz",
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..data import DATA_SETS
 from ..metrics import AGORA, AGORA_SMPL, VERTICES, Protocol
 from ..submission import AGORA as AGORA_FORM
 from ..submission import AGORA_SMPL as AGORA_SMPL_FORM
@@ -19,7 +20,6 @@ Part = Literal["body", "hands", "face", "j14"]
 
 _AGORA_SITE = "https://agora.is.tue.mpg.de (free registration)"
 _BEDLAM_SITE = "https://bedlam.is.tue.mpg.de (free registration)"
-_PUBLISHED = "HumanData annotations are listed at https://github.com/ttxskk/AiOS"
 _ALL_PARTS: tuple[Part, ...] = ("body", "hands", "face")
 _HANDS_AND_FACE: tuple[Part, ...] = ("hands", "face")
 _WITH_J14: tuple[Part, ...] = ("hands", "face", "j14")
@@ -118,7 +118,7 @@ _ROWS = (
         title="BEDLAM validation",
         kind="humandata",
         data="bedlam",
-        source=f"{_BEDLAM_SITE}; {_PUBLISHED}",
+        source=DATA_SETS["bedlam"].source,
         thresholds=(0.7,),
         protocols=(AGORA,),
         parts=_ALL_PARTS,
@@ -141,7 +141,7 @@ _ROWS = (
         title="EHF",
         kind="humandata",
         data="ehf",
-        source=f"https://smpl-x.is.tue.mpg.de (free registration); {_PUBLISHED}",
+        source=DATA_SETS["ehf"].source,
         thresholds=(0.5,),
         protocols=(VERTICES,),
         parts=_WITH_J14,
@@ -151,7 +151,7 @@ _ROWS = (
         title="UBody, intra-scene",
         kind="humandata",
         data="ubody",
-        source=f"https://osx-ubody.github.io; {_PUBLISHED}",
+        source=DATA_SETS["ubody"].source,
         thresholds=(0.5,),
         protocols=(VERTICES,),
         parts=_WITH_J14,
@@ -164,7 +164,7 @@ _ROWS = (
         title="ARCTIC validation",
         kind="humandata",
         data="arctic",
-        source=f"https://arctic.is.tue.mpg.de (free registration); {_PUBLISHED}",
+        source=DATA_SETS["arctic"].source,
         thresholds=(0.5,),
         protocols=(VERTICES,),
         parts=_HANDS_AND_FACE,
@@ -174,7 +174,7 @@ _ROWS = (
         title="EgoBody, egocentric",
         kind="humandata",
         data="egobody",
-        source=f"https://sanweiliti.github.io/egobody/egobody.html; {_PUBLISHED}",
+        source=DATA_SETS["egobody"].source,
         thresholds=(0.5,),
         protocols=(VERTICES,),
         parts=_HANDS_AND_FACE,

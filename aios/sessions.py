@@ -200,6 +200,11 @@ class Sessions:
         with self._lock:
             return self._forget(session)
 
+    def sweep(self) -> None:
+        """Drop what nobody has asked for in the last hour, and the files of who is gone."""
+        with self._lock:
+            self._drop_old()
+
     def _forget(self, session: str) -> list[Path]:
         """As `leave`, for who holds the lock."""
         self._seen.pop(session, None)

@@ -1,10 +1,14 @@
+import gc
 import threading
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from aios.page.layout import sweep_regularly
 from aios.photo import PhotoError
 from aios.sessions import MOST_ENLARGED, SHOWN_SIDE_PX, Choice, Sessions
 from tests.served import count_forwards, middle_threshold, save_photo, tiny_predictor
@@ -135,6 +139,32 @@ def test_old_photos_go(predictor, photo, tmp_path, monkeypatch):
     monkeypatch.setattr("aios.sessions.KEPT_SECONDS", -1.0)
     ask(sessions, "b", save_photo(tmp_path / "other.png", 64, 100))
     assert not holds(sessions, "a", photo)
+
+
+def test_what_is_old_goes_though_nobody_asks_any_more(predictor, photo, tmp_path, monkeypatch):
+    sessions = Sessions(predictor)
+    ask(sessions, "a", photo)
+    folder = sessions.folder("a", tmp_path)
+    (folder / "result.json").write_text("{}")
+    sessions.sweep()
+    assert holds(sessions, "a", photo) and folder.exists()
+    monkeypatch.setattr("aios.sessions.KEPT_SECONDS", -1.0)
+    sweep_regularly(sessions, 0.01)
+    end = time.monotonic() + 60
+    while holds(sessions, "a", photo) or folder.exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_sweeper_does_not_keep_what_it_sweeps(predictor):
+    sessions = Sessions(predictor)
+    known = weakref.ref(sessions)
+    sweep_regularly(sessions, 0.01)
+    del sessions
+    end = time.monotonic() + 60
+    while known() is not None:
+        assert time.monotonic() < end
+        gc.collect()
 
 
 def test_a_bad_photo_leaves_nothing_behind_and_names_no_folder(predictor, tmp_path):

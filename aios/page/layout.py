@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import weakref
 from collections.abc import Callable
 
 import gradio as gr
@@ -17,7 +20,7 @@ from .photo_tab import build_photo_tab
 from .video_tab import build_video_tab
 from .webcam_tab import build_webcam_tab
 
-_SWEEP_SECONDS = 600
+_SWEEP_SECONDS = 60
 _INTRO = """# AiOS: everyone in a photo, as whole-body meshes
 Drop a photo. Every person in it is found and posed at once, with hands and face, and laid over the
 picture, nearest in front."""
@@ -45,10 +48,11 @@ def build_page(predictor: AiOSPredictor, threshold: float | None = None) -> gr.B
     if threshold is None:
         threshold = predictor.weights.threshold
     sessions = Sessions(predictor)
+    sweep_regularly(sessions, _SWEEP_SECONDS)
     with gr.Blocks(
         title="AiOS: everyone in a photo",
         analytics_enabled=False,
-        delete_cache=(_SWEEP_SECONDS, int(KEPT_SECONDS)),
+        delete_cache=(_SWEEP_SECONDS, int(KEPT_SECONDS) - _SWEEP_SECONDS),
     ) as page:
         gr.Markdown(f"{_INTRO} {expectation(predictor.weights)}", elem_id="title")
         context = PageContext(predictor, sessions, threshold, gr.State(None), gr.State(None))
@@ -65,6 +69,19 @@ def build_page(predictor: AiOSPredictor, threshold: float | None = None) -> gr.B
 
         page.unload(leave)
     return page
+
+
+def sweep_regularly(sessions: Sessions, seconds: float) -> None:
+    """Drop what is old in `sessions` as long as they exist, also when nobody asks any more."""
+    known = weakref.ref(sessions)
+
+    def work() -> None:
+        while (found := known()) is not None:
+            found.sweep()
+            del found
+            time.sleep(seconds)
+
+    threading.Thread(target=work, name="aios-sweep", daemon=True).start()
 
 
 def _kept_for_all(page: gr.Blocks) -> set[str]:

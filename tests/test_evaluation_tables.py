@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from training.evaluate import main
 from training.evaluation.benchmarks import BENCHMARKS
 from training.evaluation.figures import ALL, Summary
 from training.evaluation.published import OTHER_TABLES, TABLES
-from training.evaluation.tables import latex, markdown, our_rows, rows_of
+from training.evaluation.tables import by_threshold, latex, markdown, our_rows, rows_of
 
 AGORA = {"f1": 0.9, "body_mve_mm": 60.04, "body_nmve_mm": 66.7, "face_mve_mm": math.nan}
 VERTICES = {"pve_all_mm": 45.0, "pa_pve_all_mm": 34.0}
@@ -98,6 +99,15 @@ def test_latex_can_be_set():
     assert r"$\geq$" in text and "–" not in text and ">=" not in text
     assert text.count(r"\midrule") == 2
     assert r"10 \%" in latex(TABLES[6], []) or "%" not in latex(TABLES[6], [])
+
+
+def test_every_threshold_of_the_sweep_has_a_line():
+    made = replace(
+        summary("ehf", VERTICES), sweep=[{"threshold": t} | VERTICES for t in (0.1, 0.9)]
+    )
+    text = markdown(*by_threshold(made))
+    assert "|  | PA-PVE all | PVE all |" in text
+    assert "| score >= 0.1 | 34.0 | 45.0 |" in text and "| score >= 0.9 |" in text
 
 
 def test_figures_come_back_from_json():

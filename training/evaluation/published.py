@@ -100,6 +100,14 @@ SYNTHETIC_COLUMNS = (
     *_by_part("MPJPE", "mpjpe"),
     *_JOINT_COLUMNS,
 )
+SWEEP_COLUMNS = (
+    *_DETECTION,
+    *_NORMALISED,
+    Column("MVE all", "mve_mm"),
+    Column("MVE body", "body_mve_mm"),
+    VERTEX_COLUMNS[0],
+    VERTEX_COLUMNS[3],
+)
 BOX_COLUMNS = (
     Column("boxes", "boxes", 0),
     Column("mean IoU", "mean_iou", 3),

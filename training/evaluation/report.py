@@ -17,7 +17,7 @@ from .figures import Summary, summarise_run
 from .plots import write_plots
 from .run import Measured
 from .submit import write_submissions
-from .tables import is_shown, markdown, rows_of, tables_of, write_tables
+from .tables import by_threshold, is_shown, markdown, rows_of, tables_of, write_tables
 from .worst import WORST, write_worst_pictures
 
 FIGURES = "figures.json"
@@ -76,17 +76,17 @@ def write_report(
 
 
 def write_figures(summary: Summary, folder: Path) -> str:
-    """Write the figures and their tables.
+    """Write the figures and their tables, the last of them by score threshold.
 
     Returns:
-        The tables as Markdown.
+        The tables but the last, as Markdown.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(summary.to_json(), indent=1, allow_nan=False)
     (folder / FIGURES).write_text(content + "\n")
     tables = [(table, rows_of(table, summary)) for table in tables_of(summary.benchmark)]
     tables = [(table, rows) for table, rows in tables if table.number or is_shown(table, rows)]
-    write_tables(folder / "table", tables)
+    write_tables(folder / "table", [*tables, by_threshold(summary)])
     shown = ", ".join(f"{name} {summary.about[name]}" for name in _SHOWN if name in summary.about)
     scores = ", ".join(f"{threshold:g}" for threshold in summary.thresholds)
     texts = [markdown(table, rows) for table, rows in tables]

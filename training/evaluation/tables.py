@@ -9,7 +9,7 @@ from typing import Any
 
 from ..metrics import Figures
 from .figures import ALL, Summary
-from .published import OTHER_TABLES, TABLES, Column, Row, Table
+from .published import OTHER_TABLES, SWEEP_COLUMNS, TABLES, Column, Row, Table
 
 _DASH = "–"
 _BOXES_TABLE = 7
@@ -58,6 +58,13 @@ def rows_of_parts(table: Table, summary: Summary) -> list[Row]:
         if _cells(table.columns, official) != _cells(table.columns, rows[-1].figures):
             rows.append(Row(f"{part} (official)", official))
     return rows
+
+
+def by_threshold(summary: Summary) -> tuple[Table, list[Row]]:
+    """`plain` figures of everything at every score of the sweep."""
+    table = Table(0, "By score threshold (plain)", summary.benchmark, SWEEP_COLUMNS)
+    rows = [Row(f"score >= {figures['threshold']:g}", figures) for figures in summary.sweep]
+    return table, rows
 
 
 def leaderboard_row(figures: Mapping[str, Any]) -> Row:

@@ -16,6 +16,7 @@ from aios.arguments import (
     add_model_arguments,
     add_page_arguments,
     find_port,
+    let_threads_sleep,
 )
 from aios.space import load_page_predictor
 
@@ -24,6 +25,7 @@ _log = logging.getLogger("aios.app")
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until interrupted; returns the exit code: 0, or 2 if it cannot start."""
+    let_threads_sleep()
     parser = OneLineParser(
         prog="app.py", description="Serve a page that finds everyone in a photo as a posed mesh."
     )

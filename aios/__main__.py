@@ -13,6 +13,7 @@ from .arguments import (
     StartError,
     add_model_arguments,
     add_video_arguments,
+    let_threads_sleep,
     load_predictor,
 )
 
@@ -27,6 +28,7 @@ _log = logging.getLogger("aios")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit code: 0, 1 if any file failed, 2 if nothing could be done."""
+    let_threads_sleep()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _log.setLevel(logging.INFO)

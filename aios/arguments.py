@@ -30,6 +30,15 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
+def let_threads_sleep() -> None:
+    """Idle threads of torch sleep instead of spinning; to be called before torch is imported.
+
+    A thread that spins keeps a core from the thread it waits for wherever others want the cores
+    too, and a browser is enough for that.  Where nobody does, sleeping costs nothing that shows.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --weights, --body, --device, --speed and --threshold."""
     parser.add_argument(

@@ -49,7 +49,8 @@ def markdown(results: dict) -> str:
         f"`python -m tests.benchmark --all`. {head(results)}",
         "",
         "Official sizes have random weights (speed does not depend on values); names of sizes are"
-        " short sides of the network's input in pixels. Seconds are medians.",
+        " short sides of the network's input in pixels. Seconds are those of the best of a few"
+        " runs.",
         "",
         "## By part",
         "",
@@ -134,9 +135,10 @@ def _others_table(others: dict) -> list[str]:
     return [
         *text,
         "",
-        f"Overlay: seconds for {PEOPLE} people over 1280 x 720. Frames: 640 pixels wide, photo to"
-        " JPEG. Difference: fast from exact on the example photos; millimetres between vertices,"
-        " pelvis on pelvis; with random weights only the change of the image tokens has a meaning.",
+        f"Overlay: seconds for {PEOPLE} people over 1280 x 720. Frames: 640 pixels wide, from"
+        " JPEG to JPEG as tab Webcam works, median and best. Difference: fast from exact on the"
+        " example photos; millimetres between vertices, pelvis on pelvis; with random weights only"
+        " the change of the image tokens has a meaning.",
     ]
 
 

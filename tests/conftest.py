@@ -2,6 +2,10 @@
 
 import pytest
 
+from aios.arguments import let_threads_sleep
+
+let_threads_sleep()
+
 
 @pytest.fixture(scope="module")
 def one_thread():

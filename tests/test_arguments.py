@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -5,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import aios.__main__
+import app
 from aios.arguments import (
     OneLineParser,
     StartError,
@@ -107,6 +110,17 @@ def test_the_next_free_port_is_found(taken_port, monkeypatch):
 def test_a_host_that_is_not_this_machine():
     with pytest.raises(StartError, match="Cannot listen on port 7860 of 203.0.113.1"):
         find_port("203.0.113.1", 7860)
+
+
+@pytest.mark.parametrize("program", [app.main, aios.__main__.main])
+def test_programs_let_idle_threads_sleep_unless_told_otherwise(program, monkeypatch):
+    for before, after in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
+        if before is None:
+            monkeypatch.delenv("OMP_WAIT_POLICY")
+        with pytest.raises(SystemExit):
+            program(["--help"])
+        assert os.environ["OMP_WAIT_POLICY"] == after
 
 
 def test_help_imports_nothing_heavy():

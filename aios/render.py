@@ -2,7 +2,8 @@
 
 Takes arrays only.  Frame: x right, y down, z forward, metres.  `AIOS_RENDERER` in the environment
 chooses who draws: `gl` (pyrender), `software` (a z-buffer of ours, the same picture) or `auto`,
-the default: pyrender where an OpenGL context comes up, else our own.
+the default: pyrender where there is a graphics card and an OpenGL context comes up, else our own,
+which takes half as long as OpenGL computed on the processor.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -40,6 +43,8 @@ MAX_SIDE_PX = 2048
 _MARGIN_PX = 4
 _ROWS_AT_ONCE = 256
 _DIM, _DIM_FLOOR = 0.45, 20.0
+_CARDS = ("dri/renderD*", "nvidia[0-9]*")
+"""Device files of graphics cards."""
 _auto_without_gl = False
 
 
@@ -261,7 +266,14 @@ def _choose(renderer: str | None) -> str:
     chosen = renderer or os.environ.get("AIOS_RENDERER") or "auto"
     if chosen not in RENDERERS:
         raise ValueError(f"unknown renderer {chosen!r}: choose one of {', '.join(RENDERERS)}")
+    if chosen == "auto" and not _has_graphics_card():
+        return "software"
     return chosen
+
+
+@cache
+def _has_graphics_card(devices: Path = Path("/dev")) -> bool:
+    return any(next(devices.glob(name), None) is not None for name in _CARDS)
 
 
 def _rasterise(scene: Scene, camera: Camera, renderer: str) -> Layers:

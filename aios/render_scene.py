@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from .camera import Camera
+from .render_threads import shares, side_by_side
 
 NEAR = 0.05
 """Metres; nothing nearer to the camera is drawn."""
@@ -97,9 +98,17 @@ def build_scene(vertices: np.ndarray, faces: np.ndarray, base_colors: np.ndarray
     if base.ndim == 2:
         base = np.broadcast_to(base[:, None], kept.shape)
     faces = np.ascontiguousarray(faces, np.int64)
-    normals = vertex_normals(kept, faces)
-    closed = _faces_outwards(kept, normals, faces)
-    return Scene(kept, light(kept, normals, base), faces, people, closed)
+    topology = _topology(faces.tobytes())
+    closed, colors = np.zeros(len(kept), bool), np.empty_like(kept)
+
+    def add(part: slice) -> None:
+        normals = _normals(kept[part], faces, topology)
+        if topology.closed:
+            closed[part] = _faces_outwards(kept[part], normals)
+        colors[part] = light(kept[part], normals, base[part])
+
+    side_by_side(add, shares(len(kept)))
+    return Scene(kept, colors, faces, people, closed)
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,11 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
     A vertex without any area around it gets a zero normal.
     """
-    topology = _topology(np.asarray(faces, np.int64).tobytes())
+    faces = np.asarray(faces, np.int64)
+    return _normals(vertices, faces, _topology(faces.tobytes()))
+
+
+def _normals(vertices: np.ndarray, faces: np.ndarray, topology: _Topology) -> np.ndarray:
     # (P, V, 3) -> (3, P, V): one axis at a time
     points = np.ascontiguousarray(vertices.transpose(2, 0, 1), np.float32)
     first, second, third = (points[:, :, faces[:, k]] for k in range(3))
@@ -158,10 +171,8 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(sums.transpose(1, 2, 0))
 
 
-def _faces_outwards(vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Who is a closed surface seen from its outside: (P,) bool."""
-    if not _topology(np.asarray(faces, np.int64).tobytes()).closed:
-        return np.zeros(len(vertices), bool)
+def _faces_outwards(vertices: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Who is seen from the outside of a closed surface: (P,) bool."""
     return np.einsum("pvk,pvk->p", vertices - vertices.mean(1, keepdims=True), normals) > 0
 
 

@@ -1,4 +1,4 @@
-"""A z-buffer in numpy: draws people where no OpenGL context comes up, on any thread.
+"""A z-buffer in numpy: draws people where there is no graphics card, on any thread and all cores.
 
 Every triangle is cut into pixel rows, every row into the pixels whose centres it covers, and the
 nearest triangle of each pixel wins.  Triangles that face away are skipped only where a closed
@@ -15,9 +15,10 @@ import numpy as np
 
 from .camera import Camera
 from .render_scene import Layers, Scene
+from .render_threads import shares, side_by_side
 
 _ROWS_AT_ONCE = 1 << 15
-_PIXELS_AT_ONCE = 1 << 16
+_PIXELS_AT_ONCE = 1 << 15
 _FAR_OFF_SCREEN_PX = 1e6
 _FAR_OFF_M = 1e6
 _EDGE_SIGMA_PX = 0.7
@@ -75,7 +76,8 @@ def rasterise(scene: Scene, camera: Camera) -> Layers:
     table = np.concatenate([soup.screen.astype(np.float32), soup.colors], 1)
     person, depth = layers.person.reshape(-1), layers.depth.reshape(-1)
     rgba = layers.rgba.reshape(-1, 4)
-    for start in range(0, len(pixels), _PIXELS_AT_ONCE):
+
+    def color(start: int) -> None:
         part = pixels[start : start + _PIXELS_AT_ONCE]
         keys = nearest[part]
         chosen = len(soup.owners) - (keys & 0xFFFFFFFF)
@@ -83,6 +85,8 @@ def rasterise(scene: Scene, camera: Camera) -> Layers:
         depth[part] = 1.0 / (keys >> 32).astype(np.int32).view(np.float32)
         corners = [table[corner[chosen]].T for corner in soup.triangles]
         rgba[part] = _interpolate(corners, part, width)
+
+    side_by_side(color, range(0, len(pixels), _PIXELS_AT_ONCE))
     return Layers(_antialias(layers), layers.person, layers.depth)
 
 
@@ -152,17 +156,34 @@ def _nearest_triangles(soup: _Soup, height: int, width: int) -> np.ndarray:
     Positive floats sort as their bits do, so the greatest number is the nearest triangle, and of
     equally near ones the first.
     """
-    first_row = _first_centre(soup.screen[:, 1], height)
-    first_column = _first_centre(soup.screen[:, 0], width)
-    a, b, c = soup.triangles
+    firsts = _first_centre(soup.screen[:, 1], height), _first_centre(soup.screen[:, 0], width)
+    buffers = side_by_side(
+        lambda part: _nearest_of(soup, part, firsts, (height, width)), shares(len(soup.owners))
+    )
+    for buffer in buffers[1:]:
+        np.maximum(buffers[0], buffer, out=buffers[0])
+    return buffers[0] if buffers else np.zeros(height * width, np.int64)
+
+
+def _nearest_of(
+    soup: _Soup,
+    part: slice,
+    firsts: tuple[np.ndarray, np.ndarray],
+    size: tuple[int, int],
+) -> np.ndarray:
+    """Z-buffer of some triangles; `firsts` are the points' first rows and columns."""
+    first_row, first_column = firsts
+    height, width = size
+    a, b, c = (corner[part] for corner in soup.triangles)
     top, bottom = _extent(first_row[a], first_row[b], first_row[c])
     hit = np.flatnonzero(bottom > top)
     left, right = _extent(*(first_column[corner[hit]] for corner in (a, b, c)))
     hit = hit[right > left]
     if soup.one_sided is not None:
-        hit = hit[_is_front(soup.screen, a[hit], b[hit], c[hit]) | ~soup.one_sided[hit]]
+        one_sided = soup.one_sided[part]
+        hit = hit[_is_front(soup.screen, a[hit], b[hit], c[hit]) | ~one_sided[hit]]
     edges = _edges(soup.screen, a[hit], b[hit], c[hit])
-    ids = len(soup.owners) - hit
+    ids = len(soup.owners) - part.start - hit
     top, rows = top[hit], (bottom - top)[hit]
     buffer = np.zeros(height * width, np.int64)
     ends = np.cumsum(rows)

@@ -34,7 +34,7 @@ def centres(picture):
     return found
 
 
-@pytest.mark.parametrize("renderer", ["software", "auto"])
+@pytest.mark.parametrize("renderer", ["software", "gl"])
 def test_the_views_look_from_the_right_and_from_above(renderer):
     # Red is near, left and high; blue is far, right and low.
     people = np.stack([cube(-1, -1, 3), cube(1, 1, 5)])

@@ -2,7 +2,8 @@
 
 A set-prediction network learns slowly from nothing; one person teaches one query a picture.  Here
 the few tokens nearest to each person all learn its class and box through the network's own
-proposal heads, and its keypoints and rotations through a head that exists only in training.
+proposal heads, and its keypoints and rotations through a head that exists only in training; all
+tokens learn where keypoints are, see `heat`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from aios.outputs import PERSON_CLASS, EncodedImage, ProposalOutput
 from aios.rotations import axis_angle_to_rotmat, rotation_6d_to_rotmat
 
 from .batch import Batch
+from .heat import HeatHead, heat_term
 from .losses import box_giou, quality_focal_loss, rotation_l1, vector_l1
 from .projection import point_distance
 
@@ -101,7 +103,10 @@ def assign_tokens(
 
 
 class DenseHead(nn.Module):
-    """Keypoints and rotations straight from an encoder token; thrown away after training."""
+    """Keypoints and rotations straight from an encoder token, and heat maps from all of them.
+
+    Thrown away after training.
+    """
 
     def __init__(self, width: int) -> None:
         """`width` of the tokens."""
@@ -109,6 +114,7 @@ class DenseHead(nn.Module):
         self.hidden = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU())
         self.keypoints = nn.Linear(2 * width, 17 * 2)
         self.rotations = nn.Linear(2 * width, 22 * 6)
+        self.heat = HeatHead(width)
         nn.init.zeros_(self.keypoints.bias)
         with torch.no_grad():
             self.rotations.weight.mul_(0.1)
@@ -171,7 +177,8 @@ def dense_terms(
     weight[:, border] = 0.0
     divisor = max(len(pairs.token_index), 1)
     terms = {
-        "dense_class": (quality_focal_loss(logits, labels) * weight[..., None]).sum() / divisor
+        "dense_class": (quality_focal_loss(logits, labels) * weight[..., None]).sum() / divisor,
+        "dense_heat": heat_term(head.heat, encoded, batch),
     }
     if len(pairs.token_index) == 0:
         return terms

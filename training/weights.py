@@ -59,6 +59,7 @@ class LossWeights:
     dense_keypoints: float = 2.5
     dense_root: float = 0.1
     dense_body: float = 0.01
+    dense_heat: float = 1.0
 
     keypoints_in_box_units: bool = True
     """2D distances in sides of the person's box, averaged over points; else summed in 0-1."""
@@ -122,6 +123,7 @@ _PAPER = LossWeights(
     dense_keypoints=0.0,
     dense_root=0.0,
     dense_body=0.0,
+    dense_heat=0.0,
     keypoints_in_box_units=False,
     one_to_one_proposals=True,
     unannotated_negative=1.0,

@@ -71,16 +71,24 @@ class Window:
     height: float
 
 
-def _move_points(points: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return mirrorable(points * scale + shift)
+_POINTS = {
+    **{
+        f"{part}keypoints_2d": f"{part}keypoints_visible"
+        for part in ("", "left_hand_", "right_hand_", "face_")
+    },
+    "joints_2d": "joints_2d_visible",
+}
+"""Points of a person in the picture, and what says whether they are seen; fields of targets."""
+_PARTS = ("left_hand", "right_hand", "face")
 
 
 def _move_boxes(boxes: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Clipped boxes (G, 4) in the window, and the share of each that is left (G,)."""
-    moved = torch.cat([_move_points(boxes[:, :2], shift, scale), boxes[:, 2:] * scale], -1)
+    """Clipped boxes (..., 4) in the window, and the share of each that is left (...)."""
+    size = boxes[..., 2:] * scale
+    moved = torch.cat([mirrorable(boxes[..., :2] * scale + shift), size], -1)
     clipped = xyxy_to_cxcywh(cxcywh_to_xyxy(moved).clamp(0, 1))
-    left = clipped[:, 2:].prod(-1) / moved[:, 2:].prod(-1).clamp(min=1e-9)
-    return torch.cat([mirrorable(clipped[:, :2]), clipped[:, 2:]], -1), left
+    left = clipped[..., 2:].prod(-1) / size.prod(-1).clamp(min=1e-9)
+    return torch.cat([mirrorable(clipped[..., :2]), clipped[..., 2:]], -1), left
 
 
 _FRAMING = Framing()
@@ -102,20 +110,21 @@ def window_targets(
     scale = size / extent
     shift = -torch.tensor([window.x, window.y], dtype=torch.float32) / extent
     values: dict[str, Any] = {}
-    boxes, left = _move_boxes(targets.boxes, shift, scale)
+    # All boxes at once, and all points: most of the time goes into the number of calls.
+    of_parts = [getattr(targets, f"{part}_boxes") for part in _PARTS]
+    moved_boxes, shares = _move_boxes(torch.stack([targets.boxes, *of_parts]), shift, scale)
+    boxes, left = moved_boxes[0], shares[0]
     values["boxes"] = boxes
-    for part in ("left_hand", "right_hand", "face"):
-        moved, part_left = _move_boxes(getattr(targets, f"{part}_boxes"), shift, scale)
-        valid = getattr(targets, f"{part}_box_valid") & (part_left > framing.kept_area)
+    for part, moved, share in zip(_PARTS, moved_boxes[1:], shares[1:], strict=True):
+        valid = getattr(targets, f"{part}_box_valid") & (share > framing.kept_area)
         values[f"{part}_boxes"], values[f"{part}_box_valid"] = moved, valid
-    for part in ("", "left_hand_", "right_hand_", "face_"):
-        points = _move_points(getattr(targets, f"{part}keypoints_2d"), shift, scale)
-        visible = getattr(targets, f"{part}keypoints_visible")
-        values[f"{part}keypoints_2d"] = points
-        values[f"{part}keypoints_visible"] = visible * inside(points).float()
-    joints = _move_points(targets.joints_2d, shift, scale)
-    values["joints_2d"] = joints
-    values["joints_2d_visible"] = targets.joints_2d_visible * inside(joints).float()
+    groups = [getattr(targets, name) for name in _POINTS]
+    points = mirrorable(torch.cat(groups, 1) * scale + shift)
+    counts = [group.shape[1] for group in groups]
+    shown = inside(points).float().split(counts, 1)
+    for name, moved, seen in zip(_POINTS, points.split(counts, 1), shown, strict=True):
+        values[name] = moved
+        values[_POINTS[name]] = getattr(targets, _POINTS[name]) * seen
     # The principal point leaves the middle, so no single focal length describes the window.
     moved_targets = replace(targets, **values, focal_length=0.0)
     enough = left > framing.kept_area

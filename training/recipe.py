@@ -38,9 +38,8 @@ class TrainConfig:
 
     model: AiOSConfig = BUILTIN_CONFIG
     stages: tuple[Stage, ...] = (
-        Stage(until=0.28, side=160, dense_only=True),
-        Stage(until=0.55, side=192, scale_3d=0.5),
-        Stage(until=0.78, side=224),
+        Stage(until=0.42, side=160, batch_size=16, dense_only=True),
+        Stage(until=0.7, side=192),
         Stage(until=1.0, side=256, scale_3d=1.5),
     )
     data: DataConfig = field(default_factory=DataConfig)

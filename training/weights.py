@@ -34,8 +34,8 @@ class LossWeights:
     body: float = 0.03
     hands: float = 0.005
     jaw: float = 0.01
-    betas: float = 0.15
-    """High: where the pose is not known yet, small bodies lower every joint error."""
+    betas: float = 0.05
+    """Not lower: where the pose is not known yet, small bodies lower every joint error."""
     expression: float = 0.002
     body_joints_3d: float = 0.15
     hand_joints_3d: float = 0.02
@@ -57,8 +57,8 @@ class LossWeights:
     dense_box: float = 2.5
     dense_giou: float = 1.0
     dense_keypoints: float = 2.5
-    dense_root: float = 0.1
-    dense_body: float = 0.01
+    dense_root: float = 0.3
+    dense_body: float = 0.05
     dense_heat: float = 1.0
 
     keypoints_in_box_units: bool = True

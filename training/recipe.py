@@ -30,6 +30,9 @@ class Stage:
     """Train backbone, encoder and proposals by dense targets alone."""
     scale_3d: float = 1.0
     """Factor on everything that teaches SMPL-X parameters."""
+    person_share: tuple[float, float] | None = None
+    """Of a scene that one of its people fills, instead of what `data.augment` says: which way
+    small people face is too hard a question to begin with."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class TrainConfig:
 
     model: AiOSConfig = BUILTIN_CONFIG
     stages: tuple[Stage, ...] = (
-        Stage(until=0.42, side=160, batch_size=16, dense_only=True),
-        Stage(until=0.7, side=192),
+        Stage(until=0.5, side=160, batch_size=16, dense_only=True, person_share=(0.65, 1.2)),
+        Stage(until=0.72, side=192, person_share=(0.45, 1.15)),
         Stage(until=1.0, side=256, scale_3d=1.5),
     )
     data: DataConfig = field(default_factory=DataConfig)

@@ -70,9 +70,13 @@ class DrawnStream:
 
 def scene_batches(config: TrainConfig, sources: Sources, stage: Stage) -> TrainBatches:
     """The built-in mix of one part of a run."""
+    data = config.data
+    if stage.person_share:
+        augment = replace(data.augment, person_share=stage.person_share)
+        data = replace(data, augment=augment)
     return TrainBatches(
         sources,
-        config.data,
+        data,
         config.model.image,
         config.model.focal_length,
         side=stage.side,

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .distributed import gathered, rank
 
 logger = logging.getLogger(__name__)
-_LOG, _BOARD = "log.jsonl", "tensorboard"
+LOG, _BOARD = "log.jsonl", "tensorboard"
 
 
 class Journal:
@@ -23,7 +23,7 @@ class Journal:
 
     def __init__(self, folder: Path, step: int) -> None:
         """Continue at `step`: what a killed run wrote beyond it is dropped."""
-        self._path = folder / _LOG
+        self._path = folder / LOG
         self._sums: dict[str, Tensor] = {}
         self._steps, self._pictures, self._since = 0, 0, time.perf_counter()
         self._board: Any = None

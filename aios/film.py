@@ -1,13 +1,16 @@
 """A video in; the same video with everyone's meshes over it, and everyone's motion, out.
 
 The video is read twice: first to find and follow everyone, then to draw them with what only the
-whole video tells, which is each person's mean shape and who was no more than a mistake.
+whole video tells, which is each person's mean shape and who was no more than a mistake.  The next
+frame is decoded while the network works on one, and posed while one is drawn and encoded.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from .ahead import ahead
 from .camera import Camera
 from .follow import Followed, Follower
 from .motion import MotionStore
@@ -26,7 +30,7 @@ from .render import overlay, person_colors
 from .render_labels import draw_labels
 from .render_scene import NEAR
 from .smoothing import SMOOTHING
-from .video import VideoReader
+from .video import Frame, VideoReader
 from .video_writer import VideoWriter, playable_size
 
 FIND, DRAW, WRITE = "Finding people, frame", "Drawing, frame", "Writing files, person"
@@ -140,9 +144,9 @@ def _find(
         SMOOTHING if settings.smooth else None,
     )
     camera: Camera | None = None
-    with settings.open(source) as reader:
+    with settings.open(source) as reader, closing(ahead(reader)) as frames:
         reporter.begin(FIND, reader.expected_frames)
-        for frame in reader:
+        for frame in frames:
             followed = follower(frame.pixels, frame.time)
             store.add(followed.people, followed.numbers, frame.time)
             camera = followed.camera
@@ -164,20 +168,30 @@ def _draw(
     source: Path,
 ) -> list[str]:
     """Draw what is in the store over the video; returns what became of the sound, if not all."""
-    follower = Follower(predictor)
     with reader:
         info = reader.info
         size = playable_size(info.width, info.height)
         sound = (source, info.origin) if info.has_sound else None
         reporter.begin(DRAW, len(store.times))
-        with VideoWriter(target, *size, info.rate, sound) as writer:
-            # Should damage be read otherwise the second time, the shorter one counts.
-            for frame, (people, numbers) in zip(reader, store.frames(), strict=False):
-                prediction = follower.pose(Followed(people, numbers, camera))
+        with (
+            VideoWriter(target, *size, info.rate, sound) as writer,
+            closing(ahead(_posed(predictor, reader, camera, store))) as posed,
+        ):
+            for frame, prediction, numbers in posed:
                 writer.write(draw_people(frame.pixels, prediction, numbers, size), frame.time)
                 reporter.step()
             writer.close(float(store.times[-1]) + 1 / info.rate)
     return [writer.sound_problem] if writer.sound_problem else []
+
+
+def _posed(
+    predictor: AiOSPredictor, reader: VideoReader, camera: Camera, store: MotionStore
+) -> Iterator[tuple[Frame, Prediction, np.ndarray]]:
+    """Frames with everyone in them and the numbers of their tracks."""
+    follower = Follower(predictor)
+    # Should damage be read otherwise the second time, the shorter one counts.
+    for frame, (people, numbers) in zip(reader, store.frames(), strict=False):
+        yield frame, follower.pose(Followed(people, numbers, camera)), numbers
 
 
 def draw_people(

@@ -38,11 +38,16 @@ class ImageConfig:
     long_side: int = 1333
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    multiple: int = 1
+    """Both sides become multiples of this many pixels.  A network that was trained on such sizes
+    alone takes the last, partly empty cells of its levels for whole ones and sees everybody too
+    far to the left and the top of other sizes."""
 
     def __post_init__(self) -> None:
         """Check the two sides against each other."""
         _require(0 < self.short_side <= self.long_side, "short_side must be in 1..long_side")
         _require(min(self.std) > 0, "std must be positive")
+        _require(self.multiple >= 1, "multiple must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ class AiOSConfig:
 
 
 BUILTIN_CONFIG = AiOSConfig(
-    image=ImageConfig(short_side=320, long_side=448),
+    image=ImageConfig(short_side=320, long_side=448, multiple=32),
     backbone=BackboneConfig(
         block="basic",
         depths=(1, 1, 2, 2),

@@ -35,8 +35,15 @@ class ImageBatch:
 def resized_size(width: int, height: int, config: ImageConfig) -> tuple[int, int]:
     """Width and height of the network input for a photo of `width` x `height`.
 
-    The short side becomes `short_side`, less where the long side would pass `long_side`.
+    The short side becomes `short_side`, less where the long side would pass `long_side`; then both
+    become the nearest multiples of `multiple`.
     """
+    new_width, new_height = _in_proportion(width, height, config)
+    step = config.multiple
+    return max(round(new_width / step), 1) * step, max(round(new_height / step), 1) * step
+
+
+def _in_proportion(width: int, height: int, config: ImageConfig) -> tuple[int, int]:
     short, long = min(width, height), max(width, height)
     side = config.short_side
     if long / short * side > config.long_side:

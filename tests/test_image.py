@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aios.config import BUILTIN_CONFIG, ImageConfig
+from aios.config import BUILTIN_CONFIG, ConfigError, ImageConfig
 from aios.image import batch_images, prepare_photo, resize_corner_aligned, resized_size
 
 
@@ -39,8 +39,20 @@ def test_no_side_is_ever_zero_or_far_too_long():
             new_width, new_height = resized_size(width, height, BUILTIN_CONFIG.image)
             assert min(new_width, new_height) >= 1
             short = min(new_width, new_height)
-            # Rounding the short side up to 1 pixel may lengthen a very thin strip.
-            assert max(new_width, new_height) <= max(448 + 448 / short, max(width, height))
+            # Rounding the short side up to 1 pixel may lengthen a very thin strip, and both become
+            # multiples of 32.
+            longest = max(448 + 448 / short, max(width, height))
+            assert max(new_width, new_height) <= longest + 16
+
+
+def test_both_sides_become_multiples():
+    config = ImageConfig(short_side=224, long_side=314, multiple=32)
+    assert resized_size(480, 360, config) == (288, 224)
+    assert resized_size(360, 480, config) == (224, 288)
+    assert resized_size(224, 224, config) == (224, 224)
+    assert resized_size(4000, 30, config) == (256, 32)
+    with pytest.raises(ConfigError, match="multiple"):
+        ImageConfig(multiple=0)
 
 
 def slow_resize(photo, width, height):
@@ -85,10 +97,10 @@ def test_whole_factor_picks_every_nth_pixel():
 
 
 def test_unchanged_size_is_not_resampled():
-    photo = noise(320, 400)
+    photo = noise(320, 384)
     config = BUILTIN_CONFIG.image
     prepared = prepare_photo(photo, config)
-    assert prepared.shape == (3, 320, 400)
+    assert prepared.shape == (3, 320, 384)
     back = prepared * torch.tensor(config.std)[:, None, None]
     back = back + torch.tensor(config.mean)[:, None, None]
     torch.testing.assert_close(back.permute(1, 2, 0), torch.from_numpy(photo).float())

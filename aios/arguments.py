@@ -34,7 +34,7 @@ def let_threads_sleep() -> None:
     """Idle threads of torch sleep instead of spinning; to be called before torch is imported.
 
     A thread that spins keeps a core from the thread it waits for wherever others want the cores
-    too, and a browser is enough for that.  Where nobody does, sleeping costs nothing that shows.
+    too, and a browser is enough for that.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

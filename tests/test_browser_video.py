@@ -118,6 +118,8 @@ def test_from_video_to_files(page, gate, tmp_path):
     files = {}
     links = page.locator("#video-files a[download]")
     for index in range(links.count()):
+        # Chromium ignores clicks on downloads, without a word, after ten of them in one second.
+        page.wait_for_timeout(150)
         with page.expect_download() as download:
             links.nth(index).click()
         path = tmp_path / download.value.suggested_filename

@@ -93,18 +93,20 @@ def read_released(
     return state
 
 
-def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Copy `state` into `model`, after checking all of it; on any error nothing is copied.
+def load_strictly(
+    model: nn.Module, state: Mapping[str, Tensor], source: str | Path, *, take: bool = False
+) -> None:
+    """Put `state` into `model`, after checking all of it; on any error nothing is changed.
 
-    Floating-point numbers are converted to the precision of the model.  A model on the device
-    "meta", which has no memory yet, takes the tensors themselves where they have its precision:
-    those that are mapped from a file stay so, are read once by all processes of a machine, and are
-    copied only where they are written to.
+    Floating-point numbers are converted to the precision of the model.
 
     Args:
         model: the network; every name of its `state_dict()` must be in `state`.
         state: the weights; every name must be in the model.
         source: where they come from, for messages.
+        take: the model takes the tensors themselves where they have its precision, instead of
+            their numbers: those that are mapped from a file stay so, are read once by all processes
+            of a machine, and are copied only where they are written to.
 
     Raises:
         CheckpointError: names missing or unexpected, wrong shapes or kinds, NaN or infinity.
@@ -131,7 +133,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str | P
     found = [f"{what}: {_some(names)}" for what, names in complaints.items() if names]
     if found:
         raise CheckpointError(f"{source} does not fit the network: {'; '.join(found)}.")
-    if any(tensor.is_meta for tensor in wanted.values()):
+    if take:
         taken = {n: state[n].to(tensor.dtype).contiguous() for n, tensor in wanted.items()}
         model.load_state_dict(taken, assign=True)
         return

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import StridedPointwise
+from .decoder_layer import DecoderLayer
 from .encoder import EncoderLayer
 from .image import batch_images, prepare_photo
 from .model import AiOS
@@ -329,8 +330,8 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     """Turn the large products of a network on the CPU to 8 bits, in place and for good.
 
     These are the backbone from its second stage on, the encoder but for what its attention gives
-    out, and the decoder's values.  The rest would cost more accuracy than it saves time: rounding
-    is felt most on the narrow maps of the first stage and next to the answers.
+    out, and the values and feed-forwards of the decoder.  The rest would cost more accuracy than it
+    saves time: rounding is felt most on the narrow maps of the first stage and next to the answers.
 
     Args:
         model: in evaluation mode, its batch norm folded.
@@ -339,7 +340,8 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     resnet = model.backbone
     stages = resnet.stages()[_FIRST_STAGE:]
     encoder = [layer for layer in model.encoder.layers if isinstance(layer, EncoderLayer)]
-    watched: list[nn.Module] = [layer.linear2 for layer in encoder]
+    decoder = [layer for layer in model.decoder.layers if isinstance(layer, DecoderLayer)]
+    watched: list[nn.Module] = [layer.linear2 for layer in (*encoder, *decoder)]
     for stage in stages:
         watched += stage.children()
         watched += [module for module in stage.modules() if isinstance(module, nn.Conv2d)]
@@ -351,10 +353,11 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     ranges.close()
     for number, stage in enumerate(stages, start=_FIRST_STAGE + 1):
         resnet.register_module(f"layer{number}", Int8Stage(stage, ranges))
-    for layer in encoder:
+    for layer in (*encoder, *decoder):
         hidden = ranges.into(layer.linear2)
         _replace(layer, "linear1", Int8Linear.of(layer.linear1, made=hidden))
         _replace(layer, "linear2", Int8Linear.of(layer.linear2, given=hidden))
+    for layer in encoder:
         attn = layer.self_attn
         attn.joint = Int8Linear(*attn.joint_weights())
         _replace(attn, "value_proj", Int8Linear.of(attn.value_proj))

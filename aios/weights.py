@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .checkpoint import CheckpointError, load_strictly, read_own, read_released
 from .config import AiOSConfig
@@ -202,12 +204,29 @@ def _released_state(path: Path, config: AiOSConfig) -> dict[str, Tensor]:
 
 def _build(config: AiOSConfig, state: dict[str, Tensor], info: WeightsInfo) -> LoadedModel:
     # Only here is the network itself needed; finding and fetching weights goes without.
-    import torch
-
     from .model import AiOS
 
-    # Without memory of its own it needs no random numbers first and maps those of the file.
-    with torch.device("meta"):
+    with _Uninitialised():
         model = AiOS(config)
-    load_strictly(model, state, info.path)
+    load_strictly(model, state, info.path, take=True)
     return LoadedModel(model.eval(), config, info)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Networks made in here are not initialised: a file's numbers take the place of all of theirs.
+
+    Memory never written to costs nothing.  The device "meta" would do without, but there the first
+    `arange` imports torch's compiler, which takes a second.
+    """
+
+    def __torch_function__(  # noqa: D105
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever torch's function gives
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

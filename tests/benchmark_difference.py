@@ -10,14 +10,14 @@ from aios.photo import read_photo
 from aios.predictor import AiOSPredictor
 
 
-def difference(exact: AiOSPredictor, fast: AiOSPredictor, photos) -> dict:
+def difference(exact: AiOSPredictor, other: AiOSPredictor, photos) -> dict:
     """Of the people both find, by best overlap of their boxes, and of the image tokens.
 
     Millimetres are means over a person's vertices with the pelvis laid over the pelvis.
     """
     millimetres, found, missed, extra, change = [], 0, 0, 0, []
     for path in photos:
-        ours, theirs = fast.predict(path), exact.predict(path)
+        ours, theirs = other.predict(path), exact.predict(path)
         pairs = _pairs(theirs.people.boxes_xyxy_px, ours.people.boxes_xyxy_px)
         found, missed = found + len(theirs), missed + len(theirs) - len(pairs)
         extra += len(ours) - len(pairs)
@@ -25,7 +25,7 @@ def difference(exact: AiOSPredictor, fast: AiOSPredictor, photos) -> dict:
             apart = theirs.vertices[a] - theirs.joints_3d[a, 0]
             apart = apart - (ours.vertices[b] - ours.joints_3d[b, 0])
             millimetres.append(float(np.linalg.norm(apart, axis=-1).mean() * 1000))
-        change.append(_change_of_tokens(exact, fast, read_photo(path)))
+        change.append(_change_of_tokens(exact, other, read_photo(path)))
     return {
         "people": found,
         "missed": missed,
@@ -52,8 +52,8 @@ def _pairs(first: np.ndarray, second: np.ndarray, least: float = 0.5) -> list[tu
     return pairs
 
 
-def _change_of_tokens(exact: AiOSPredictor, fast: AiOSPredictor, photo: np.ndarray) -> float:
+def _change_of_tokens(exact: AiOSPredictor, other: AiOSPredictor, photo: np.ndarray) -> float:
     images = batch_images([prepare_photo(photo, exact.model.config.image)])
     with torch.inference_mode():
-        wanted, found = (p.model(images).encoded.memory for p in (exact, fast))
+        wanted, found = (p.model(images).encoded.memory for p in (exact, other))
     return float((found - wanted).norm() / wanted.norm())

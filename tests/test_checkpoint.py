@@ -3,6 +3,8 @@
 import argparse
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import PurePosixPath
 
@@ -291,22 +293,30 @@ def test_half_precision_is_widened(model):
     assert model.linear.weight.requires_grad
 
 
-def test_a_model_without_memory_takes_the_tensors_themselves(model):
-    state = dict(model.state_dict())
+def test_a_model_may_take_the_tensors_themselves(model):
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state["norm.bias"] = state["norm.bias"].half()
-    with torch.device("meta"):
-        empty = type(model)()
-    load_strictly(empty, state, "x")
-    assert empty.linear.weight.data_ptr() == state["linear.weight"].data_ptr()
-    assert empty.linear.weight.requires_grad
-    assert empty.norm.bias.dtype == torch.float32
-    for name, tensor in empty.state_dict().items():
+    other = type(model)()
+    load_strictly(other, state, "x", take=True)
+    assert other.linear.weight.data_ptr() == state["linear.weight"].data_ptr()
+    assert other.linear.weight.requires_grad
+    assert other.norm.bias.dtype == torch.float32
+    for name, tensor in other.state_dict().items():
         assert torch.equal(tensor, state[name].to(tensor.dtype)), name
-    with torch.device("meta"):
-        empty = type(model)()
+    before = other.linear.weight.data_ptr()
     with pytest.raises(CheckpointError, match="missing"):
-        load_strictly(empty, {}, "x")
-    assert empty.linear.weight.is_meta
+        load_strictly(other, {}, "x", take=True)
+    assert other.linear.weight.data_ptr() == before
+
+
+def test_loading_imports_no_compiler():
+    """It takes a second and nothing here is compiled."""
+    code = "import sys; from aios.weights import load_model; load_model('builtin');"
+    code += "print('torch._dynamo' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "False"
 
 
 # Our own files.

@@ -1,6 +1,7 @@
 """Exact and fast: same people, vertices within millimetres, and a way back where fast is not."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from aios import int8, speed
 from aios.body_file import STANDIN_PATH
 from aios.body_model import BodyModel
+from aios.photo import read_photo
 from aios.predictor import AiOSPredictor
 from aios.weights import load_model
 
@@ -16,33 +18,38 @@ from .networks import SMALL, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MEDIAN_MM, MEAN_MM = 1.5, 3.0
-"""Distance of a person's vertices from those of the exact network, pelvis on pelvis.
-
-Of two nearly equal answers for one person the other one may come to be the better: some 15 mm for
-that person, which in so few photos moves the mean.
-"""
+MEAN_MM = 2.0
+"""Distance of a person's vertices from those of the exact network, pelvis on pelvis."""
 CPU = torch.device("cpu")
 
 
-def builtin(wanted):
+def builtin():
     loaded = load_model("builtin")
-    return AiOSPredictor(loaded.model, loaded.weights, BodyModel.load(STANDIN_PATH), "cpu", wanted)
+    return AiOSPredictor(loaded.model, loaded.weights, BodyModel.load(STANDIN_PATH), "cpu")
 
 
-def test_fast_finds_the_same_people_within_millimetres():
-    exact, fast = builtin("exact"), builtin("fast")
-    assert exact.speed == "exact"
-    assert fast.speed == ("exact" if int8.why_not() else "fast")
-    found = difference(exact, fast, sorted(speed.EXAMPLES_PATH.glob("*.jpg")))
+def test_8_bits_find_the_same_people_within_millimetres():
+    """Of the built-in network, the one with trained weights, though it gains no speed."""
+    photos = sorted(speed.EXAMPLES_PATH.glob("*.jpg"))
+    exact, rounded = builtin(), builtin()
+    works = int8.why_not() is None
+    if works:
+        int8.quantise(rounded.model, [read_photo(path) for path in photos])
+    found = difference(exact, rounded, photos)
     assert found["people"] >= 8
     assert found["missed"] == found["extra"] == 0
-    assert found["median_mm"] < MEDIAN_MM
     assert found["mean_mm"] < MEAN_MM
-    assert (found["mean_mm"] > 0) == (fast.speed == "fast")
+    assert (found["mean_mm"] > 0) == works
 
 
-@pytest.mark.parametrize("reason", ["no instructions", "no examples", "no CPU"])
+def test_fast_is_fast_where_it_pays(monkeypatch):
+    if int8.why_not():
+        monkeypatch.setattr(int8, "why_not", lambda: None)
+        monkeypatch.setattr(int8, "quantise", lambda _model, _pictures: None)
+    assert speed.make_ready(random_model(replace(SMALL, hidden_dim=128), 1), CPU, "fast") == "fast"
+
+
+@pytest.mark.parametrize("reason", ["no instructions", "no examples", "no CPU", "small"])
 def test_where_fast_cannot_be_had_exact_is_used_and_one_line_says_why(
     monkeypatch, tmp_path, caplog, reason
 ):
@@ -51,7 +58,8 @@ def test_where_fast_cannot_be_had_exact_is_used_and_one_line_says_why(
         monkeypatch.setattr(speed, "EXAMPLES_PATH", tmp_path)
         monkeypatch.setattr(int8, "why_not", lambda: None)
     device = torch.device("meta") if reason == "no CPU" else CPU
-    model = random_model(SMALL, 1)
+    width = 64 if reason == "small" else 128
+    model = random_model(replace(SMALL, hidden_dim=width), 1)
     with caplog.at_level(logging.WARNING, "aios"):
         assert speed.make_ready(model, device, "fast") == "exact"
     (record,) = caplog.records

@@ -124,14 +124,20 @@ class AiOSPredictor:
         """Sizes of the network's input from fast and coarse to that of the weights.
 
         The shares are those of short sides 512, 640 and 800 pixels, of which the last is the
-        paper's.
+        paper's; sides are multiples of what the network asks for.
         """
         image = self.model.config.image
+
+        def scaled(side: int, share: float) -> int:
+            return max(round(side * share / image.multiple), 1) * image.multiple
+
         return {
-            name: replace(
+            name: image
+            if share == 1
+            else replace(
                 image,
-                short_side=round(image.short_side * share),
-                long_side=round(image.long_side * share),
+                short_side=scaled(image.short_side, share),
+                long_side=scaled(image.long_side, share),
             )
             for name, share in INPUT_SHARES.items()
         }

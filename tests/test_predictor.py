@@ -188,6 +188,18 @@ def test_another_input_size_gives_people_of_the_same_photo(predictor):
     assert (coarse.people.scores != usual.people.scores).any()
 
 
+@pytest.mark.parametrize(
+    ("multiple", "wanted"), [(1, (512, 640, 800)), (32, (512, 640, 800)), (50, (500, 650, 800))]
+)
+def test_input_sizes_are_shares_of_that_of_the_weights(multiple, wanted):
+    image = ImageConfig(short_side=800, long_side=1333, multiple=multiple)
+    model = random_model(replace(SMALL, image=image), 0)
+    sizes = AiOSPredictor(model, RANDOM, BodyModel.load(STANDIN_PATH), "cpu").input_sizes
+    assert tuple(size.short_side for size in sizes.values()) == wanted
+    assert all(size.long_side % multiple == 0 for size in list(sizes.values())[:-1])
+    assert sizes["full"] == image
+
+
 def test_batch_norm_is_folded_and_nothing_learns(predictor):
     assert not any("running_mean" in name for name in predictor.model.state_dict())
     assert not any(p.requires_grad for p in predictor.model.parameters())

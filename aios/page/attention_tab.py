@@ -127,7 +127,8 @@ def _connect(
     opened = opened.success(handlers.draw, wanted, [*outputs, person, *buttons], **drawing)
     opened.success(handlers.write, wanted, buttons, **files)
     changed = gr.on(
-        [part.input for part in controls],
+        # A dropdown tells of input twice for one choice.
+        [part.select if isinstance(part, gr.Dropdown) else part.input for part in controls],
         handlers.draw,
         wanted,
         [*outputs, person, *buttons],

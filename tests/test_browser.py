@@ -217,6 +217,32 @@ def test_a_stream_shows_people_and_stops(page):
     assert len([url for url in frames[sent:] if not url.endswith("/close")]) <= 1
 
 
+def test_the_latest_frame_of_a_stream_wins(page, predictor, monkeypatch):
+    """A network slower than the camera leaves frames out; none wait behind each other."""
+    usual, done = predictor.find_candidates, []
+
+    def slow(frame, **arguments):
+        time.sleep(0.6)
+        done.append(time.monotonic())
+        return usual(frame, **arguments)
+
+    monkeypatch.setattr(predictor, "find_candidates", slow)
+    open_tab(page, "Webcam")
+    page.get_by_text("Click to Access Webcam").last.click()
+    page.locator("#camera").get_by_text("Record").click()
+    expect(page.locator("#speed")).to_contain_text("5 people")
+    sent: list[str] = []
+    page.on("request", lambda r: sent.append(r.url) if "/stream/" in r.url else None)
+    before = len(done)
+    page.wait_for_timeout(6000)
+    assert len(sent) > len(done) - before + 5
+    page.locator("#camera").get_by_text("Stop").click()
+    stopped = time.monotonic()
+    page.wait_for_timeout(4000)
+    # The one in work and the latest that came meanwhile.
+    assert len([moment for moment in done if moment > stopped]) <= 2
+
+
 def picture_of_data(page: Page) -> np.ndarray:
     """Pixels of the live picture as shown."""
     expect(page.locator("#live img")).to_be_visible()

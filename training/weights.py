@@ -30,7 +30,7 @@ class LossWeights:
     hand_oks: float = 0.0
     face_keypoints: float = 1.0
     face_oks: float = 0.0
-    root: float = 0.3
+    root: float = 0.6
     body: float = 0.03
     hands: float = 0.005
     jaw: float = 0.01
@@ -57,9 +57,9 @@ class LossWeights:
     dense_box: float = 2.5
     dense_giou: float = 1.0
     dense_keypoints: float = 2.5
-    dense_root: float = 0.3
+    dense_root: float = 0.6
     dense_body: float = 0.05
-    dense_heat: float = 1.0
+    dense_heat: float = 0.3
 
     keypoints_in_box_units: bool = True
     """2D distances in sides of the person's box, averaged over points; else summed in 0-1."""

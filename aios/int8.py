@@ -341,7 +341,8 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     stages = resnet.stages()[_FIRST_STAGE:]
     encoder = [layer for layer in model.encoder.layers if isinstance(layer, EncoderLayer)]
     decoder = [layer for layer in model.decoder.layers if isinstance(layer, DecoderLayer)]
-    watched: list[nn.Module] = [layer.linear2 for layer in (*encoder, *decoder)]
+    layers: list[EncoderLayer | DecoderLayer] = [*encoder, *decoder]
+    watched: list[nn.Module] = [layer.linear2 for layer in layers]
     for stage in stages:
         watched += stage.children()
         watched += [module for module in stage.modules() if isinstance(module, nn.Conv2d)]
@@ -353,12 +354,12 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     ranges.close()
     for number, stage in enumerate(stages, start=_FIRST_STAGE + 1):
         resnet.register_module(f"layer{number}", Int8Stage(stage, ranges))
-    for layer in (*encoder, *decoder):
+    for layer in layers:
         hidden = ranges.into(layer.linear2)
         _replace(layer, "linear1", Int8Linear.of(layer.linear1, made=hidden))
         _replace(layer, "linear2", Int8Linear.of(layer.linear2, given=hidden))
-    for layer in encoder:
-        attn = layer.self_attn
+    for block in encoder:
+        attn = block.self_attn
         attn.joint = Int8Linear(*attn.joint_weights())
         _replace(attn, "value_proj", Int8Linear.of(attn.value_proj))
     model.decoder.joint_values = Int8Linear(*model.decoder.joint_value_weights())

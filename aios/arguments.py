@@ -58,7 +58,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--speed",
         choices=("exact", "fast"),
         default="exact",
-        help="fast: large products in 8 bits on a CPU, moves people by about a millimetre"
+        help="fast: large products in 8 bits on a CPU, moves people by a millimetre or two"
         " (default: %(default)s)",
     )
     parser.add_argument(

@@ -103,7 +103,7 @@ class AiOSPredictor:
                 stand-in.
             device: None means CUDA where there is one.
             speed: "exact", or "fast": on a CPU large products in 8 bits, which moves vertices by
-                about a millimetre; where that cannot be had, exact.
+                a millimetre or two; where that cannot be had, exact.
 
         Raises:
             CheckpointError: the weights cannot be had or used.

@@ -43,7 +43,7 @@ def body_text(body: BodyModel) -> str:
 def speed_text(speed: Speed) -> str:
     """How the network is run."""
     if speed == "fast":
-        return "fast, vertices within about a millimetre of the exact ones"
+        return "fast, vertices within a millimetre or two of the exact ones"
     return "exact"
 
 

@@ -1,7 +1,7 @@
 """How a network is run: exact, or as fast as this machine allows with little harm.
 
 `exact` is the network's float32 arithmetic.  `fast` on a CPU computes the large products in 8 bits
-(see `int8`), which moves vertices by about a millimetre; on a CUDA device it computes them in bf16
+(see `int8`), which moves vertices by a millimetre or two; on a CUDA device it computes them in bf16
 (see `half`), which moves them by less, and starts the network as one CUDA graph (see `graphs`).
 Where `fast` cannot be had or would be slower, `exact` is used and one line of the log says why.
 """

@@ -145,7 +145,7 @@ def _others_table(others: dict) -> list[str]:
         *text,
         "",
         f"Overlay: seconds for {PEOPLE} people over 1280 x 720. Frames: 640 pixels wide, from"
-        " JPEG to JPEG as tab Webcam works, median and best. Difference: fast from exact on the"
+        " JPEG to JPEG as tab Webcam works, median and best. Difference: 8 bits from exact on the"
         " example photos; millimetres between vertices, pelvis on pelvis; with random weights only"
         " the change of the image tokens has a meaning.",
     ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from .follow import Follower
+from .follow import Followed, Follower
 from .predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from .render import overlay, person_colors
 from .smoothing import SMOOTHING
@@ -42,7 +43,7 @@ class LiveFrame:
     Attributes:
         picture: (h, w, 3) uint8 RGB, the frame with the meshes over it.
         people: how many.
-        seconds: that this frame took, from its arrival to the picture.
+        seconds: from the arrival of the frame in the picture to the picture.
         frames_per_second: of the last seconds, as they were asked for and answered; 0 at first.
     """
 
@@ -52,38 +53,67 @@ class LiveFrame:
     frames_per_second: float
 
 
+@dataclass(frozen=True)
+class _Found:
+    frame: np.ndarray
+    arrival: float
+    followed: Followed
+
+
 class LiveStream:
-    """Frames of one camera, one after another; a long pause or other settings start anew."""
+    """Frames of one camera, one after another; a long pause or other settings start anew.
+
+    While the network looks for the people of a frame, those of the frame before are posed, drawn
+    and, once the answer is out of hand, encoded and sent.  So pictures are one frame late; only the
+    first shows its own frame, which then comes a second time.
+    """
 
     def __init__(self, predictor: AiOSPredictor) -> None:
         """Answer with `predictor`."""
         self._predictor = predictor
         self._settings: LiveSettings | None = None
         self._follower: Follower | None = None
+        self._network = ThreadPoolExecutor(1, thread_name_prefix="aios-live")
+        self._coming: Future[_Found] | None = None
         self._done: deque[float] = deque()
 
     def __call__(self, frame: np.ndarray, settings: LiveSettings) -> LiveFrame:
-        """The next frame, (H, W, 3) uint8 RGB.
+        """Take the next frame, (H, W, 3) uint8 RGB, and show the one before.
 
         Raises:
-            PhotoError: a frame that cannot be worked on.
+            PhotoError: the frame to be shown is one that cannot be worked on.
         """
-        start = time.monotonic()
-        follower = self._follower_for(settings, start)
+        now = time.monotonic()
+        follower = self._follower_for(settings, now)
+        coming = self._network.submit(self._find, follower, frame, settings, now)
+        before, self._coming = self._coming or coming, coming
+        try:
+            found = before.result()
+        except Exception:
+            if before is coming:
+                self._coming = None
+            raise
+        return self._show(follower, found)
+
+    def _find(
+        self, follower: Follower, frame: np.ndarray, settings: LiveSettings, arrival: float
+    ) -> _Found:
         size = self._predictor.input_sizes[settings.input_size]
         candidates = self._predictor.find_candidates(frame, image=size)
-        followed = follower.follow(candidates, start, frame)
-        prediction = follower.pose(followed)
-        small = _smaller(frame)
+        return _Found(frame, arrival, follower.follow(candidates, arrival, frame))
+
+    def _show(self, follower: Follower, found: _Found) -> LiveFrame:
+        prediction = follower.pose(found.followed)
+        small = _smaller(found.frame)
         picture = overlay(
             small,
             prediction.vertices,
             prediction.faces,
             prediction.camera.scaled(small.shape[1], small.shape[0]),
-            person_colors(followed.numbers - 1),
+            person_colors(found.followed.numbers - 1),
         )
         end = time.monotonic()
-        return LiveFrame(picture, len(prediction), end - start, self._count(end))
+        return LiveFrame(picture, len(prediction), end - found.arrival, self._count(end))
 
     def _follower_for(self, settings: LiveSettings, now: float) -> Follower:
         paused = bool(self._done) and now - self._done[-1] > _PAUSE_SECONDS
@@ -93,6 +123,7 @@ class LiveStream:
                 self._predictor, settings.threshold, DEFAULT_MAX_PEOPLE, smoothing
             )
             self._settings = settings
+            self._coming = None
             self._done.clear()
         return self._follower
 

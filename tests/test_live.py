@@ -1,10 +1,13 @@
 """A live stream: the same people as elsewhere, counted by the clock, steady when asked."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from aios import live
 from aios.live import DRAWN_SIDE_PX, LiveSettings, LiveStream
+from aios.photo import PhotoError
 from tests.served import count_forwards, tiny_predictor
 
 FAST = LiveSettings(0.0, "fast", True)
@@ -44,9 +47,9 @@ def test_each_frame_runs_the_network_once_at_the_size_asked_for(predictor, monke
         ),
     )
     runs, stream = count_forwards(predictor), LiveStream(predictor)
-    stream(noise(), FAST)
-    stream(noise(), LiveSettings(0.0, "full", True))
-    assert len(runs) == 2 and sizes == [61, 96]
+    for settings in (FAST, FAST, LiveSettings(0.0, "full", True)):
+        stream(noise(), settings)
+    assert len(runs) == 3 and sorted(sizes) == [61, 61, 96]
 
 
 def test_frames_a_second_are_those_of_the_clock(predictor, clock):
@@ -73,7 +76,7 @@ def test_smoothing_makes_still_people_stiller(predictor, clock, monkeypatch):
     def restlessness(smooth):
         stream = LiveStream(predictor)
         posed.clear()
-        for seed in range(6):
+        for seed in range(8):
             clock[0] += 0.1
             frame = np.clip(noise().astype(int) + noise(seed=seed + 1) // 16, 0, 255)
             stream(frame.astype(np.uint8), LiveSettings(0.0, "full", smooth))
@@ -85,3 +88,44 @@ def test_smoothing_makes_still_people_stiller(predictor, clock, monkeypatch):
 def test_large_frames_are_drawn_small(predictor):
     shown = LiveStream(predictor)(noise(720, 1280), FAST)
     assert shown.picture.shape == (288, DRAWN_SIDE_PX, 3)
+
+
+def test_a_picture_is_of_the_frame_before_while_the_network_is_at_the_next(predictor, monkeypatch):
+    usual, let_go = type(predictor).find_candidates, threading.Event()
+    let_go.set()
+
+    def find(self, frame, **how):
+        assert let_go.wait(30)
+        return usual(self, frame, **how)
+
+    monkeypatch.setattr(type(predictor), "find_candidates", find)
+
+    def seed_of(shown):
+        """Of the frame that is seen where nobody is drawn."""
+        return max((1, 2, 3), key=lambda seed: (shown.picture == noise(seed=seed)).mean())
+
+    stream = LiveStream(predictor)
+    first = stream(noise(seed=1), FAST)
+    let_go.clear()
+    again = stream(noise(seed=2), FAST)  # answers although the network has not seen the frame
+    let_go.set()
+    second = stream(noise(seed=3), FAST)
+    assert [seed_of(shown) for shown in (first, again, second)] == [1, 1, 2]
+
+
+def test_a_frame_that_cannot_be_worked_on_is_told_once(predictor):
+    stream, narrow = LiveStream(predictor), np.zeros((2, 4000, 3), np.uint8)
+    with pytest.raises(PhotoError, match="narrow"):
+        stream(narrow, FAST)
+    stream(noise(), FAST)
+    stream(narrow, FAST)
+    with pytest.raises(PhotoError, match="narrow"):
+        stream(noise(), FAST)
+    assert stream(noise(), FAST).people == 5
+
+
+def test_other_settings_never_show_what_the_old_ones_found(predictor):
+    stream = LiveStream(predictor)
+    for seed in (1, 2):
+        stream(noise(seed=seed), FAST)
+    assert stream(noise(seed=3), LiveSettings(1.0, "fast", True)).people == 0

@@ -70,7 +70,7 @@ def read_released(
     Raises:
         CheckpointError: not such a file, cut off, asking to run code, or aliases that differ.
     """
-    content = _unpickle(Path(path))
+    content = unpickle(Path(path))
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not all(isinstance(v, Tensor) for v in model.values()):
         raise CheckpointError(
@@ -220,8 +220,12 @@ def read_own(path: str | Path) -> tuple[AiOSConfig, dict[str, Tensor], dict[str,
     return config, state, metadata
 
 
-def _unpickle(path: Path) -> Any:  # noqa: ANN401 - a pickle may hold anything
-    """`torch.load` that builds tensors, plain containers and `argparse.Namespace`, no more."""
+def unpickle(path: Path) -> Any:  # noqa: ANN401 - a pickle may hold anything
+    """`torch.load` that builds tensors, plain containers and `argparse.Namespace`, no more.
+
+    Raises:
+        CheckpointError: no such file, not a pickle, cut off, or asking for anything else.
+    """
     _require_file(path)
     with path.open("rb") as file:
         is_zip = file.read(4) == b"PK\x03\x04"

@@ -25,6 +25,10 @@ STAGES = ("locate", "refine_body", "refine_whole_body")
 """Of the decoder, in order."""
 
 
+_RESNET_STRIDE = 4
+_MOBILENET_STRIDES = (2, 4, 8, 16, 16, 32, 32)
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
@@ -52,13 +56,14 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """A ResNet; the default is ResNet-50.
+    """A ResNet or a MobileNetV2; the default is ResNet-50.
 
     `widths` are the widths of the 3x3 convolutions of each stage; a bottleneck block gives out
-    four times as many channels.  `feature_stages` are the stages (0-based) handed on.
+    four times as many channels.  With `inverted` blocks it is a MobileNetV2, of seven stages, and
+    `widths` are the channels each gives out.  `feature_stages` are the stages (0-based) handed on.
     """
 
-    block: Literal["basic", "bottleneck"] = "bottleneck"
+    block: Literal["basic", "bottleneck", "inverted"] = "bottleneck"
     depths: tuple[int, ...] = (3, 4, 6, 3)
     widths: tuple[int, ...] = (64, 128, 256, 512)
     stem_width: int = 64
@@ -66,12 +71,26 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         """Check the stages against each other."""
-        _require(self.block in ("basic", "bottleneck"), f"unknown backbone block {self.block!r}")
+        _require(
+            self.block in ("basic", "bottleneck", "inverted"),
+            f"unknown backbone block {self.block!r}",
+        )
         _require(len(self.depths) == len(self.widths), "depths and widths must have equal length")
+        _require(
+            self.block != "inverted" or len(self.depths) == len(_MOBILENET_STRIDES),
+            f"inverted blocks come in {len(_MOBILENET_STRIDES)} stages",
+        )
         _require(
             bool(self.feature_stages) and max(self.feature_stages) < len(self.depths),
             "feature_stages names a stage that does not exist",
         )
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels of the input for one cell of each stage's map, both axes."""
+        if self.block == "inverted":
+            return _MOBILENET_STRIDES
+        return tuple(_RESNET_STRIDE * 2**stage for stage in range(len(self.depths)))
 
 
 @dataclass(frozen=True)
@@ -145,11 +164,11 @@ class AiOSConfig:
 BUILTIN_CONFIG = AiOSConfig(
     image=ImageConfig(short_side=320, long_side=448, multiple=32),
     backbone=BackboneConfig(
-        block="basic",
-        depths=(1, 1, 2, 2),
-        widths=(32, 64, 128, 192),
-        stem_width=16,
-        feature_stages=(2, 3),
+        block="inverted",
+        depths=(1, 2, 3, 4, 3, 3, 1),
+        widths=(16, 24, 32, 64, 96, 160, 320),
+        stem_width=32,
+        feature_stages=(4, 6),
     ),
     num_levels=2,
     hidden_dim=96,

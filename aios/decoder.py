@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .boxes import inverse_sigmoid
 from .config import AiOSConfig
 from .decoder_layer import DecoderLayer, LayerValues
-from .deformable_attention import Sampling, TokenRows, scale_to_levels
+from .deformable_attention import scale_to_levels
 from .heads import Heads
 from .layers import MLP
 from .outputs import (
@@ -32,6 +32,7 @@ from .queries import (
     layer_layouts,
     select_queries,
 )
+from .sampling import Sampling, TokenRows
 
 
 @dataclasses.dataclass

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from .config import AiOSConfig
 from .constants import index_tensor
-from .deformable_attention import TOKENS_AT_ONCE, DeformableAttention, Sampling, TokenRows
+from .deformable_attention import DeformableAttention
 from .outputs import EncodedImage
 from .queries import LOCATE, TokenLayout
+from .sampling import TOKENS_AT_ONCE, Sampling, TokenRows
 
 
 class PersonAttention(nn.Module):

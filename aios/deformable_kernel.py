@@ -23,7 +23,7 @@ from torch import Tensor
 from .constants import SpatialShapes, level_table
 
 if TYPE_CHECKING:
-    from .deformable_attention import Sampling
+    from .sampling import Sampling
 
 _BLOCK_NUMBERS = 1024
 """Queries times channels that a program holds at once: 8 numbers a thread of 4 warps, which read
@@ -256,6 +256,6 @@ sample.register_autograd(_backward, setup_context=_keep)
 
 
 def sample_by_kernel(value: Tensor, spatial_shapes: SpatialShapes, sampling: Sampling) -> Tensor:
-    """As `deformable_attention.sample_by_grid`; sums in float32 at least."""
+    """As `sampling.sample_by_grid`; sums in float32 at least."""
     levels = level_table(tuple(spatial_shapes), value.device)
     return sample(value, levels, sampling.locations, sampling.weights)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from .config import AiOSConfig
 from .constants import SpatialShapes, level_sizes
-from .deformable_attention import TOKENS_AT_ONCE, DeformableAttention, TokenRows
+from .deformable_attention import DeformableAttention
 from .outputs import EncodedImage
 from .positions import feature_position_code
+from .sampling import TOKENS_AT_ONCE, TokenRows
 
 
 @dataclass(frozen=True)

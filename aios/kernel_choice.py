@@ -20,7 +20,7 @@ from torch import Tensor
 from .constants import SpatialShapes
 
 if TYPE_CHECKING:
-    from .deformable_attention import Sampling
+    from .sampling import Sampling
 
     Sampler = Callable[[Tensor, SpatialShapes, Sampling], Tensor]
 
@@ -71,7 +71,7 @@ def _tried(case: _Case) -> Sampler | None:
 
 def _largest_error(case: _Case, kernel: Sampler) -> float:
     """Against the plain way on a few random places: of values and, where wanted, of gradients."""
-    from .deformable_attention import Sampling, sample_by_grid
+    from .sampling import Sampling, sample_by_grid
 
     generator = torch.Generator().manual_seed(0)
     heads, channels, levels, points = case.sizes

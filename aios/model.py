@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from .backbone import LevelProjections, ResNet, fold_frozen_batch_norm
+from .backbone import LevelProjections, build_backbone
 from .config import AiOSConfig
 from .decoder import Decoder
 from .encoder import Encoder
+from .frozen_batch_norm import fold_frozen_batch_norm
 from .image import ImageBatch
 from .outputs import AiOSOutput, PrefixQueries
 from .queries import Proposals
@@ -23,7 +24,7 @@ class AiOS(nn.Module):
         """Build with fresh weights; see `checkpoint` for trained ones."""
         super().__init__()
         self.config = config
-        self.backbone = ResNet(config.backbone)
+        self.backbone = build_backbone(config.backbone)
         self.level_projections = LevelProjections(config, self.backbone.feature_channels)
         self.encoder = Encoder(config)
         self.proposals = Proposals(config)

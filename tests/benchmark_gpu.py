@@ -24,9 +24,9 @@ import torch
 from aios import deformable_attention, kernel_choice
 from aios.body_model import BodyModel
 from aios.config import AiOSConfig
-from aios.deformable_attention import Sampling, sample_by_grid
 from aios.model import AiOS
 from aios.predictor import AiOSPredictor
+from aios.sampling import Sampling, sample_by_grid
 from aios.speed import EXAMPLES_PATH
 from aios.weights import WeightsInfo, load_model
 from training.benchmark import made_up_batch, measure

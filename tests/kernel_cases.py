@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from aios import deformable_kernel
-from aios.deformable_attention import Sampling, sample_by_grid
 from aios.kernel_choice import kernel_for
+from aios.sampling import Sampling, sample_by_grid
 
 from .networks import TINY, random_images, random_model
 

@@ -1,5 +1,7 @@
 """Small random networks and images for tests."""
 
+from dataclasses import replace
+
 import torch
 
 from aios.config import AiOSConfig, BackboneConfig, ImageConfig
@@ -39,6 +41,12 @@ TINY = AiOSConfig(
     num_people=5,
     proposal_size=0.1,
     focal_length=300.0,
+)
+MOBILE = replace(
+    SMALL,
+    backbone=BackboneConfig(
+        "inverted", (1, 2, 1, 1, 2, 1, 1), (4, 8, 8, 12, 12, 16, 24), 8, (2, 4, 6)
+    ),
 )
 
 

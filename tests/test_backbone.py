@@ -1,14 +1,18 @@
-"""The ResNet: standard names, frozen batch norm, strides that round up, levels."""
+"""Backbones: standard names, frozen batch norm, strides that round up, levels."""
 
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from aios.backbone import FrozenBatchNorm2d, LevelProjections, ResNet, fold_frozen_batch_norm
+from aios.backbone import LevelProjections
 from aios.config import AiOSConfig, BackboneConfig
+from aios.frozen_batch_norm import FrozenBatchNorm2d, fold_frozen_batch_norm
+from aios.mobilenet import MobileNetV2
+from aios.resnet import ResNet
 
-from .networks import SMALL, TINY, random_model
+from .networks import MOBILE, SMALL, TINY, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,6 +47,54 @@ def test_names_and_shapes_are_those_of_every_resnet50():
     assert {name: tuple(value.shape) for name, value in state.items()} == resnet50_names()
 
 
+def mobilenet_v2_names() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of torchvision's MobileNetV2 before its last convolution."""
+    names = {}
+
+    def conv_norm(conv, norm, shape):
+        names[f"{conv}.weight"] = shape
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            names[f"{norm}.{name}"] = shape[:1]
+
+    conv_norm("features.0.0", "features.0.1", (32, 3, 3, 3))
+    channels, number = 32, 1
+    plan = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
+    for expansion, width, depth in plan:
+        for _ in range(depth):
+            unit, place, hidden = f"features.{number}.conv", 0, channels * expansion
+            if expansion > 1:
+                conv_norm(f"{unit}.0.0", f"{unit}.0.1", (hidden, channels, 1, 1))
+                place = 1
+            conv_norm(f"{unit}.{place}.0", f"{unit}.{place}.1", (hidden, 1, 3, 3))
+            conv_norm(f"{unit}.{place + 1}", f"{unit}.{place + 2}", (width, hidden, 1, 1))
+            channels, number = width, number + 1
+    return names
+
+
+MOBILENET_V2 = BackboneConfig(
+    "inverted", (1, 2, 3, 4, 3, 3, 1), (16, 24, 32, 64, 96, 160, 320), 32, (4, 6)
+)
+
+
+def test_names_and_shapes_are_those_of_every_mobilenet_v2():
+    with torch.device("meta"):
+        network = MobileNetV2(MOBILENET_V2)
+    found = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    assert found == mobilenet_v2_names()
+    assert network.feature_channels == [96, 320]
+
+
+@pytest.mark.parametrize(("place", "stride"), [(2, 2), (3, 1)])
+def test_an_inverted_residual_is_as_the_paper_has_it(place, stride):
+    unit = random_model(MOBILE, 4).backbone.features[place]
+    expand, depthwise, reduce, norm = unit.conv
+    x = torch.randn(1, expand[0].in_channels, 9, 11)
+    y = expand[1](F.conv2d(x, expand[0].weight)).clamp(0, 6)
+    y = F.conv2d(y, depthwise[0].weight, None, stride, 1, groups=y.shape[1])
+    y = norm(F.conv2d(depthwise[1](y).clamp(0, 6), reduce.weight))
+    torch.testing.assert_close(unit(x), y + x if stride == 1 else y)
+
+
 def test_stride_is_in_the_3x3_convolution():
     with torch.device("meta"):
         resnet = ResNet(BackboneConfig())
@@ -63,7 +115,7 @@ def test_frozen_batch_norm_is_batch_norm_in_evaluation():
     assert not list(frozen.parameters())
 
 
-@pytest.mark.parametrize("config", [SMALL, TINY])
+@pytest.mark.parametrize("config", [SMALL, TINY, MOBILE])
 def test_folding_changes_nothing_but_rounding(config):
     model = random_model(config, 0, torch.float64)
     images = torch.randn(2, 3, 45, 62, dtype=torch.float64)
@@ -86,9 +138,10 @@ def test_folding_twice_is_folding_once():
         assert torch.equal(value, once[name])
 
 
+@pytest.mark.parametrize("config", [SMALL, MOBILE])
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (1, 1), (31, 200), (75, 93)])
-def test_every_halving_rounds_up(size):
-    model = random_model(SMALL, 2)
+def test_every_halving_rounds_up(config, size):
+    model = random_model(config, 2)
     with torch.no_grad():
         features = model.backbone(torch.randn(1, 3, *size))
         levels = model.level_projections(features)

@@ -3,14 +3,9 @@
 import pytest
 import torch
 
-from aios.deformable_attention import (
-    DeformableAttention,
-    Sampling,
-    sample_by_bag,
-    sample_by_grid,
-    scale_to_levels,
-)
+from aios.deformable_attention import DeformableAttention, scale_to_levels
 from aios.outputs import EncodedImage
+from aios.sampling import Sampling, sample_by_bag, sample_by_grid
 
 SHAPES = ((5, 7), (3, 4), (1, 1))
 BATCH, QUERIES, HEADS, POINTS, WIDTH = 2, 6, 3, 4, 5

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aios import kernel_choice
-from aios.deformable_attention import Sampling
+from aios.sampling import Sampling
 
 ROOT = Path(__file__).parent.parent
 EXACT = 1e-12

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aios import deformable_attention, encoder
+from aios import encoder, sampling
 from aios.encoder import _level_mask, _reference_points, _valid_ratio
 
 from .networks import SMALL, random_model
@@ -51,7 +51,7 @@ def test_references_follow_the_valid_part():
 @pytest.mark.parametrize("at_once", [1, 7, 30, 100])
 def test_tokens_in_parts_are_the_whole(monkeypatch, at_once, padded):
     """What inference does on a CPU is what training does, and the input stays as it was."""
-    for module in (encoder, deformable_attention):
+    for module in (encoder, sampling):
         monkeypatch.setattr(module, "TOKENS_AT_ONCE", at_once)
     network = random_model(SMALL, 0, torch.float64).encoder
     levels = [torch.randn(2, SMALL.hidden_dim, h, w, dtype=torch.float64) for h, w in LEVELS]

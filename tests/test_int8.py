@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from aios import int8
-from aios.backbone import BasicBlock, Bottleneck, fold_frozen_batch_norm
-from aios.int8 import Int8Linear, Int8Stage, Ranges, Scale
+from aios.frozen_batch_norm import fold_frozen_batch_norm
+from aios.int8_layers import Int8Linear, Int8Stage
+from aios.int8_scale import Ranges, Scale
+from aios.resnet import BasicBlock, Bottleneck
 
 from .networks import SMALL, random_images, random_model
 

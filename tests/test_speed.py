@@ -9,6 +9,7 @@ import torch
 from aios import int8, speed
 from aios.body_file import STANDIN_PATH
 from aios.body_model import BodyModel
+from aios.int8_layers import Int8Linear
 from aios.photo import read_photo
 from aios.predictor import AiOSPredictor
 from aios.weights import load_model
@@ -65,7 +66,7 @@ def test_where_fast_cannot_be_had_exact_is_used_and_one_line_says_why(
         assert speed.make_ready(model, device, "fast") == "exact"
     (record,) = caplog.records
     assert "exact instead of fast" in record.getMessage()
-    assert not any(isinstance(module, int8.Int8Linear) for module in model.modules())
+    assert not any(isinstance(module, Int8Linear) for module in model.modules())
 
 
 def test_an_unknown_speed_is_refused():

@@ -193,13 +193,15 @@ def test_every_variant_trains_by_name(body, tmp_path, variant):
     assert "face_boxes" in losses
 
 
-def test_unknown_run_and_missing_length(tmp_path, capsys):
+def test_unknown_run_missing_length_and_nothing_to_keep(tmp_path, capsys):
     assert main(["--config", "nothing", "--out", str(tmp_path)]) == 1
     assert main(["--config", "builtin", "--out", str(tmp_path)]) == 1
+    assert main(["--config", "builtin", "--out", str(tmp_path), "--minutes", "1"]) == 1
     assert main(["--config", "paper_phase1", "--out", str(tmp_path), "--data", "/nowhere"]) == 1
     errors = capsys.readouterr().err
     assert "there is no run named 'nothing'" in errors
     assert "how long?" in errors
+    assert "would keep random numbers: give --backbone" in errors
     assert "/nowhere/agora" in errors
     assert not list(tmp_path.iterdir())
 

@@ -6,22 +6,26 @@ starts from random numbers needs statistics of its own; the names of the tensors
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import Tensor, nn
 
-from aios.backbone import FrozenBatchNorm2d
+from aios.frozen_batch_norm import FrozenBatchNorm2d
 
 _COUNTER = "num_batches_tracked"
 BATCH_NORM_MOMENTUM = 0.05
 
 
-def use_batch_norm(module: nn.Module) -> nn.Module:
+def use_batch_norm(module: nn.Module, but: Collection[nn.Module] = ()) -> nn.Module:
     """Replace every frozen batch norm below `module` by a learning one, in place.
 
     Weight, bias and statistics are taken over; tensor names stay, but for one counter a layer.
+    Norms that are among `but` or below one of them stay frozen.
     """
+    kept = {inner for outer in but for inner in outer.modules()}
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, FrozenBatchNorm2d):
+            if isinstance(child, FrozenBatchNorm2d) and child not in kept:
                 norm = nn.BatchNorm2d(
                     child.running_mean.numel(), eps=child.eps, momentum=BATCH_NORM_MOMENTUM
                 )

@@ -70,7 +70,7 @@ def _of_the_paper(recipe: str, phase: int, optim: OptimConfig, epochs: int) -> T
         train_people=None,
         dense_tokens=0,
         learn_batch_norm=False,
-        freeze_stem=True,
+        frozen_stages=0,
         first_guess="neutral",
         ema_decay=0.9997,
         effective_batch=_EFFECTIVE_BATCH,
@@ -94,7 +94,7 @@ def _step_schedule(learning_rate: float, *drops: int) -> OptimConfig:
 
 
 CONFIGS: dict[str, TrainConfig] = {
-    "builtin": TrainConfig(),
+    "builtin": TrainConfig(frozen_stages=2),
     "builtin_gpu": TrainConfig(
         stages=(
             Stage(until=0.15, side=160, batch_size=96, dense_only=True),
@@ -148,7 +148,7 @@ CONFIGS["synthetic_small"] = replace(
     ),
     optim=replace(_step_schedule(2e-4, 50), backbone_factor=1.0),
     learn_batch_norm=True,
-    freeze_stem=False,
+    frozen_stages=None,
     first_guess="mean_person",
 )
 """By name: `builtin` made the weights that come with the program; `builtin_gpu` is its recipe for a

@@ -17,10 +17,11 @@ from .batch_norm import use_batch_norm
 from .criterion import Criterion
 from .denoising import Denoising, DenoisingTargets
 from .dense import DenseHead, dense_terms
+from .imagenet import load_backbone
 from .initialise import initialise
 from .precision import autocast
 from .recipe import Stage, TrainConfig
-from .start import load_start
+from .start import IMAGE_FEATURES, load_start
 from .validity import Counts
 
 NEVER_TAUGHT = {
@@ -72,12 +73,18 @@ class Learner(nn.Module):
         if config.first_guess == "mean_person":
             initialise(model)
         self.denoising = Denoising(config.model.hidden_dim, config.denoising)
+        if config.backbone:
+            load_backbone(config.backbone, model.backbone)
         if config.start:
-            load_start(config.start, model, self.denoising.labels)
+            fresh = IMAGE_FEATURES if config.backbone else ()
+            load_start(config.start, model, self.denoising.labels, fresh)
+        frozen = []
+        if config.frozen_stages is not None:
+            frozen = model.backbone.first_layers(config.frozen_stages)
+        for layer in frozen:
+            layer.requires_grad_(False)
         if config.learn_batch_norm:
-            use_batch_norm(model)
-        if config.freeze_stem:
-            model.backbone.conv1.requires_grad_(False)
+            use_batch_norm(model, frozen)
         # Convolutions of a CPU are about a seventh faster with the channels last.
         model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.proposals.num_proposals = config.train_proposals or config.model.num_proposals

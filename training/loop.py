@@ -43,7 +43,7 @@ from .validity import Counts
 logger = logging.getLogger(__name__)
 
 MAY_CHANGE = (
-    *("minutes", "steps", "epochs", "start", "checkpoint_minutes", "log_every"),
+    *("minutes", "steps", "epochs", "start", "backbone", "checkpoint_minutes", "log_every"),
     *("pictures_every", "threads", "data.workers", "data.real", "data.cache"),
     *("photos.root", "photos.trust_pickle"),
 )
@@ -70,7 +70,7 @@ class Trainer:
         for stage in config.stages:
             config.batches_a_step(stage, self.world_size)
         found = checkpoints(folder)
-        first = replace(config, start=None) if found else config
+        first = replace(config, start=None, backbone=None) if found else config
         self.learner = Learner(first, body_model).to(self.device)
         self.parallel = parallel(self.learner)
         self.optimizer = build_optimizer(self.learner, config.optim)

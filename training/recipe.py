@@ -61,12 +61,16 @@ class TrainConfig:
     """Encoder tokens that learn from each person; 0 switches dense targets off."""
     learn_batch_norm: bool = True
     """Real batch norm, for a backbone that starts from nothing; a pre-trained one keeps its own."""
-    freeze_stem: bool = False
-    """Leave the first convolution as it is, which suits a pre-trained backbone."""
+    frozen_stages: int | None = None
+    """Leave the backbone's stem (0) or also so many stages after it as they are, which suits a
+    pre-trained one; None: all of it learns."""
     first_guess: Literal["mean_person", "neutral"] = "mean_person"
     """What an untrained network answers: an upright person with lowered arms, or zeros."""
     start: str | None = None
     """Weights to start from, see `start`: an own file or run, the paper's, or ED-Pose."""
+    backbone: str | None = None
+    """Classifier of ImageNet that the backbone starts from, see `imagenet`; `start` then gives
+    what comes after the backbone and its projections."""
     ema_decay: float = 0.998
     precision: Precision = "float32"
     effective_batch: int = 0
@@ -93,6 +97,8 @@ class TrainConfig:
             raise ConfigError("stages must end at rising shares of the run, the last at 1.0")
         if any(stage.dense_only for stage in self.stages) and self.dense_tokens == 0:
             raise ConfigError("a dense_only stage needs dense_tokens above 0")
+        if not 0 <= (self.frozen_stages or 0) <= len(self.model.backbone.depths):
+            raise ConfigError("frozen_stages is not a number of stages of the backbone")
         proposals = self.train_proposals or self.model.num_proposals
         if (self.train_people or self.model.num_people) > proposals:
             raise ConfigError("train_people must not exceed train_proposals")

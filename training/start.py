@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -39,13 +40,15 @@ FRESH_AFTER_ED_POSE = re.compile(
     r").*"
 )
 """Our names of what ED-Pose does not have: everything of hands, face and SMPL-X."""
+IMAGE_FEATURES = ("backbone.", "level_projections.")
+"""Beginnings of the names of what a classifier of ImageNet takes the place of."""
 _JOINT_TOKENS = re.compile(
     r"decoder\.(body_expansion\.joint|heads\.(layers\.\d+\.joint_centre|joint_size)\.).*"
 )
 """What a network of box tokens alone does not take from ED-Pose."""
 
 
-def load_start(source: str, model: AiOS, labels: nn.Embedding) -> None:
+def load_start(source: str, model: AiOS, labels: nn.Embedding, fresh: tuple[str, ...] = ()) -> None:
     """Load the weights that a run starts from, in place.
 
     Args:
@@ -54,6 +57,8 @@ def load_start(source: str, model: AiOS, labels: nn.Embedding) -> None:
         model: as built, with frozen batch norm.
         labels: embedding of the denoising queries' labels; runs and released files hold it,
             `.safetensors` files do not and leave it as it is.
+        fresh: beginnings of names that stay as they are, whatever a run or `.safetensors` file has
+            there, such as `IMAGE_FEATURES`.
 
     Raises:
         CheckpointError: nothing usable there, or it does not fit.
@@ -61,15 +66,21 @@ def load_start(source: str, model: AiOS, labels: nn.Embedding) -> None:
     path = Path(source).expanduser()
     if path.is_dir():
         state = load_newest(path)
-        load_strictly(model, averaged_weights(state, path)[1], path)
+        load_strictly(model, _but(averaged_weights(state, path)[1], model, fresh), path)
         _load_labels(path, state["learner"][_OWN_LABELS], labels)
         kind = "the averaged weights of an earlier run"
     elif path.suffix == ".safetensors":
-        load_strictly(model, read_own(path)[1], path)
+        load_strictly(model, _but(read_own(path)[1], model, fresh), path)
         kind = "weights of this program"
     else:
         kind = _load_released(path, model, labels)
     logger.info("starting from %s: %s", path, kind)
+
+
+def _but(state: Mapping[str, Tensor], model: AiOS, fresh: tuple[str, ...]) -> dict[str, Tensor]:
+    """The state with the present numbers of `fresh`."""
+    others = {name: tensor for name, tensor in state.items() if not name.startswith(fresh)}
+    return others | {n: t for n, t in model.state_dict().items() if n.startswith(fresh)}
 
 
 def _load_released(path: Path, model: AiOS, labels: nn.Embedding) -> str:

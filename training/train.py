@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="length of the run in minutes of training")
     # Not "--start": torchrun would take it for short of an option of its own.
     parser.add_argument("--start-from", help="weights file or folder of a run to start from")
+    parser.add_argument("--backbone", help="classifier of ImageNet to start the backbone from")
     parser.add_argument("--data", help="folder of all data sets")
     parser.add_argument("--real", help="folder of real photographs")
     parser.add_argument("--cache", help="folder of cached scenes")
@@ -59,14 +60,20 @@ def _config(options: argparse.Namespace) -> TrainConfig:
         changes += [f"minutes={options.minutes}", "steps=0", "epochs=0"]
     if options.data:
         changes.append(f"photos.root={json.dumps(options.data)}")
-    if options.start_from:
-        changes.append(f"start={json.dumps(options.start_from)}")
+    for name, value in (("start", options.start_from), ("backbone", options.backbone)):
+        if value:
+            changes.append(f"{name}={json.dumps(value)}")
     for name in ("real", "cache"):
         if getattr(options, name):
             changes.append(f"data.{name}={json.dumps(getattr(options, name))}")
     config = named_config(options.config, changes)
     if not config.steps and not config.minutes and not config.epochs:
         raise ConfigError("how long? give --minutes, or --set steps=N or epochs=N")
+    if config.frozen_stages and not config.start and not config.backbone:
+        raise ConfigError(
+            f"frozen_stages={config.frozen_stages} would keep random numbers: give --backbone or"
+            " --start-from, or --set frozen_stages=null to learn all of the network from nothing"
+        )
     return config
 
 

@@ -25,7 +25,6 @@ _NO_PHOTO = "Choose a photo in the tab **Photo** first."
 _NOBODY = "Nobody was found in this photo: lower the score threshold in the tab **Photo**."
 _MATRICES = """Rows look at columns, brighter is more. On the left, a block is a pair of people and
 its cells are their boxes: body, left hand, right hand and face, as far as the layer has them."""
-_FIRST_STRIDE = 4
 _ALL = -1
 
 
@@ -82,7 +81,7 @@ def _add_controls(context: PageContext) -> list[Any]:
         (f"{number}: {layout.stage.replace('_', ' ')}", number - 1)
         for number, layout in enumerate(layouts, start=1)
     ]
-    stride = _FIRST_STRIDE * 2 ** config.backbone.feature_stages[0]
+    stride = config.backbone.strides[config.backbone.feature_stages[0]]
     levels = [
         (f"{level + 1} (one token for {stride * 2**level} px)", level)
         for level in range(config.num_levels)

@@ -1,7 +1,8 @@
 """Large products in bf16 on a GPU; everything that has a place in space stays float32.
 
-In bf16: convolutions, values and outputs of deformable attention, attention among people, and
-feed-forwards.  In float32: what is summed up from layer to layer, norms, proposals and their
+In bf16: convolutions of a ResNet (rounding moves the people of a MobileNetV2, which is small),
+values and outputs of deformable attention, attention among people, and feed-forwards.
+In float32: what is summed up from layer to layer, norms, proposals and their
 choice, places where attention looks and their weights, boxes and their refinement, all heads.
 """
 
@@ -14,6 +15,7 @@ from .decoder_layer import DecoderLayer
 from .deformable_attention import DeformableAttention
 from .encoder import EncoderLayer
 from .model import AiOS
+from .resnet import ResNet
 
 HALF = torch.bfloat16
 
@@ -24,7 +26,8 @@ def use_half(model: AiOS) -> None:
     Args:
         model: with folded batch norm and without gradients.
     """
-    model.backbone.to(HALF).register_forward_pre_hook(_halved)
+    if isinstance(model.backbone, ResNet):
+        model.backbone.to(HALF).register_forward_pre_hook(_halved)
     for level in model.level_projections:
         assert isinstance(level, nn.Sequential)
         _halve(level, "0")

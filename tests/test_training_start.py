@@ -16,7 +16,7 @@ from training.batch_norm import use_batch_norm, without_counters
 from training.config import TINY_MODEL
 from training.denoising import NUM_LABELS
 from training.initialise import initialise
-from training.start import BODY_MODEL, FRESH_AFTER_ED_POSE, LABELS, load_start
+from training.start import BODY_MODEL, FRESH_AFTER_ED_POSE, IMAGE_FEATURES, LABELS, load_start
 
 from .training_samples import random_batch
 
@@ -114,6 +114,16 @@ def test_whole_released_file_loads_wholly(taught, tmp_path):
     for name, value in taught.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
     assert torch.equal(rows.weight, labels(7.0))
+
+
+def test_what_is_to_stay_stays_whatever_the_released_file_has(taught, tmp_path):
+    path = released_file(tmp_path / "aios.pth", taught, released_names())
+    model, rows = fresh()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    load_start(str(path), model, rows, IMAGE_FEATURES)
+    for name, value in taught.state_dict().items():
+        wanted = before[name] if name.startswith(IMAGE_FEATURES) else value
+        assert torch.equal(model.state_dict()[name], wanted), name
 
 
 def test_files_that_do_not_fit_are_refused(taught, tmp_path):

@@ -57,8 +57,8 @@ def load_start(source: str, model: AiOS, labels: nn.Embedding, fresh: tuple[str,
         model: as built, with frozen batch norm.
         labels: embedding of the denoising queries' labels; runs and released files hold it,
             `.safetensors` files do not and leave it as it is.
-        fresh: beginnings of names that stay as they are, whatever a run or `.safetensors` file has
-            there, such as `IMAGE_FEATURES`.
+        fresh: beginnings of names that stay as they are, whatever the file or run has there, such
+            as `IMAGE_FEATURES`.
 
     Raises:
         CheckpointError: nothing usable there, or it does not fit.
@@ -73,7 +73,7 @@ def load_start(source: str, model: AiOS, labels: nn.Embedding, fresh: tuple[str,
         load_strictly(model, _but(read_own(path)[1], model, fresh), path)
         kind = "weights of this program"
     else:
-        kind = _load_released(path, model, labels)
+        kind = _load_released(path, model, labels, fresh)
     logger.info("starting from %s: %s", path, kind)
 
 
@@ -83,7 +83,7 @@ def _but(state: Mapping[str, Tensor], model: AiOS, fresh: tuple[str, ...]) -> di
     return others | {n: t for n, t in model.state_dict().items() if n.startswith(fresh)}
 
 
-def _load_released(path: Path, model: AiOS, labels: nn.Embedding) -> str:
+def _load_released(path: Path, model: AiOS, labels: nn.Embedding, fresh: tuple[str, ...]) -> str:
     state = read_released(path, BODY_MODEL)
     ed_pose = not any(name.startswith(_SMPLX_HEAD) for name in state)
     label_rows = state.pop(LABELS, None)
@@ -92,7 +92,7 @@ def _load_released(path: Path, model: AiOS, labels: nn.Embedding) -> str:
     if ed_pose:
         ours = _completed(path, ours, model)
         kind = "ED-Pose; hands, face and SMPL-X start fresh"
-    load_strictly(model, ours, path)
+    load_strictly(model, _but(ours, model, fresh), path)
     if label_rows is not None:
         _load_labels(path, label_rows, labels)
     return kind

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from . import twin
-from .networks import SMALL, TINY, random_images, random_model, random_prefix
+from .networks import MOBILE, SMALL, TINY, random_images, random_model, random_prefix
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,7 +52,7 @@ def both(config, sizes, seed, dtype, prefix_count=0):
 
 @pytest.mark.parametrize("prefix_count", [0, 6])
 @pytest.mark.parametrize("sizes", [[(75, 93)], [(64, 96)] * 2, PADDED])
-@pytest.mark.parametrize("config", [SMALL, TINY])
+@pytest.mark.parametrize("config", [SMALL, TINY, MOBILE])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_exact_in_float64(config, sizes, seed, prefix_count):
     """Up to the position codes, which both have in float32."""

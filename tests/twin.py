@@ -33,7 +33,7 @@ def forward(model, images, prefix=None, choice=None, body=None) -> AiOSOutput:
 
     `choice` forces both selections; `body` (a `BodyModel`) is posed for everybody and thrown away.
     """
-    features = backbone(model.backbone, images.pixels)
+    features = backbone(model.backbone, model.config.backbone, images.pixels)
     encoded = encode(model, levels(model.level_projections, features), images.padding_mask)
     proposals, content = propose(model, encoded, choice)
     outputs, attention, selected = decode(

@@ -25,15 +25,43 @@ def block(unit, x):
     return F.relu(x + shortcut)
 
 
-def backbone(resnet, pixels):
-    x = F.relu(batch_norm(resnet.bn1, resnet.conv1(pixels)))
+def inverted_residual(unit, x):
+    *expanded, reduce, norm = unit.conv
+    y = x
+    for conv, own_norm, _ in expanded:
+        y = batch_norm(own_norm, conv(y)).clamp(0, 6)
+    y = batch_norm(norm, reduce(y))
+    stays = x.shape[1] == y.shape[1] and expanded[-1][0].stride == (1, 1)
+    return x + y if stays else y
+
+
+def mobilenet(network, config, pixels):
+    conv, norm, _ = network.features[0]
+    x = batch_norm(norm, conv(pixels)).clamp(0, 6)
+    features, number = [], 1
+    for depth in config.depths:
+        for _ in range(depth):
+            x = inverted_residual(network.features[number], x)
+            number += 1
+        features.append(x)
+    return [features[stage] for stage in config.feature_stages]
+
+
+def backbone(network, config, pixels):
+    if config.block == "inverted":
+        return mobilenet(network, config, pixels)
+    return resnet(network, pixels)
+
+
+def resnet(network, pixels):
+    x = F.relu(batch_norm(network.bn1, network.conv1(pixels)))
     x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
     features = []
-    for stage in range(max(resnet.feature_stages) + 1):
-        for unit in getattr(resnet, f"layer{stage + 1}"):
+    for stage in range(max(network.feature_stages) + 1):
+        for unit in getattr(network, f"layer{stage + 1}"):
             x = block(unit, x)
         features.append(x)
-    return [features[stage] for stage in resnet.feature_stages]
+    return [features[stage] for stage in network.feature_stages]
 
 
 def levels(projections, features):

@@ -17,6 +17,7 @@ from aios.arguments import (
     add_page_arguments,
     find_port,
     let_threads_sleep,
+    warm_up_renderer,
 )
 from aios.space import load_page_predictor
 
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             private = [predictor.weights.path, find_body_file(options.body)]
             address = launch(page, options.host, port, options.auth, private, options.mcp)
             _log.info("Page: %s", address)
+            warm_up_renderer()
             if options.share:
                 share(page, port)
             page.block_thread()

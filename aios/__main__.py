@@ -15,6 +15,7 @@ from .arguments import (
     add_video_arguments,
     let_threads_sleep,
     load_predictor,
+    warm_up_renderer,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise StartError("There is no photo and no video in what was named.")
         options.out.mkdir(parents=True, exist_ok=True)
         predictor = load_predictor(options)
+        warm_up_renderer()
         failed = _photos(predictor, photos, options) + _videos(predictor, videos, options)
     except (PhotoError, StartError, OSError) as error:
         _log.error("%s", error)

@@ -151,6 +151,20 @@ def load_predictor(options: argparse.Namespace) -> AiOSPredictor:
     return predictor
 
 
+def warm_up_renderer() -> None:
+    """Let whoever draws here get ready in the background, when torch is loaded.
+
+    Raises:
+        StartError: AIOS_RENDERER names none.
+    """
+    from .render import warm_up
+
+    try:
+        warm_up()
+    except ValueError as error:
+        raise StartError(f"AIOS_RENDERER: {error}") from error
+
+
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --share, --host, --port, --auth and --mcp."""
     parser.add_argument("--share", action="store_true", help="also open a public link for a week")

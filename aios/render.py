@@ -2,8 +2,7 @@
 
 Takes arrays only.  Frame: x right, y down, z forward, metres.  `AIOS_RENDERER` in the environment
 chooses who draws: `gl` (pyrender), `software` (a z-buffer of ours, the same picture) or `auto`,
-the default: pyrender where there is a graphics card and an OpenGL context comes up, else our own,
-which takes half as long as OpenGL computed on the processor.
+the default: pyrender where an OpenGL context comes up, else our own.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,7 +18,16 @@ from . import render_gl, render_software
 from .camera import Camera
 from .render_colors import distance_colors, person_colors
 from .render_labels import draw_labels, draw_legend, label_points
-from .render_scene import NEAR, Layers, Scene, build_scene, feather, shade_behind, visible_region
+from .render_scene import (
+    NEAR,
+    Layers,
+    Scene,
+    antialias,
+    build_scene,
+    feather,
+    shade_behind,
+    visible_region,
+)
 
 __all__ = [
     "MAX_SIDE_PX",
@@ -43,8 +49,6 @@ MAX_SIDE_PX = 2048
 _MARGIN_PX = 4
 _ROWS_AT_ONCE = 256
 _DIM, _DIM_FLOOR = 0.45, 20.0
-_CARDS = ("dri/renderD*", "nvidia[0-9]*")
-"""Device files of graphics cards."""
 _auto_without_gl = False
 
 
@@ -257,6 +261,7 @@ def _draw(
     x, y = camera.principal_point
     part = Camera(camera.focal_length, (x - x0, y - y0), x1 - x0, y1 - y0)
     layers = _rasterise(scene, part, chosen)
+    antialias(layers)
     shade_behind(layers, camera.focal_length)
     feather(layers.rgba)
     return _Drawn(x0, y0, layers)
@@ -266,14 +271,7 @@ def _choose(renderer: str | None) -> str:
     chosen = renderer or os.environ.get("AIOS_RENDERER") or "auto"
     if chosen not in RENDERERS:
         raise ValueError(f"unknown renderer {chosen!r}: choose one of {', '.join(RENDERERS)}")
-    if chosen == "auto" and not _has_graphics_card():
-        return "software"
     return chosen
-
-
-@cache
-def _has_graphics_card(devices: Path = Path("/dev")) -> bool:
-    return any(next(devices.glob(name), None) is not None for name in _CARDS)
 
 
 def _rasterise(scene: Scene, camera: Camera, renderer: str) -> Layers:

@@ -17,7 +17,11 @@ from typing import Any
 import numpy as np
 
 from .camera import Camera
+from .render_pass import one_pass_renderer
 from .render_scene import Layers, Scene
+
+_NOBODY = 255
+"""Stands for nobody where a byte says who is seen; so that many people are drawn at once."""
 
 _worker: ThreadPoolExecutor | None = None
 _worker_lock = threading.Lock()
@@ -58,7 +62,7 @@ def _start_worker() -> ThreadPoolExecutor:
 
 def _draw(scene: Scene, camera: Camera) -> Layers:
     try:
-        return _render(_offscreen_renderer(camera), scene, camera)
+        return _render_all(_offscreen_renderer(camera), scene, camera)
     except OpenGLError:
         raise
     except Exception as error:  # PyOpenGL and EGL fail in more ways than can be listed
@@ -66,10 +70,10 @@ def _draw(scene: Scene, camera: Camera) -> Layers:
 
 
 def _offscreen_renderer(camera: Camera) -> Any:  # noqa: ANN401 - pyrender has no types
-    pyrender = _import_pyrender()
+    _import_pyrender()
     renderer = getattr(_on_worker, "renderer", None)
     if renderer is None:
-        renderer = pyrender.OffscreenRenderer(camera.width, camera.height)
+        renderer = one_pass_renderer(camera.width, camera.height)
         _on_worker.renderer = renderer
     renderer.viewport_width, renderer.viewport_height = camera.width, camera.height
     return renderer
@@ -91,50 +95,66 @@ def _import_pyrender() -> Any:  # noqa: ANN401 - pyrender has no types
     return pyrender
 
 
-def _render(renderer: Any, scene: Scene, camera: Camera) -> Layers:  # noqa: ANN401
+def _render_all(renderer: Any, scene: Scene, camera: Camera) -> Layers:  # noqa: ANN401
+    limits = scene.depth_range()
+    layers = _render(renderer, scene, slice(0, _NOBODY), limits, camera)
+    for start in range(_NOBODY, len(scene.people), _NOBODY):
+        more = _render(renderer, scene, slice(start, start + _NOBODY), limits, camera)
+        nearer = more.depth < layers.depth
+        for below, above in zip(vars(layers).values(), vars(more).values(), strict=True):
+            below[nearer] = above[nearer]
+    return layers
+
+
+def _render(
+    renderer: Any,  # noqa: ANN401 - pyrender has no types
+    scene: Scene,
+    part: slice,
+    limits: tuple[float, float],
+    camera: Camera,
+) -> Layers:
+    """Draw some of the people; `limits` are the near and far plane in metres."""
     pyrender = _import_pyrender()
-    near, far = scene.depth_range()
-    world = pyrender.Scene(bg_color=(0.0, 0.0, 0.0, 0.0))
-    material = pyrender.MetallicRoughnessMaterial()
-    # pyrender's second pass never draws the back of a triangle, so each that may be seen from
-    # there gets its mirror image.
-    fronts = scene.faces.astype(np.uint32)
-    both = np.concatenate([fronts, fronts[:, ::-1]])
-    uncut = float(scene.vertices[..., 2].min()) > near
-    opaque = np.ones((*scene.colors.shape[:2], 1), np.float32)
-    colors = np.concatenate([scene.colors, opaque], -1)
-    labels = {}
-    for index in range(len(scene.people)):
-        primitive = pyrender.Primitive(
-            positions=scene.vertices[index],
-            color_0=colors[index],
-            indices=fronts if uncut and scene.closed[index] else both,
-            material=material,
-            mode=pyrender.constants.GLTF.TRIANGLES,
-        )
-        labels[world.add(pyrender.Mesh([primitive]))] = _label(index)
+    people = scene.people[part]
+    count, size, _ = scene.vertices[part].shape
+    codes = np.arange(count, dtype=np.float32) / 255
+    alpha = np.broadcast_to(codes[:, None, None], (count, size, 1))
+    colors = np.concatenate([scene.colors[part], alpha], -1)
+    world = pyrender.Scene()
+    primitive = pyrender.Primitive(
+        positions=scene.vertices[part].reshape(-1, 3),
+        color_0=colors.reshape(-1, 4),
+        indices=_triangles(scene, part, limits[0]),
+        mode=pyrender.constants.GLTF.TRIANGLES,
+    )
+    node = world.add(pyrender.Mesh([primitive]))
     x, y = camera.principal_point
     lens = pyrender.IntrinsicsCamera(
-        camera.focal_length, camera.focal_length, x, y, znear=near, zfar=far
+        camera.focal_length, camera.focal_length, x, y, znear=limits[0], zfar=limits[1]
     )
     world.add(lens, pose=np.diag([1.0, -1.0, -1.0, 1.0]))  # OpenGL looks along -z, y up
     flags = pyrender.RenderFlags
-    rgba, _ = renderer.render(world, flags.FLAT | flags.RGBA)
-    # Samples of the picture lie around the pixel's centre, those of this pass at the centre.
-    codes, depth = renderer.render(world, flags.SEG, seg_node_map=labels)
-    found = _unlabel(codes)
-    numbers = np.concatenate([[-1], scene.people]).astype(np.int32)
-    depth = np.where(found > 0, depth, np.inf).astype(np.float32)
-    return Layers(np.array(rgba), numbers[found], depth)
+    picture, depth = renderer.render(world, flags.SEG, seg_node_map={node: 0})
+    numbers = np.full(_NOBODY + 1, -1, np.int32)
+    numbers[:count] = people
+    rgba = np.array(picture)
+    person = numbers[rgba[..., 3]]
+    covered = person >= 0
+    rgba[..., 3] = np.where(covered, np.uint8(255), np.uint8(0))
+    return Layers(rgba, person, np.where(covered, depth, np.float32(np.inf)))
 
 
-def _label(index: int) -> tuple[int, int, int]:
-    """A colour that stands for the person in place `index`; black stands for nobody."""
-    number = index + 1
-    return number & 255, number >> 8 & 255, number >> 16
+def _triangles(scene: Scene, part: slice, near: float) -> np.ndarray:
+    """Corners of some people's triangles, numbered through all of them: (M, 3) uint32.
 
-
-def _unlabel(codes: np.ndarray) -> np.ndarray:
-    """Colours (H, W, 3) uint8 -> place of the person plus one, 0 for nobody, (H, W) int64."""
-    wide = codes.astype(np.int64)
-    return wide[..., 0] + (wide[..., 1] << 8) + (wide[..., 2] << 16)
+    pyrender never draws the back of a triangle here, so each that may be seen from there gets its
+    mirror image.
+    """
+    faces = scene.faces.astype(np.uint32)
+    size = scene.vertices.shape[1]
+    closed = scene.closed[part]
+    if float(scene.vertices[..., 2].min()) <= near:
+        closed = np.zeros_like(closed)  # through the cut one looks inside
+    starts = np.arange(len(closed), dtype=np.uint32)[:, None, None] * np.uint32(size)
+    backs = faces[:, ::-1] + starts[~closed]
+    return np.concatenate([(faces + starts).reshape(-1, 3), backs.reshape(-1, 3)])

@@ -22,6 +22,10 @@ FAR = 1e5
 """Metres; a person beyond is smaller than a pixel in any photo and is left out."""
 
 _FEATHER_SIGMA_PX = 0.7
+_EDGE_SIGMA_PX = 0.7
+_EDGE_DEPTH_STEP = 0.05
+"""Metres between neighbouring pixels from which the jump is smoothed like an outline."""
+_FAR_OFF_M = 1e6
 _TOWARDS_KEY = (-0.42, -0.68, -0.60)
 _TOWARDS_FILL = (0.80, -0.10, -0.59)
 _AMBIENT_BELOW, _AMBIENT_ABOVE = 0.12, 0.26
@@ -61,7 +65,8 @@ class Layers:
     """What a renderer sees through a camera.
 
     Attributes:
-        rgba: (H, W, 4) uint8, colours multiplied by coverage (alpha, 255 for whole).
+        rgba: (H, W, 4) uint8, colours multiplied by coverage (alpha, 255 for whole); renderers
+            give whole or nothing, `antialias` and `feather` what lies between.
         person: (H, W) int32, who is at the centre of each pixel, -1 for nobody.
         depth: (H, W) float32 metres at the centre of each pixel, inf for nobody.
     """
@@ -265,6 +270,21 @@ def shade_behind(layers: Layers, focal_length: float) -> None:
     factor = kept.astype(np.uint8)
     factors = cv2.merge([factor, factor, factor, np.full_like(factor, 255)])
     cv2.multiply(layers.rgba, factors, layers.rgba, 1.0 / 255.0)
+
+
+def antialias(layers: Layers) -> None:
+    """Smooth, in place, steps where one person, or one limb, ends before another."""
+    depth = np.minimum(layers.depth, np.float32(_FAR_OFF_M))
+    step = _spread(depth) > _EDGE_DEPTH_STEP
+    step |= _spread(layers.person.astype(np.float32)) > 0
+    soft = cv2.GaussianBlur(layers.rgba, (3, 3), _EDGE_SIGMA_PX, borderType=cv2.BORDER_REPLICATE)
+    cv2.copyTo(soft, step.astype(np.uint8), layers.rgba)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Greatest minus least value of each pixel and its four neighbours, (H, W) float32."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return cv2.dilate(values, cross) - cv2.erode(values, cross)
 
 
 def feather(rgba: np.ndarray) -> None:

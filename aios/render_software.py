@@ -1,4 +1,4 @@
-"""A z-buffer in numpy: draws people where there is no graphics card, on any thread and all cores.
+"""A z-buffer in numpy: draws people where OpenGL does not come up, on any thread and all cores.
 
 Every triangle is cut into pixel rows, every row into the pixels whose centres it covers, and the
 nearest triangle of each pixel wins.  Triangles that face away are skipped only where a closed
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from .camera import Camera
@@ -20,10 +19,6 @@ from .render_threads import shares, side_by_side
 _ROWS_AT_ONCE = 1 << 15
 _PIXELS_AT_ONCE = 1 << 15
 _FAR_OFF_SCREEN_PX = 1e6
-_FAR_OFF_M = 1e6
-_EDGE_SIGMA_PX = 0.7
-_EDGE_DEPTH_STEP = 0.05
-"""Metres between neighbouring pixels from which the jump is smoothed like an outline."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def rasterise(scene: Scene, camera: Camera) -> Layers:
         rgba[part] = _interpolate(corners, part, width)
 
     side_by_side(color, range(0, len(pixels), _PIXELS_AT_ONCE))
-    return Layers(_antialias(layers), layers.person, layers.depth)
+    return layers
 
 
 def _triangle_soup(scene: Scene, camera: Camera) -> _Soup:
@@ -318,18 +313,3 @@ def _interpolate(corners: list[np.ndarray], pixels: np.ndarray, width: int) -> n
 def _twice_area(a: np.ndarray, b: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Of the triangles between corners a, b and the points x, y; the sign tells the side."""
     return (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
-
-
-def _antialias(layers: Layers) -> np.ndarray:
-    """Smooth steps where one person, or one limb, ends before another; in place."""
-    depth = np.minimum(layers.depth, np.float32(_FAR_OFF_M))
-    step = _spread(depth) > _EDGE_DEPTH_STEP
-    step |= _spread(layers.person.astype(np.float32)) > 0
-    soft = cv2.GaussianBlur(layers.rgba, (3, 3), _EDGE_SIGMA_PX, borderType=cv2.BORDER_REPLICATE)
-    return cv2.copyTo(soft, step.astype(np.uint8), layers.rgba)
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
-    """Greatest minus least value of each pixel and its four neighbours, (H, W) float32."""
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    return cv2.dilate(values, cross) - cv2.erode(values, cross)

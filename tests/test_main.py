@@ -156,8 +156,10 @@ def test_threshold_and_number(weights, folder, tmp_path):
     assert len(json.loads((tmp_path / "two" / "first.json").read_text())["people"]) == 2
 
 
-@pytest.mark.parametrize("what", ["empty folder", "weights", "body", "out"])
-def test_nothing_can_be_done(weights, folder, tmp_path, caplog, what):
+@pytest.mark.parametrize("what", ["empty folder", "weights", "body", "out", "renderer"])
+def test_nothing_can_be_done(weights, folder, tmp_path, monkeypatch, caplog, what):
+    if what == "renderer":
+        monkeypatch.setenv("AIOS_RENDERER", "painter")
     arguments = {"photos": folder, "--out": tmp_path / "out", "--weights": weights}
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
@@ -166,6 +168,7 @@ def test_nothing_can_be_done(weights, folder, tmp_path, caplog, what):
         "weights": {"--weights": tmp_path / "missing.safetensors"},
         "body": {"--body": tmp_path / "missing.npz"},
         "out": {"--out": tmp_path / "file"},
+        "renderer": {},
     }[what]
     photos = str(arguments.pop("photos"))
     options = [str(part) for pair in arguments.items() for part in pair]

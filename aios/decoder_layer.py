@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,8 @@ class PersonAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
+        self.faster: tuple[nn.Module, nn.Module] | None = None
+        """Faster layers of `projections`, where somebody has made them."""
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
@@ -52,10 +55,10 @@ class PersonAttention(nn.Module):
         Returns:
             Same shape as `tokens`.
         """
-        width = tokens.shape[-1]
-        weight, bias = self.in_proj_weight, self.in_proj_bias
-        query_key = F.linear(tokens + position, weight[: 2 * width], bias[: 2 * width])
-        value = F.linear(tokens, weight[2 * width :], bias[2 * width :])
+        for_query_key, for_value = self.faster or (
+            partial(F.linear, weight=weight, bias=bias) for weight, bias in self.projections()
+        )
+        query_key, value = for_query_key(tokens + position), for_value(tokens)
         # (B, S, D) -> (B, H, S, C)
         q, k, v = (
             x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -68,6 +71,12 @@ class PersonAttention(nn.Module):
             prefix = F.scaled_dot_product_attention(q[:, :, :count], k, v, allowed)
             own = torch.cat([prefix, own], 2)
         return self.out_proj(own.transpose(1, 2).flatten(2))
+
+    def projections(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Weight and bias of the layers to queries and keys, D -> 2 D, and to values, D -> D."""
+        width = self.in_proj_weight.shape[1]
+        parts = [p.split([2 * width, width]) for p in (self.in_proj_weight, self.in_proj_bias)]
+        return (parts[0][0], parts[1][0]), (parts[0][1], parts[1][1])
 
     def _among_people(self, q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout) -> Tensor:
         """Each (B, H, P * T, C) -> (B, H, P * T, C)."""

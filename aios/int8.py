@@ -49,10 +49,10 @@ def why_not() -> str | None:
 def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
     """Turn the large products of a network on the CPU to 8 bits, in place and for good.
 
-    These are a ResNet from its second stage on (another backbone stays as it is), the encoder but
-    for what its attention gives out, and the values and feed-forwards of the decoder.  The rest
-    would cost more accuracy than it saves time: rounding is felt most on the narrow maps of the
-    first stage and next to the answers.
+    These are a ResNet from its second stage on (another backbone stays as it is) and the layers of
+    encoder and decoder but for what their attention to the image gives out.  The rest would cost
+    more accuracy than it saves time: rounding is felt most on the narrow maps of the first stage
+    and next to the answers.
 
     Args:
         model: in evaluation mode, its batch norm folded.
@@ -79,10 +79,15 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
         hidden = ranges.into(layer.linear2)
         _replace(layer, "linear1", Int8Linear.of(layer.linear1, made=hidden))
         _replace(layer, "linear2", Int8Linear.of(layer.linear2, given=hidden))
+    for layer in layers:
+        look = layer.self_attn if isinstance(layer, EncoderLayer) else layer.cross_attn
+        look.joint = Int8Linear(*look.joint_weights())
     for block in encoder:
-        attn = block.self_attn
-        attn.joint = Int8Linear(*attn.joint_weights())
-        _replace(attn, "value_proj", Int8Linear.of(attn.value_proj))
+        _replace(block.self_attn, "value_proj", Int8Linear.of(block.self_attn.value_proj))
+    for meet in (layer.self_attn for layer in decoder):
+        for_query_key, for_value = (Int8Linear(*weights) for weights in meet.projections())
+        meet.faster = for_query_key, for_value
+        _replace(meet, "out_proj", Int8Linear.of(meet.out_proj))
     model.decoder.joint_values = Int8Linear(*model.decoder.joint_value_weights())
 
 

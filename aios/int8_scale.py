@@ -40,43 +40,34 @@ class Scale:
             values: float32 of any shape.
             within: nothing is out of reach, which saves looking.
         """
-        convert = self._nearest if within else self._nearest_or_end
-        return self._in_parts(convert, values, torch.uint8)
+
+        def shift(part: Tensor) -> Tensor:
+            # The cast to integers rounds down, hence half a step more.
+            shifted = torch.add(middle, part, alpha=1 / self.step)
+            return shifted if within else shifted.clamp_(0, 255)
+
+        middle = torch.tensor(self.zero + 0.5)
+        return _in_parts(shift, values, torch.uint8)
 
     def restore(self, integers: Tensor) -> Tensor:
         """The float32 numbers that uint8 stand for."""
-        return self._in_parts(self._restored, integers, torch.float32)
+        return _in_parts(
+            lambda part: part.float().sub_(self.zero).mul_(self.step), integers, torch.float32
+        )
 
-    def _nearest(self, values: Tensor) -> Tensor:
-        # The cast rounds down, hence half a step more.
-        return torch.add(self._middle, values, alpha=1 / self.step).to(torch.uint8)
 
-    def _nearest_or_end(self, values: Tensor) -> Tensor:
-        shifted = torch.add(self._middle, values, alpha=1 / self.step)
-        return shifted.clamp_(0, 255).to(torch.uint8)
-
-    @property
-    def _middle(self) -> Tensor:
-        return torch.tensor(self.zero + 0.5)
-
-    def _restored(self, integers: Tensor) -> Tensor:
-        return integers.float().sub_(self.zero).mul_(self.step)
-
-    @staticmethod
-    def _in_parts(
-        convert: Callable[[Tensor], Tensor], values: Tensor, dtype: torch.dtype
-    ) -> Tensor:
-        """Some numbers at a time, in their order in memory: what is in work stays in the cache."""
-        usual, last = torch.contiguous_format, torch.channels_last
-        if not values.is_contiguous(memory_format=last if values.ndim == 4 else usual):
-            values = values.contiguous()
-        result = torch.empty_like(values, dtype=dtype)
-        flat = values.as_strided((values.numel(),), (1,))
-        made = result.as_strided((values.numel(),), (1,))
-        for start in range(0, len(flat), _NUMBERS_AT_ONCE):
-            part = slice(start, start + _NUMBERS_AT_ONCE)
-            made[part] = convert(flat[part])
-        return result
+def _in_parts(convert: Callable[[Tensor], Tensor], values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Some numbers at a time, in their order in memory: what is in work stays in the cache."""
+    usual, last = torch.contiguous_format, torch.channels_last
+    if not values.is_contiguous(memory_format=last if values.ndim == 4 else usual):
+        values = values.contiguous()
+    result = torch.empty_like(values, dtype=dtype)
+    flat = values.as_strided((values.numel(),), (1,))
+    made = result.as_strided((values.numel(),), (1,))
+    for start in range(0, len(flat), _NUMBERS_AT_ONCE):
+        part = slice(start, start + _NUMBERS_AT_ONCE)
+        made[part].copy_(convert(flat[part]))
+    return result
 
 
 class Ranges:

@@ -117,7 +117,9 @@ class TokenRows:
         self._first = self.per_place([float(first) for first in firsts], dtype) * heads + self._head
         self._right = self.per_place([float(w) for _, w in spatial_shapes], dtype)
         self._bottom = self.per_place([float(h) for h, _ in spatial_shapes], dtype)
-        self._below = self._line.int()
+        below = self._line.int().view(heads, 1, -1)
+        right = torch.full_like(below, heads)
+        self._corners = torch.cat([torch.zeros_like(below), right, below, below + right], 1)
 
     def per_place(self, levels: Sequence[float] | Tensor, dtype: torch.dtype) -> Tensor:
         """One number a level (..., L) -> the same for every head and point (..., HLN)."""
@@ -185,25 +187,30 @@ class TokenRows:
         row = torch.addcmul(self._first, line, self._line).add_(column, alpha=self.heads).int()
         # A place that is no number becomes any integer: it must not lead out of the table.
         upper_left = row.clamp_(0, (self._count - self._reach) * self.heads - 1)
-        lower_left = upper_left + self._below
-        heads = self.heads
-        indices = self._bags(
-            upper_left, upper_left + heads, lower_left, lower_left + heads, bag=(heads, -1)
-        )
-        right, down = x.sub_(column), y.sub_(line)
-        weights = weights.view(right.shape)
-        lower = weights * down
-        upper = weights - lower
-        lower_right, upper_right = lower * right, upper * right
-        shares = self._bags(
-            upper - upper_right, upper_right, lower - lower_right, lower_right, bag=(heads, -1)
-        )
+        # All corners of a query and head together: (Q, HLN) -> (Q, H, 4, LN)
+        one_head = self.heads, 1, -1
+        indices = upper_left.unflatten(1, one_head) + self._corners
+        right, down = (z.unflatten(1, one_head) for z in (x.sub_(column), y.sub_(line)))
+        shares = _corner_shares(weights.view(right.shape), right, down)
         # (any, D) -> (any * H, D / H)
-        table = table.view(-1, table.shape[1] // heads)
-        bags = F.embedding_bag(indices, table, mode="sum", per_sample_weights=shares)
-        return bags.view(len(x), -1)
+        table = table.view(-1, table.shape[1] // self.heads)
+        bag = -1, indices.shape[2] * indices.shape[3]
+        sums = F.embedding_bag(
+            indices.view(bag), table, mode="sum", per_sample_weights=shares.view(bag)
+        )
+        return sums.view(len(x), -1)
 
-    @staticmethod
-    def _bags(*corners: Tensor, bag: tuple[int, int]) -> Tensor:
-        """Four times (Q, HLN) -> (QH, 4LN), all corners of a query and head together."""
-        return torch.cat([corner.unflatten(1, bag) for corner in corners], 2).flatten(0, 1)
+
+def _corner_shares(weights: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """Split weights among the corners around places: (Q, H, 1, LN) each -> (Q, H, 4, LN).
+
+    `right` and `down` are how far the places lie from the upper left corner, 0-1.  Corners are in
+    the order upper left, upper right, lower left, lower right.
+    """
+    shares = weights.new_empty(*weights.shape[:2], 4, weights.shape[3])
+    lower = weights * down
+    for first, line in ((0, weights - lower), (2, lower)):
+        left_share, right_share = (shares[:, :, k : k + 1] for k in (first, first + 1))
+        torch.mul(line, right, out=right_share)
+        torch.sub(line, right_share, out=left_share)
+    return shares

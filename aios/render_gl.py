@@ -49,7 +49,14 @@ def warm_up() -> None:
     """Bring OpenGL up in the background: it takes a second or two.  Comes back at once."""
     corner = np.array([[[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]], np.float32)
     scene = Scene(corner, corner, np.array([[0, 1, 2]]), np.zeros(1, np.int32), np.zeros(1, bool))
-    _start_worker().submit(_draw, scene, Camera(4.0, (0.0, 0.0), 4, 4))
+
+    def draw() -> None:
+        with contextlib.suppress(RuntimeError):  # the program ends already
+            _start_worker().submit(_draw, scene, Camera(4.0, (0.0, 0.0), 4, 4))
+
+    # Not from the thread that handles signals: one that ends the program while the worker starts
+    # would leave Python waiting for a worker that nobody tells to stop.
+    threading.Thread(target=draw, daemon=True).start()
 
 
 def _start_worker() -> ThreadPoolExecutor:

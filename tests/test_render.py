@@ -1,10 +1,13 @@
 import dataclasses
 import logging
 import os
+import queue
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -351,6 +354,15 @@ def test_warm_up_comes_back_at_once_and_drawing_goes_on(monkeypatch):
     monkeypatch.setattr(render_gl, "_start_worker", None)
     monkeypatch.setenv("AIOS_RENDERER", "software")
     render.warm_up()  # has nothing to bring up
+
+
+def test_warm_up_starts_the_worker_outside_the_thread_that_handles_signals(monkeypatch):
+    asked = queue.Queue()
+    worker = SimpleNamespace(submit=lambda *_: asked.put(threading.current_thread()))
+    monkeypatch.setattr(render_gl, "_start_worker", lambda: worker)
+    monkeypatch.setenv("AIOS_RENDERER", "auto")
+    render.warm_up()
+    assert asked.get(timeout=60) is not threading.main_thread()
 
 
 def test_without_opengl_our_own_draws_and_says_so_once(monkeypatch, caplog):

@@ -75,8 +75,9 @@ class PersonAttention(nn.Module):
     def projections(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Weight and bias of the layers to queries and keys, D -> 2 D, and to values, D -> D."""
         width = self.in_proj_weight.shape[1]
-        parts = [p.split([2 * width, width]) for p in (self.in_proj_weight, self.in_proj_bias)]
-        return (parts[0][0], parts[1][0]), (parts[0][1], parts[1][1])
+        weight = self.in_proj_weight.split([2 * width, width])
+        bias = self.in_proj_bias.split([2 * width, width])
+        return (weight[0], bias[0]), (weight[1], bias[1])
 
     def _among_people(self, q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout) -> Tensor:
         """Each (B, H, P * T, C) -> (B, H, P * T, C)."""

@@ -79,7 +79,6 @@ def quantise(model: AiOS, pictures: Sequence[np.ndarray]) -> None:
         hidden = ranges.into(layer.linear2)
         _replace(layer, "linear1", Int8Linear.of(layer.linear1, made=hidden))
         _replace(layer, "linear2", Int8Linear.of(layer.linear2, given=hidden))
-    for layer in layers:
         look = layer.self_attn if isinstance(layer, EncoderLayer) else layer.cross_attn
         look.joint = Int8Linear(*look.joint_weights())
     for block in encoder:

@@ -23,8 +23,10 @@ _REMEMBERED = 64
 _WARM_UP = 2
 """Runs before one is recorded, in which libraries choose their ways and ask for their memory."""
 
-Network = Callable[[Tensor], Tensor]
-_Key = tuple[tuple[int, ...], torch.dtype]
+Tensors = tuple[Tensor, ...]
+Network = Callable[..., Tensors]
+"""Takes tensors and gives some; asks nothing of their device."""
+_Key = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
 _log = logging.getLogger(__name__)
 
@@ -39,25 +41,39 @@ class Recording:
         replay: runs again what was recorded.
     """
 
-    given: Tensor
-    answer: Tensor
+    given: Tensors
+    answer: Tensors
     replay: Callable[[], None]
 
 
-def record(network: Network, given: Tensor) -> Recording:
-    """Record one run on a CUDA device."""
-    given = given.clone()
-    here, aside = torch.cuda.current_stream(given.device), torch.cuda.Stream(given.device)
-    aside.wait_stream(here)
-    with torch.cuda.stream(aside):
-        for _ in range(_WARM_UP):
-            network(given)
-    here.wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    # Other threads may pose bodies on the same device meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        answer = network(given)
-    return Recording(given, answer, graph.replay)
+class Recorder:
+    """Records runs on a CUDA device.
+
+    All of them work in the same memory, so no two may run at once, nor may an answer be read
+    after another run has begun.
+    """
+
+    def __init__(self) -> None:
+        """Memory is asked for with the first recording."""
+        self._pool: tuple[int, int] | None = None
+
+    def __call__(self, network: Network, given: Tensors) -> Recording:
+        """Record one run."""
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        given = tuple(tensor.clone() for tensor in given)
+        device = given[0].device
+        here, aside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UP):
+                network(*given)
+        here.wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may pose bodies on the same device meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            answer = network(*given)
+        return Recording(given, answer, graph.replay)
 
 
 def allowed(device: torch.device) -> bool:
@@ -66,7 +82,7 @@ def allowed(device: torch.device) -> bool:
 
 
 class Recorded:
-    """A network of one tensor that is recorded for the sizes it meets most lately.
+    """A network that is recorded for the sizes it meets most lately.
 
     Not for more than one thread at a time.
     """
@@ -74,26 +90,27 @@ class Recorded:
     def __init__(
         self,
         network: Network,
-        recorder: Callable[[Network, Tensor], Recording] = record,
+        recorder: Callable[[Network, Tensors], Recording] | None = None,
         kept: int = KEPT,
     ) -> None:
-        """Run `network`, which must ask nothing of the device; `kept` sizes at most."""
-        self._network, self._recorder, self._kept = network, recorder, kept
+        """Run `network`; `kept` sizes at most; several may share a `recorder` and its memory."""
+        self._network, self._recorder, self._kept = network, recorder or Recorder(), kept
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
         self._came_once: OrderedDict[_Key, None] = OrderedDict()
         self._works = True
 
-    def __call__(self, given: Tensor) -> Tensor:
+    def __call__(self, *given: Tensor) -> Tensors:
         """What the network answers, in memory of its own."""
         recording = self._recording(given) if self._works else None
         if recording is None:
-            return self._network(given)
-        recording.given.copy_(given)
+            return self._network(*given)
+        for own, tensor in zip(recording.given, given, strict=True):
+            own.copy_(tensor)
         recording.replay()
-        return recording.answer.clone()
+        return tuple(tensor.clone() for tensor in recording.answer)
 
-    def _recording(self, given: Tensor) -> Recording | None:
-        key = (tuple(given.shape), given.dtype)
+    def _recording(self, given: Tensors) -> Recording | None:
+        key = tuple((tuple(tensor.shape), tensor.dtype) for tensor in given)
         if key in self._recordings:
             self._recordings.move_to_end(key)
             return self._recordings[key]

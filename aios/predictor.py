@@ -275,7 +275,7 @@ class AiOSPredictor:
         with self._network_lock, torch.inference_mode(), watching as seen:
             given = images.to(self.device)
             if self._recorded is not None and not with_attention and given.padding_mask is None:
-                table = self._recorded(given.pixels)
+                (table,) = self._recorded(given.pixels)
             else:
                 output = self.model(given, keep_attention=with_attention, min_score=min_score)
                 table = people_table(output.final)
@@ -298,10 +298,10 @@ class AiOSPredictor:
             found.append(Candidates(people, camera, attention))
         return found
 
-    def _table(self, pixels: Tensor) -> Tensor:
+    def _table(self, pixels: Tensor) -> tuple[Tensor]:
         """Images of one size (B, 3, H, W) -> everyone of each, see `people_table`."""
         sizes = pixels.new_empty(len(pixels), 2)  # the network does not ask for them
-        return people_table(self.model(ImageBatch(pixels, None, sizes)).final)
+        return (people_table(self.model(ImageBatch(pixels, None, sizes)).final),)
 
     def _least_score(self, threshold: float | None) -> float:
         return self.weights.threshold if threshold is None else threshold

@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from aios.graphs import Recorded, Recording, allowed
 from aios.half import use_half
@@ -12,6 +9,7 @@ from aios.image import ImageBatch
 from aios.people import people_table
 
 from .networks import SMALL, TINY, random_model
+from .watching import watched
 
 
 class Machine:
@@ -22,24 +20,26 @@ class Machine:
 
     def network(self, given):
         self.runs += 1
-        return given.flatten(1) * 2
+        return (given.flatten(1) * 2,)
 
     def recorder(self, network, given):
         if self.fails:
             raise RuntimeError("operation not permitted\nwhen stream is capturing")
-        self.recorded.append(tuple(given.shape))
-        memory, answer = given.clone(), network(given)
+        self.recorded.append(tuple(given[0].shape))
+        memory = tuple(tensor.clone() for tensor in given)
+        answer = network(*memory)
 
         def replay():
             self.replayed += 1
-            answer.copy_(memory.flatten(1) * 2)
+            for own, new in zip(answer, network(*memory), strict=True):
+                own.copy_(new)
 
         return Recording(memory, answer, replay)
 
 
 def ask(recorded, width, number=1.0):
     given = torch.full((1, 3, width), number)
-    answer = recorded(given)
+    (answer,) = recorded(given)
     assert torch.equal(answer, given.flatten(1) * 2)
     return answer
 
@@ -68,10 +68,10 @@ def test_the_sizes_used_last_are_kept():
     for width in (4, 5, 4, 5, 4, 6, 6):  # 5 is the one used longest ago when 6 needs its place
         ask(recorded, width)
     assert machine.recorded == [(1, 3, 4), (1, 3, 5), (1, 3, 6)]
-    runs = machine.runs
+    replayed = machine.replayed
     ask(recorded, 4)
     ask(recorded, 6)
-    assert machine.runs == runs
+    assert machine.replayed == replayed + 2
     ask(recorded, 5)
     assert machine.recorded[3:] == [(1, 3, 5)]
 
@@ -81,7 +81,20 @@ def test_kinds_of_numbers_are_not_mixed():
     recorded = Recorded(machine.network, machine.recorder)
     ask(recorded, 4)
     ask(recorded, 4)
-    assert recorded(torch.ones(1, 3, 4, dtype=torch.float64)).dtype == torch.float64
+    assert recorded(torch.ones(1, 3, 4, dtype=torch.float64))[0].dtype == torch.float64
+
+
+def test_several_tensors_go_in_and_come_out():
+    machine = Machine()
+    recorded = Recorded(lambda a, b: (a + b, a * b, b), machine.recorder)
+    for number in range(4):
+        a, b = torch.full((2,), float(number)), torch.full((3, 1), 2)
+        found = recorded(a, b)
+        for one, other in zip(found, (a + b, a * b, b), strict=True):
+            assert torch.equal(one, other)
+    assert machine.replayed == 3
+    recorded(torch.ones(2), torch.ones(4, 1))  # the second has another size
+    assert machine.replayed == 3
 
 
 def test_what_cannot_be_recorded_runs_as_before_and_is_said_once(caplog):
@@ -102,48 +115,6 @@ def test_never_on_a_cpu_nor_on_zero_gpu(monkeypatch):
 
 
 # --- whether the network asks anything of its device: run on one that has no memory
-
-
-class Operations(TorchDispatchMode):
-    """Notes operations that touch memory of the host."""
-
-    def __init__(self):
-        super().__init__()
-        self.count, self.found = 0, []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        answer = func(*args, **(kwargs or {}))
-        self.count += 1
-        tensors = [x for x in tree_leaves((args, kwargs, answer)) if isinstance(x, torch.Tensor)]
-        if any(tensor.device.type != "meta" for tensor in tensors):
-            self.found.append(str(func))
-        return answer
-
-
-class Calls(TorchFunctionMode):
-    """Notes calls that copy numbers to the device before any operation is seen."""
-
-    COPYING = (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
-    INDEXING = (torch.Tensor.__getitem__, torch.Tensor.__setitem__)
-
-    def __init__(self):
-        super().__init__()
-        self.found = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        lists = func in self.INDEXING and any(
-            isinstance(part, list)
-            for part in (args[1] if isinstance(args[1], tuple) else args[1:2])
-        )
-        if func in self.COPYING or lists:
-            self.found.append(f"{func.__name__}{args[1:]}")
-        return func(*args, **(kwargs or {}))
-
-
-def watched(run):
-    with torch.inference_mode(), Operations() as operations, Calls() as calls:
-        run()
-    return operations.count, operations.found + calls.found
 
 
 @pytest.mark.parametrize(

@@ -270,8 +270,8 @@ def test_a_recorded_network_gives_the_same_people(predictor, monkeypatch):
     wanted = predictor.find_candidates(photo).people
 
     def recorder(network, given):
-        answer = network(given)
-        return Recording(given, answer, lambda: answer.copy_(network(given)))
+        answer = network(*given)
+        return Recording(given, answer, lambda: answer[0].copy_(network(*given)[0]))
 
     monkeypatch.setattr(predictor, "_recorded", Recorded(predictor._table, recorder))
     for _ in range(3):

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
-import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from aios.graphs import Recording
 from training.synthetic import TRAIN_SEED, BodySurface, SceneWorld
-from training.synthetic.batches import SceneBatches
+from training.synthetic import world as world_module
 from training.synthetic.effects import jpeg
+from training.targets import TENSOR_FIELDS
 
-SIZES = ((64, 64), (64, 96))
+from .watching import watched
+
+def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
+    """What is recorded on a GPU fits one number of slots; most batches have fewer people."""
+    world = SceneWorld((64, 96), BodySurface(), TRAIN_SEED)
+    plain = world.draw(range(7))
+    slots = world_module._slots
+    monkeypatch.setattr(world_module, "_slots", lambda counts, padded: slots(counts, padded=True))
+    padded = world.draw(range(7))
+    count = len(plain.person_scene)
+    assert count % 7 and len(padded.person_scene) % 7 == 0
+    assert not padded.kept[count:].any()
+    assert torch.equal(padded.owner, plain.owner)
+    difference = (padded.pictures.int() - plain.pictures.int()).abs()
+    assert difference.float().mean() < 0.05
+    (some, scenes), (others, theirs) = plain.targets(), padded.targets()
+    assert torch.equal(scenes, theirs)
+    for name in TENSOR_FIELDS:
+        torch.testing.assert_close(getattr(others, name), getattr(some, name), msg=name)
 
 
-@pytest.fixture(scope="module")
-def batches() -> SceneBatches:
-    return SceneBatches(
-        BodySurface(), TRAIN_SEED, sizes_hw=SIZES, batch_size=3, focal_per_side=1.5, people=(1, 4)
-    )
+def test_a_recorded_world_draws_the_same(monkeypatch) -> None:
+    """As on a GPU, with a recorder that draws again."""
+    monkeypatch.setattr(world_module, "allowed", lambda device: True)
+    replayed = []
 
+    def recorder(network, given):
+        answer = network(*given)
 
-def test_batches_are_numbered_and_the_same_when_drawn_ahead(batches: SceneBatches) -> None:
-    ahead = list(islice(batches.batches(first=1, stride=2), 3))
-    for batch, index in zip(ahead, (1, 3, 5), strict=True):
-        again = batches[index]
-        assert batch.size_hw in SIZES
-        assert len(batch) == 3
-        assert torch.equal(batch.pictures, again.pictures)
-        assert torch.equal(batch.image_index, again.image_index)
-        assert batch.focal_length == 1.5 * 64
-        assert len(batch.targets) == len(batch.image_index)
-        assert (batch.image_index.diff() >= 0).all()
-        assert not batch.ignore_unmatched.any()
-    assert len({batch.size_hw for batch in islice(iter(batches), 6)}) == 2
-    assert not torch.equal(ahead[0].pictures.float().mean(), ahead[1].pictures.float().mean())
+        def replay():
+            replayed.append(len(given[1]))
+            for own, new in zip(answer, network(*given), strict=True):
+                own.copy_(new)
+
+        return Recording(given, answer, replay)
+
+    body = BodySurface()
+    recorded = SceneWorld((64, 64), body, TRAIN_SEED, recorder=recorder)
+    monkeypatch.setattr(world_module, "allowed", lambda device: False)
+    plain = SceneWorld((64, 64), body, TRAIN_SEED)
+    for start in range(0, 20, 4):
+        indices = range(start, start + 4)
+        found, wanted = recorded.draw(indices), plain.draw(indices)
+        difference = (found.pictures.int() - wanted.pictures.int()).abs()
+        assert difference.float().mean() < 0.05
+        assert torch.equal(found.owner, wanted.owner)
+        torch.testing.assert_close(found.targets()[0].boxes, wanted.targets()[0].boxes)
+    assert replayed
 
 
 def test_drawing_neither_waits_for_a_device_nor_mixes_two() -> None:
@@ -90,3 +113,20 @@ def test_nothing_but_keys_and_numbers_of_people_goes_to_the_device() -> None:
     with _Crossings() as crossings:
         world.draw(range(4, 8))
     assert len(crossings.found) <= 6, crossings.found
+
+
+def test_drawing_can_be_recorded() -> None:
+    """Nothing is copied to the device unseen either, as a list that is an index would be."""
+    world = SceneWorld((64, 96), BodySurface(device="meta"), TRAIN_SEED)
+    slots = world_module._slots(torch.tensor([2, 0, 3]), padded=True)
+    given = (slots.scene, slots.slot, slots.present, slots.real)
+    moved = [tensor.to("meta") for tensor in (torch.zeros(3, dtype=torch.int64), *given)]
+
+    def draw():
+        with torch.no_grad():
+            world._drawn(*moved)
+
+    draw()
+    count, found = watched(draw)
+    assert count > 5000
+    assert not found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor
 
 from aios.config import BODY_KEYPOINT_JOINTS as BODY_KEYPOINTS
+
+from .joints import index_tensor
 
 LEFT_HAND_KEYPOINTS = (20, 66, 67, 68, 69, 70)
 """Joints behind left wrist and the tips of thumb, index, middle, ring, pinky."""
@@ -263,7 +264,7 @@ def joint_keypoints(joints_2d: Tensor, confidence: Tensor | None = None) -> dict
     visible = inside(joints_2d).to(joints_2d.dtype)
     if confidence is not None:
         visible = visible * confidence
-    sets: dict[str, Sequence[int]] = {
+    sets: dict[str, tuple[int, ...]] = {
         "": BODY_KEYPOINTS,
         "left_hand_": LEFT_HAND_KEYPOINTS,
         "right_hand_": RIGHT_HAND_KEYPOINTS,
@@ -271,8 +272,9 @@ def joint_keypoints(joints_2d: Tensor, confidence: Tensor | None = None) -> dict
     }
     answer = {"joints_2d_visible": visible}
     for prefix, joints in sets.items():
-        answer[f"{prefix}keypoints_2d"] = joints_2d[:, list(joints)]
-        answer[f"{prefix}keypoints_visible"] = visible[:, list(joints)]
+        index = index_tensor(joints, joints_2d.device)
+        answer[f"{prefix}keypoints_2d"] = joints_2d[:, index]
+        answer[f"{prefix}keypoints_visible"] = visible[:, index]
     return answer
 
 

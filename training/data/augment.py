@@ -19,8 +19,10 @@ from ..batch import Sample
 from ..targets import Targets, inside, mirrorable
 from .mirror import flip, flip_targets
 
-_MOST_ENLARGED = 0.4
-_MOST_BORDER = 1.1
+MOST_ENLARGED = 0.4
+"""Pixels of a picture that a pixel of a window shows at least."""
+MOST_BORDER = 1.1
+"""Size of a window at most, in pictures."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,26 @@ def window_targets(
         framing: who is kept.
     """
     size = torch.tensor(size_wh, dtype=torch.float32)
-    extent = torch.tensor([window.width, window.height], dtype=torch.float32)
-    scale = size / extent
-    shift = -torch.tensor([window.x, window.y], dtype=torch.float32) / extent
+    extent = torch.tensor([[window.width, window.height]], dtype=torch.float32)
+    corner = torch.tensor([[window.x, window.y]], dtype=torch.float32)
+    moved, kept = moved_targets(targets, size / extent, -corner / extent, framing)
+    return moved.select(kept)
+
+
+def moved_targets(
+    targets: Targets, scale: Tensor, shift: Tensor, framing: Framing = _FRAMING
+) -> tuple[Targets, Tensor]:
+    """Targets in 0-1 of windows, each person in one of their own.
+
+    Args:
+        targets: P people in 0-1 of pictures.
+        scale: (P, 2) or (1, 2): a point p of the picture lies at p * scale + shift of the window.
+        shift: likewise.
+        framing: who is kept.
+
+    Returns:
+        All of them, and (P,) bool: enough of the person is in the window.
+    """
     values: dict[str, Any] = {}
     # All boxes at once, and all points: most of the time goes into the number of calls.
     of_parts = [getattr(targets, f"{part}_boxes") for part in _PARTS]
@@ -119,17 +138,16 @@ def window_targets(
         valid = getattr(targets, f"{part}_box_valid") & (share > framing.kept_area)
         values[f"{part}_boxes"], values[f"{part}_box_valid"] = moved, valid
     groups = [getattr(targets, name) for name in _POINTS]
-    points = mirrorable(torch.cat(groups, 1) * scale + shift)
+    points = mirrorable(torch.cat(groups, 1) * scale[:, None] + shift[:, None])
     counts = [group.shape[1] for group in groups]
     shown = inside(points).float().split(counts, 1)
     for name, moved, seen in zip(_POINTS, points.split(counts, 1), shown, strict=True):
         values[name] = moved
         values[_POINTS[name]] = getattr(targets, _POINTS[name]) * seen
-    # The principal point leaves the middle, so no single focal length describes the window.
-    moved_targets = replace(targets, **values, focal_length=0.0)
     enough = left > framing.kept_area
     enough &= boxes[:, 2:].max(-1).values > framing.smallest_side
-    return moved_targets.select(enough)
+    # The principal point leaves the middle, so no single focal length describes the window.
+    return replace(targets, **values, focal_length=0.0), enough
 
 
 Colour = tuple[float, float, float]
@@ -207,7 +225,7 @@ def random_window(
     else:
         height = whole / np.exp(random.uniform(0, 0.7))
         centre, free = source * random.uniform(0.2, 0.8, 2), 0.0
-    height = np.clip(height, size_wh[1] * _MOST_ENLARGED, whole * _MOST_BORDER)
+    height = np.clip(height, size_wh[1] * MOST_ENLARGED, whole * MOST_BORDER)
     extents = np.array([height * aspect, height])
     if len(boxes):
         free = np.maximum((1 - box[2:] / extents) / 2, 0.1)

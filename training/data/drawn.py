@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from aios.graphs import Recorder
+
 from ..batch import Batch, join_batches
-from ..synthetic.batches import batch_of
+from ..synthetic.chance import Chance
 from ..synthetic.surface import BodySurface
 from ..synthetic.world import TRAIN_SEED, Scenes, SceneWorld
+from .framed import framed
 from .mixture import TrainBatches, load_batches
+
+DRAWN_LARGER = 1.25
+"""Sides of a scene in those of the window around one of its people that is learnt from."""
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Scenes that are being drawn."""
+
+    scenes: Scenes
+    done: Any = None
+    """CUDA event; None where nothing happens by itself."""
+
+    def ready(self) -> Scenes:
+        """The scenes, for what the device is told from now on."""
+        if self.done is not None:
+            here = torch.cuda.current_stream(self.scenes.pictures.device)
+            here.wait_event(self.done)
+            for tensor in self.scenes.tensors():
+                tensor.record_stream(here)
+        return self.scenes
 
 
 class DrawnBatches:
     """Batch number i of the run, as `TrainBatches`; the scenes of a batch come before its photos.
 
     Args:
-        photos: gives the photographs of each batch, and its size; may give none.
+        photos: gives the photographs of each batch, its size and how windows are chosen; may give
+            no photographs.
         scenes: how many scenes a batch has.
         body: its device is where scenes are drawn and where batches are.
         backgrounds: as of `SceneWorld`.
@@ -31,6 +59,11 @@ class DrawnBatches:
         self._photos, self._scenes, self._body = photos, scenes, body
         self._backgrounds = None if backgrounds is None else backgrounds.to(body.device)
         self._worlds: dict[tuple[int, int], SceneWorld] = {}
+        self._seed = TRAIN_SEED + photos.seed
+        # Of a GPU all worlds use the same memory, and none waits for the network or it for them.
+        self._recorder, self._stream = Recorder(), None
+        if body.device.type == "cuda":
+            self._stream = torch.cuda.Stream(body.device)
 
     def load(self, first: int, stride: int, workers: int) -> Iterator[Batch]:
         """Batches `first`, `first + stride`, ... without end.
@@ -43,10 +76,8 @@ class DrawnBatches:
             photos = load_batches(self._photos, first, stride, workers)
         index, ahead = first, self._draw(first)
         while True:
-            scenes = ahead
-            ahead = self._draw(index + stride)
-            focal_length = self._photos.focal_length_at(self._photos.size_wh(index))
-            batch = None if scenes is None else batch_of(scenes, focal_length)
+            drawn, ahead = ahead, self._draw(index + stride)
+            batch = None if drawn is None else self._framed(index, drawn.ready())
             if photos is not None:
                 loaded = next(photos).to(self._body.device)
                 batch = loaded if batch is None else join_batches([batch, loaded])
@@ -54,14 +85,46 @@ class DrawnBatches:
             yield batch
             index += stride
 
-    def _draw(self, index: int) -> Scenes | None:
+    def _numbers(self, index: int) -> range:
+        return range(index * self._scenes, (index + 1) * self._scenes)
+
+    def _aside(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    @torch.no_grad()
+    def _draw(self, index: int) -> _Ahead | None:
         if not self._scenes:
             return None
-        width, height = self._photos.size_wh(index)
-        if (height, width) not in self._worlds:
-            self._worlds[height, width] = SceneWorld(
-                (height, width), self._body, TRAIN_SEED + self._photos.seed, self._backgrounds
-            )
-        start = index * self._scenes
-        with torch.no_grad():
-            return self._worlds[height, width].draw(range(start, start + self._scenes))
+        width, height = (round(side * DRAWN_LARGER) for side in self._photos.size_wh(index))
+        with self._aside():
+            if (height, width) not in self._worlds:
+                self._worlds[height, width] = SceneWorld(
+                    (height, width),
+                    self._body,
+                    self._seed,
+                    self._backgrounds,
+                    recorder=self._recorder,
+                )
+            scenes = self._worlds[height, width].draw(self._numbers(index))
+            return _Ahead(scenes, None if self._stream is None else self._stream.record_event())
+
+    @torch.no_grad()
+    def _framed(self, index: int, scenes: Scenes) -> Batch:
+        size_wh = self._photos.size_wh(index)
+        batch = _batch_of(scenes, self._photos.focal_length_at(size_wh))
+        chance = Chance.of_scenes(self._seed, self._numbers(index)).to(self._body.device)
+        return framed(chance, batch, size_wh, self._photos.config.augment)
+
+
+def _batch_of(scenes: Scenes, focal_length: float) -> Batch:
+    """A batch with pictures and targets on the device that drew them."""
+    targets, image_index = scenes.targets()
+    height, width = scenes.pictures.shape[2:]
+    return Batch(
+        pictures=scenes.pictures,
+        sizes_hw=torch.tensor([[height, width]]).expand(len(scenes), 2),
+        targets=targets,
+        image_index=image_index,
+        ignore_unmatched=torch.zeros(len(scenes), dtype=torch.bool, device=image_index.device),
+        focal_length=focal_length,
+    )

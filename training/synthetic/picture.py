@@ -111,7 +111,7 @@ def _light(chance: Chance, cast: Cast) -> Light:
     weight = slots.present.sum(1).clamp_min(1)[:, None]
     total = torch.zeros(scenes, 3, device=cast.pelvis.device)
     middle = total.index_add(0, slots.scene, cast.pelvis * slots.real[:, None]) / weight
-    far = (cast.pelvis - middle[slots.scene]).norm(dim=1)
+    far = (cast.pelvis - middle[slots.scene]).norm(dim=1) * slots.real
     radius = far.new_zeros(scenes).scatter_reduce(0, slots.scene, far, "amax")
     return draw_light(chance, middle, (radius + 1.6).clamp(2.0, 8.0))
 

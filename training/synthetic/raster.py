@@ -103,7 +103,9 @@ def draw(
     depth = (chosen[9][kept] / total).clamp(0, _FARTHEST_M)
     packed = ((depth * _DEPTH_STEPS).long() << 32) | (number[triangle] + first_number)
     packed = torch.where(inside, packed, EMPTY)
-    place = torch.where(inside, picture[triangle] * pixels + cell, 0)
+    # What lies outside changes nothing, but on a GPU it would wait in line for one place.
+    anywhere = torch.arange(len(cell), device=device) % len(keys)
+    place = torch.where(inside, picture[triangle] * pixels + cell, anywhere)
     keys.scatter_reduce_(0, place, packed, "amin")
     if people:
         owner = triangles.owner[number[triangle]]
@@ -184,11 +186,12 @@ def _cells(
     if not len(areas):
         empty = torch.zeros(0, dtype=torch.int64, device=areas.device)
         return empty, empty, empty.bool()
-    triangle = torch.zeros(total + 1, dtype=torch.int64, device=areas.device)
-    numbers = torch.arange(len(areas), device=areas.device)
-    # Of several that start in one place only the last has any cells.
-    triangle.scatter_reduce_(0, starts.clamp_max(total), numbers, "amax")
-    triangle = triangle[:-1].cummax(0).values
+    # Each cell belongs to the last triangle that starts at it or before. A running sum, and not a
+    # running maximum: a GPU sums a long row with all its processors, but compares with a few.
+    begun = torch.zeros(total + 1, dtype=torch.int32, device=areas.device)
+    one = begun.new_ones(1).expand(len(areas))
+    begun.scatter_add_(0, starts.clamp_max(total), one)
+    triangle = begun[:-1].cumsum(0, dtype=torch.int32) - 1
     cell = torch.arange(total, device=areas.device) - starts[triangle]
     return triangle, cell, cell < areas[triangle]
 

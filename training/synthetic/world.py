@@ -6,14 +6,17 @@ A scene depends on the seed and its own number alone, not on the batch it is dra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..targets import Targets
+from aios.graphs import Recorded, Recorder, allowed
+
+from ..targets import TENSOR_FIELDS, Targets
 from .cast import Slots, draw_cast, people_before
 from .chance import Chance
 from .contacts import Places
@@ -64,6 +67,21 @@ class Scenes:
         """Number of scenes."""
         return len(self.pictures)
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is in here, for `of_tensors`."""
+        own = (getattr(self, field.name) for field in fields(self) if field.name != "everyone")
+        return (*own, *(getattr(self.everyone, name) for name in TENSOR_FIELDS))
+
+    @classmethod
+    def of_tensors(cls, tensors: Sequence[Tensor]) -> Self:
+        """The same again."""
+        names = [field.name for field in fields(cls) if field.name != "everyone"]
+        own, rest = tensors[: len(names)], tensors[len(names) :]
+        everyone = Targets(
+            **dict(zip(TENSOR_FIELDS, rest, strict=True)), focal_length=0.0, ignore_unmatched=False
+        )
+        return cls(**dict(zip(names, own, strict=True)), everyone=everyone)
+
     def targets(self) -> tuple[Targets, Tensor]:
         """Targets of all scenes joined, and (P,) scene of each.
 
@@ -89,6 +107,7 @@ class SceneWorld:
         people: fewest and most people of a scene; small numbers are likelier unless the range is
             narrower than 0 to 20.
         evenly: every number of people is as likely.
+        recorder: several worlds on one CUDA device may share the memory in which they draw.
 
     Raises:
         ValueError: the range of people is none, or reaches beyond 0 to 20.
@@ -103,6 +122,7 @@ class SceneWorld:
         people: tuple[int, int] = (0, MOST_PEOPLE),
         *,
         evenly: bool = False,
+        recorder: Recorder | None = None,
     ) -> None:
         """Keep what all scenes share."""
         if not 0 <= people[0] <= people[1] <= MOST_PEOPLE:
@@ -114,14 +134,25 @@ class SceneWorld:
         number = torch.arange(len(_COUNT_CHANCES))
         chances = torch.ones(len(number)) if evenly else torch.tensor(_COUNT_CHANCES)
         self._chances = chances * ((number >= people[0]) & (number <= people[1]))
+        # Many thousand small operations: starting them one by one takes longer than they do.
+        self._recorded = Recorded(self._drawn, recorder) if allowed(body.device) else None
 
     @torch.no_grad()
     def draw(self, indices: Sequence[int]) -> Scenes:
         """The scenes with these numbers. Nothing here waits for a GPU."""
-        body = self._studio.body
+        device = self._studio.body.device
         drawn = Chance.of_scenes(self.seed, indices)
-        slots = self._slots(drawn.choice("count", self._chances))
-        chance = drawn.to(body.device)
+        slots = _slots(drawn.choice("count", self._chances), padded=self._recorded is not None)
+        given = (drawn.keys, slots.scene, slots.slot, slots.present, slots.real)
+        moved = (tensor.to(device, non_blocking=True) for tensor in given)
+        return Scenes.of_tensors((self._recorded or self._drawn)(*moved))
+
+    def _drawn(self, keys: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+        """`Scenes.tensors` of keys (B,) and fields of `Slots`, on the device that draws."""
+        return self._draw(Chance(keys), Slots(*slots)).tensors()
+
+    def _draw(self, chance: Chance, slots: Slots) -> Scenes:
+        body = self._studio.body
         cast, view = draw_cast(self._studio, chance, slots)
         people, vertices = people_before(cast, view, body)
         picture = draw_picture(self._studio, chance, cast, view, vertices)
@@ -140,19 +171,28 @@ class SceneWorld:
             joints_hidden=hidden,
         )
 
-    def _slots(self, counts: Tensor) -> Slots:
-        """From (B,) numbers of people, which are known on the CPU at once."""
-        device = self._studio.body.device
-        scenes = len(counts)
-        used = counts.clone()
-        if int(counts.sum()) == 0:
-            used[0] = 1
-        scene = torch.repeat_interleave(torch.arange(scenes), used)
-        slot = torch.arange(len(scene)) - (used.cumsum(0) - used)[scene]
-        present = torch.arange(max(1, int(counts.max()))) < counts[:, None]
-        real = slot < counts[scene]
-        moved = (t.to(device, non_blocking=True) for t in (scene, slot, present, real))
-        return Slots(*moved)
+
+def _slots(counts: Tensor, *, padded: bool) -> Slots:
+    """From (B,) numbers of people, which are known on the CPU at once.
+
+    Padded, there are slots in few different numbers, those too many for people who are not real:
+    what is recorded fits one number.
+    """
+    scenes = len(counts)
+    used = counts.clone()
+    if int(counts.sum()) == 0:
+        used[0] = 1
+    scene = torch.repeat_interleave(torch.arange(scenes), used)
+    slot = torch.arange(len(scene)) - (used.cumsum(0) - used)[scene]
+    real = slot < counts[scene]
+    most = MOST_PEOPLE + 1 if padded else max(1, int(counts.max()))
+    if padded:
+        # Nobody has the last place of a scene, so nothing there overwrites what is true.
+        extra = -len(scene) % scenes
+        scene = torch.cat([scene, scene.new_full((extra,), scenes - 1)])
+        slot = torch.cat([slot, slot.new_full((extra,), MOST_PEOPLE)])
+        real = torch.cat([real, real.new_zeros(extra)])
+    return Slots(scene, slot, torch.arange(most) < counts[:, None], real)
 
 
 def stack_photos(photos: Sequence[np.ndarray]) -> Tensor | None:

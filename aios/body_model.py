@@ -31,7 +31,6 @@ _SIZES = {
     "transl": 3,
 }
 _NUM_JOINTS_3D = 144
-_NECK_CHAIN = (12, 9, 6, 3, 0)
 
 
 @dataclass(frozen=True)
@@ -160,15 +159,15 @@ class BodyModel:
         coefficients = torch.cat([values["betas"], values["expression"]], -1)
         skeleton = self._skeleton
         rest_joints = skeleton.joints + lbs.blend_shapes(coefficients, skeleton.joint_directions)
-        joints, transforms = lbs.batch_rigid_transform(
-            rotations, rest_joints, skeleton.parents, dtype=pose.dtype
-        )
+        joints, transforms = skeleton.pose(rotations, rest_joints)
         rest = surface.template + lbs.blend_shapes(coefficients, surface.shape_directions)
         if surface.pose_directions is not None:
-            features = (rotations[:, 1:] - torch.eye(3).to(rotations)).reshape(count, -1)
+            features = (
+                rotations[:, 1:] - torch.eye(3, device=pose.device, dtype=pose.dtype)
+            ).reshape(count, -1)
             rest = rest + (surface.pose_directions @ features.T).T.reshape(count, -1, 3)
         vertices = _skin(rest, transforms, surface.weights)
-        landmarks = _face_landmarks(surface, vertices, pose)
+        landmarks = _face_landmarks(surface, vertices, pose, skeleton.neck)
         joints_3d = torch.cat([joints, vertices[:, surface.joint_vertices], landmarks], 1)
         transl = values["transl"][:, None]
         return vertices + transl, joints_3d + transl
@@ -199,20 +198,19 @@ def _checked(parameters: Mapping[str, Tensor], like: Tensor) -> tuple[dict[str, 
 
 
 def _skin(rest: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
-    """Linear blend skinning, (P, V, 3) moved by (P, 55, 4, 4) under (V, 55) weights."""
-    blended = weights @ transforms[:, :, :3].flatten(2)
+    """Linear blend skinning, (P, V, 3) moved by (P, 55, 3, 4) under (V, 55) weights."""
+    blended = weights @ transforms.flatten(2)
     blended = blended.unflatten(2, (3, 4))
     return (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
 
 
-def _face_landmarks(surface: Surface, vertices: Tensor, pose: Tensor) -> Tensor:
+def _face_landmarks(surface: Surface, vertices: Tensor, pose: Tensor, neck: Tensor) -> Tensor:
     """(P, 51 + 17, 3): fixed landmarks, then the contour that fits the turn of the head."""
     from smplx import lbs
 
-    chain = torch.tensor(_NECK_CHAIN, device=pose.device)
     # The turn is rounded to a row of the table; a pose that is not a number would name no row.
     contour_faces, contour_weights = lbs.find_dynamic_lmk_idx_and_bcoords(
-        vertices, pose.nan_to_num(), surface.contour_faces, surface.contour_weights, chain
+        vertices, pose.nan_to_num(), surface.contour_faces, surface.contour_weights, neck
     )
     count = len(vertices)
     return lbs.vertices2landmarks(

@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class Recorder:
 
     def __init__(self) -> None:
         """Memory is asked for with the first recording."""
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def __call__(self, network: Network, given: Tensors) -> Recording:
         """Record one run."""

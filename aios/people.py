@@ -55,6 +55,8 @@ SMPLX_NAMES = (
     "transl",
 )
 """Fields of `People` that are arguments of the `smplx` package under the same name."""
+SMPLX_SIZES = tuple(_SHAPES[name][0] for name in SMPLX_NAMES)
+"""Numbers of each for one person."""
 
 
 @dataclass(frozen=True)

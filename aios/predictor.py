@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,13 +22,13 @@ from .image import ImageBatch, batch_images, prepare_photo
 from .model import AiOS
 from .people import People, Prediction, people_from_table, people_table
 from .photo import PhotoSource, read_photo
+from .posing import Posing
 from .speed import Speed, make_ready
 from .weights import WeightsInfo, load_model
 
 DEFAULT_MAX_PEOPLE = 30
 PHOTOS_AT_ONCE = 8
 INPUT_SHARES = {"fast": 0.64, "balanced": 0.8, "full": 1.0}
-_BODIES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ class AiOSPredictor:
         self.model = model
         self.weights = weights
         self.body = body.to(device=self.device)
+        self._posing = self._posing_of(self.body)
         self._network_lock = threading.Lock()
         self._recorded: Recorded | None = None
         if self.speed == "fast" and allowed(self.device):
@@ -117,7 +117,11 @@ class AiOSPredictor:
         """The same network, which still runs for one photo at a time, over another body."""
         other = copy.copy(self)
         other.body = body if body.device == self.body.device else body.to(self.body.device)
+        other._posing = other._posing_of(other.body)
         return other
+
+    def _posing_of(self, body: BodyModel) -> Posing:
+        return Posing(body, self.weights.body_convention == "smplx")
 
     @property
     def input_sizes(self) -> dict[str, ImageConfig]:
@@ -195,8 +199,7 @@ class AiOSPredictor:
             images = batch_images([prepared[index] for index in indices])
             sizes = [arrays[index].shape[:2] for index in indices]
             found = self._run(images, sizes, min_score=self._least_score(threshold))
-            for index, candidates in zip(indices, found, strict=True):
-                results[index] = self.assemble(candidates, threshold, max_people)
+            results |= zip(indices, self._assembled(found, threshold, max_people), strict=True)
         return [results[index] for index in range(len(photos))]
 
     def find_candidates(
@@ -231,27 +234,38 @@ class AiOSPredictor:
         max_people: int = DEFAULT_MAX_PEOPLE,
     ) -> Prediction:
         """Keep the people at or above `threshold` and pose their bodies; see `predict`."""
+        return self._assembled([candidates], threshold, max_people)[0]
+
+    def _assembled(
+        self, found: Sequence[Candidates], threshold: float | None, max_people: int
+    ) -> list[Prediction]:
+        """As `assemble` for each of some photos, whose bodies are posed together."""
         if threshold is None:
             threshold = self.weights.threshold
         if not 0 <= threshold <= 1:
             raise ValueError(f"The score threshold must be between 0 and 1, not {threshold}.")
-        people = candidates.people
-        people = people.select(people.scores >= threshold)
-        people = people.without_doubles(self.weights.max_overlap)
-        people = people.select(slice(max(max_people, 0)))
-        vertices, joints_3d = self._pose(people)
-        prediction = Prediction(
-            people=people,
-            camera=candidates.camera,
-            vertices=vertices,
-            joints_3d=joints_3d,
-            faces=self.body.faces,
-            weights=self.weights.name,
-            body=self.body.name,
-        )
-        if self.weights.placed_by == "keypoints" and not candidates.placed:
-            return prediction.placed_by_keypoints()
-        return prediction
+        chosen = []
+        for candidates in found:
+            people = candidates.people
+            people = people.select(people.scores >= threshold)
+            people = people.without_doubles(self.weights.max_overlap)
+            chosen.append(people.select(slice(max(max_people, 0))))
+        predictions = []
+        posed = self._posing(chosen)
+        for candidates, people, (vertices, joints_3d) in zip(found, chosen, posed, strict=True):
+            prediction = Prediction(
+                people=people,
+                camera=candidates.camera,
+                vertices=vertices,
+                joints_3d=joints_3d,
+                faces=self.body.faces,
+                weights=self.weights.name,
+                body=self.body.name,
+            )
+            if self.weights.placed_by == "keypoints" and not candidates.placed:
+                prediction = prediction.placed_by_keypoints()
+            predictions.append(prediction)
+        return predictions
 
     def placed(self, people: People, camera: Camera) -> People:
         """The same people where a `Prediction` of them would have them stand.
@@ -305,19 +319,3 @@ class AiOSPredictor:
 
     def _least_score(self, threshold: float | None) -> float:
         return self.weights.threshold if threshold is None else threshold
-
-    def _pose(self, people: People) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (P, V, 3) and joints (P, 144, 3), a few people at a time."""
-        vertices, joints_3d = [], []
-        with torch.inference_mode():
-            for start in range(0, max(len(people), 1), _BODIES_AT_ONCE):
-                part = people.select(slice(start, start + _BODIES_AT_ONCE))
-                parameters = {
-                    name: torch.from_numpy(np.ascontiguousarray(values)).to(self.body.device)
-                    for name, values in part.smplx_parameters().items()
-                }
-                adapted = self.body.adapt(parameters, self.weights.body_convention == "smplx")
-                posed = self.body(adapted)
-                vertices.append(posed.vertices.cpu().numpy())
-                joints_3d.append(posed.joints_3d.cpu().numpy())
-        return np.concatenate(vertices), np.concatenate(joints_3d)

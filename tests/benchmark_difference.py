@@ -55,5 +55,5 @@ def _pairs(first: np.ndarray, second: np.ndarray, least: float = 0.5) -> list[tu
 def _change_of_tokens(exact: AiOSPredictor, other: AiOSPredictor, photo: np.ndarray) -> float:
     images = batch_images([prepare_photo(photo, exact.model.config.image)])
     with torch.inference_mode():
-        wanted, found = (p.model(images).encoded.memory for p in (exact, other))
+        wanted, found = (p.model(images.to(p.device)).encoded.memory.cpu() for p in (exact, other))
     return float((found - wanted).norm() / wanted.norm())

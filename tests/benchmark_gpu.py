@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--network", default="paper", choices=["paper", "small"])
     parser.add_argument("--speeds", nargs="+", default=["exact", "fast"])
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--train-batches", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
     return parser
@@ -184,16 +185,18 @@ def _training(options: argparse.Namespace) -> dict:
     config = named_config(name, [f"precision={precision}", "pictures_every=0"])
     config = dataclasses.replace(config, effective_batch=0, log_every=1_000_000)
     size_wh = (1333, 800) if paper else (96, 64)
-    batch = made_up_batch(2, size_wh, config.model.focal_length).to(torch.device(options.device))
     steps = min(options.repeats, 10)
-    fast = measure(config, "fast", batch, size_wh, steps)
-    with _without_kernel():
-        plain = measure(config, "fast", batch, size_wh, steps)
-    return {
-        "with kernel": dataclasses.asdict(fast),
-        "without": dataclasses.asdict(plain),
-        "ratio": plain.seconds_a_step / fast.seconds_a_step,
-    }
+    found: dict[str, object] = {}
+    for count in options.train_batches:
+        made_up = made_up_batch(count, size_wh, config.model.focal_length)
+        batch = made_up.to(torch.device(options.device))
+        fast = measure(config, "fast", batch, size_wh, steps)
+        with _without_kernel():
+            plain = measure(config, "fast", batch, size_wh, steps)
+        found[f"batch {count}, with kernel"] = dataclasses.asdict(fast)
+        found[f"batch {count}, without"] = dataclasses.asdict(plain)
+        found[f"batch {count}, ratio"] = plain.seconds_a_step / fast.seconds_a_step
+    return found
 
 
 def _differences(options: argparse.Namespace) -> dict:

@@ -99,16 +99,6 @@ def test_threshold_outside_its_range(predictor, threshold):
         predictor.predict(noise(64, 64), threshold)
 
 
-def test_many_people_are_posed_as_few(predictor):
-    """More than are posed at once."""
-    candidates = predictor.find_candidates(noise(80, 80))
-    index = np.arange(40) % SMALL.num_people
-    many = predictor._pose(candidates.people.select(index))
-    few = predictor._pose(candidates.people)
-    np.testing.assert_allclose(many[0], few[0][index], atol=1e-5)
-    np.testing.assert_allclose(many[1], few[1][index], atol=1e-5)
-
-
 @pytest.mark.parametrize("size", [(128, 192), (32, 48), (100, 333), (333, 100), (61, 97)])
 def test_camera_of_the_photo_is_that_of_the_input(predictor, size):
     """Points projected by the photo's camera are where the network's own camera has them."""

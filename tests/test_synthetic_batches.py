@@ -14,6 +14,7 @@ from training.targets import TENSOR_FIELDS
 
 from .watching import watched
 
+
 def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
     """What is recorded on a GPU fits one number of slots; most batches have fewer people."""
     world = SceneWorld((64, 96), BodySurface(), TRAIN_SEED)

@@ -73,11 +73,13 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW with default betas over `parameter_groups`."""
+    on_gpu = next(model.parameters()).device.type == "cuda"
     return torch.optim.AdamW(
         parameter_groups(model, config),
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
-        foreach=True,
+        foreach=not on_gpu,
+        fused=on_gpu,
     )
 
 

@@ -21,6 +21,9 @@ from .show import contact_sheet
 from .surface import DEFAULT_BODY, BodySurface
 from .world import MOST_PEOPLE, SceneWorld, stack_photos
 
+_WARM_UP = 4
+"""Batches: a GPU records the second of each kind, see `aios.graphs`."""
+
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.synthetic", description=__doc__)
@@ -78,7 +81,8 @@ def _speed(options: argparse.Namespace) -> None:
         size_hw, body, options.seed, stack_photos(_photos(options)), tuple(options.people)
     )
     wait = torch.cuda.synchronize if body.device.type == "cuda" else (lambda: None)
-    world.draw(range(options.batch))
+    for number in range(_WARM_UP):
+        world.draw(range(number * options.batch, (number + 1) * options.batch))
     wait()
     start, cpu_start, people, scenes = time.perf_counter(), time.process_time(), 0, 0
     while scenes < options.count:

@@ -110,7 +110,7 @@ def draw(
     if people:
         owner = triangles.owner[number[triangle]]
         cover = torch.where(inside & (owner >= 0), owner * pixels + cell, people * pixels)
-        covered[cover] = True
+        covered.index_fill_(0, cover, True)  # a value in an index would be copied to a GPU
     return Drawn(keys, covered[: people * pixels].view(people, pixels))
 
 

@@ -199,9 +199,12 @@ def _checked(parameters: Mapping[str, Tensor], like: Tensor) -> tuple[dict[str, 
 
 def _skin(rest: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
     """Linear blend skinning, (P, V, 3) moved by (P, 55, 3, 4) under (V, 55) weights."""
-    blended = weights @ transforms.flatten(2)
-    blended = blended.unflatten(2, (3, 4))
-    return (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
+    blended = (weights @ transforms.flatten(2)).unflatten(2, (3, 4))
+    # A product of many thousand matrices of three rows would be slower, on a GPU by far.
+    moved = blended[..., 3]
+    for axis in range(3):
+        moved = torch.addcmul(moved, blended[..., axis], rest[..., axis, None])
+    return moved
 
 
 def _face_landmarks(surface: Surface, vertices: Tensor, pose: Tensor, neck: Tensor) -> Tensor:

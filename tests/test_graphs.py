@@ -124,6 +124,7 @@ def test_never_on_a_cpu_nor_on_zero_gpu(monkeypatch):
         lambda x: x.new_tensor([1.0]),
         lambda x: x[:, [0, 1]],
         lambda x: x[torch.arange(2)],
+        lambda x: x.__setitem__(torch.arange(2, device="meta"), 1.0),
         lambda x: torch.ones(3).to("meta"),
     ],
 )

@@ -40,7 +40,13 @@ class Calls(TorchFunctionMode):
             isinstance(part, list)
             for part in (args[1] if isinstance(args[1], tuple) else args[1:2])
         )
-        if func in self.COPYING or lists:
+        # A number that is put where a tensor says is copied to a GPU as a tensor of its own.
+        number = func is torch.Tensor.__setitem__ and not isinstance(args[2], torch.Tensor)
+        places = number and any(
+            isinstance(part, torch.Tensor)
+            for part in (args[1] if isinstance(args[1], tuple) else args[1:2])
+        )
+        if func in self.COPYING or lists or places:
             self.found.append(f"{func.__name__}{args[1:]}")
         return func(*args, **(kwargs or {}))
 

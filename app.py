@@ -16,7 +16,7 @@ from aios.arguments import (
     add_model_arguments,
     add_page_arguments,
     find_port,
-    let_threads_sleep,
+    spare_the_machine,
     warm_up_renderer,
 )
 from aios.space import load_page_predictor
@@ -26,7 +26,7 @@ _log = logging.getLogger("aios.app")
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until interrupted; returns the exit code: 0, or 2 if it cannot start."""
-    let_threads_sleep()
+    spare_the_machine()
     parser = OneLineParser(
         prog="app.py", description="Serve a page that finds everyone in a photo as a posed mesh."
     )

@@ -13,8 +13,8 @@ from .arguments import (
     StartError,
     add_model_arguments,
     add_video_arguments,
-    let_threads_sleep,
     load_predictor,
+    spare_the_machine,
     warm_up_renderer,
 )
 
@@ -29,7 +29,7 @@ _log = logging.getLogger("aios")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit code: 0, 1 if any file failed, 2 if nothing could be done."""
-    let_threads_sleep()
+    spare_the_machine()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _log.setLevel(logging.INFO)

@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from aios.arguments import let_threads_sleep
+from aios.arguments import spare_the_machine
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ("800", "640", "512", "384", "builtin")
@@ -29,7 +29,7 @@ APP_SECONDS = 60
 
 def main() -> None:
     options = _parser().parse_args()
-    let_threads_sleep()
+    spare_the_machine()
     from . import benchmark_report as report
 
     if options.child:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from aios.arguments import let_threads_sleep
+from aios.arguments import spare_the_machine
 
-let_threads_sleep()
+spare_the_machine()
 
 
 @pytest.fixture(scope="module")

@@ -126,3 +126,33 @@ def test_programs_let_idle_threads_sleep_unless_told_otherwise(program, monkeypa
 def test_help_imports_nothing_heavy():
     code = "import app, sys; sys.exit(len({'torch', 'gradio', 'numpy', 'cv2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+HEAPS = """
+import ctypes, sys, threading
+from aios.arguments import spare_the_machine
+spare_the_machine()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+wait = threading.Barrier(6)
+threads = [threading.Thread(target=lambda: (wait.wait(), libc.malloc(50_000), wait.wait()))
+           for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+@pytest.mark.parametrize(("wish", "most"), [(None, 1), ("8", 8)])
+def test_threads_share_one_heap_unless_told_otherwise(tmp_path, wish, most):
+    path = tmp_path / "heaps.xml"
+    environment = {k: v for k, v in os.environ.items() if k != "MALLOC_ARENA_MAX"}
+    if wish:
+        environment["MALLOC_ARENA_MAX"] = wish
+    subprocess.run([sys.executable, "-c", HEAPS, str(path)], env=environment, check=True)
+    heaps = path.read_text().count("<heap ")
+    assert heaps <= most
+    assert wish is None or heaps > 1

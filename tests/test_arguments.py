@@ -114,13 +114,15 @@ def test_a_host_that_is_not_this_machine():
 
 @pytest.mark.parametrize("program", [app.main, aios.__main__.main])
 def test_programs_let_idle_threads_sleep_unless_told_otherwise(program, monkeypatch):
-    for before, after in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
-        monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
-        if before is None:
-            monkeypatch.delenv("OMP_WAIT_POLICY")
+    for before, after, spins in ((None, "PASSIVE", "1000"), ("ACTIVE", "ACTIVE", None)):
+        for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+            monkeypatch.setenv(name, before or "")
+            if before is None or name == "GOMP_SPINCOUNT":
+                monkeypatch.delenv(name)
         with pytest.raises(SystemExit):
             program(["--help"])
         assert os.environ["OMP_WAIT_POLICY"] == after
+        assert os.environ.get("GOMP_SPINCOUNT") == spins
 
 
 def test_help_imports_nothing_heavy():

@@ -40,8 +40,10 @@ def spare_the_machine() -> None:
     A thread of torch that spins keeps a core from the thread it waits for wherever others want the
     cores too, and a browser is enough for that; one that sleeps at once wakes too late for the
     next of many short pieces of work.  So it spins for some microseconds: on cores that do nothing
-    else the paper's network takes a tenth less time, on busy ones the same.  Where each thread has a heap of its own (glibc),
-    each keeps what was given back to it: a tenth of a gigabyte with the paper's network.
+    else the paper's network takes a tenth less time, on busy ones the same.
+
+    Where each thread has a heap of its own (glibc), each keeps what was given back to it: a tenth
+    of a gigabyte with the paper's network.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

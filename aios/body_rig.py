@@ -135,12 +135,17 @@ def build_skeleton(arrays: Mapping[str, np.ndarray]) -> Skeleton:
         joints=torch.from_numpy(joints).float(),
         joint_directions=torch.from_numpy(directions).float(),
         mean_pose=torch.from_numpy(mean_pose).float(),
-        generations=_generations(arrays["kintree_table"][0].tolist()),
+        generations=generations(arrays["kintree_table"][0].tolist()),
         neck=torch.tensor(_NECK),
     )
 
 
-def _generations(parents: list[int]) -> tuple[tuple[Tensor, Tensor], ...]:
+def generations(parents: list[int]) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Joints as far from the root as each other and their parents, see `Skeleton`.
+
+    Args:
+        parents: of each joint; a parent comes before its children, and the root's is not read.
+    """
     depth = [0] * len(parents)
     for joint in range(1, len(parents)):
         depth[joint] = depth[parents[joint]] + 1

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aios.body_rig import generations
 from aios.rotations import axis_angle_to_rotmat
 
 from .sheets import build_sheets
@@ -82,7 +83,7 @@ class BodySurface:
         ValueError: if an array is missing.
     """
 
-    generations: list[tuple[Tensor, Tensor]]
+    generations: tuple[tuple[Tensor, Tensor], ...]
     """Joints by their distance from the root, and their parents."""
 
     def __init__(self, path: str | Path = DEFAULT_BODY, device: str | torch.device = "cpu") -> None:
@@ -99,10 +100,10 @@ class BodySurface:
         for name, value in list(vars(self).items()):
             if isinstance(value, Tensor | _SparseRows):
                 setattr(self, name, value.to(self.device))
-        self.generations = [
+        self.generations = tuple(
             (children.to(self.device), above.to(self.device))
             for children, above in self.generations
-        ]
+        )
 
     def _read_body(self, data: dict[str, np.ndarray]) -> None:
         template = data["v_template"].astype(np.float64)
@@ -118,7 +119,7 @@ class BodySurface:
         parents = data["kintree_table"][0].astype(np.int64)
         parents[0] = 0
         self.parents = torch.from_numpy(parents)
-        self.generations = _generations(parents.tolist())
+        self.generations = generations(parents.tolist())
         self.mean_hands = _tensor(np.concatenate([data["hands_meanl"], data["hands_meanr"]]))
         self.landmark_faces = torch.from_numpy(data["lmk_faces_idx"].astype(np.int64))
         self.landmark_barycentric = _tensor(data["lmk_bary_coords"])
@@ -278,18 +279,6 @@ def _shoe(template: Tensor, faces: Tensor, normals: Tensor) -> Tensor:
             smooth[side, axis] = (new - new.min()) * scale + old.min()
     share = ((_ANKLE_M - template[:, 1]) / 0.04).clamp(0, 1)[:, None]
     return share * (smooth - template + 0.005 * normals)
-
-
-def _generations(parents: list[int]) -> list[tuple[Tensor, Tensor]]:
-    """Joints by their distance from the root, the root left out, and their parents."""
-    level = [0] * len(parents)
-    for joint, parent in enumerate(parents[1:], 1):
-        level[joint] = level[parent] + 1
-    answer = []
-    for wanted in range(1, max(level) + 1):
-        children = [joint for joint, depth in enumerate(level) if depth == wanted]
-        answer.append((torch.tensor(children), torch.tensor([parents[c] for c in children])))
-    return answer
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:

@@ -9,7 +9,13 @@ import torch
 
 from aios.body_model import BodyModel
 from training.batch import Sample, build_batch
-from training.data.augment import AugmentConfig, Framing, Window, show_window
+from training.data.augment import (
+    AugmentConfig,
+    Framing,
+    Window,
+    random_window,
+    show_window,
+)
 from training.data.framed import Windows, _draw_windows, _shown, framed
 from training.synthetic.chance import Chance
 from training.targets import TENSOR_FIELDS
@@ -93,6 +99,27 @@ def test_one_of_the_people_fills_the_share_that_was_asked_for(batch):
     for number in (0, 2, 3):
         own = longest[found.image_index == number]
         assert (own - 0.6).abs().min() < 0.15, own  # less where pictures are too small for it
+
+
+def test_of_large_people_anything_from_head_to_feet_is_shown(batch):
+    """Windows half as high as a person lie anywhere on it, those of the CPU as well."""
+    close = replace(CONFIG, person_share=(2.0, 2.0), aspect_jitter=0.0)
+    one = batch.targets.select(torch.arange(1))
+    middle = torch.tensor([[0.5, 0.5, 0.2, 0.9]])
+    alone = replace(batch, targets=replace(one, boxes=middle), image_index=torch.zeros(1).long())
+    alone = replace(alone, pictures=batch.pictures[:1], sizes_hw=batch.sizes_hw[:1])
+    height, width = alone.size_hw
+    sample = Sample(np.zeros((height, width, 3), np.uint8), alone.targets)
+    random = np.random.default_rng(0)
+    tops = {"device": [], "cpu": []}
+    for seed in range(40):
+        windows = _draw_windows(Chance.of_scenes(seed, range(1)), alone, (64, 64), close)
+        tops["device"].append(float(windows.corner[0, 1]) / height)
+        seen = random_window(random, sample, (64, 64), close.person_share, 0.0)
+        tops["cpu"].append(seen.y / height)
+    for found in tops.values():
+        assert 0.03 < min(found) < 0.15
+        assert 0.4 < max(found) < 0.52
 
 
 def test_a_batch_of_nobody_stays_empty(batch):

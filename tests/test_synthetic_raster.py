@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
+import pytest
 import torch
 
+from training.synthetic import raster
 from training.synthetic.primitives import BOX, CYLINDER, ELLIPSOID, Primitives, mesh_templates
 from training.synthetic.raster import EMPTY, Triangles, draw, unpack
+
+from .test_deformable_kernel import figures_of
 
 SIZE = (24, 32)
 
@@ -131,3 +139,30 @@ def test_primitives_have_their_size_and_face_outwards() -> None:
     assert 5.9 < float(volume[1]) < 6.3
     assert 3.4 < float(volume[2]) < 4.2
     assert ((normals * vertices).sum(-1) > 0).all()
+
+
+def test_kernel_draws_what_the_plain_way_draws(tmp_path: Path) -> None:
+    found = figures_of("tests.raster_cases", tmp_path)
+    assert found["chosen"]
+    for case, (keys, covers, drawn) in found["cases"].items():
+        assert drawn > 0 or case == "none", case
+        # A centre on an edge may fall to either side, and the last bit of a depth may differ.
+        assert keys <= 0.01 * drawn, case
+        assert covers <= 0.01 * drawn, case
+
+
+def test_without_its_kernel_a_gpu_draws_the_plain_way(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    raster._filler.cache_clear()
+    monkeypatch.setitem(sys.modules, "training.synthetic.raster_kernel", None)
+    assert raster._filler(torch.device("cpu")) is raster.fill
+    assert "without their kernel" in caplog.text
+    raster._filler.cache_clear()
+    wrong = ModuleType("training.synthetic.raster_kernel")
+    wrong.fill_by_kernel = lambda *_: None
+    monkeypatch.setitem(sys.modules, "training.synthetic.raster_kernel", wrong)
+    assert raster._filler(torch.device("cpu")) is raster.fill
+    assert "of its pixels are right" in caplog.text
+    raster._filler.cache_clear()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aios.body_model import BodyModel
+from aios.config import ConfigError
 from aios.plain import to_plain
 from training.batch import Sample, build_batch
 from training.checkpointing import checkpoints, load_checkpoint
@@ -129,6 +130,23 @@ def test_photographs_stand_behind_the_scenes_of_a_batch(body):
     of_photos = batch.image_index >= 2
     assert torch.equal(batch.targets.boxes[of_photos], photos.targets.boxes)
     assert torch.equal(batch.image_index[of_photos] - 2, photos.image_index)
+
+
+def test_each_scene_shows_several_windows_of_itself(body):
+    stream, stage = drawn_stream(drawn_config(real="somewhere else", windows=2), body)
+    stage = replace(stage, batch_size=9)
+    batch = next(stream.load(stage, 0, 1))
+    assert len(batch) == 9
+    one, other = batch.pictures[:2], batch.pictures[2:4]
+    assert not torch.equal(one, other)
+    # The same people, seen elsewhere in another size.
+    people = [batch.targets.select(batch.image_index == index) for index in range(4)]
+    for first, second in zip(people[:2], people[2:], strict=True):
+        shared = (first.body_pose[:, None] == second.body_pose).all(-1)
+        assert shared.any(1).sum() == min(len(first), len(second)) > 0
+        assert not torch.equal(first.boxes[:1], second.boxes[:1])
+    with pytest.raises(ConfigError):
+        drawn_config(windows=0)
 
 
 def test_a_run_learns_from_scenes_drawn_on_its_device(tmp_path):

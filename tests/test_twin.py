@@ -103,4 +103,4 @@ def gradients_of(model, output):
 @pytest.mark.parametrize("prefix_count", [0, 6])
 @pytest.mark.parametrize("config", [SMALL, TINY])
 def test_close_in_float32(config, prefix_count):
-    assert_same(*both(config, PADDED, 4, torch.float32, prefix_count), 2e-4)
+    assert_same(*both(config, PADDED, 4, torch.float32, prefix_count), 5e-4)

@@ -97,11 +97,11 @@ CONFIGS: dict[str, TrainConfig] = {
     "builtin": TrainConfig(frozen_stages=2),
     "builtin_gpu": TrainConfig(
         stages=(
-            Stage(until=0.2, side=160, batch_size=256, dense_only=True, person_share=(0.65, 1.2)),
-            Stage(until=0.4, side=192, batch_size=256, person_share=(0.45, 1.15)),
-            Stage(until=1.0, side=256, batch_size=256, scale_3d=1.5),
+            Stage(until=0.2, side=160, batch_size=640, dense_only=True, person_share=(0.65, 1.2)),
+            Stage(until=0.4, side=192, batch_size=640, person_share=(0.45, 1.15)),
+            Stage(until=1.0, side=256, batch_size=640, scale_3d=1.5),
         ),
-        data=DataConfig(workers=12, drawn_on_device=True),
+        data=DataConfig(workers=12, drawn_on_device=True, windows=4),
         denoising=DenoisingConfig(queries=0),
         optim=OptimConfig(warmup_steps=30),
         frozen_stages=2,

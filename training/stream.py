@@ -58,12 +58,15 @@ class DrawnStream:
         self._backgrounds = stack_photos(load_backgrounds(archives))
 
     def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
-        """Pictures about as large as the stage says; every batch has as many photographs."""
+        """Pictures about as large as the stage says; every batch has as many photographs.
+
+        Photographs fill what whole scenes leave of a batch; without any it is so much smaller.
+        """
         data = self._config.data
         share = data.real_share + data.empty_share if data.real else 0.0
-        photos = round(stage.batch_size * share)
+        scenes = int(stage.batch_size * (1 - share)) // data.windows
+        photos = stage.batch_size - scenes * data.windows if data.real else 0
         of_photos = scene_batches(self._config, self._sources, replace(stage, batch_size=photos))
-        scenes = stage.batch_size - photos
         batches = DrawnBatches(of_photos, scenes, self._body, self._backgrounds)
         return batches.load(first, stride, data.workers)
 

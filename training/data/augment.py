@@ -49,8 +49,9 @@ class AugmentConfig:
     """How far pictures are changed."""
 
     flip: float = 0.5
-    person_share: tuple[float, float] = (0.28, 1.15)
-    """Of the picture that one of its people fills after cropping, least and most."""
+    person_share: tuple[float, float] = (0.28, 2.0)
+    """Of the picture that one of its people fills after cropping, least and most; beyond 1 a part
+    of the person is left, such as head and shoulders."""
     collage_person_share: tuple[float, float] = (0.5, 1.1)
     """The same for a part of a collage."""
     aspect_jitter: float = 0.15
@@ -228,7 +229,8 @@ def random_window(
     height = np.clip(height, size_wh[1] * MOST_ENLARGED, whole * MOST_BORDER)
     extents = np.array([height * aspect, height])
     if len(boxes):
-        free = np.maximum((1 - box[2:] / extents) / 2, 0.1)
+        # Beside who is smaller than the window; of who is larger, anything from head to feet.
+        free = np.maximum(np.abs(1 - box[2:] / extents) / 2, 0.1)
     corner = centre - extents * (0.5 + random.uniform(-1, 1, 2) * free)
     # Inside the picture where it fits, around it where it does not.
     low, high = np.minimum(source - extents, 0), np.maximum(source - extents, 0)

@@ -42,12 +42,13 @@ class _Ahead:
 
 
 class DrawnBatches:
-    """Batch number i of the run, as `TrainBatches`; the scenes of a batch come before its photos.
+    """Batch number i of the run, as `TrainBatches`; windows of scenes come before its photos.
 
     Args:
         photos: gives the photographs of each batch, its size and how windows are chosen; may give
             no photographs.
-        scenes: how many scenes a batch has.
+        scenes: how many scenes are drawn for a batch; it has `photos.config.windows` pictures of
+            each.
         body: its device is where scenes are drawn and where batches are.
         backgrounds: as of `SceneWorld`.
     """
@@ -113,7 +114,9 @@ class DrawnBatches:
         size_wh = self._photos.size_wh(index)
         batch = _batch_of(scenes, self._photos.focal_length_at(size_wh))
         chance = Chance.of_scenes(self._seed, self._numbers(index)).to(self._body.device)
-        return framed(chance, batch, size_wh, self._photos.config.augment)
+        config = self._photos.config
+        each = Chance(chance.split("windows", config.windows).keys.t().flatten())
+        return framed(each, join_batches([batch] * config.windows), size_wh, config.augment)
 
 
 def _batch_of(scenes: Scenes, focal_length: float) -> Batch:

@@ -1,7 +1,7 @@
 """Windows around people for a whole batch of drawn scenes at once, on the device that drew them.
 
 The same as `augment.random_window` and `augment.show_window` do for one sample on the CPU, but for
-the mirror, which scenes do not need: none is ever seen twice.
+the mirror, which scenes do not need: each is seen in one batch only.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _draw_windows(
     centre = torch.where(
         found[:, None], centre, source * chance.uniform("centre", 2, low=0.2, high=0.8)
     )
-    free = ((1 - size / extents) / 2).clamp_min(_FREE_BORDER) * found[:, None]
+    # Beside who is smaller than the window; of who is larger, anything from head to feet.
+    free = ((1 - size / extents).abs() / 2).clamp_min(_FREE_BORDER) * found[:, None]
     corner = centre - extents * (0.5 + chance.uniform("moved", 2, low=-1, high=1) * free)
     # Inside the picture where it fits, around it where it does not.
     low, high = (source - extents).clamp_max(0), (source - extents).clamp_min(0)

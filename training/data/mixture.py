@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from aios.config import ImageConfig
+from aios.config import ConfigError, ImageConfig
 
 from ..batch import Batch, Sample, build_batch
 from ..synthetic.backgrounds import load_backgrounds
@@ -39,12 +39,20 @@ class DataConfig:
     """Folder of cached scenes; None draws scenes as they are needed."""
     drawn_on_device: bool = False
     """Draw scenes in batches where the network learns: for a GPU, which workers cannot feed."""
+    windows: int = 1
+    """Parts of each scene drawn so that a batch has, around one person each: drawing takes a GPU
+    several times as long as learning."""
     real_share: float = 0.5
     empty_share: float = 0.05
     collage_share: float = 0.35
     """Of the real pictures, how many are collages; a few collages mix in scenes."""
     workers: int = 1
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        """Check the number of windows."""
+        if self.windows < 1:
+            raise ConfigError("data.windows must be 1 or more")
 
 
 class Samples(Protocol):

@@ -3,24 +3,33 @@
 Every triangle is cut into the pixels of its bounding box; those whose centre lies inside are packed
 as (depth << 32 | triangle) into int64, and one `scatter_reduce("amin")` finds for each pixel both
 the nearest depth and what lies there. There is no loop over triangles or pixels, and nothing is
-drawn to within a pixel only: edges, depths and hidden parts are exact.
+drawn to within a pixel only: edges, depths and hidden parts are exact.  On a GPU a Triton kernel
+walks through the boxes instead, see `raster_kernel`.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
 EMPTY = torch.iinfo(torch.int64).max
 NEAR_M = 0.1
-_DEPTH_STEPS = 65536.0  # per metre
-_FARTHEST_M = 3e4
+DEPTH_STEPS = 65536.0  # per metre
+FARTHEST_M = 3e4
 _LOW_WORD = 0xFFFFFFFF
 _CELLS_PER_PIXEL = 7
 """Cells of bounding boxes a picture may need, in pictures: more than that are left out."""
-_SLACK = -1e-6
+SLACK = -1e-6
+_LEAST_SAME = 0.98
+"""A centre that lies exactly on an edge may fall to either side."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,55 +83,138 @@ def draw(
         people: number of people of whom `covered` is wanted.
         first_number: the number packed with triangle 0.
     """
-    (height, width), count = size_hw, len(focal_length)
-    pixels = height * width
-    device = focal_length.device
+    pixels, device = size_hw[0] * size_hw[1], focal_length.device
     if keys is None:
-        keys = torch.full((count * pixels,), EMPTY, device=device)
+        keys = torch.full((len(focal_length) * pixels,), EMPTY, device=device)
     covered = torch.zeros(people * pixels + 1, dtype=torch.bool, device=device)
-    number, planes, low, span = _set_up(triangles, focal_length, size_hw)
-    picture = triangles.picture[number]
-    triangle, cell, valid = _cells((span[0] * span[1]).long(), picture, count, pixels)
+    boxes = _bounding_boxes(triangles, focal_length, size_hw, first_number)
+    _filler(device)(boxes, focal_length, size_hw, keys, covered)
+    return Drawn(keys, covered[: people * pixels].view(people, pixels))
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Bounding boxes of the K triangles that may be seen.
+
+    Attributes:
+        planes: (10, K) what tells the inside, coordinate by corner, and the volume under the
+            triangle.
+        low: (2, K) first pixel x, y, whole numbers as floats.
+        span: (2, K) how many pixels wide and high.
+        areas: (K,) int64 pixels, 0 of those left out.
+        picture: (K,) int64.
+        owner: (K,) int64 person, or -1.
+        label: (K,) int64 packed with the depth.
+    """
+
+    planes: Tensor
+    low: Tensor
+    span: Tensor
+    areas: Tensor
+    picture: Tensor
+    owner: Tensor
+    label: Tensor
+
+
+Fill = Callable[[Boxes, Tensor, tuple[int, int], Tensor, Tensor], None]
+
+
+@cache
+def _filler(device: torch.device) -> Fill:
+    """The kernel where it gives the pictures of the plain way, else that one.
+
+    With TRITON_INTERPRET=1 in the environment it is used on a CPU, too.
+    """
+    if device.type != "cuda" and not (
+        device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    ):
+        return fill
+    try:
+        from .raster_kernel import fill_by_kernel
+
+        share = _share_of_same(device, fill_by_kernel)
+    except Exception as reason:  # noqa: BLE001 - a compiler may fail in any way
+        line = " ".join(f"{type(reason).__name__}: {reason}".split())[:200]
+        _log.warning("Scenes are drawn without their kernel: %s", line)
+        return fill
+    if share < _LEAST_SAME:
+        _log.warning("Scenes are drawn without their kernel: %.3f of its pixels are right.", share)
+        return fill
+    return fill_by_kernel
+
+
+def _share_of_same(device: torch.device, kernel: Fill) -> float:
+    """Of pixels and covers of a few random triangles."""
+    source = torch.Generator().manual_seed(0)
+    middles = torch.rand(3, 64, generator=source) * 2 - 1
+    middles[2] += 3
+    corners = [middles + torch.randn(3, 64, generator=source) * 0.3 for _ in range(3)]
+    a, b, c = (corner.to(device) for corner in corners)
+    number = torch.arange(64, device=device)
+    yes = torch.ones(64, dtype=torch.bool, device=device)
+    triangles = Triangles((a, b, c), number // 32, number % 5 - 1, yes, yes)
+    focal_length, size_hw = torch.full((2,), 30.0, device=device), (24, 32)
+    boxes = _bounding_boxes(triangles, focal_length, size_hw, 7)
+    found = []
+    for way in (kernel, fill):
+        keys = torch.full((2 * 24 * 32,), EMPTY, device=device)
+        covered = torch.zeros(4 * 24 * 32 + 1, dtype=torch.bool, device=device)
+        way(boxes, focal_length, size_hw, keys, covered)
+        number, depth = unpack(keys)
+        found.append((number, (depth * 100).nan_to_num(posinf=-1).round(), covered[:-1]))
+    same = [(one == other).float().mean() for one, other in zip(*found, strict=True)]
+    return float(torch.stack(same).min())
+
+
+def fill(
+    boxes: Boxes, focal_length: Tensor, size_hw: tuple[int, int], keys: Tensor, covered: Tensor
+) -> None:
+    """Put what lies within boxes into `keys`, and true into `covered` where it has an owner.
+
+    Args:
+        boxes: of B pictures.
+        focal_length: (B,) pixels.
+        size_hw: pixels.
+        keys: (B * H * W,) as in `Drawn`.
+        covered: (N * H * W + 1,) bool; the last means nothing.
+    """
+    height, width = size_hw
+    pixels = height * width
+    triangle, cell, valid = _cells(boxes.areas, len(focal_length) * pixels)
     # Whole numbers as floats, exact at these sizes: dividing integers is slow.
-    wide = span[0][triangle].clamp_min(1)
+    wide = boxes.span[0][triangle].clamp_min(1)
     down = ((cell + 0.5) / wide).floor()
-    x, y = low[0][triangle] + cell - down * wide, low[1][triangle] + down
-    focal = focal_length[picture]
+    x, y = boxes.low[0][triangle] + cell - down * wide, boxes.low[1][triangle] + down
+    focal = focal_length[boxes.picture]
     ray_x = (x + (0.5 - width / 2)) / focal[triangle]
     ray_y = (y + (0.5 - height / 2)) / focal[triangle]
-    chosen = planes.index_select(1, triangle)
+    chosen = boxes.planes.index_select(1, triangle)
     first, second, third = (
         chosen[k] * ray_x + chosen[k + 3] * ray_y + chosen[k + 6] for k in range(3)
     )
     total = first + second + third
     least = torch.minimum(torch.minimum(first, second), third)
-    inside = (least >= _SLACK * total) & valid & (total > 0)
+    inside = (least >= SLACK * total) & valid & (total > 0)
     kept = those(inside)
     inside, triangle, total = inside[kept], triangle[kept], total[kept]
     cell = (y[kept] * width + x[kept]).long()
-    depth = (chosen[9][kept] / total).clamp(0, _FARTHEST_M)
-    packed = ((depth * _DEPTH_STEPS).long() << 32) | (number[triangle] + first_number)
+    depth = (chosen[9][kept] / total).clamp(0, FARTHEST_M)
+    packed = ((depth * DEPTH_STEPS).long() << 32) | boxes.label[triangle]
     packed = torch.where(inside, packed, EMPTY)
     # What lies outside changes nothing, but on a GPU it would wait in line for one place.
-    anywhere = torch.arange(len(cell), device=device) % len(keys)
-    place = torch.where(inside, picture[triangle] * pixels + cell, anywhere)
+    anywhere = torch.arange(len(cell), device=cell.device) % len(keys)
+    place = torch.where(inside, boxes.picture[triangle] * pixels + cell, anywhere)
     keys.scatter_reduce_(0, place, packed, "amin")
-    if people:
-        owner = triangles.owner[number[triangle]]
-        cover = torch.where(inside & (owner >= 0), owner * pixels + cell, people * pixels)
+    if len(covered) > 1:
+        owner = boxes.owner[triangle]
+        cover = torch.where(inside & (owner >= 0), owner * pixels + cell, len(covered) - 1)
         covered.index_fill_(0, cover, True)  # a value in an index would be copied to a GPU
-    return Drawn(keys, covered[: people * pixels].view(people, pixels))
 
 
-def _set_up(
-    triangles: Triangles, focal_length: Tensor, size_hw: tuple[int, int]
-) -> tuple[Tensor, ...]:
-    """Which triangles may be seen, and what tells their inside.
-
-    Returns:
-        (K,) their numbers; (10, K) planes, coordinate by corner, and the volume under the triangle;
-        (2, K) first pixel x, y; (2, K) how many pixels wide and high, whole numbers as floats.
-    """
+def _bounding_boxes(
+    triangles: Triangles, focal_length: Tensor, size_hw: tuple[int, int], first_number: int
+) -> Boxes:
+    """Which triangles may be seen, where, and what tells their inside."""
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = triangles.corners
     # The volume between the triangle and the lens: negative when its front is seen.
     volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
@@ -149,7 +241,10 @@ def _set_up(
     pairs = ((b, c), (c, a), (a, b))
     planes = torch.stack([torch.linalg.cross(*pair, dim=0) for pair in pairs], 1).flatten(0, 1)
     planes = torch.cat([planes, volume[None]]) * torch.where(volume < 0, -1.0, 1.0)
-    return number, planes, low, span
+    picture = triangles.picture[number]
+    areas = _limited((span[0] * span[1]).long(), picture, len(focal_length), size_hw)
+    owner = triangles.owner[number]
+    return Boxes(planes, low, span, areas, picture, owner, number + first_number)
 
 
 def those(mask: Tensor) -> Tensor:
@@ -159,33 +254,31 @@ def those(mask: Tensor) -> Tensor:
     return torch.arange(len(mask), device=mask.device)
 
 
-def _cells(
-    areas: Tensor, picture: Tensor, pictures: int, pixels: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Spread bounding boxes over a list of cells, at most so many a picture.
+def _limited(areas: Tensor, picture: Tensor, pictures: int, size_hw: tuple[int, int]) -> Tensor:
+    """The same (K,) areas with 0 for those that come when their picture has cells enough."""
+    limit = _CELLS_PER_PIXEL * size_hw[0] * size_hw[1]
+    per_picture = torch.zeros(pictures, dtype=torch.int64, device=areas.device)
+    per_picture.index_add_(0, picture, areas)
+    before = per_picture.cumsum(0) - per_picture
+    return torch.where(areas.cumsum(0) - before[picture] > limit, 0, areas)
+
+
+def _cells(areas: Tensor, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Spread bounding boxes over a list of cells.
 
     Args:
-        areas: (K,) cells of each triangle.
-        picture: (K,) ascending.
-        pictures: B.
-        pixels: of one picture.
+        areas: (K,) cells of each triangle, within the limit.
+        pixels: of all pictures.
 
     Returns:
         (M,) triangle, (M,) number of the cell in its bounding box, (M,) bool: is a cell at all.
     """
-    limit = _CELLS_PER_PIXEL * pixels
-    ends = areas.cumsum(0)
-    per_picture = torch.zeros(pictures, dtype=torch.int64, device=areas.device)
-    per_picture.index_add_(0, picture, areas)
-    before = per_picture.cumsum(0) - per_picture
-    full = (ends - before[picture]) > limit
-    areas = torch.where(full, 0, areas)
-    ends = areas.cumsum(0)
-    starts = ends - areas
-    total = int(ends[-1]) if areas.device.type == "cpu" and len(ends) else pictures * limit
     if not len(areas):
         empty = torch.zeros(0, dtype=torch.int64, device=areas.device)
         return empty, empty, empty.bool()
+    ends = areas.cumsum(0)
+    starts = ends - areas
+    total = int(ends[-1]) if areas.device.type == "cpu" else pixels * _CELLS_PER_PIXEL
     # Each cell belongs to the last triangle that starts at it or before. A running sum, and not a
     # running maximum: a GPU sums a long row with all its processors, but compares with a few.
     begun = torch.zeros(total + 1, dtype=torch.int32, device=areas.device)
@@ -199,5 +292,5 @@ def _cells(
 def unpack(keys: Tensor) -> tuple[Tensor, Tensor]:
     """Packed -> triangle (0 where nothing is) and depth in metres (infinite where nothing is)."""
     drawn = keys < EMPTY
-    depth = torch.where(drawn, (keys >> 32).float() / _DEPTH_STEPS, torch.inf)
+    depth = torch.where(drawn, (keys >> 32).float() / DEPTH_STEPS, torch.inf)
     return torch.where(drawn, keys & _LOW_WORD, 0), depth

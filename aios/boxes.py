@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,3 +25,25 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     """(..., 4) x1, y1, x2, y2 -> centre x, centre y, width, height."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return torch.cat([(low + high) / 2, high - low], -1)
+
+
+def apart(boxes: np.ndarray, max_overlap: float) -> np.ndarray:
+    """Which boxes to keep so that none overlaps an earlier one too much.
+
+    Args:
+        boxes: (P, 4) xyxy, best first.
+        max_overlap: intersection over union, 0-1.
+
+    Returns:
+        (K,) int64 indices.
+    """
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    sides = np.minimum(high, high[:, 0]) - np.maximum(low, low[:, 0])
+    shared = np.clip(sides, 0, None).prod(-1)
+    area = np.clip(high - low, 0, None).prod(-1)
+    overlap = shared / np.maximum(area + area[:, 0] - shared, 1e-9)
+    kept: list[int] = []
+    for index in range(len(boxes)):
+        if (overlap[index, kept] <= max_overlap).all():
+            kept.append(index)
+    return np.array(kept, np.int64)

@@ -23,6 +23,12 @@ def index_tensor(numbers: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 @cache
+def colour_tensor(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """(3, 1, 1) float32, one number for each channel of an image."""
+    return _made([[[number]] for number in numbers], torch.float32, device)
+
+
+@cache
 def level_sizes(
     spatial_shapes: tuple[tuple[int, int], ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -73,18 +73,22 @@ class DeformableAttention(nn.Module):
         logits = self.attention_weights(queries).unflatten(-1, (self.heads, -1))
         return logits.softmax(-1).unflatten(-1, (self.levels, self.points))
 
+    def offsets_and_weights(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, Q, D) -> (B, Q, H, L, N, 2) and (B, Q, H, L, N)."""
+        return self.offsets(queries), self.weights(queries)
+
     def around_points(self, queries: Tensor, points: Tensor, shapes: SpatialShapes) -> Sampling:
         """Places around reference points (B, Q, L, 2): offsets count in cells of the level."""
         sizes = level_sizes(tuple(shapes), points.dtype, points.device)
-        offsets = self.offsets(queries) / sizes[:, None]
-        return Sampling(points[:, :, None, :, None] + offsets, self.weights(queries))
+        offsets, weights = self.offsets_and_weights(queries)
+        return Sampling(points[:, :, None, :, None] + offsets / sizes[:, None], weights)
 
     def around_boxes(self, queries: Tensor, boxes: Tensor) -> Sampling:
         """Places around reference boxes (B, Q, L, 4): N steps make half the box."""
-        offsets = self.offsets(queries) / self.points * 0.5
+        offsets, weights = self.offsets_and_weights(queries)
         boxes = boxes[:, :, None, :, None]
-        locations = boxes[..., :2] + offsets * boxes[..., 2:]
-        return Sampling(locations, self.weights(queries))
+        locations = boxes[..., :2] + offsets / self.points * 0.5 * boxes[..., 2:]
+        return Sampling(locations, weights)
 
     def joint_weights(self) -> tuple[Tensor, Tensor]:
         """Offsets in x, offsets in y and logits of the weights as one layer: D -> 3 HLN."""

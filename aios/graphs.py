@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,9 @@ _Key = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
 _log = logging.getLogger(__name__)
 
+_NOT_REPLAYED = threading.Lock()
+"""Held while kernels are chosen, so that nobody's products are rounded as somebody else's are."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -45,6 +50,22 @@ class Recording:
     given: Tensors
     answer: Tensors
     replay: Callable[[], None]
+
+
+@contextmanager
+def rounded_products(rounded: bool) -> Iterator[None]:
+    """Products of float32 round what they multiply to 11 bits (TF32), if so wished.
+
+    Tensor cores do them many times as fast, and sums stay float32.  The setting is that of the
+    whole process, and as before afterwards.
+    """
+    setting = torch.backends.cuda.matmul
+    before = setting.allow_tf32
+    setting.allow_tf32 = rounded or before
+    try:
+        yield
+    finally:
+        setting.allow_tf32 = before
 
 
 class Recorder:
@@ -93,9 +114,18 @@ class Recorded:
         network: Network,
         recorder: Callable[[Network, Tensors], Recording] | None = None,
         kept: int = KEPT,
+        rounded: bool = False,
     ) -> None:
-        """Run `network`; `kept` sizes at most; several may share a `recorder` and its memory."""
+        """Run a network.
+
+        Args:
+            network: what is run.
+            recorder: several may share one and its memory.
+            kept: sizes at most.
+            rounded: see `rounded_products`.
+        """
         self._network, self._recorder, self._kept = network, recorder or Recorder(), kept
+        self._rounded = rounded
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
         self._came_once: OrderedDict[_Key, None] = OrderedDict()
         self._works = True
@@ -104,7 +134,8 @@ class Recorded:
         """What the network answers, in memory of its own."""
         recording = self._recording(given) if self._works else None
         if recording is None:
-            return self._network(*given)
+            with _NOT_REPLAYED, rounded_products(self._rounded):
+                return self._network(*given)
         for own, tensor in zip(recording.given, given, strict=True):
             own.copy_(tensor)
         recording.replay()
@@ -123,7 +154,8 @@ class Recorded:
         while len(self._recordings) >= self._kept:
             self._recordings.popitem(last=False)
         try:
-            self._recordings[key] = self._recorder(self._network, given)
+            with _NOT_REPLAYED, rounded_products(self._rounded):
+                self._recordings[key] = self._recorder(self._network, given)
         except Exception as reason:  # noqa: BLE001 - whatever it is, the network still runs
             line = " ".join(f"{type(reason).__name__}: {reason}".split())[:200]
             _log.warning("The network runs without CUDA graphs: %s", line)

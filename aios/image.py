@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .config import ImageConfig
+from .constants import colour_tensor
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,7 @@ def prepare_photo(
     else:
         resized = resize_corner_aligned(whole, new_width, new_height)
     pixels = resized.permute(2, 0, 1).contiguous()
-    mean = torch.tensor(config.mean)[:, None, None].to(device)
-    std = torch.tensor(config.std)[:, None, None].to(device)
+    mean, std = (colour_tensor(numbers, pixels.device) for numbers in (config.mean, config.std))
     return pixels.sub_(mean).div_(std)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .boxes import cxcywh_to_xyxy
+from .boxes import apart, cxcywh_to_xyxy
 from .camera import Camera, shift_to_match, weak_camera_to_transl
 from .config import (
     BODY_KEYPOINT_JOINTS,
@@ -131,16 +131,14 @@ class People:
         """
         if max_overlap >= 1:
             return self
-        low, high = self.boxes_xyxy_px[:, None, :2], self.boxes_xyxy_px[:, None, 2:]
-        sides = np.minimum(high, high[:, 0]) - np.maximum(low, low[:, 0])
-        shared = np.clip(sides, 0, None).prod(-1)
-        area = np.clip(high - low, 0, None).prod(-1)
-        overlap = shared / np.maximum(area + area[:, 0] - shared, 1e-9)
-        kept: list[int] = []
-        for index in range(len(self)):
-            if (overlap[index, kept] <= max_overlap).all():
-                kept.append(index)
-        return self.select(np.array(kept, np.int64))
+        return self.select(apart(self.boxes_xyxy_px, max_overlap))
+
+    def best(self, threshold: float, max_overlap: float, count: int) -> Self:
+        """At most `count` of those with a score of `threshold` or more, `without_doubles`."""
+        chosen = np.flatnonzero(self.scores >= threshold)
+        if max_overlap < 1:
+            chosen = chosen[apart(self.boxes_xyxy_px[chosen], max_overlap)]
+        return self.select(chosen[:count])
 
     def smplx_parameters(self) -> dict[str, np.ndarray]:
         """Arrays under the argument names of the `smplx` package, hands relative to the mean."""
@@ -227,7 +225,8 @@ def people_from_table(table: np.ndarray, width: int, height: int) -> People:
         # Not a view: whoever keeps one field does not keep all.
         values[name] = table[:, start:stop].reshape(len(table), *shape).copy()
         if name.endswith("_px"):
-            values[name] *= np.tile(size, shape[-1] // 2)
+            points = values[name].reshape(-1, 2)
+            points *= size
         start = stop
     values["query_indices"] = values["query_indices"].astype(np.int64)
     return People(**values)

@@ -58,6 +58,12 @@ def read_photo(source: PhotoSource) -> np.ndarray:
     Raises:
         PhotoError: missing, empty, damaged, of an unknown format, too large or too narrow.
     """
+    pixels = photo_pixels(source)
+    return np.array(pixels) if pixels is source else pixels
+
+
+def photo_pixels(source: PhotoSource) -> np.ndarray:
+    """As `read_photo`, but an array that is such a photo already is given back as it is."""
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
@@ -188,6 +194,8 @@ def _from_array(values: np.ndarray, name: str = "The array") -> np.ndarray:
         pixels = pixels[:, :, None]
     if pixels.shape[2] == 4:
         return np.array(_over_white(Image.fromarray(pixels)).convert("RGB"))
+    if pixels.shape[2] == 3:
+        return pixels
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 

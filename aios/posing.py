@@ -15,7 +15,10 @@ from .graphs import Recorded, allowed
 from .people import SMPLX_NAMES, SMPLX_SIZES, People
 
 _AT_ONCE = 16
-"""Bodies a call; on a GPU always so many, as what is recorded fits one number."""
+"""Bodies a call."""
+_RECORDED_AT_ONCE = 64
+"""Bodies a call where calls are recorded: padded to a multiple of `_AT_ONCE`, as a recording fits
+one number."""
 
 
 class Posing:
@@ -31,28 +34,26 @@ class Posing:
         """Vertices (P, V, 3) and joints (P, 144, 3) of each of `people`, metres, camera frame."""
         if not people:
             return []
-        parts = [self._table(each) for each in people]
-        table = torch.cat(parts)
-        vertices, joints_3d = [], []
+        table = self._table(people)
+        step = _AT_ONCE if self._recorded is None else _RECORDED_AT_ONCE
+        posed = []
         with torch.inference_mode():
-            for start in range(0, max(len(table), 1), _AT_ONCE):
-                posed = self._pose(table[start : start + _AT_ONCE])
-                vertices.append(posed[0])
-                joints_3d.append(posed[1])
-        ends = np.cumsum([len(part) for part in parts])[:-1]
-        return list(
-            zip(
-                np.split(np.concatenate(vertices), ends),
-                np.split(np.concatenate(joints_3d), ends),
-                strict=True,
-            )
+            for start in range(0, max(len(table), 1), step):
+                posed.append(self._pose(table[start : start + step]))
+        ends = np.cumsum([len(each) for each in people])[:-1]
+        # What is posed in one call is not copied once more.
+        parts = (
+            np.split(each[0] if len(each) == 1 else np.concatenate(each), ends)
+            for each in zip(*posed, strict=True)
         )
+        return list(zip(*parts, strict=True))
 
-    def _table(self, people: People) -> Tensor:
-        """(P, C) on the CPU: the parameters side by side, in the order of `SMPLX_NAMES`."""
+    def _table(self, people: Sequence[People]) -> Tensor:
+        """(P, C) on the CPU: everyone's parameters side by side, in the order of `SMPLX_NAMES`."""
+        each = [one.smplx_parameters() for one in people]
         parameters = {
-            name: torch.from_numpy(np.ascontiguousarray(values))
-            for name, values in people.smplx_parameters().items()
+            name: torch.from_numpy(np.concatenate([values[name] for values in each]))
+            for name in SMPLX_NAMES
         }
         adapted = self._body.adapt(parameters, self._from_official)
         return torch.cat([adapted[name].float() for name in SMPLX_NAMES], 1)
@@ -62,7 +63,7 @@ class Posing:
         if self._recorded is None or not count:
             vertices, joints_3d = self._posed(table.to(self._body.device))
         else:
-            padded = F.pad(table, (0, 0, 0, _AT_ONCE - count)).to(self._body.device)
+            padded = F.pad(table, (0, 0, 0, -count % _AT_ONCE)).to(self._body.device)
             with self._lock:
                 vertices, joints_3d = self._recorded(padded)
         return vertices[:count].cpu().numpy(), joints_3d[:count].cpu().numpy()

@@ -21,7 +21,7 @@ from .graphs import Recorded, allowed
 from .image import ImageBatch, batch_images, prepare_photo
 from .model import AiOS
 from .people import People, Prediction, people_from_table, people_table
-from .photo import PhotoSource, read_photo
+from .photo import PhotoSource, photo_pixels
 from .posing import Posing
 from .speed import Speed, make_ready
 from .weights import WeightsInfo, load_model
@@ -84,7 +84,7 @@ class AiOSPredictor:
         self._network_lock = threading.Lock()
         self._recorded: Recorded | None = None
         if self.speed == "fast" and allowed(self.device):
-            self._recorded = Recorded(self._table)
+            self._recorded = Recorded(self._table, rounded=True)
 
     @classmethod
     def from_pretrained(
@@ -183,7 +183,7 @@ class AiOSPredictor:
             max_people: as for `predict`.
             batch_size: at most this many run together, 1 or more.
         """
-        arrays = [read_photo(photo) for photo in photos]
+        arrays = [photo_pixels(photo) for photo in photos]
         config = self.model.config.image
         prepared = [prepare_photo(array, config, self.device) for array in arrays]
         by_size: dict[torch.Size, list[int]] = {}
@@ -222,7 +222,7 @@ class AiOSPredictor:
         Raises:
             PhotoError: the photo cannot be read.
         """
-        array = read_photo(photo)
+        array = photo_pixels(photo)
         pixels = prepare_photo(array, image or self.model.config.image, self.device)
         images = batch_images([pixels])
         return self._run(images, [array.shape[:2]], with_attention, min_score)[0]
@@ -246,10 +246,9 @@ class AiOSPredictor:
             raise ValueError(f"The score threshold must be between 0 and 1, not {threshold}.")
         chosen = []
         for candidates in found:
-            people = candidates.people
-            people = people.select(people.scores >= threshold)
-            people = people.without_doubles(self.weights.max_overlap)
-            chosen.append(people.select(slice(max(max_people, 0))))
+            chosen.append(
+                candidates.people.best(threshold, self.weights.max_overlap, max(max_people, 0))
+            )
         predictions = []
         posed = self._posing(chosen)
         for candidates, people, (vertices, joints_3d) in zip(found, chosen, posed, strict=True):
@@ -287,10 +286,10 @@ class AiOSPredictor:
     ) -> list[Candidates]:
         watching = watch_self_attention(self.model) if with_attention else contextlib.nullcontext()
         with self._network_lock, torch.inference_mode(), watching as seen:
-            given = images.to(self.device)
-            if self._recorded is not None and not with_attention and given.padding_mask is None:
-                (table,) = self._recorded(given.pixels)
+            if self._recorded is not None and not with_attention and images.padding_mask is None:
+                (table,) = self._recorded(images.pixels.to(self.device))
             else:
+                given = images.to(self.device)
                 output = self.model(given, keep_attention=with_attention, min_score=min_score)
                 table = people_table(output.final)
             rows = table.cpu().numpy()

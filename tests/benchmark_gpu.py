@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aios import deformable_attention, kernel_choice
+from aios import deformable_attention, fused, kernel_choice
 from aios.body_model import BodyModel
 from aios.config import AiOSConfig
+from aios.half import _halve_attention
 from aios.model import AiOS
 from aios.predictor import AiOSPredictor
 from aios.sampling import Sampling, sample_by_grid
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     results: dict[str, object] = {"device": name, "torch": torch.__version__}
     for title, part in {
         "kernel": lambda: {kind: _kernel(kind, options) for kind in ("float32", "bfloat16")},
+        "steps": lambda: _steps(options),
         "photos": lambda: {speed: _photos(speed, options) for speed in options.speeds},
         "training": lambda: _training(options),
         "differences": lambda: _differences(options),
@@ -135,6 +137,55 @@ def _kernel(kind: str, options: argparse.Namespace) -> dict:
         for name, one, other in zip(names, both(kernel), both(sample_by_grid), strict=True):
             error = (one.float() - other.float()).abs().max() / other.float().abs().max()
             found[f"error of {name}"] = float(error)
+    return found
+
+
+def _steps(options: argparse.Namespace) -> dict:
+    """What `fast` does between its products, for a batch: seconds and greatest relative error."""
+    device = torch.device(options.device)
+    levels = PAPER_LEVELS if options.network == "paper" else SMALL_LEVELS
+    shape = (options.batch, sum(h * w for h, w in levels))
+    noise, half = fused.noise, fused.HALF
+    tokens, update = noise(*shape, 256).to(device), noise(*shape, 256).to(device, half)
+    norm = torch.nn.LayerNorm(256).requires_grad_(False).to(device)
+    linear = torch.nn.Linear(256, 2048).requires_grad_(False).to(device, half)
+    plain_attn = deformable_attention.DeformableAttention(256, 8, len(levels), 4)
+    attn = _halve_attention(plain_attn.requires_grad_(False)).to(device)
+    value = update.unflatten(-1, (8, 32))
+    points = noise(*shape, len(levels), 2).to(device).sigmoid()
+    maps, shortcut = (
+        noise(options.batch, 256, 2 * levels[0][0], 2 * levels[0][1])
+        .to(device, half)
+        .contiguous(memory_format=torch.channels_last)
+        for _ in range(2)
+    )
+    bias = noise(256).to(device)
+    ways = {
+        "norm": (
+            lambda: fused.add_norm(tokens, update, norm)[0],
+            lambda: fused._add_norm(tokens, update, norm)[0],
+        ),
+        "feed-forward": (
+            lambda: fused.linear_relu(update, linear),
+            lambda: fused._linear_relu(update, linear),
+        ),
+        "look": (
+            lambda: attn.seen(value, tokens, points, levels),
+            lambda: attn.gather(value, levels, attn.around_points(tokens, points, levels)),
+        ),
+        # In place: each run adds to what the one before left.
+        "maps": (
+            lambda: fused.add_relu_(maps, bias, shortcut),
+            lambda: fused._add_relu_(maps, bias, shortcut),
+        ),
+    }
+    found: dict[str, object] = {}
+    for name, (step, plain) in ways.items():
+        if name != "maps":
+            one, other = step().float(), plain().float()
+            found[f"{name}, error"] = float((one - other).abs().max() / other.abs().max())
+        found[f"{name} s"] = _seconds(step, options.repeats, device)
+        found[f"{name}, plain s"] = _seconds(plain, options.repeats, device)
     return found
 
 

@@ -18,6 +18,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from aios.deformable_kernel import backward_kernel, forward_kernel, launch_sizes
+from aios.fused_kernels import norm_kernel, norm_sizes, relu_kernel, relu_sizes
+from aios.look_kernel import look_kernel, look_sizes
 
 ARCHITECTURES = (90,)
 HEADS, CHANNELS, LEVELS, POINTS = 8, 32, 4, 4  # of the paper
@@ -25,15 +27,35 @@ INPUTS = {"value": "*bf16", "levels": "*i32", "locations": "*fp32", "weights": "
 GRADIENTS = {"grad_result": "*bf16"} | {
     f"grad_{name}": "*fp32" for name in ("value", "locations", "weights")
 }
+NORM = {name: "*fp32" for name in ("tokens", "weight", "bias", "result")} | {
+    name: "*bf16" for name in ("update", "rounded")
+}
+LOOK = {name: "*fp32" for name in ("chosen", "references")} | {
+    name: "*bf16" for name in ("value", "result")
+}
+EVEN = ("channels",)
+"""Whole numbers that are multiples of 16 in the paper's network."""
+RELU = {"maps": "*bf16", "bias": "*fp32", "shortcut": "*bf16"}
 
 
-def compiled(kernel, pointers: dict[str, str], architecture: int):
+def sampling_sizes() -> dict:
     value = torch.empty(1, 1, HEADS, CHANNELS, dtype=torch.bfloat16)
-    constants = launch_sizes(value, torch.empty(1, 1, HEADS, LEVELS, POINTS))
+    return launch_sizes(value, torch.empty(1, 1, HEADS, LEVELS, POINTS))
+
+
+def looking_sizes(numbers: int) -> dict:
+    return look_sizes(HEADS, CHANNELS, LEVELS, POINTS, numbers)
+
+
+def compiled(kernel, pointers: dict[str, str], constants: dict, architecture: int):
     names = kernel.arg_names
     kinds = {name: "constexpr" if name in constants else "i32" for name in names} | pointers
     # As at a launch: memory from torch is aligned, and the compiler may count on that.
-    aligned = {(names.index(name),): [["tt.divisibility", 16]] for name in pointers}
+    aligned = {
+        (names.index(name),): [["tt.divisibility", 16]]
+        for name in (*pointers, *EVEN)
+        if name in names
+    }
     fixed = {(names.index(name),): number for name, number in constants.items()}
     source = ASTSource(kernel, kinds, fixed, aligned)
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32))
@@ -51,12 +73,16 @@ def stack_bytes(program: bytes) -> int:
 
 def main() -> None:
     found = {}
-    for name, kernel, pointers in (
-        ("forward", forward_kernel, INPUTS | {"result": "*bf16"}),
-        ("backward", backward_kernel, INPUTS | GRADIENTS),
+    for name, kernel, pointers, constants in (
+        ("forward", forward_kernel, INPUTS | {"result": "*bf16"}, sampling_sizes()),
+        ("backward", backward_kernel, INPUTS | GRADIENTS, sampling_sizes()),
+        ("points", look_kernel, LOOK | {"levels": "*i32"}, looking_sizes(2)),
+        ("boxes", look_kernel, LOOK | {"levels": "*i32"}, looking_sizes(4)),
+        ("norm", norm_kernel, NORM, norm_sizes(HEADS * CHANNELS) | {"EPS": 1e-5}),
+        ("relu", relu_kernel, RELU, relu_sizes(256, True)),
     ):
         for architecture in ARCHITECTURES:
-            code = compiled(kernel, pointers, architecture).asm
+            code = compiled(kernel, pointers, constants, architecture).asm
             wide = len(re.findall(r"ld\.global\.v4\.b32", code["ptx"]))
             found[f"{name} sm_{architecture}"] = (wide, stack_bytes(code["cubin"]))
     sys.stdout.write(json.dumps(found))

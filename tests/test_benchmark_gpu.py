@@ -15,7 +15,7 @@ def test_every_part_is_measured(tmp_path):
     options += ["--train-batches", "2"]
     benchmark_gpu.main([*options, "--repeats", "1", "--batch", "2", "--json", str(path)])
     found = json.loads(path.read_text())
-    for part in ("kernel", "photos", "training", "differences"):
+    for part in ("kernel", "steps", "photos", "training", "differences"):
         assert "failed" not in found[part], found[part]
     assert found["device"] == "CPU"
     assert found["kernel"]["float32"]["plain both s"] > 0
@@ -28,7 +28,7 @@ def test_every_part_is_measured(tmp_path):
 
 
 def test_a_part_that_fails_says_why_and_the_rest_goes_on(monkeypatch, capsys):
-    for part in ("_kernel", "_training", "_differences"):
+    for part in ("_kernel", "_steps", "_training", "_differences"):
         monkeypatch.setattr(benchmark_gpu, part, lambda *_: {})
 
     def broken(*_):

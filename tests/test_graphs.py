@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from aios import fused, fused_kernels, half_layers, look_kernel
 from aios.graphs import Recorded, Recording, allowed
 from aios.half import use_half
 from aios.image import ImageBatch
@@ -106,6 +107,49 @@ def test_what_cannot_be_recorded_runs_as_before_and_is_said_once(caplog):
     assert "without CUDA graphs: RuntimeError: operation not permitted when" in record.getMessage()
 
 
+@pytest.fixture
+def setting():
+    """Of the process: it takes no patch, which would delete it afterwards."""
+    products = torch.backends.cuda.matmul
+    before = products.allow_tf32
+    yield products
+    products.allow_tf32 = before
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+def test_products_are_rounded_only_where_that_is_wished(setting, before, rounded, fails):
+    setting.allow_tf32 = before
+    seen = []
+
+    def network(given):
+        seen.append(setting.allow_tf32)
+        return (given.flatten(1) * 2,)
+
+    def recorder(network, given):
+        if fails:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return Recording(given, network(*given), lambda: None)
+
+    recorded = Recorded(network, recorder, rounded=rounded)
+    for _ in range(3):  # first as it is, then recorded, then from the recording
+        ask(recorded, 4)
+        assert setting.allow_tf32 == before
+    assert seen == [rounded or before] * (3 if fails else 2)
+
+
+def test_products_are_exact_again_after_an_error(setting):
+    setting.allow_tf32 = False
+
+    def broken(given):
+        raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError):
+        Recorded(broken, rounded=True)(torch.ones(1))
+    assert not setting.allow_tf32
+
+
 def test_never_on_a_cpu_nor_on_zero_gpu(monkeypatch):
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
     assert allowed(torch.device("cuda", 0))
@@ -136,6 +180,61 @@ def test_the_device_cannot_be_asked():
     for question in (lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: bool(x.any())):
         with pytest.raises((RuntimeError, NotImplementedError)):
             watched(lambda question=question: question(torch.empty(3, 4, device="meta")))
+
+
+class Launched:
+    """Stands in for a Triton kernel; takes nothing but memory of the device."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __getitem__(self, grid):
+        return self.launch
+
+    def launch(self, *given, **constants):
+        self.count += 1
+        assert all(x.device.type == "meta" for x in given if torch.is_tensor(x))
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The kernels that a GPU would run between the products."""
+    monkeypatch.setattr(fused, "kernels_possible", lambda x: True)
+    monkeypatch.setattr(half_layers, "kernels_possible", lambda x: True)
+    trials = ((fused, "_norm_works"), (fused, "_relu_works"), (half_layers, "_look_works"))
+    for module, trial in trials:
+        monkeypatch.setattr(module, trial, lambda *case: True)
+    kernels = {}
+    for module, name in (
+        (fused_kernels, "norm_kernel"),
+        (fused_kernels, "relu_kernel"),
+        (look_kernel, "look_kernel"),
+    ):
+        kernels[name] = Launched()
+        monkeypatch.setattr(module, name, kernels[name])
+    return kernels
+
+
+def test_a_run_with_kernels_asks_nothing_of_its_device(launched, monkeypatch):
+    # Convolutions without memory do not know that channels are last.
+    monkeypatch.setattr(torch.Tensor, "is_contiguous", lambda x, memory_format=None: True)
+    model = random_model(TINY, 0).requires_grad_(False)
+    model.fold_batch_norm()
+    model.backbone.to(memory_format=torch.channels_last)
+    use_half(model)
+    model = model.to("meta")
+    pixels, sizes = torch.empty(2, 3, 64, 96, device="meta"), torch.empty(2, 2, device="meta")
+
+    def run():
+        people_table(model(ImageBatch(pixels, None, sizes)).final)
+
+    with torch.inference_mode():
+        run()
+    assert not watched(run)[1]
+    encoders, decoders = TINY.encoder_layers, len(model.decoder.layers)
+    assert launched["look_kernel"].count == 2 * (encoders + decoders)
+    assert launched["norm_kernel"].count == 2 * (2 * encoders + 3 * decoders)
+    assert launched["relu_kernel"].count == 2 * (1 + 3 * sum(TINY.backbone.depths))
 
 
 @pytest.mark.parametrize("config", [TINY, SMALL])

@@ -58,6 +58,18 @@ def test_what_has_a_place_in_space_is_float32(config):
     torch.testing.assert_close(turned @ turned.transpose(-1, -2), identity, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("config", [TINY, SMALL])
+def test_maps_of_the_backbone_are_the_same_but_for_rounding(config):
+    pixels = random_images([(64, 96)], 3).pixels
+    exact = random_model(config, 3).backbone(pixels)
+    half = halved(random_model(config, 3)).backbone(pixels)
+    assert len(exact) == len(half)
+    for wanted, found in zip(exact, half, strict=True):
+        assert found.dtype == HALF
+        assert found.shape == wanted.shape
+        assert (found - wanted).norm() < 0.02 * wanted.norm()
+
+
 def test_weights_of_large_products_alone_are_half():
     model = halved(random_model(SMALL, 0))
     kinds = {name: parameter.dtype for name, parameter in model.named_parameters()}

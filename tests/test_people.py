@@ -212,6 +212,17 @@ def test_without_doubles_the_better_of_two_stays():
     assert people.without_doubles(1.0) is people
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize("max_overlap", [0.3, 0.75, 1.0])
+@pytest.mark.parametrize("count", [0, 1, 9])
+def test_the_best_in_one_go_as_step_by_step(threshold, max_overlap, count):
+    people = people_with_boxes((0, 0, 10, 10), (0, 0, 10, 8), (20, 0, 30, 10), (21, 0, 31, 10))
+    people = dataclasses.replace(people, scores=np.array([0.9, 0.7, 0.5, 0.2], np.float32))
+    wanted = people.select(people.scores >= threshold).without_doubles(max_overlap)
+    found = people.best(threshold, max_overlap, count)
+    assert (found.query_indices == wanted.query_indices[:count]).all()
+
+
 def test_without_doubles_of_nobody_and_of_empty_boxes():
     assert len(People.empty().without_doubles(0.5)) == 0
     assert len(people_with_boxes((3, 3, 3, 3), (3, 3, 3, 3)).without_doubles(0.5)) == 2

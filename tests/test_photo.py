@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aios.photo import MAX_PIXELS, PhotoError, list_photos, read_photo
+from aios.photo import MAX_PIXELS, PhotoError, list_photos, photo_pixels, read_photo
 
 HEIGHT, WIDTH = 24, 32
 
@@ -40,6 +40,12 @@ def assert_close(found, wanted, tolerance=6):
     for y in (5, -6):
         for x in (7, -8):
             np.testing.assert_allclose(found[y, x].astype(int), wanted[y, x], atol=tolerance)
+
+
+def test_an_array_that_is_a_photo_need_not_be_copied(scene):
+    assert photo_pixels(scene) is scene
+    for other in (scene[:, :, 0], scene[:, :, :1], scene.astype(np.uint16), encode(scene, "PNG")):
+        np.testing.assert_array_equal(photo_pixels(other), read_photo(other))
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF"])

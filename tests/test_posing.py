@@ -63,9 +63,11 @@ def test_nobody_at_all(body):
     assert Posing(body, False)([]) == []
 
 
-def test_a_recorded_body_is_posed_the_same(body, people, monkeypatch):
-    """As on a GPU, with a recorder that poses again."""
+@pytest.mark.parametrize(("at_once", "recorded"), [(64, [32]), (16, [16])])
+def test_a_recorded_body_is_posed_the_same(body, people, monkeypatch, at_once, recorded):
+    """As on a GPU, with a recorder that poses again; all in one call, or in several."""
     wanted = Posing(body, False)(people)
+    monkeypatch.setattr(posing_module, "_RECORDED_AT_ONCE", at_once)
     monkeypatch.setattr(posing_module, "allowed", lambda device: True)
     pose, sizes = Posing(body, False), []
 
@@ -84,7 +86,7 @@ def test_a_recorded_body_is_posed_the_same(body, people, monkeypatch):
         for found, plain in zip(pose(people), wanted, strict=True):
             np.testing.assert_allclose(found[0], plain[0], atol=1e-5)
             np.testing.assert_allclose(found[1], plain[1], atol=1e-5)
-    assert sizes == [16]
+    assert sizes == recorded
 
 
 def test_posing_can_be_recorded(body):

@@ -144,6 +144,16 @@ def test_every_kind_of_photo_gives_the_same(predictor, tmp_path):
         assert_same_people(predictor.predict(kind, 0.0), wanted)
 
 
+def test_an_array_is_only_read(predictor):
+    photo = noise(64, 96)  # of the network's own size
+    kept = photo.copy()
+    wanted = predictor.predict(photo, 0.0)
+    assert np.array_equal(photo, kept)
+    photo.setflags(write=False)
+    for found in (predictor.predict(photo, 0.0), *predictor.predict_batch([photo, photo], 0.0)):
+        assert_same_people(found, wanted)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (40, 2000)])
 def test_extreme_photos(predictor, size):
     found = predictor.predict(noise(*size), threshold=0.0)

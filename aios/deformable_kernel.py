@@ -25,7 +25,7 @@ from .constants import SpatialShapes, level_table
 if TYPE_CHECKING:
     from .sampling import Sampling
 
-BLOCK_NUMBERS = 1024
+_BLOCK_NUMBERS = 1024
 """Queries times channels that a program holds at once: 8 numbers a thread of 4 warps, which read
 16 bytes each of a row of 32 half-precision channels and need no memory beside their registers."""
 
@@ -44,38 +44,6 @@ def _cell(place: tl.tensor, size: tl.tensor) -> tuple[tl.tensor, tl.tensor, tl.t
 def _seen(column: tl.tensor, line: tl.tensor, width: tl.tensor, height: tl.tensor) -> tl.tensor:
     """Whether a corner is a cell of its level; what is not counts as zeros."""
     return (column >= 0) & (column < width) & (line >= 0) & (line < height)
-
-
-@triton.jit
-def add_sample(  # noqa: PLR0913 - of numbers that are in registers
-    total: tl.tensor,
-    table: tl.tensor,
-    x: tl.tensor,
-    y: tl.tensor,
-    weight: tl.tensor,
-    width: tl.tensor,
-    height: tl.tensor,
-    first: tl.tensor,
-    asked: tl.tensor,
-    filled: tl.tensor,
-    STEP: tl.constexpr,
-) -> tl.tensor:
-    """`total` (Q, C) and one weighted bilinear sample of a level at places 0-1.
-
-    `table` (1, C) points to the channels of the image's first token, `STEP` numbers before those
-    of the next; `first` is the level's first token.
-    """
-    column, right, inside_x = _cell(x, width)
-    line, down, inside_y = _cell(y, height)
-    inside = asked & inside_x & inside_y
-    for corner in tl.static_range(4):
-        c, d = column + corner % 2, line + corner // 2
-        share = (right if corner % 2 else 1 - right) * (down if corner // 2 else 1 - down)
-        seen = inside & _seen(c, d, width, height)
-        token = (first + d * width + c) * STEP
-        numbers = tl.load(table + token[:, None], mask=seen[:, None] & filled, other=0.0)
-        total += (weight * share)[:, None] * numbers.to(total.dtype)
-    return total
 
 
 @triton.jit
@@ -114,9 +82,16 @@ def forward_kernel(  # noqa: PLR0913 - a launch has no other way to hand numbers
             x = tl.load(locations + place * 2, mask=asked, other=0.0).to(SUM)
             y = tl.load(locations + place * 2 + 1, mask=asked, other=0.0).to(SUM)
             weight = tl.load(weights + place, mask=asked, other=0.0).to(SUM)
-            total = add_sample(
-                total, table, x, y, weight, width, height, first, asked, filled, HEADS * WIDTH
-            )
+            column, right, inside_x = _cell(x, width)
+            line, down, inside_y = _cell(y, height)
+            inside = asked & inside_x & inside_y
+            for corner in tl.static_range(4):
+                c, d = column + corner % 2, line + corner // 2
+                share = (right if corner % 2 else 1 - right) * (down if corner // 2 else 1 - down)
+                seen = inside & _seen(c, d, width, height)
+                token = (first + d * width + c) * (HEADS * WIDTH)
+                numbers = tl.load(table + token[:, None], mask=seen[:, None] & filled, other=0.0)
+                total += (weight * share)[:, None] * numbers.to(SUM)
     out = result + row[:, None] * WIDTH + channel[None, :]
     tl.store(out, total, mask=asked[:, None] & filled)
 
@@ -196,7 +171,7 @@ def launch_sizes(value: Tensor, weights: Tensor) -> dict[str, Any]:
         "LEVELS": weights.shape[3],
         "POINTS": weights.shape[4],
         "WIDTH": width,
-        "BLOCK_Q": max(BLOCK_NUMBERS // block, 1),
+        "BLOCK_Q": max(_BLOCK_NUMBERS // block, 1),
         "BLOCK_C": block,
         "SUM": tl.float64 if value.dtype == torch.float64 else tl.float32,
     }

@@ -5,21 +5,18 @@ Each takes over the parts of a plain layer and gives its numbers up to rounding;
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .constants import SpatialShapes
 from .decoder_layer import DecoderLayer, LayerValues
 from .deformable_attention import DeformableAttention
 from .encoder import EncoderLayer, Surroundings
-from .fused import HALF, add_norm, add_relu_, kernels_possible, linear_relu, noise, same
+from .fused import HALF, add_norm, add_relu_, linear_relu
 from .outputs import EncodedImage
 from .queries import TokenLayout
 from .resnet import ResNet, StridedPointwise
-from .sampling import Sampling, sample_by_grid
+from .sampling import Sampling
 
 
 class HalfConv(nn.Module):
@@ -114,48 +111,6 @@ class HalfAttention(DeformableAttention):
         places = (self.heads, self.levels, self.points)
         return offsets.unflatten(-1, (*places, 2)), weights.unflatten(-1, places[1:])
 
-    def seen(
-        self, value: Tensor, queries: Tensor, references: Tensor, shapes: SpatialShapes
-    ) -> Tensor:
-        """Read `value` around points (B, Q, L, 2) or boxes (B, Q, L, 4): -> (B, Q, D)."""
-        case = (value.device, value.dtype, self.heads, value.shape[-1], self.levels, self.points)
-        if kernels_possible(value) and _look_works(*case):
-            from .look_kernel import look_by_kernel
-
-            chosen = self.offsets_and_logits(queries)
-            return self.output_proj(look_by_kernel(value, shapes, chosen, references))
-        if references.shape[-1] == 4:
-            return self.gather(value, shapes, self.around_boxes(queries, references))
-        return self.gather(value, shapes, self.around_points(queries, references, shapes))
-
-
-@cache
-def _look_works(
-    device: torch.device, kind: torch.dtype, heads: int, width: int, levels: int, points: int
-) -> bool:
-    def tried() -> list[tuple[Tensor, ...]]:
-        from .look_kernel import look_by_kernel
-
-        attn = HalfAttention(DeformableAttention(heads * width, heads, levels, points))
-        attn.offsets_and_logits.weight.copy_(noise(sum(attn.sizes), heads * width) / 8)
-        attn.to(device)
-        shapes = [(3 + level, 5) for level in range(levels)]
-        tokens = sum(h * w for h, w in shapes)
-        value = noise(2, tokens, heads, width).to(device, kind)
-        queries, boxes = noise(2, 3, heads * width).to(device), noise(2, 3, levels, 4).to(device)
-        chosen, boxes = attn.offsets_and_logits(queries), boxes.sigmoid()
-        answers = []
-        for references in (boxes[..., :2], boxes):
-            if references is boxes:
-                sampling = attn.around_boxes(queries, references)
-            else:
-                sampling = attn.around_points(queries, references, shapes)
-            found = look_by_kernel(value, shapes, chosen, references)
-            answers.append((found, sample_by_grid(value.float(), shapes, sampling)))
-        return list(zip(*answers, strict=True))
-
-    return same("Attention looks", tried)
-
 
 class HalfEncoderLayers(nn.Module):
     """All encoder layers as one; between them runs also the bf16 form of the tokens."""
@@ -171,9 +126,9 @@ class HalfEncoderLayers(nn.Module):
         for layer in self.layers:
             assert isinstance(layer, EncoderLayer)
             attn, places = layer.self_attn, around.reference_points
-            assert isinstance(attn, HalfAttention)
             value = attn.value(half, around.padding_mask)
-            seen = attn.seen(value, tokens + position, places, around.shapes)
+            sampling = attn.around_points(tokens + position, places, around.shapes)
+            seen = attn.gather(value, around.shapes, sampling)
             tokens, half = add_norm(tokens, seen, layer.norm1)
             update = layer.linear2(linear_relu(half, layer.linear1))
             tokens, half = add_norm(tokens, update, layer.norm2)
@@ -200,13 +155,12 @@ class HalfDecoderLayer(DecoderLayer):
         values: LayerValues | None,
         keep_places: bool,
     ) -> tuple[Tensor, Sampling | None]:
-        """As the plain one; without need of `values`, and with places only where they are kept."""
+        """As the plain one, without need of `values`."""
         tokens, _ = add_norm(tokens, self.self_attn(tokens, position, layout, blocked), self.norm2)
-        attn, queries = self.cross_attn, tokens + position
-        assert isinstance(attn, HalfAttention)
+        attn = self.cross_attn
         value = attn.value(encoded.memory, encoded.padding_mask)
-        sampling = attn.around_boxes(queries, boxes) if keep_places else None
-        seen = attn.seen(value, queries, boxes, encoded.spatial_shapes)
+        sampling = attn.around_boxes(tokens + position, boxes)
+        seen = attn.gather(value, encoded.spatial_shapes, sampling)
         tokens, half = add_norm(tokens, seen, self.norm1)
         tokens, _ = add_norm(tokens, self.linear2(linear_relu(half, self.linear1)), self.norm3)
         return tokens, sampling

@@ -24,7 +24,6 @@ import torch
 from aios import deformable_attention, fused, kernel_choice
 from aios.body_model import BodyModel
 from aios.config import AiOSConfig
-from aios.half import _halve_attention
 from aios.model import AiOS
 from aios.predictor import AiOSPredictor
 from aios.sampling import Sampling, sample_by_grid
@@ -149,10 +148,6 @@ def _steps(options: argparse.Namespace) -> dict:
     tokens, update = noise(*shape, 256).to(device), noise(*shape, 256).to(device, half)
     norm = torch.nn.LayerNorm(256).requires_grad_(False).to(device)
     linear = torch.nn.Linear(256, 2048).requires_grad_(False).to(device, half)
-    plain_attn = deformable_attention.DeformableAttention(256, 8, len(levels), 4)
-    attn = _halve_attention(plain_attn.requires_grad_(False)).to(device)
-    value = update.unflatten(-1, (8, 32))
-    points = noise(*shape, len(levels), 2).to(device).sigmoid()
     maps, shortcut = (
         noise(options.batch, 256, 2 * levels[0][0], 2 * levels[0][1])
         .to(device, half)
@@ -168,10 +163,6 @@ def _steps(options: argparse.Namespace) -> dict:
         "feed-forward": (
             lambda: fused.linear_relu(update, linear),
             lambda: fused._linear_relu(update, linear),
-        ),
-        "look": (
-            lambda: attn.seen(value, tokens, points, levels),
-            lambda: attn.gather(value, levels, attn.around_points(tokens, points, levels)),
         ),
         # In place: each run adds to what the one before left.
         "maps": (

@@ -13,11 +13,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch
 from torch import nn
 
-from aios import fused, fused_kernels, half_layers, look_kernel
-from aios.deformable_attention import DeformableAttention
+from aios import fused, fused_kernels
 from aios.half import HALF, use_half
-from aios.half_layers import HalfAttention
-from aios.sampling import sample_by_grid
 
 from .networks import SMALL, TINY, random_images, random_model
 
@@ -58,33 +55,6 @@ def no_numbers() -> dict[str, float]:
     return {"maps": 0.0 if right else 1.0}
 
 
-def looked(
-    numbers: int, shapes=((4, 3), (2, 2), (1, 1)), sizes=(2, 5, 2), queries=7, kind=torch.float32
-) -> dict[str, float]:
-    """Around points (2 numbers) or boxes (4); `sizes`: heads, channels of a head, points."""
-    heads, width, points = sizes
-    generator = torch.Generator().manual_seed(0)
-    attn = HalfAttention(DeformableAttention(heads * width, heads, len(shapes), points))
-    attn.offsets_and_logits.weight.copy_(
-        torch.randn(attn.offsets_and_logits.weight.shape, generator=generator)
-    )
-    tokens = sum(h * w for h, w in shapes)
-    value = torch.randn(2, tokens, heads, width, generator=generator).to(kind)
-    given = torch.randn(2, queries, heads * width, generator=generator)
-    references = torch.rand(2, queries, len(shapes), numbers, generator=generator) * 1.2 - 0.1
-    if numbers == 4:
-        sampling = attn.around_boxes(given, references)
-    else:
-        sampling = attn.around_points(given, references, shapes)
-    wanted = given  # where there are no queries, which the plain way cannot do
-    if queries:
-        wanted = sample_by_grid(value.float(), shapes, sampling)
-    chosen = attn.offsets_and_logits(given)
-    found = look_kernel.look_by_kernel(value, shapes, chosen, references)
-    assert found.dtype == kind
-    return {"full" if kind == torch.float32 else "half": largest(found, wanted)}
-
-
 def network(config) -> dict[str, float]:
     """Distance of the tokens from those of float32, with the kernels as a share of without."""
     images = random_images([(64, 96)], 0)
@@ -110,9 +80,6 @@ def chosen() -> dict[str, float]:
     """The trials accept the kernels, and refuse those that give other numbers or none."""
     device, found = torch.device("cpu"), {}
 
-    def look_works(heads: int) -> bool:
-        return half_layers._look_works(device, torch.float32, heads, 8, 2, 2)
-
     def norm_works(width: int) -> bool:
         return fused._norm_works(device, width)
 
@@ -121,7 +88,6 @@ def chosen() -> dict[str, float]:
         return fused._relu_works(device)
 
     for module, name, works in (
-        (look_kernel, "look_by_kernel", look_works),
         (fused_kernels, "add_norm_by_kernel", norm_works),
         (fused_kernels, "add_relu_by_kernel", relu_works),
     ):
@@ -159,13 +125,6 @@ CASES = {
     "relu, no power of two": lambda: summed((3, 24, 7, 9), True),
     "relu of nothing": lambda: summed((0, 8, 2, 2), False),
     "no numbers": no_numbers,
-    "points": lambda: looked(2),
-    "boxes": lambda: looked(4),
-    "points, no power of two": lambda: looked(2, ((3, 5), (2, 2), (1, 2)), (3, 9, 3)),
-    "boxes, one channel": lambda: looked(4, ((3, 5),), (1, 1, 1)),
-    "boxes, several blocks": lambda: looked(4, ((3, 5), (2, 2)), (2, 32, 4), queries=70),
-    "points of bf16": lambda: looked(2, kind=HALF),
-    "no queries": lambda: looked(4, queries=0),
     "network": lambda: network(TINY),
     "larger network": lambda: network(SMALL),
     "chosen": chosen,

@@ -19,7 +19,8 @@ from triton.compiler import ASTSource
 
 from aios.deformable_kernel import backward_kernel, forward_kernel, launch_sizes
 from aios.fused_kernels import norm_kernel, norm_sizes, relu_kernel, relu_sizes
-from aios.look_kernel import look_kernel, look_sizes
+from training.synthetic.raster_kernel import SIZES as RASTER_SIZES
+from training.synthetic.raster_kernel import fill_kernel
 
 ARCHITECTURES = (90,)
 HEADS, CHANNELS, LEVELS, POINTS = 8, 32, 4, 4  # of the paper
@@ -30,8 +31,9 @@ GRADIENTS = {"grad_result": "*bf16"} | {
 NORM = {name: "*fp32" for name in ("tokens", "weight", "bias", "result")} | {
     name: "*bf16" for name in ("update", "rounded")
 }
-LOOK = {name: "*fp32" for name in ("chosen", "references")} | {
-    name: "*bf16" for name in ("value", "result")
+RASTER = {name: "*fp32" for name in ("planes", "low", "span", "focal_length")} | {
+    **{name: "*i64" for name in ("areas", "picture", "owner", "label", "keys")},
+    "covered": "*u8",
 }
 EVEN = ("channels",)
 """Whole numbers that are multiples of 16 in the paper's network."""
@@ -41,10 +43,6 @@ RELU = {"maps": "*bf16", "bias": "*fp32", "shortcut": "*bf16"}
 def sampling_sizes() -> dict:
     value = torch.empty(1, 1, HEADS, CHANNELS, dtype=torch.bfloat16)
     return launch_sizes(value, torch.empty(1, 1, HEADS, LEVELS, POINTS))
-
-
-def looking_sizes(numbers: int) -> dict:
-    return look_sizes(HEADS, CHANNELS, LEVELS, POINTS, numbers)
 
 
 def compiled(kernel, pointers: dict[str, str], constants: dict, architecture: int):
@@ -76,10 +74,9 @@ def main() -> None:
     for name, kernel, pointers, constants in (
         ("forward", forward_kernel, INPUTS | {"result": "*bf16"}, sampling_sizes()),
         ("backward", backward_kernel, INPUTS | GRADIENTS, sampling_sizes()),
-        ("points", look_kernel, LOOK | {"levels": "*i32"}, looking_sizes(2)),
-        ("boxes", look_kernel, LOOK | {"levels": "*i32"}, looking_sizes(4)),
         ("norm", norm_kernel, NORM, norm_sizes(HEADS * CHANNELS) | {"EPS": 1e-5}),
         ("relu", relu_kernel, RELU, relu_sizes(256, True)),
+        ("raster", fill_kernel, RASTER, RASTER_SIZES | {"PEOPLE": True}),
     ):
         for architecture in ARCHITECTURES:
             code = compiled(kernel, pointers, constants, architecture).asm

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aios import fused, fused_kernels, half_layers, look_kernel
+from aios import fused, fused_kernels
 from aios.graphs import Recorded, Recording, allowed
 from aios.half import use_half
 from aios.image import ImageBatch
@@ -200,18 +200,12 @@ class Launched:
 def launched(monkeypatch):
     """The kernels that a GPU would run between the products."""
     monkeypatch.setattr(fused, "kernels_possible", lambda x: True)
-    monkeypatch.setattr(half_layers, "kernels_possible", lambda x: True)
-    trials = ((fused, "_norm_works"), (fused, "_relu_works"), (half_layers, "_look_works"))
-    for module, trial in trials:
-        monkeypatch.setattr(module, trial, lambda *case: True)
+    for trial in ("_norm_works", "_relu_works"):
+        monkeypatch.setattr(fused, trial, lambda *case: True)
     kernels = {}
-    for module, name in (
-        (fused_kernels, "norm_kernel"),
-        (fused_kernels, "relu_kernel"),
-        (look_kernel, "look_kernel"),
-    ):
+    for name in ("norm_kernel", "relu_kernel"):
         kernels[name] = Launched()
-        monkeypatch.setattr(module, name, kernels[name])
+        monkeypatch.setattr(fused_kernels, name, kernels[name])
     return kernels
 
 
@@ -232,7 +226,6 @@ def test_a_run_with_kernels_asks_nothing_of_its_device(launched, monkeypatch):
         run()
     assert not watched(run)[1]
     encoders, decoders = TINY.encoder_layers, len(model.decoder.layers)
-    assert launched["look_kernel"].count == 2 * (encoders + decoders)
     assert launched["norm_kernel"].count == 2 * (2 * encoders + 3 * decoders)
     assert launched["relu_kernel"].count == 2 * (1 + 3 * sum(TINY.backbone.depths))
 

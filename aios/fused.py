@@ -1,26 +1,24 @@
 """What a network in bf16 does between its products, in one pass where this device can do so.
 
-Each way is tried once on the device against plain operations; where it raises or gives other
-numbers, one line of the log says so and the plain operations stay.  With TRITON_INTERPRET=1 in the
-environment the kernels also run, slowly, on a CPU.  For inference only.
+Each way is tried once on the device against plain operations, see `trials`.  For inference only.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .trials import agree, kernels_possible
+
 HALF = torch.bfloat16
 _TOLERANCE = 0.02
 """Of numbers around 1: two roundings to bf16 are 0.01 apart."""
 
-_log = logging.getLogger(__name__)
+_Answers = tuple[Sequence[Tensor], Sequence[Tensor]]
 
 
 def add_norm(tokens: Tensor, update: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
@@ -34,7 +32,7 @@ def add_norm(tokens: Tensor, update: Tensor, norm: nn.LayerNorm) -> tuple[Tensor
     Returns:
         The result as float32 and as bf16.
     """
-    if kernels_possible(tokens) and _norm_works(tokens.device, tokens.shape[-1]):
+    if kernels_possible(tokens.device) and _norm_works(tokens.device, tokens.shape[-1]):
         from .fused_kernels import add_norm_by_kernel
 
         return add_norm_by_kernel(tokens, update, norm)
@@ -52,7 +50,7 @@ def add_relu_(maps: Tensor, bias: Tensor, shortcut: Tensor | None = None) -> Ten
     last = all(
         x is None or x.is_contiguous(memory_format=torch.channels_last) for x in (maps, shortcut)
     )
-    if last and kernels_possible(maps) and _relu_works(maps.device):
+    if last and kernels_possible(maps.device) and _relu_works(maps.device):
         from .fused_kernels import add_relu_by_kernel
 
         return add_relu_by_kernel(maps, bias, shortcut)
@@ -86,14 +84,9 @@ def _linear_relu_by_product(x: Tensor, linear: nn.Linear) -> Tensor:
     return flat.unflatten(0, x.shape[:-1])
 
 
-def kernels_possible(x: Tensor) -> bool:
-    """Whether kernels may run where `x` is."""
-    return x.device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
-
-
 @cache
 def _norm_works(device: torch.device, width: int) -> bool:
-    def tried() -> list[tuple[Tensor, ...]]:
+    def both() -> _Answers:
         from .fused_kernels import add_norm_by_kernel
 
         norm = nn.LayerNorm(width).requires_grad_(False)
@@ -101,16 +94,16 @@ def _norm_works(device: torch.device, width: int) -> bool:
         norm.bias.copy_(noise(width))
         given = noise(3, 5, width).to(device), noise(3, 5, width).to(device, HALF)
         norm.to(device)
-        return [way(*given, norm) for way in (add_norm_by_kernel, _add_norm)]
+        return add_norm_by_kernel(*given, norm), _add_norm(*given, norm)
 
-    return same("Layer norms run", tried)
+    return agree("Layer norms run in several passes", both, _TOLERANCE)
 
 
 @cache
 def _relu_works(device: torch.device) -> bool:
     channels = 128
 
-    def tried() -> list[tuple[Tensor, ...]]:
+    def both() -> _Answers:
         from .fused_kernels import add_relu_by_kernel
 
         maps, shortcut = (
@@ -118,44 +111,26 @@ def _relu_works(device: torch.device) -> bool:
             for _ in range(2)
         )
         bias = noise(channels).to(device)
-        return [
-            tuple(way(maps.clone(), bias, other) for other in (None, shortcut))
-            for way in (add_relu_by_kernel, _add_relu_)
-        ]
+        return (
+            [add_relu_by_kernel(maps.clone(), bias, added) for added in (None, shortcut)],
+            [_add_relu_(maps.clone(), bias, added) for added in (None, shortcut)],
+        )
 
-    return same("Sums and ReLUs of maps run", tried)
+    return agree("Sums and ReLUs of maps run in several passes", both, _TOLERANCE)
 
 
 @cache
 def _linear_works(device: torch.device, kind: torch.dtype) -> bool:
-    def tried() -> list[tuple[Tensor, ...]]:
+    def both() -> _Answers:
         linear = nn.Linear(32, 64).requires_grad_(False)
         linear.weight.copy_(noise(64, 32) / 6)
         linear.bias.copy_(noise(64))
         linear.to(device, kind)
         x = noise(2, 8, 32).to(device, kind)
-        return [(way(x, linear),) for way in (_linear_relu_by_product, _linear_relu)]
+        return [_linear_relu_by_product(x, linear)], [_linear_relu(x, linear)]
 
-    return device.type == "meta" or same("Linear layers and their ReLUs run", tried)
-
-
-def same(what: str, tried: Callable[[], list[tuple[Tensor, ...]]]) -> bool:
-    """Whether two ways to the same tensors agree; if not, a line of the log says so."""
-    try:
-        with torch.no_grad():
-            found, wanted = tried()
-        error = max(
-            float((one.float() - other.float()).abs().max() / other.float().abs().max())
-            for one, other in zip(found, wanted, strict=True)
-        )
-    except Exception as reason:  # noqa: BLE001 - a compiler may fail in any way
-        line = " ".join(f"{type(reason).__name__}: {reason}".split())[:200]
-        _log.warning("%s in several passes: %s", what, line)
-        return False
-    if not error <= _TOLERANCE:
-        _log.warning("%s in several passes: in one they are off by %.2g.", what, error)
-        return False
-    return True
+    otherwise = "Linear layers and their ReLUs run in several passes"
+    return device.type == "meta" or agree(otherwise, both, _TOLERANCE)
 
 
 def noise(*shape: int) -> Tensor:

@@ -1,14 +1,11 @@
 """Whether deformable attention runs as a Triton kernel here.
 
-It does on a CUDA device where Triton is there and a trial gives the numbers of the plain way;
-elsewhere one line of the log says why not.  With TRITON_INTERPRET=1 in the environment it also
-does, slowly, on a CPU: so it can be tested without a GPU.
+It does on a CUDA device where Triton is there and a trial gives the numbers of the plain way, see
+`trials`.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,13 +15,12 @@ import torch
 from torch import Tensor
 
 from .constants import SpatialShapes
+from .trials import agree, kernels_possible
 
 if TYPE_CHECKING:
     from .sampling import Sampling
 
     Sampler = Callable[[Tensor, SpatialShapes, Sampling], Tensor]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class _Case:
 
 def kernel_for(value: Tensor, sampling: Sampling) -> Sampler | None:
     """The kernel where it is to be used for values (B, S, H, D / H) and places, or None."""
-    if value.device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+    if not kernels_possible(value.device):
         return None
     tensors = (value, sampling.locations, sampling.weights)
     backward = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
@@ -54,23 +50,22 @@ def kernel_for(value: Tensor, sampling: Sampling) -> Sampler | None:
 
 @cache
 def _tried(case: _Case) -> Sampler | None:
-    try:
+    def both() -> tuple[list[Tensor], list[Tensor]]:
         from .deformable_kernel import sample_by_kernel
+        from .sampling import sample_by_grid
 
-        error = _largest_error(case, sample_by_kernel)
-    except Exception as reason:  # noqa: BLE001 - a compiler may fail in any way
-        line = " ".join(f"{type(reason).__name__}: {reason}".split())[:200]
-        _log.warning("Deformable attention runs without its kernel: %s", line)
-        return None
+        return _answers(case, sample_by_kernel), _answers(case, sample_by_grid)
+
     tolerance = 0.05 if case.kinds[0] in (torch.bfloat16, torch.float16) else 1e-3
-    if not error <= tolerance:
-        _log.warning("Deformable attention runs without its kernel: it is off by %.2g.", error)
+    if not agree("Deformable attention runs without its kernel", both, tolerance):
         return None
+    from .deformable_kernel import sample_by_kernel
+
     return sample_by_kernel
 
 
-def _largest_error(case: _Case, kernel: Sampler) -> float:
-    """Against the plain way on a few random places: of values and, where wanted, of gradients."""
+def _answers(case: _Case, way: Sampler) -> list[Tensor]:
+    """The result for a few random places and, where wanted, its gradients."""
     from .sampling import Sampling, sample_by_grid
 
     generator = torch.Generator().manual_seed(0)
@@ -79,7 +74,7 @@ def _largest_error(case: _Case, kernel: Sampler) -> float:
     tokens = sum(h * w for h, w in shapes)
     places = (1, 3, heads, levels, points)
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cuda", enabled=False):
-        tensors = [
+        inputs = [
             torch.rand(shape, generator=generator).to(case.device, kind)
             for shape, kind in zip(
                 [(1, tokens, heads, channels), (*places, 2), places],
@@ -87,16 +82,11 @@ def _largest_error(case: _Case, kernel: Sampler) -> float:
                 strict=True,
             )
         ]
-        answers = []
-        for way, work in ((kernel, lambda x: x.clone()), (sample_by_grid, lambda x: x.float())):
-            inputs = [work(x).requires_grad_(case.backward) for x in tensors]
-            result = way(inputs[0], shapes, Sampling(*inputs[1:]))
-            gradients: tuple[Tensor, ...] = ()
-            if case.backward:
-                gradients = torch.autograd.grad(result.float().square().sum(), inputs)
-            answers.append([result, *gradients])
-        # Of numbers whose size grows with heads and points: relative to the largest.
-        return max(
-            float((one - other).abs().max() / other.abs().max().clamp(min=1e-6))
-            for one, other in zip(*answers, strict=True)
-        )
+        if way is sample_by_grid:  # which wants one kind of numbers
+            inputs = [x.float() for x in inputs]
+        for x in inputs:
+            x.requires_grad_(case.backward)
+        result = way(inputs[0], shapes, Sampling(*inputs[1:]))
+        if not case.backward:
+            return [result]
+        return [result, *torch.autograd.grad(result.float().square().sum(), inputs)]

@@ -9,14 +9,14 @@ walks through the boxes instead, see `raster_kernel`.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
+
+from aios.trials import agree, kernels_possible
 
 EMPTY = torch.iinfo(torch.int64).max
 NEAR_M = 0.1
@@ -26,10 +26,8 @@ _LOW_WORD = 0xFFFFFFFF
 _CELLS_PER_PIXEL = 7
 """Cells of bounding boxes a picture may need, in pictures: more than that are left out."""
 SLACK = -1e-6
-_LEAST_SAME = 0.98
-"""A centre that lies exactly on an edge may fall to either side."""
-
-_log = logging.getLogger(__name__)
+_MOST_OTHER = 0.02
+"""Share of pixels: a centre that lies exactly on an edge may fall to either side."""
 
 
 @dataclass(frozen=True)
@@ -121,30 +119,25 @@ Fill = Callable[[Boxes, Tensor, tuple[int, int], Tensor, Tensor], None]
 
 @cache
 def _filler(device: torch.device) -> Fill:
-    """The kernel where it gives the pictures of the plain way, else that one.
-
-    With TRITON_INTERPRET=1 in the environment it is used on a CPU, too.
-    """
-    if device.type != "cuda" and not (
-        device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-    ):
+    """The kernel where it gives the pictures of the plain way, else that one."""
+    if not kernels_possible(device):
         return fill
-    try:
+
+    def both() -> tuple[list[Tensor], list[Tensor]]:
         from .raster_kernel import fill_by_kernel
 
         share = _share_of_same(device, fill_by_kernel)
-    except Exception as reason:  # noqa: BLE001 - a compiler may fail in any way
-        line = " ".join(f"{type(reason).__name__}: {reason}".split())[:200]
-        _log.warning("Scenes are drawn without their kernel: %s", line)
+        return [share], [torch.ones_like(share)]
+
+    if not agree("Scenes are drawn without their kernel", both, _MOST_OTHER):
         return fill
-    if share < _LEAST_SAME:
-        _log.warning("Scenes are drawn without their kernel: %.3f of its pixels are right.", share)
-        return fill
+    from .raster_kernel import fill_by_kernel
+
     return fill_by_kernel
 
 
-def _share_of_same(device: torch.device, kernel: Fill) -> float:
-    """Of pixels and covers of a few random triangles."""
+def _share_of_same(device: torch.device, kernel: Fill) -> Tensor:
+    """(3,) share of numbers, depths and covers of a few random triangles."""
     source = torch.Generator().manual_seed(0)
     middles = torch.rand(3, 64, generator=source) * 2 - 1
     middles[2] += 3
@@ -162,8 +155,7 @@ def _share_of_same(device: torch.device, kernel: Fill) -> float:
         way(boxes, focal_length, size_hw, keys, covered)
         number, depth = unpack(keys)
         found.append((number, (depth * 100).nan_to_num(posinf=-1).round(), covered[:-1]))
-    same = [(one == other).float().mean() for one, other in zip(*found, strict=True)]
-    return float(torch.stack(same).min())
+    return torch.stack([(one == other).float().mean() for one, other in zip(*found, strict=True)])
 
 
 def fill(

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from .config import BUILTIN_CONFIG, AiOSConfig, ConfigError
     from .model import AiOS
     from .outputs import AiOSOutput
-    from .people import People, Prediction
+    from .people import People
     from .photo import PhotoError, read_photo
-    from .predictor import AiOSPredictor, Candidates
+    from .prediction import Candidates, Prediction
+    from .predictor import AiOSPredictor
     from .weights import WeightsInfo, load_model
 
 __version__ = "0.1.0"
@@ -32,12 +33,12 @@ _HOME = {
     "BodyModel": "body_model",
     "BodyModelError": "body_model",
     "Camera": "camera",
-    "Candidates": "predictor",
+    "Candidates": "prediction",
     "CheckpointError": "checkpoint",
     "ConfigError": "config",
     "People": "people",
     "PhotoError": "photo",
-    "Prediction": "people",
+    "Prediction": "prediction",
     "WeightsInfo": "weights",
     "load_model": "weights",
     "read_photo": "photo",

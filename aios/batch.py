@@ -15,8 +15,8 @@ from typing import Any, Self
 
 from .batch_sources import BatchItem, free_stem
 from .export import ExportError, results_as_bytes, write_file
-from .people import Prediction
 from .photo import PhotoError, read_photo
+from .prediction import Prediction
 from .predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from .progress import Report, Reporter
 from .render_gl import OpenGLError

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from .camera import Camera
-from .people import SMPLX_NAMES, Prediction
+from .people import SMPLX_NAMES
+from .prediction import Prediction
 from .render import overlay, person_colors
 from .render_scene import srgb_to_linear, vertex_normals
 

@@ -23,7 +23,7 @@ from .camera import Camera
 from .follow import Followed, Follower
 from .motion import MotionStore
 from .motion_files import motion_to_npz, write_track_files
-from .people import Prediction
+from .prediction import Prediction
 from .predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from .progress import Report, Reporter
 from .render import overlay, person_colors

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from .camera import Camera
-from .people import People, Prediction
-from .predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor, Candidates
+from .people import People
+from .prediction import Candidates, Prediction
+from .predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from .smoothing import SMOOTHING, PersonFilter, Smoothing
 from .tracking import TRACKING, Tracker, Tracking, clothes_colors
 

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from .people import Prediction
+from .prediction import Prediction
 from .report import person_name
 from .skeleton import JOINT_NAMES
 

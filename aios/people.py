@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -12,10 +11,8 @@ import torch
 from torch import Tensor
 
 from .boxes import apart, cxcywh_to_xyxy
-from .camera import Camera, shift_to_match, weak_camera_to_transl
+from .camera import weak_camera_to_transl
 from .config import (
-    BODY_KEYPOINT_JOINTS,
-    NUM_BODY_JOINTS,
     NUM_BODY_KEYPOINTS,
     NUM_FACE_KEYPOINTS,
     NUM_HAND_KEYPOINTS,
@@ -235,79 +232,3 @@ def people_from_table(table: np.ndarray, width: int, height: int) -> People:
 def people_from_output(output: LayerOutput, index: int, width: int, height: int) -> People:
     """As `people_from_table`, of image `index` of a batch."""
     return people_from_table(people_table(output)[index].cpu().numpy(), width, height)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Everything that is known of the people in one photo; everything else is drawn from this.
-
-    Attributes:
-        people: P people, best score first.
-        camera: the perspective camera of the photo, pixels of the photo.
-        vertices: (P, V, 3) float32 metres, camera frame (x right, y down, z forward).
-        joints_3d: (P, 144, 3) float32 metres, camera frame, SMPL-X order.
-        faces: (F, 3) int64, vertex numbers of one body.
-        weights: where the network's weights come from, for people to read.
-        body: which body model was posed, "SMPL-X" or "stand-in".
-    """
-
-    people: People
-    camera: Camera
-    vertices: np.ndarray
-    joints_3d: np.ndarray
-    faces: np.ndarray
-    weights: str
-    body: str
-
-    @property
-    def depth_order(self) -> np.ndarray:
-        """(P,) int64, 0 for the person nearest to the camera (distance of the pelvis)."""
-        order = np.argsort(self.joints_3d[:, 0, 2], kind="stable")
-        ranks = np.empty(len(order), np.int64)
-        ranks[order] = np.arange(len(order))
-        return ranks
-
-    def with_field_of_view(self, degrees: float) -> Self:
-        """The same people before another lens, moved so that they stay where they are seen.
-
-        Pose, shape and orientation stay; `transl` and everything in metres follows.  `weak_camera`
-        stays what the network said.
-
-        Args:
-            degrees: across the longer side of the photo.
-
-        Raises:
-            ValueError: not between 0 and 180 degrees.
-        """
-        camera = self.camera.with_field_of_view(degrees)
-        joints = self.joints_3d[:, :NUM_BODY_JOINTS]
-        shift = shift_to_match(joints, self.camera.project(joints), camera)
-        return replace(self._moved(shift), camera=camera)
-
-    def placed_by_keypoints(self) -> Self:
-        """The same people, each moved to where its body fits its 2D keypoints best.
-
-        For weights whose camera is less sure than their keypoints.  `transl` and everything in
-        metres follows; `weak_camera` stays what the network said.
-        """
-        keypoints = self.people.keypoints_2d_px
-        joints = self.joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
-        return self._moved(shift_to_match(joints, keypoints, self.camera))
-
-    def _moved(self, shift: np.ndarray) -> Self:
-        """Everyone by (P, 3) metres."""
-        shift = shift.astype(np.float32)
-        return replace(
-            self,
-            people=replace(self.people, transl=self.people.transl + shift),
-            vertices=self.vertices + shift[:, None],
-            joints_3d=self.joints_3d + shift[:, None],
-        )
-
-    def __len__(self) -> int:
-        """Number of people."""
-        return len(self.people)
-
-    def __iter__(self) -> Iterator[int]:
-        """Indices of the people, best score first."""
-        return iter(range(len(self.people)))

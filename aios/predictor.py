@@ -6,47 +6,30 @@ import contextlib
 import copy
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from .attention import Attention, keep_attention, watch_self_attention
+from .attention import keep_attention, watch_self_attention
 from .body_model import BodyModel
 from .camera import Camera
 from .config import ImageConfig
 from .graphs import Recorded, allowed
 from .image import ImageBatch, batch_images, prepare_photo
 from .model import AiOS
-from .people import People, Prediction, people_from_table, people_table
+from .people import People, people_from_table, people_table
 from .photo import PhotoSource, photo_pixels
 from .posing import Posing
+from .prediction import Candidates, Prediction
 from .speed import Speed, make_ready
 from .weights import WeightsInfo, load_model
 
 DEFAULT_MAX_PEOPLE = 30
 PHOTOS_AT_ONCE = 8
 INPUT_SHARES = {"fast": 0.64, "balanced": 0.8, "full": 1.0}
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What the network says of one photo before anybody is left out: cheap to filter again.
-
-    Attributes:
-        people: every people slot, best score first.
-        camera: of the photo.
-        attention: where each decoder layer looked for the best of them, if it was asked for.
-        placed: whether people stand where `AiOSPredictor.placed` puts them, not where the
-            network's camera says.
-    """
-
-    people: People
-    camera: Camera
-    attention: Attention | None = None
-    placed: bool = False
 
 
 class AiOSPredictor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .people import Prediction
+from .prediction import Prediction
 from .weights import OFFICIAL_REPO, WeightsInfo
 
 if TYPE_CHECKING:

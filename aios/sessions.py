@@ -23,9 +23,9 @@ import numpy as np
 
 from .body_model import BodyModel
 from .export import write_results
-from .people import Prediction
 from .photo import PhotoError, read_photo
-from .predictor import AiOSPredictor, Candidates
+from .prediction import Candidates, Prediction
+from .predictor import AiOSPredictor
 
 SHOWN_SIDE_PX = 1600
 """Pictures for a screen have at most this long side; result files have the photo's own size."""

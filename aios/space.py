@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import torch
 
     from .photo import PhotoSource
-    from .predictor import AiOSPredictor, Candidates
+    from .prediction import Candidates
+    from .predictor import AiOSPredictor
 
     FindCandidates = Callable[[np.ndarray, dict[str, Any]], Candidates]
 

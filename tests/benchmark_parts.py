@@ -23,7 +23,8 @@ from aios.live import LiveSettings, LiveStream
 from aios.model import AiOS
 from aios.people import people_from_output
 from aios.photo import read_photo
-from aios.predictor import AiOSPredictor, Candidates
+from aios.prediction import Candidates
+from aios.predictor import AiOSPredictor
 from aios.render import overlay
 from aios.speed import EXAMPLES_PATH
 from aios.weights import WeightsInfo, load_model

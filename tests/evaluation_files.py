@@ -21,7 +21,8 @@ from aios.body_file import STANDIN_PATH
 from aios.body_model import BodyModel
 from aios.camera import Camera
 from aios.people import _SHAPES, SMPLX_NAMES, People
-from aios.predictor import AiOSPredictor, Candidates
+from aios.prediction import Candidates
+from aios.predictor import AiOSPredictor
 from aios.weights import WeightsInfo
 from training.batch import Sample
 from training.data import DATA_SETS

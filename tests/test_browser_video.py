@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from aios.predictor import Candidates
+from aios.prediction import Candidates
 from aios.video import VideoReader
 from tests.browsing import PATIENCE_MS, chromium, open_tab, visit
 from tests.clips import frame_pixels, make_clip

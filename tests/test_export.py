@@ -13,7 +13,8 @@ from aios import export
 from aios.body_file import STANDIN_PATH
 from aios.body_model import BodyModel
 from aios.camera import Camera
-from aios.people import _SHAPES, SMPLX_NAMES, People, Prediction
+from aios.people import _SHAPES, SMPLX_NAMES, People
+from aios.prediction import Prediction
 from aios.render import person_colors
 from aios.render_scene import linear_to_srgb
 

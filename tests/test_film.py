@@ -21,7 +21,7 @@ from aios.follow import Followed, Follower
 from aios.motion_files import write_track_files
 from aios.people import SMPLX_NAMES
 from aios.photo import read_photo
-from aios.predictor import Candidates
+from aios.prediction import Candidates
 from aios.progress import CancelledError
 from aios.render import person_colors
 from aios.video import VideoError, VideoReader

@@ -5,7 +5,7 @@ import pytest
 
 from aios.camera import Camera
 from aios.follow import Follower
-from aios.predictor import Candidates
+from aios.prediction import Candidates
 
 from .people_makers import make_person, together
 from .served import tiny_predictor

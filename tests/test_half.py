@@ -14,7 +14,8 @@ from aios.image import batch_images, prepare_photo
 from aios.model import AiOS
 from aios.people import People, people_from_output
 from aios.photo import read_photo
-from aios.predictor import AiOSPredictor, Candidates
+from aios.prediction import Candidates
+from aios.predictor import AiOSPredictor
 from aios.rotations import rotation_6d_to_rotmat
 from aios.speed import EXAMPLES_PATH, make_ready
 from aios.weights import load_model

@@ -9,7 +9,8 @@ from scipy.sparse import csc_matrix, hstack
 
 from aios.body_file import NUM_JOINTS, NUM_VERTICES, find_body_file, read_body_file
 from aios.camera import Camera
-from aios.people import People, Prediction
+from aios.people import People
+from aios.prediction import Prediction
 from training.metrics import (
     AGORA_SMPL,
     LICENSED_FILES,

@@ -10,7 +10,8 @@ import torch
 from aios.boxes import cxcywh_to_xyxy
 from aios.camera import Camera
 from aios.outputs import LayerOutput, SmplxOutput
-from aios.people import _SHAPES, SMPLX_NAMES, People, Prediction, people_from_output
+from aios.people import _SHAPES, SMPLX_NAMES, People, people_from_output
+from aios.prediction import Prediction
 from aios.rotations import axis_angle_to_rotmat
 
 SLOTS = 6

@@ -16,7 +16,8 @@ from aios.config import BODY_KEYPOINT_JOINTS, ImageConfig
 from aios.graphs import Recorded, Recording
 from aios.image import batch_images, prepare_photo
 from aios.photo import PhotoError
-from aios.predictor import AiOSPredictor, Candidates
+from aios.prediction import Candidates
+from aios.predictor import AiOSPredictor
 from aios.weights import WeightsInfo
 
 from .networks import SMALL, random_model

@@ -7,7 +7,8 @@ import pytest
 
 from aios import report
 from aios.camera import Camera
-from aios.people import People, Prediction
+from aios.people import People
+from aios.prediction import Prediction
 from tests.served import WEIGHTS
 
 STANDIN = SimpleNamespace(is_standin=True, name="stand-in")

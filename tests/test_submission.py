@@ -12,7 +12,8 @@ import torch
 
 from aios.body_model import BodyModel
 from aios.camera import Camera
-from aios.people import People, Prediction
+from aios.people import People
+from aios.prediction import Prediction
 from training.metrics import AGORA as AGORA_METRICS
 from training.metrics import (
     BodyParts,

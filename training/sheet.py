@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from aios.body_model import BodyModelError
 from aios.checkpoint import CheckpointError
-from aios.people import Prediction
 from aios.photo import PhotoError, read_photo
+from aios.prediction import Prediction
 from aios.predictor import AiOSPredictor
 from aios.render import depth_picture, overlay
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from aios.camera import Camera
 from aios.people import People
-from aios.predictor import Candidates
+from aios.prediction import Candidates
 
 
 class AnswerError(ValueError):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aios.people import Prediction
+from aios.prediction import Prediction
 
 from ..metrics import (
     AGORA_SMPL,

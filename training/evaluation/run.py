@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aios.people import Prediction
+from aios.prediction import Prediction
 from aios.predictor import AiOSPredictor
 
 from ..distributed import gathered, rank, world_size

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from aios.people import Prediction
+from aios.prediction import Prediction
 
 NUM_METRIC_JOINTS = 127
 """Of the 144 joints those before the contour of the face: skeleton, vertices, landmarks."""

@@ -94,6 +94,17 @@ def send_video(page: Page, clip: Path) -> None:
     expect(page.locator("#video-input")).to_contain_text(clip.stem)
 
 
+def test_the_example_can_be_tried_by_one_after_the_other(browser, address, gate):
+    gate.set()
+    for _ in range(2):
+        with visit(browser, address) as page:
+            open_tab(page, "Video")
+            page.get_by_role("button", name="clip_throw").click()
+            expect(page.locator("#video-input")).to_contain_text("clip_throw")
+            page.locator("#video-start").click()
+            expect(page.locator("#video-status")).to_contain_text("in 60 frames")
+
+
 def test_from_video_to_files(page, gate, tmp_path):
     gate.set()
     clip = make_clip(tmp_path / "dance.mp4", 12, SIZE, sound="aac", pixels=still)

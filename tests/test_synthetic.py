@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from aios.body_model import BodyModel
+from aios.video import VideoReader
 from training.synthetic import (
     TEST_SEED,
     TRAIN_SEED,
@@ -322,3 +323,25 @@ def test_contact_sheet_is_written(tmp_path: Path) -> None:
         + ["--out", str(out)]
     )
     assert cv2.imread(str(out)).shape == (128, 256, 3)
+
+
+def test_in_a_film_people_move_little_by_little(body: BodySurface) -> None:
+    world = SceneWorld((96, 128), body, 77, None, people=(1, 2))
+    times = (0.0, 0.1, 0.8, 0.0)
+    first, next_one, later, again = (frame.float() for frame in world.film(20, times))
+    assert torch.equal(first, again)
+    little, much = ((frame - first).abs().mean() for frame in (next_one, later))
+    assert 0 < little < much
+    # Where nobody is, nearly nothing changes.
+    assert (later - first).abs().median() < 4
+
+
+def test_a_film_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "film.mp4"
+    size = ["--height", "48", "--width", "64"]
+    main(
+        ["film", "--first", "3", "--people", "1", "1", "--seconds", "0.4", "--out", str(out), *size]
+    )
+    with VideoReader(out) as video:
+        frames = list(video)
+    assert [frame.pixels.shape for frame in frames] == [(48, 64, 3)] * 6

@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 
 from ..photo_views import PARTS
-from .context import ASSETS, FILES_QUEUE, MODEL_QUEUE, VIEWS_QUEUE, PageContext
+from .context import FILES_QUEUE, MODEL_QUEUE, VIEWS_QUEUE, PageContext
 from .endpoints import add_endpoints
 from .photo_handlers import EVERYONE, PhotoHandlers
-from .widgets import number_slider, photo_input
+from .widgets import add_examples, number_slider, photo_input
 
 _FILES = ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)")
 
@@ -52,14 +52,7 @@ def build_photo_tab(context: PageContext) -> None:
 def _add_photo() -> gr.Image:
     """Where photos come from."""
     photo = photo_input()
-    if examples := sorted((ASSETS / "examples").glob("*.jpg")):
-        gr.Examples(
-            [[str(path)] for path in examples],
-            photo,
-            cache_examples=False,
-            label="Or try one of these",
-            api_visibility="private",
-        )
+    add_examples(photo, "*.jpg", "Or try one of these")
     return photo
 
 

@@ -18,7 +18,7 @@ from ..report import person_name
 from ..video import VIDEO_SUFFIXES, VideoError
 from .context import PageContext
 from .jobs import LONG_QUEUE, Jobs, working_sentence
-from .widgets import number_slider
+from .widgets import add_examples, number_slider
 
 _IDLE = "Waiting for a video."
 _STOPPED = "Stopped; nothing was kept."
@@ -74,6 +74,7 @@ def _add_inputs(context: PageContext) -> list[Any]:
         height=160,
         elem_id="video-input",
     )
+    add_examples(video, "*.mp4", "Or try this one")
     threshold = number_slider(
         0, 1, context.threshold, 0.01, "Video score", "Follow people once seen so surely."
     )

@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import ImageData
 
+from .context import ASSETS
+
 _SHOWN_LETTERS = 60
 
 
@@ -42,6 +44,18 @@ def photo_input() -> gr.Image:
     photo.data_model = _PhotoData
     photo.preprocess = preprocess  # type: ignore[method-assign, assignment]
     return photo
+
+
+def add_examples(widget: gr.components.Component, pattern: str, label: str) -> None:
+    """Offer the files of `assets/examples` that match `pattern`, if there are any."""
+    if examples := sorted((ASSETS / "examples").glob(pattern)):
+        gr.Examples(
+            [[str(path)] for path in examples],
+            widget,
+            cache_examples=False,
+            label=label,
+            api_visibility="private",
+        )
 
 
 def choice_dropdown(choices: list[str], label: str) -> gr.Dropdown:

@@ -1,6 +1,7 @@
-"""Show scenes with their labels drawn, or time them.
+"""Show scenes with their labels drawn, film one of them, or time them.
 
-`python -m training.synthetic show --seed 1 --out x.png`, `python -m training.synthetic speed`.
+`python -m training.synthetic show --seed 1 --out x.png`, `... film --first 3 --out x.mp4`,
+`... speed`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import cv2
 import numpy as np
 import torch
 
+from aios.video_writer import VideoWriter
+
 from .backgrounds import load_backgrounds
 from .benchmark import BENCHMARK_PARTS, benchmark_scene
 from .scenes import Scene, SceneGenerator
@@ -21,13 +24,14 @@ from .show import contact_sheet
 from .surface import DEFAULT_BODY, BodySurface
 from .world import MOST_PEOPLE, SceneWorld, stack_photos
 
+_FRAMES_A_SECOND = 15
 _WARM_UP = 4
 """Batches: a GPU records the second of each kind, see `aios.graphs`."""
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.synthetic", description=__doc__)
-    parser.add_argument("command", choices=["show", "speed"], help="draw a sheet, or time it")
+    parser.add_argument("command", choices=list(_COMMANDS), help="what to do")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first scene")
     parser.add_argument("--count", type=int, default=20)
@@ -38,6 +42,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("scenes.png"))
     parser.add_argument("--body", type=Path, default=DEFAULT_BODY)
     parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar to stand before")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of the film")
     parser.add_argument("--plain", action="store_true", help="draw no labels")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8, help="scenes drawn at once")
@@ -74,13 +79,19 @@ def _generated(options: argparse.Namespace, numbers: range) -> list[Scene]:
     return scenes
 
 
-def _speed(options: argparse.Namespace) -> None:
-    size_hw = (options.height, options.width)
-    body = BodySurface(options.body, options.device)
-    world = SceneWorld(
-        size_hw, body, options.seed, stack_photos(_photos(options)), tuple(options.people)
+def _world(options: argparse.Namespace) -> SceneWorld:
+    return SceneWorld(
+        (options.height, options.width),
+        BodySurface(options.body, options.device),
+        options.seed,
+        stack_photos(_photos(options)),
+        tuple(options.people),
     )
-    wait = torch.cuda.synchronize if body.device.type == "cuda" else (lambda: None)
+
+
+def _speed(options: argparse.Namespace) -> None:
+    world = _world(options)
+    wait = torch.cuda.synchronize if torch.device(options.device).type == "cuda" else (lambda: None)
     for number in range(_WARM_UP):
         world.draw(range(number * options.batch, (number + 1) * options.batch))
     wait()
@@ -95,8 +106,17 @@ def _speed(options: argparse.Namespace) -> None:
         f"{scenes / seconds:.1f} scenes a second "
         f"({1000 * cpu / scenes:.0f} ms of processor each), "
         f"{people / scenes:.2f} people each, {options.threads} thread(s), "
-        f"{size_hw[0]}x{size_hw[1]} px, batches of {options.batch}, {options.device}\n"
+        f"{options.height}x{options.width} px, batches of {options.batch}, {options.device}\n"
     )
+
+
+def _film(options: argparse.Namespace) -> None:
+    times = [number / _FRAMES_A_SECOND for number in range(int(options.seconds * _FRAMES_A_SECOND))]
+    frames = _world(options).film(options.first, times)
+    with VideoWriter(options.out, options.width, options.height, _FRAMES_A_SECOND) as video:
+        for time_s, frame in zip(times, frames, strict=True):
+            video.write(frame.permute(1, 2, 0).contiguous().cpu().numpy(), time_s)
+        video.close(len(times) / _FRAMES_A_SECOND)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -104,8 +124,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    (_show if options.command == "show" else _speed)(options)
+    _COMMANDS[options.command](options)
 
+
+_COMMANDS = {"show": _show, "film": _film, "speed": _speed}
 
 if __name__ == "__main__":
     main()

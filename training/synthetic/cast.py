@@ -92,7 +92,8 @@ def draw_cast(studio: Studio, chance: Chance, slots: Slots) -> tuple[Cast, View]
     body = studio.body
     everyone = chance.split("people", slots.present.shape[1])
     person = Chance(everyone.keys[slots.scene, slots.slot])
-    poses = draw_poses(person, chance.take(slots.scene), test=studio.test)
+    scene = chance.take(slots.scene)
+    poses = draw_poses(person, scene, test=studio.test, instant=studio.instant)
     betas = draw_betas(person)
     expression, jaw = draw_faces(person)
     hands = torch.cat([draw_hand(person, side, poses.hand_kind[:, side]) for side in (0, 1)], 1)

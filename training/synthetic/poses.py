@@ -6,7 +6,7 @@ Everything is drawn for all people at once; `Chance` has one key a person.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from .props import HELD_NUMBER
 CLIPS = (*DAILY, *RUN, *SPORT)
 SUPPORTS = ("ground", "seat", "bed")
 FEET = ("", "ski", "board", "skate")
+_MOMENTS_A_SECOND = 1.6
 _FREE_SHARE = 0.03  # of people in no clip at all: anything the joints allow
 _SPREAD = {
     "spine_flex": 0.10, "spine_side": 0.07, "spine_twist": 0.12, "neck_flex": 0.18,
@@ -109,7 +110,9 @@ def _tables(test: bool, device: torch.device) -> _Tables:
     return _Tables(test, device)
 
 
-def draw_poses(chance: Chance, scene_chance: Chance, *, test: bool) -> Poses:
+def draw_poses(
+    chance: Chance, scene_chance: Chance, *, test: bool, instant: float | None = None
+) -> Poses:
     """Poses of N people.
 
     Args:
@@ -117,10 +120,12 @@ def draw_poses(chance: Chance, scene_chance: Chance, *, test: bool) -> Poses:
         scene_chance: the key of each person's scene, once a person: people of a scene often do
             similar things.
         test: use the clips of the test set instead of those of training.
+        instant: as `Studio.instant`.
     """
     table = _tables(test, chance.keys.device)
     clip = _draw_clips(chance, scene_chance, table)
-    angles, root = _moments(chance, table, clip)
+    caught = _between if instant is None else partial(_at, instant=instant)
+    angles, root = _moments(chance, table, clip, caught(chance, table, clip))
     _, support, feet, held, two_hands, hand = table.facts[clip].unbind(-1)
     noise = _noise(chance, table) * chance.uniform("loose", low=0.4, high=1.2)[:, None]
     angles = within_limits(angles + noise * table.loose[clip][:, None])
@@ -167,14 +172,35 @@ def _draw_clips(chance: Chance, scene_chance: Chance, table: _Tables) -> Tensor:
     return chance.choice("clip", table.weight * torch.where(follows, same, True))
 
 
-def _moments(chance: Chance, table: _Tables, clip: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, A) and (N, 4) somewhere between two moments of each person's clip."""
+def _between(chance: Chance, table: _Tables, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(N,) two moments of each person's clip, and how far from the first to the second, 0-1."""
     count = table.count[clip]
     first = (chance.uniform("first") * count).long().clamp_max(count - 1)
     other = (chance.uniform("second") * count).long().clamp_max(count - 1)
     second = torch.where(table.cycle[clip], (first + 1) % count, other)
-    share = chance.uniform("between")[:, None]
-    share = share * share * (3 - 2 * share)
+    return first, second, chance.uniform("between")
+
+
+def _at(
+    chance: Chance, table: _Tables, clip: Tensor, instant: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same at a time: a clip that is no cycle runs to and fro."""
+    count, cycle = table.count[clip], table.cycle[clip]
+    gone = chance.uniform("first") * count + instant * _MOMENTS_A_SECOND
+    period = torch.where(cycle, count, (2 * (count - 1)).clamp_min(1))
+    place = gone % period
+    place = torch.where(cycle, place, torch.minimum(place, period - place))
+    first = place.long().clamp_max(count - 1)
+    second = torch.where(cycle, (first + 1) % count, (first + 1).clamp_max(count - 1))
+    return first, second, place - first
+
+
+def _moments(
+    chance: Chance, table: _Tables, clip: Tensor, between: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """(N, A) and (N, 4) between two moments of each person's clip."""
+    first, second, share = between
+    share = (share * share * (3 - 2 * share))[:, None]
     scale = chance.uniform("size", low=0.8, high=1.15)[:, None]
     rest = table.rest
     angles = torch.lerp(table.angles[clip, first], table.angles[clip, second], share)

@@ -22,6 +22,7 @@ class Studio:
         size_hw: pixels of the pictures.
         photos: (n, 3, 288, 288) uint8 to stand before, or none.
         test: clips, patterns and textures of the test set.
+        instant: seconds that everyone has gone on with their clip; None: caught anywhere in it.
     """
 
     body: BodySurface
@@ -30,3 +31,4 @@ class Studio:
     size_hw: tuple[int, int]
     photos: Tensor | None
     test: bool
+    instant: float | None = None

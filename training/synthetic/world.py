@@ -5,7 +5,7 @@ A scene depends on the seed and its own number alone, not on the batch it is dra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -147,15 +147,36 @@ class SceneWorld:
         moved = (tensor.to(device, non_blocking=True) for tensor in given)
         return Scenes.of_tensors((self._recorded or self._drawn)(*moved))
 
+    @torch.no_grad()
+    def film(self, index: int, times: Sequence[float]) -> Iterator[Tensor]:
+        """One scene at some times, seconds, while its people go on with what they do.
+
+        The camera looks at them anew at each time.
+
+        Args:
+            index: number of the scene.
+            times: of its pictures.
+
+        Yields:
+            (3, H, W) uint8 RGB.
+        """
+        chance = Chance.of_scenes(self.seed, [index])
+        slots = _slots(chance.choice("count", self._chances), padded=False)
+        device = self._studio.body.device
+        slots = Slots(*(getattr(slots, field.name).to(device) for field in fields(slots)))
+        for time in times:
+            studio = replace(self._studio, instant=time)
+            yield self._draw(studio, chance.to(device), slots).pictures[0]
+
     def _drawn(self, keys: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
         """`Scenes.tensors` of keys (B,) and fields of `Slots`, on the device that draws."""
-        return self._draw(Chance(keys), Slots(*slots)).tensors()
+        return self._draw(self._studio, Chance(keys), Slots(*slots)).tensors()
 
-    def _draw(self, chance: Chance, slots: Slots) -> Scenes:
-        body = self._studio.body
-        cast, view = draw_cast(self._studio, chance, slots)
+    def _draw(self, studio: Studio, chance: Chance, slots: Slots) -> Scenes:
+        body = studio.body
+        cast, view = draw_cast(studio, chance, slots)
         people, vertices = people_before(cast, view, body)
-        picture = draw_picture(self._studio, chance, cast, view, vertices)
+        picture = draw_picture(studio, chance, cast, view, vertices)
         everyone, kept, hidden = label(people, picture.composite, body, view.focal_length)
         owner = picture.composite.owner
         seen = picture.light.transpose(1, 2).unflatten(2, self.size_hw)

@@ -80,13 +80,7 @@ class HalfResNet(ResNet):
         # A bias and a ReLU do not change which pixel is the largest: less of them after pooling.
         images = images.to(HALF, memory_format=torch.channels_last)
         x = F.max_pool2d(self.stem.conv(images), 3, 2, 1)
-        x = add_relu_(x, self.stem.bias)
-        features = []
-        for index, stage in enumerate(self.stages()):
-            x = stage(x)
-            if index in self.feature_stages:
-                features.append(x)
-        return features
+        return self.features_of(add_relu_(x, self.stem.bias))
 
 
 class HalfAttention(DeformableAttention):

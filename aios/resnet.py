@@ -130,7 +130,10 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> one (B, C, h, w) for each of `feature_stages`."""
         x = _relu(self.bn1(self.conv1(images)))
-        x = F.max_pool2d(x, 3, 2, 1)
+        return self.features_of(F.max_pool2d(x, 3, 2, 1))
+
+    def features_of(self, x: Tensor) -> list[Tensor]:
+        """What comes out of the stem -> as `forward`."""
         features = []
         for index, stage in enumerate(self.stages()):
             x = stage(x)

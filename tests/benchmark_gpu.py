@@ -1,9 +1,10 @@
 """How fast the program is on a GPU: `python -m tests.benchmark_gpu`, everything in one go.
 
-Writes, and with `--json` keeps: the kernel against the plain way (errors and seconds), photos a
-second alone and in batches from pixels in memory to posed people, most memory in use, seconds of a
-training step with the kernel and without it, and how far `fast` is from `exact` and the GPU from
-the CPU in millimetres on the example photos.  What fails says why, and the rest goes on.
+Writes, and with `--json` keeps: the kernel against the plain way (errors and seconds), so the steps
+that `fast` fuses, photos a second alone and in batches from pixels in memory to posed people, most
+memory in use, seconds of a training step with the kernel and without it, and how far `fast` is from
+`exact` and the GPU from the CPU in millimetres on the example photos.  What fails says why, and the
+rest goes on.
 
 `--network small --device cpu` runs the same on any machine, to see that it works.
 """

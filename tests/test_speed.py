@@ -20,7 +20,7 @@ from .networks import SMALL, random_model
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 MEAN_MM = 2.5
-"""Distance of a person's vertices from those of the exact network, pelvis on pelvis; it is 1.3 for
+"""Distance of a person's vertices from those of the exact network, pelvis on pelvis; it is 1.4 for
 the present weights, whose narrow layers feel rounding more than those of a network that gains."""
 CPU = torch.device("cpu")
 

@@ -111,7 +111,10 @@ def _speed(options: argparse.Namespace) -> None:
 
 
 def _film(options: argparse.Namespace) -> None:
-    times = [number / _FRAMES_A_SECOND for number in range(int(options.seconds * _FRAMES_A_SECOND))]
+    if options.width % 2 or options.height % 2:
+        sys.exit("The pictures of a film need an even width and height.")
+    count = max(int(options.seconds * _FRAMES_A_SECOND), 1)
+    times = [number / _FRAMES_A_SECOND for number in range(count)]
     frames = _world(options).film(options.first, times)
     with VideoWriter(options.out, options.width, options.height, _FRAMES_A_SECOND) as video:
         for time_s, frame in zip(times, frames, strict=True):

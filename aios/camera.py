@@ -103,7 +103,19 @@ def project_points(points: Tensor, focal_length: float, image_sizes_wh: Tensor) 
     return points[..., :2] / points[..., 2:] * focal_length + image_sizes_wh / 2
 
 
-def shift_to_match(points: np.ndarray, pixels: np.ndarray, camera: Camera) -> np.ndarray:
+@dataclass(frozen=True)
+class Spread:
+    """How sure pixels and depths are, as standard deviations."""
+
+    pixels: np.ndarray
+    """(P,) of a point in the picture, for each body."""
+    depth_m: np.ndarray
+    """(P,) of the depth at which each body stands now."""
+
+
+def shift_to_match(
+    points: np.ndarray, pixels: np.ndarray, camera: Camera, spread: Spread | None = None
+) -> np.ndarray:
     """How far a body must move so that a camera sees its points at given pixels.
 
     Only the place changes, not pose or orientation, so the answer is the best in the sense of
@@ -114,6 +126,8 @@ def shift_to_match(points: np.ndarray, pixels: np.ndarray, camera: Camera) -> np
         points: (P, K, 3) metres, camera frame; at least two points a body.
         pixels: (P, K, 2) where they should be seen.
         camera: that sees them.
+        spread: weighs the depth at which bodies stand already against the pixels; None takes the
+            depth from the pixels alone.
 
     Returns:
         (P, 3) metres to be added to all points of each body; 0 for a body that has points at or
@@ -132,10 +146,14 @@ def shift_to_match(points: np.ndarray, pixels: np.ndarray, camera: Camera) -> np
     rows[..., 0, 0] = rows[..., 1, 1] = 1.0
     rows[..., 2] = -rays
     wanted = rays * bodies[..., 2:] - bodies[..., :2]
-    depth = np.ones(bodies.shape[:2])
+    depth = bodies[..., 2]
+    stays = np.zeros((len(bodies), 3, 3))
+    if spread is not None:
+        # Both in rays, so that only their ratio is left.
+        stays[:, 2, 2] = (spread.pixels / spread.depth_m)[usable] ** 2 / camera.focal_length**2
     for _ in range(_SOLVER_ROUNDS):
         weight = 1.0 / np.maximum(depth, _NEAREST_M) ** 2
-        left = np.einsum("pkri,pk,pkrj->pij", rows, weight, rows)
+        left = np.einsum("pkri,pk,pkrj->pij", rows, weight, rows) + stays
         right = np.einsum("pkri,pk,pkr->pi", rows, weight, wanted)
         shift = np.linalg.solve(left, right[..., None])[..., 0]
         depth = bodies[..., 2] + shift[:, 2:]

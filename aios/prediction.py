@@ -9,9 +9,16 @@ from typing import Self
 import numpy as np
 
 from .attention import Attention
-from .camera import Camera, shift_to_match
+from .camera import Camera, Spread, shift_to_match
 from .config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
 from .people import People
+
+_KEYPOINT_SPREAD = 0.2
+"""How far keypoints are from where the posed body has them, in longest sides of its box: most of
+it is the pose's error, and the same for many of them."""
+_DEPTH_SPREAD = 0.1
+"""Error of the predicted depth, as a share of it."""
+_LEAST_DEPTH_M = 0.01
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,16 @@ class Prediction:
     def placed_by_keypoints(self) -> Self:
         """The same people, each moved to where its body fits its 2D keypoints best.
 
-        For weights whose camera is less sure than their keypoints.  `transl` and everything in
-        metres follows; `weak_camera` stays what the network said.
+        For weights whose camera is less sure than their keypoints of where in the picture somebody
+        is.  How far away, it knows better: a depth from keypoints alone is as wrong as the pose.
+        `transl` and everything in metres follows; `weak_camera` stays what the network said.
         """
-        keypoints = self.people.keypoints_2d_px
-        joints = self.joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
-        return self._moved(shift_to_match(joints, keypoints, self.camera))
+        people, joints = self.people, self.joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
+        boxes = people.boxes_xyxy_px
+        sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
+        depth = np.abs(self.joints_3d[:, 0, 2])
+        spread = Spread(sides * _KEYPOINT_SPREAD, np.maximum(depth, _LEAST_DEPTH_M) * _DEPTH_SPREAD)
+        return self._moved(shift_to_match(joints, people.keypoints_2d_px, self.camera, spread))
 
     def _moved(self, shift: np.ndarray) -> Self:
         """Everyone by (P, 3) metres."""

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from aios.camera import Camera, project_points, shift_to_match, weak_camera_to_transl
+from aios.camera import (
+    Camera,
+    Spread,
+    project_points,
+    shift_to_match,
+    weak_camera_to_transl,
+)
 
 
 def test_known_points():
@@ -142,3 +148,28 @@ def test_a_body_moves_to_the_pixels_where_it_should_be_seen():
     np.testing.assert_allclose(moved, there, atol=1e-6)
     unknown = np.full((len(points), 22, 2), np.nan)
     assert (shift_to_match(points, unknown, camera) == 0).all()
+
+
+def test_a_depth_that_is_sure_is_kept_and_the_place_in_the_picture_still_found():
+    camera = Camera(900.0, (640.0, 360.0), 1280, 720)
+    points = people_before(camera)
+    # Keypoints of a body half as large, and elsewhere: by themselves they say it is far away.
+    middle = points.mean(1, keepdims=True)
+    small = camera.project(middle + (points - middle) / 2) + 40.0
+    count = len(points)
+
+    def shifted(share: float, pixels: float) -> np.ndarray:
+        spread = Spread(np.full(count, pixels), share * middle[:, 0, 2])
+        return shift_to_match(points, small, camera, spread)
+
+    alone = shift_to_match(points, small, camera)
+    assert (alone[:, 2] > 0.5 * middle[:, 0, 2]).all()
+    kept = shifted(1e-4, 30.0)
+    assert (np.abs(kept[:, 2]) < 1e-3 * middle[:, 0, 2]).all()
+    seen = camera.project(points + kept[:, None])
+    np.testing.assert_allclose(seen.mean(1), small.mean(1), atol=3.0)
+    np.testing.assert_allclose(shifted(1e4, 1.0), alone, rtol=1e-4, atol=1e-4)
+    between = shifted(0.2, 30.0)
+    assert ((between[:, 2] > kept[:, 2]) & (between[:, 2] < alone[:, 2])).all()
+    # Pixels that are twice as sure count as a depth that is half as sure.
+    np.testing.assert_allclose(shifted(0.2, 15.0), shifted(0.4, 30.0), rtol=1e-6)

@@ -113,6 +113,21 @@ def test_what_is_not_annotated_teaches_nothing(body):
         assert value.grad is None or not bool(value.grad.any()), name
 
 
+@pytest.mark.parametrize("by_joints", [True, False])
+def test_joints_teach_the_shape_only_where_the_recipe_says_so(body, by_joints):
+    batch = random_batch(body, (2,))
+    layer = perfect_layer(batch)
+    betas = (layer.smplx.betas + 0.3).requires_grad_()
+    camera = layer.smplx.weak_camera.clone().requires_grad_()
+    layer = replace(layer, smplx=replace(layer.smplx, betas=betas, weak_camera=camera))
+    weights = LossWeights(betas=0.0, betas_by_joints=by_joints)
+    losses = Criterion(weights, MatchCosts(), body)(output_of(layer), batch)
+    assert float(losses["body_joints_3d"]) > 1e-3
+    total_of(losses).backward()
+    assert bool(camera.grad.any())
+    assert (betas.grad is not None and bool(betas.grad.any())) == by_joints
+
+
 def test_unannotated_people_are_no_false_positives(body):
     batch = random_batch(body, (1,))
     layer = perfect_layer(batch)

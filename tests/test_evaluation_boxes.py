@@ -26,6 +26,8 @@ def answer(name="a.png", people=None, true=TRUE) -> Answer:
         keypoints_right=np.zeros((len(people), len(true)), np.int64),
         keypoints_shown=np.zeros(len(true), np.int64),
         true_boxes_xyxy=true,
+        depths_m=np.zeros(len(people)),
+        true_depths_m=np.full(len(true), np.nan),
     )
 
 

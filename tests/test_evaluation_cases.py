@@ -69,9 +69,30 @@ def test_keypoints_of_missed_people_are_wrong(monkeypatch):
         answer("a", true=np.zeros((4, 4))),
         keypoints_right=truth.keypoints_right(people.joints_2d[:3, COCO]),
         keypoints_shown=np.full(4, 17),
+        depths_m=np.zeros(3),
     )
     monkeypatch.setattr(Measured, "answers", lambda *_: iter([said]))
     assert summarise_run(measured(people, 3), {}, ()).main()["pck"] == pytest.approx(0.75)
+
+
+def test_who_is_nearer(monkeypatch):
+    """Of five people four are found; two of them stand too near to each other to have an order."""
+    people = make_truth(5)
+    said = replace(
+        answer("a", true=np.zeros((5, 4))),
+        keypoints_right=np.zeros((4, 5), np.int64),
+        depths_m=np.array([4.0, 5.0, 3.0, 2.0]),
+        true_depths_m=np.array([3.0, 3.2, 5.0, np.nan, 1.0]),
+    )
+    monkeypatch.setattr(Measured, "answers", lambda *_: iter([said]))
+    # 0 and 1 are nearer than 2, of whom the answer says that it is nearer than both.
+    assert summarise_run(measured(people, 4), {}, ()).main()["depth_order"] == 0
+    right = replace(said, depths_m=np.array([2.0, 5.0, 3.0, 9.0]))
+    monkeypatch.setattr(Measured, "answers", lambda *_: iter([right]))
+    assert summarise_run(measured(people, 4), {}, ()).main()["depth_order"] == 0.5
+    unknown = replace(said, true_depths_m=np.full(5, np.nan))
+    monkeypatch.setattr(Measured, "answers", lambda *_: iter([unknown]))
+    assert "depth_order" not in summarise_run(measured(people, 4), {}, ()).main()
 
 
 def test_people_by_occlusion():

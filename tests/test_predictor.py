@@ -228,18 +228,24 @@ def test_input_is_what_the_network_is_given(predictor):
 
 
 def test_people_may_be_placed_by_their_keypoints(predictor):
-    """The body then fits the 2D keypoints; pose, shape and the predicted camera stay."""
+    """Bodies go where their keypoints are seen, nearly at the depth that the camera says; pose,
+    shape and the predicted camera stay.
+    """
     info = replace(RANDOM, placed_by="keypoints")
     surer = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_PATH), "cpu")
     candidates = predictor.find_candidates(noise(64, 90))
     # Keypoints of people who stand somewhere else than the camera says.
     usual = predictor.assemble(candidates, 0.0)
     joints = list(BODY_KEYPOINT_JOINTS)
-    away = np.array([0.4, -0.3, 2.0], np.float32)
-    seen = usual.camera.project(usual.joints_3d[:, joints] + away)
-    people = replace(usual.people, keypoints_2d_px=seen.astype(np.float32))
-    told = Candidates(people, candidates.camera)
-    found = surer.assemble(told, 0.0)
+    away = np.array([0.4, -0.3, 0.0], np.float32)
+
+    def told(shift: np.ndarray) -> Candidates:
+        seen = usual.camera.project(usual.joints_3d[:, joints] + shift)
+        people = replace(usual.people, keypoints_2d_px=seen.astype(np.float32))
+        return Candidates(people, candidates.camera)
+
+    people = told(away).people
+    found = surer.assemble(told(away), 0.0)
     np.testing.assert_allclose(found.people.transl, usual.people.transl + away, atol=0.02)
     np.testing.assert_allclose(found.vertices, usual.vertices + away, atol=0.02)
     np.testing.assert_array_equal(found.people.weak_camera, usual.people.weak_camera)
@@ -248,6 +254,9 @@ def test_people_may_be_placed_by_their_keypoints(predictor):
     again = surer.assemble(Candidates(placed, candidates.camera, placed=True), 0.0)
     np.testing.assert_allclose(again.vertices, found.vertices, atol=1e-4)
     np.testing.assert_array_equal(predictor.placed(people, candidates.camera).transl, people.transl)
+    further = surer.assemble(told(away + np.array([0, 0, 2.0], np.float32)), 0.0)
+    deeper = further.people.transl[:, 2] - usual.people.transl[:, 2]
+    assert ((deeper > 0) & (deeper < 2)).all()
 
 
 def test_a_batch_may_be_smaller_than_the_photos(predictor, monkeypatch):

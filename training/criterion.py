@@ -231,7 +231,9 @@ class Criterion:
             or weights.hand_joints_3d_local
             or weights.face_joints_3d_local
         )
-        joints_of = pose_bodies([group for _, group, _ in bodies], self._body(truth.camera.device))
+        body_model = self._body(truth.camera.device)
+        groups = [group for _, group, _ in bodies]
+        joints_of = pose_bodies(groups, body_model, weights.betas_by_joints)
         for (suffix, group, divisors), joints_3d in zip(bodies, joints_of, strict=True):
             terms = parameter_terms(group) | joint_3d_terms(group, joints_3d, local)
             if not (group.whole_body or weights.early_betas):

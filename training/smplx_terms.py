@@ -39,13 +39,22 @@ def body_parameters(smplx: SmplxOutput, whole_body: bool) -> dict[str, Tensor]:
     return parameters
 
 
-def pose_bodies(groups: list[Matched], body_model: BodyModel) -> list[Tensor]:
+def pose_bodies(
+    groups: list[Matched], body_model: BodyModel, shape_learns: bool = True
+) -> list[Tensor]:
     """Joints of several groups by one call of the body model: (N, 144, 3) each, no translation.
 
     The model is always the neutral one, whoever is in the picture (specification section 6).
+
+    Args:
+        groups: matched people.
+        body_model: poses them.
+        shape_learns: the joints have a gradient by the predicted shape too.
     """
     parameters = [body_parameters(group.smplx, group.whole_body) for group in groups]
     joined = {name: torch.cat([p[name] for p in parameters]) for name in parameters[0]}
+    if not shape_learns:
+        joined["betas"] = joined["betas"].detach()
     return list(body_model.joints(joined).split([len(group.people) for group in groups]))
 
 

@@ -35,7 +35,6 @@ class LossWeights:
     hands: float = 0.005
     jaw: float = 0.01
     betas: float = 0.05
-    """Not lower: where the pose is not known yet, small bodies lower every joint error."""
     expression: float = 0.002
     body_joints_3d: float = 0.15
     hand_joints_3d: float = 0.02
@@ -76,6 +75,9 @@ class LossWeights:
     a body; else they follow their own annotation and are divided by the people who have it."""
     least_camera_scale: float | None = 0.001
     """The predicted scale is raised to this before projecting; None leaves it alone."""
+    betas_by_joints: bool = False
+    """3D and 2D joints teach the shape too.  Where the pose is not sure, small bodies lower every
+    joint error, and people become children before the lens."""
     early_betas: bool = True
     """Teach the shape before stage `refine_whole_body` too; the paper teaches only poses there."""
     penultimate_parts: float = 1.0
@@ -130,6 +132,7 @@ _PAPER = LossWeights(
     least_overlap=0.0,
     parts_by_box=False,
     least_camera_scale=None,
+    betas_by_joints=True,
     early_betas=False,
 )
 

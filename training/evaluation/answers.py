@@ -39,6 +39,10 @@ class Answer:
     """(n,) int64 keypoints of each person that can be right."""
     true_boxes_xyxy: np.ndarray
     """(n, 4) float64 pixels of the picture."""
+    depths_m: np.ndarray
+    """(m,) float64, of each prediction's pelvis before the camera."""
+    true_depths_m: np.ndarray
+    """(n,) float64, the same of the annotated people; NaN where nobody knows."""
 
     @property
     def candidates(self) -> Candidates:
@@ -70,7 +74,10 @@ class Answer:
         )
 
 
-_ARRAYS = ("joints_2d", "keypoints_right", "keypoints_shown", "true_boxes_xyxy")
+_ARRAYS = (
+    *("joints_2d", "keypoints_right", "keypoints_shown"),
+    *("true_boxes_xyxy", "depths_m", "true_depths_m"),
+)
 
 
 def _pack(values: np.ndarray) -> list:

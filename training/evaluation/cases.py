@@ -53,6 +53,14 @@ class Truth:
         gap = np.linalg.norm(predicted[:, None] - points[None], axis=-1)
         return ((gap <= limit[:, None]) & self.keypoints_shown()).sum(-1)
 
+    def depths_m(self) -> np.ndarray:
+        """(n,) of each person's pelvis before the camera; NaN where people are only known for
+        themselves.
+        """
+        if self.camera is None:
+            return np.full(len(self.people), np.nan)
+        return self.people.joints_3d[:, 0, 2].astype(np.float64)
+
     def _keypoints(self) -> np.ndarray | None:
         """(n, 17, 2), None where joints are those of SMPL."""
         if self.people.joints_2d.shape[1] <= max(BODY_KEYPOINTS):

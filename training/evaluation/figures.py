@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import MODES, Figures, Mode, Records, outcome, summarise
+from ..metrics import MODES, Figures, Mode, Outcome, Records, outcome, summarise
 from .benchmarks import SWEEP
 from .run import Measured
 
 ALL = "all"
 """Name of everything together, where a benchmark has parts."""
+DEPTH_GAP_M = 0.3
+"""Two people who stand nearer to each other than that, as the camera sees it, have no order."""
 
 
 @dataclass(frozen=True)
@@ -101,23 +103,23 @@ def summarise_run(measured: Measured, about: dict[str, Any], more: tuple[float, 
     """
     thresholds = more or measured.thresholds
     named = [group for group in measured.groups if group]
-    points = _Keypoints(measured)
+    pictures = _Pictures(measured)
     figures = {
         part: {
-            threshold: _modes(measured, points, None if part == ALL else part, threshold)
+            threshold: _modes(measured, pictures, None if part == ALL else part, threshold)
             for threshold in thresholds
         }
         for part in [*named, ALL]
     }
     sweep = [
-        {"threshold": threshold} | _modes(measured, points, None, threshold)["plain"]
+        {"threshold": threshold} | _modes(measured, pictures, None, threshold)["plain"]
         for threshold in SWEEP
     ]
     return Summary(measured.benchmark.name, about, thresholds, figures, sweep)
 
 
 def _modes(
-    measured: Measured, points: _Keypoints, group: str | None, threshold: float
+    measured: Measured, pictures: _Pictures, group: str | None, threshold: float
 ) -> dict[Mode, Figures]:
     """Figures under all protocols; counts are those of the headline."""
     answer: dict[Mode, Figures] = {mode: {} for mode in MODES}
@@ -126,7 +128,7 @@ def _modes(
         for mode, values in summarise(records, threshold).items():
             answer[mode] |= _known(values, measured)
             if protocol is measured.benchmark.headline:
-                answer[mode] |= points.share(records, threshold)
+                answer[mode] |= pictures.figures(records, threshold)
     return answer
 
 
@@ -136,28 +138,50 @@ def _known(values: Figures, measured: Measured) -> Figures:
     return {name: value for name, value in values.items() if name not in left_out}
 
 
-class _Keypoints:
-    """PCK@0.1 of 2D keypoints: of those annotated in the picture; people who were missed are 0."""
+class _Pictures:
+    """Figures of how people lie in their pictures and stand in them together."""
 
     def __init__(self, measured: Measured) -> None:
-        self._known = {
-            answer.name: (answer.keypoints_right, answer.keypoints_shown)
-            for answer in measured.answers(None if measured.answered else ())
-        }
+        answers = measured.answers(None if measured.answered else ())
+        # Not the answers themselves: they are large.
+        self._keypoints, self._depths = {}, {}
+        for answer in answers:
+            self._keypoints[answer.name] = answer.keypoints_right, answer.keypoints_shown
+            self._depths[answer.name] = answer.depths_m, answer.true_depths_m
 
-    def share(self, records: Records, threshold: float) -> Figures:
-        """`pck`, nothing where no keypoint is annotated or none is predicted."""
-        if not self._known:
+    def figures(self, records: Records, threshold: float) -> Figures:
+        """What can be told of `pck` and `depth_order`, both 0-1; nothing if nothing is predicted.
+
+        `pck` is PCK@0.1 of 2D keypoints, of those annotated in the picture: people who were missed
+        have all of them wrong.  `depth_order`, of pairs of people found in one picture whose
+        true depths differ by more than `DEPTH_GAP_M`, is the share of which the nearer one is
+        nearer.
+        """
+        if not self._keypoints:
             return {}
         result = outcome(records, threshold, "plain")
+        return self._pck(result) | self._depth_order(result)
+
+    def _pck(self, result: Outcome) -> Figures:
         right = shown = 0
         rows = zip(result.picture, result.person, result.prediction, strict=True)
         for picture, person, prediction in rows:
-            pairs, asked = self._known[result.pictures[picture]]
+            pairs, asked = self._keypoints[result.pictures[picture]]
             shown += int(asked[person])
             if prediction >= 0:
                 right += int(pairs[prediction, person])
         return {"pck": right / shown} if shown else {}
+
+    def _depth_order(self, result: Outcome) -> Figures:
+        right = pairs = 0
+        for picture in np.unique(result.picture):
+            found = (result.picture == picture) & result.found
+            said, true = self._depths[result.pictures[picture]]
+            said, true = said[result.prediction[found]], true[result.person[found]]
+            nearer = true[:, None] < true - DEPTH_GAP_M
+            pairs += int(nearer.sum())
+            right += int((nearer & (said[:, None] < said)).sum())
+        return {"depth_order": right / pairs} if pairs else {}
 
 
 def by_property(

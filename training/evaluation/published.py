@@ -95,6 +95,7 @@ SYNTHETIC_COLUMNS = (
     Column("people", "people", 0),
     *_DETECTION,
     Column("PCK@0.1", "pck", 2),
+    Column("depth order", "depth_order", 2),
     *_NORMALISED,
     *_by_part("MVE", "mve"),
     *_by_part("MPJPE", "mpjpe"),

@@ -49,12 +49,13 @@ class Ruler:
         joints = prediction.joints_3d[:, :_MATCHED_JOINTS].astype(np.float64)
         size, resolution = np.array([camera.width, camera.height]), None
         right, shown = np.zeros((len(prediction), 0), np.int64), np.zeros(0, np.int64)
-        boxes, records = np.zeros((0, 4)), []
+        boxes, depths, records = np.zeros((0, 4)), np.zeros(0), []
         if truth:
             resolution = np.array(truth.resolution_wh)
             keypoints = prediction.people.keypoints_2d_px * (resolution / size)
             right, shown = truth.keypoints_right(keypoints), truth.keypoints_shown().sum(-1)
             boxes = truth.boxes_xyxy * np.tile(size / resolution, 2)
+            depths = truth.depths_m()
             records = self._records(case.name, prediction, truth)
         answer = Answer(
             name=case.name,
@@ -65,6 +66,8 @@ class Ruler:
             keypoints_right=right,
             keypoints_shown=shown,
             true_boxes_xyxy=boxes,
+            depths_m=joints[:, 0, 2],
+            true_depths_m=depths,
         )
         return answer, records
 

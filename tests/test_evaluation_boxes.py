@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aios.camera import Camera
-from training.evaluation.answers import Answer
+from training.evaluation.answers import Answer, AnswerError, read_answers, write_answers
 from training.evaluation.boxes import shifted, write_boxes
 
 from .people_makers import make_person, together
@@ -70,3 +70,19 @@ def test_an_answer_comes_back_bit_by_bit():
     assert again.to_line() == answer(people=people).to_line()
     nobody = Answer.from_line(answer(people=together()).to_line())
     assert len(nobody.people) == 0 and nobody.keypoints_right.shape == (0, 2)
+
+
+def test_answers_of_another_version_ask_to_measure_again(tmp_path):
+    file = tmp_path / "answers_0.jsonl"
+    write_answers(file, [answer("a"), answer("b")])
+    first, second = read_answers([file], ["b", "a"])
+    assert (first.name, second.name) == ("b", "a")
+    np.testing.assert_array_equal(second.true_depths_m, np.full(len(TRUE), np.nan))
+    known = json.loads(file.read_text().splitlines()[0])
+    del known["depths_m"]
+    file.write_text(json.dumps(known) + "\n")
+    with pytest.raises(AnswerError, match="another version.*--fresh"):
+        next(read_answers([file], ["a"]))
+    file.write_text("no answer\n")
+    with pytest.raises(AnswerError, match="damaged.*--fresh"):
+        next(read_answers([file], ["a"]))

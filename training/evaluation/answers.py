@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from aios.camera import Camera
 from aios.people import People
 from aios.prediction import Candidates
+
+_T = TypeVar("_T")
 
 
 class AnswerError(ValueError):
@@ -130,11 +132,17 @@ def read_answers(files: Iterable[Path], names: Iterable[str]) -> Iterator[Answer
         file, start = places[name]
         with file.open("rb") as stream:
             stream.seek(start)
-            yield Answer.from_line(stream.readline().decode())
+            yield _read(file, Answer.from_line, stream.readline())
 
 
 def _name_of(file: Path, line: bytes) -> str:
+    return _read(file, lambda text: json.loads(text)["name"], line)
+
+
+def _read(file: Path, reader: Callable[[str], _T], line: bytes) -> _T:
     try:
-        return json.loads(line)["name"]
+        return reader(line.decode())
     except (ValueError, KeyError, TypeError) as error:
-        raise AnswerError(f"{file} is damaged: measure again with --fresh.") from error
+        raise AnswerError(
+            f"{file} is damaged or of another version: measure again with --fresh."
+        ) from error

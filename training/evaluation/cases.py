@@ -54,9 +54,7 @@ class Truth:
         return ((gap <= limit[:, None]) & self.keypoints_shown()).sum(-1)
 
     def depths_m(self) -> np.ndarray:
-        """(n,) of each person's pelvis before the camera; NaN where people are only known for
-        themselves.
-        """
+        """(n,) of each person's pelvis before the camera; NaN where no camera is known."""
         if self.camera is None:
             return np.full(len(self.people), np.nan)
         return self.people.joints_3d[:, 0, 2].astype(np.float64)

@@ -61,7 +61,8 @@ class WeightsInfo:
     """
     placed_by: Placement = "camera"
     """What says where people stand: the predicted camera, as in the paper, or, for a network that
-    is surer of its 2D keypoints, the place at which the posed body fits those best."""
+    is surer of its 2D keypoints, the place at which the posed body fits those best without leaving
+    the predicted depth by much."""
 
 
 @dataclass(frozen=True)

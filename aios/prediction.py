@@ -14,11 +14,12 @@ from .config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
 from .people import People
 
 _KEYPOINT_SPREAD = 0.2
-"""How far keypoints are from where the posed body has them, in longest sides of its box: most of
-it is the pose's error, and the same for many of them."""
+"""How sure a keypoint is, in longest sides of the box: it is nearer than that to where the posed
+body has it, but wrong poses make many of them wrong together."""
 _DEPTH_SPREAD = 0.1
-"""Error of the predicted depth, as a share of it."""
-_LEAST_DEPTH_M = 0.01
+"""How sure the predicted depth is, as a share of it."""
+_NEAREST_M = 0.01
+"""Depths are told apart down to this."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ class Prediction:
         people, joints = self.people, self.joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
         boxes = people.boxes_xyxy_px
         sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
-        depth = np.abs(self.joints_3d[:, 0, 2])
-        spread = Spread(sides * _KEYPOINT_SPREAD, np.maximum(depth, _LEAST_DEPTH_M) * _DEPTH_SPREAD)
+        depth = self.joints_3d[:, 0, 2].clip(_NEAREST_M)
+        spread = Spread(sides * _KEYPOINT_SPREAD, depth * _DEPTH_SPREAD)
         return self._moved(shift_to_match(joints, people.keypoints_2d_px, self.camera, spread))
 
     def _moved(self, shift: np.ndarray) -> Self:

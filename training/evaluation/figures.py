@@ -174,10 +174,12 @@ class _Pictures:
 
     def _depth_order(self, result: Outcome) -> Figures:
         right = pairs = 0
-        for picture in np.unique(result.picture):
-            found = (result.picture == picture) & result.found
-            said, true = self._depths[result.pictures[picture]]
-            said, true = said[result.prediction[found]], true[result.person[found]]
+        found = np.flatnonzero(result.found)
+        for rows in np.split(found, np.flatnonzero(np.diff(result.picture[found])) + 1):
+            if len(rows) < 2:
+                continue
+            said, true = self._depths[result.pictures[result.picture[rows[0]]]]
+            said, true = said[result.prediction[rows]], true[result.person[rows]]
             nearer = true[:, None] < true - DEPTH_GAP_M
             pairs += int(nearer.sum())
             right += int((nearer & (said[:, None] < said)).sum())

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 
-from aios.arguments import (
+from aios.cli import (
     OneLineParser,
     StartError,
     add_model_arguments,
@@ -19,7 +19,7 @@ from aios.arguments import (
     spare_the_machine,
     warm_up_renderer,
 )
-from aios.space import load_page_predictor
+from aios.page.space import load_page_predictor
 
 _log = logging.getLogger("aios.app")
 
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             port = find_port(options.host, options.port)
             predictor = load_page_predictor(options)
-            from aios.body_file import find_body_file
+            from aios.body.file import find_body_file
             from aios.page.layout import build_page
             from aios.page.server import launch, share
 

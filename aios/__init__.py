@@ -10,38 +10,38 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .body_model import BodyModel, BodyModelError
-    from .camera import Camera
-    from .checkpoint import CheckpointError
-    from .config import BUILTIN_CONFIG, AiOSConfig, ConfigError
-    from .model import AiOS
-    from .outputs import AiOSOutput
+    from .body.model import BodyModel, BodyModelError
+    from .geometry.camera import Camera
+    from .media.photo import PhotoError, read_photo
+    from .network.config import BUILTIN_CONFIG, AiOSConfig, ConfigError
+    from .network.model import AiOS
+    from .network.outputs import AiOSOutput
     from .people import People
-    from .photo import PhotoError, read_photo
     from .prediction import Candidates, Prediction
     from .predictor import AiOSPredictor
-    from .weights import WeightsInfo, load_model
+    from .weights.checkpoint import CheckpointError
+    from .weights.load import WeightsInfo, load_model
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "AiOS": "model",
-    "AiOSConfig": "config",
-    "AiOSOutput": "outputs",
+    "AiOS": "network.model",
+    "AiOSConfig": "network.config",
+    "AiOSOutput": "network.outputs",
     "AiOSPredictor": "predictor",
-    "BUILTIN_CONFIG": "config",
-    "BodyModel": "body_model",
-    "BodyModelError": "body_model",
-    "Camera": "camera",
+    "BUILTIN_CONFIG": "network.config",
+    "BodyModel": "body.model",
+    "BodyModelError": "body.model",
+    "Camera": "geometry.camera",
     "Candidates": "prediction",
-    "CheckpointError": "checkpoint",
-    "ConfigError": "config",
+    "CheckpointError": "weights.checkpoint",
+    "ConfigError": "network.config",
     "People": "people",
-    "PhotoError": "photo",
+    "PhotoError": "media.photo",
     "Prediction": "prediction",
-    "WeightsInfo": "weights",
-    "load_model": "weights",
-    "read_photo": "photo",
+    "WeightsInfo": "weights.load",
+    "load_model": "weights.load",
+    "read_photo": "media.photo",
 }
 
 __all__ = [

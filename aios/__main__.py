@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import (
+from .cli import (
     OneLineParser,
     StartError,
     add_model_arguments,
@@ -21,8 +21,8 @@ from .arguments import (
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from .pipelines.progress import Progress
     from .predictor import AiOSPredictor
-    from .progress import Progress
 
 _log = logging.getLogger("aios")
 
@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _log.setLevel(logging.INFO)
     # Imported here so that --help does not wait for torch.
-    from .photo import PhotoError, list_photos
-    from .video import is_video, list_videos
+    from .media.photo import PhotoError, list_photos
+    from .media.video_reader import is_video, list_videos
 
     try:
         videos = list_videos(options.inputs)
@@ -59,8 +59,8 @@ def _photos(predictor: AiOSPredictor, photos: list[Path], options: argparse.Name
     """Work on photos; returns how many failed."""
     from tqdm import tqdm
 
-    from .batch import BatchSettings, folder_sink, reconstruct_batch
-    from .batch_sources import items_of_files
+    from .media.photo_sources import items_of_files
+    from .pipelines.folder import BatchSettings, folder_sink, reconstruct_batch
 
     if not photos:
         return 0
@@ -87,12 +87,12 @@ def _videos(predictor: AiOSPredictor, videos: list[Path], options: argparse.Name
     """Work on videos; returns how many failed."""
     from tqdm import tqdm
 
-    from .batch_sources import free_stem
-    from .export import ExportError
-    from .film import FilmSettings, reconstruct_video
-    from .photo import PhotoError
-    from .render_gl import OpenGLError
-    from .video import VideoError
+    from .export.photo_files import ExportError
+    from .media.photo import PhotoError
+    from .media.photo_sources import free_stem
+    from .media.video_reader import VideoError
+    from .pipelines.video import FilmSettings, reconstruct_video
+    from .render.opengl import OpenGLError
 
     failed = 0
     taken: set[str] = set()

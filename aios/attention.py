@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .model import AiOS
-from .outputs import AiOSOutput, LayerAttention
-from .queries import TokenLayout
+from .network.model import AiOS
+from .network.outputs import AiOSOutput, LayerAttention
+from .network.queries import TokenLayout
 
 KEPT_PEOPLE = 30
 """Attention is kept for at most this many people, best scores first."""

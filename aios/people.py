@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .boxes import apart, cxcywh_to_xyxy
-from .camera import weak_camera_to_transl
-from .config import (
+from .geometry.boxes import apart, cxcywh_to_xyxy
+from .geometry.camera import weak_camera_to_transl
+from .geometry.rotations import rotmat_to_axis_angle
+from .network.config import (
     NUM_BODY_KEYPOINTS,
     NUM_FACE_KEYPOINTS,
     NUM_HAND_KEYPOINTS,
 )
-from .outputs import PERSON_CLASS, LayerOutput
-from .rotations import rotmat_to_axis_angle
+from .network.outputs import PERSON_CLASS, LayerOutput
 
 _SHAPES: dict[str, tuple[int, ...]] = {
     "scores": (),

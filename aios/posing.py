@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .body_model import BodyModel
-from .graphs import Recorded, allowed
+from .accelerate.cuda_graphs import Recorded, allowed
+from .body.model import BodyModel
 from .people import SMPLX_NAMES, SMPLX_SIZES, People
 
 _AT_ONCE = 16

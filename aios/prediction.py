@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 
 from .attention import Attention
-from .camera import Camera, Spread, shift_to_match
-from .config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
+from .geometry.camera import Camera, Spread, shift_to_match
+from .network.config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
 from .people import People
 
 _KEYPOINT_SPREAD = 0.2

@@ -13,19 +13,19 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from .accelerate.cuda_graphs import Recorded, allowed
+from .accelerate.speed import Speed, make_ready
 from .attention import keep_attention, watch_self_attention
-from .body_model import BodyModel
-from .camera import Camera
-from .config import ImageConfig
-from .graphs import Recorded, allowed
-from .image import ImageBatch, batch_images, prepare_photo
-from .model import AiOS
+from .body.model import BodyModel
+from .geometry.camera import Camera
+from .media.photo import PhotoSource, photo_pixels
+from .network.config import ImageConfig
+from .network.model import AiOS
+from .network.preprocessing import ImageBatch, batch_images, prepare_photo
 from .people import People, people_from_table, people_table
-from .photo import PhotoSource, photo_pixels
 from .posing import Posing
 from .prediction import Candidates, Prediction
-from .speed import Speed, make_ready
-from .weights import WeightsInfo, load_model
+from .weights.load import WeightsInfo, load_model
 
 DEFAULT_MAX_PEOPLE = 30
 PHOTOS_AT_ONCE = 8
@@ -54,7 +54,7 @@ class AiOSPredictor:
         """Take over `model`: it is changed for inference and moves to `device`.
 
         `device` None means the first CUDA device where there is one, else the CPU; for `speed` see
-        `aios.speed`.
+        `aios.accelerate.speed`.
         """
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"

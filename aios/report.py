@@ -6,12 +6,12 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .prediction import Prediction
-from .weights import OFFICIAL_REPO, WeightsInfo
+from .weights.load import OFFICIAL_REPO, WeightsInfo
 
 if TYPE_CHECKING:
-    from .body_model import BodyModel
+    from .accelerate.speed import Speed
+    from .body.model import BodyModel
     from .predictor import AiOSPredictor
-    from .speed import Speed
 
 BODY_SITE = "https://smpl-x.is.tue.mpg.de"
 _COLUMNS = (
@@ -147,7 +147,7 @@ def people_html(prediction: Prediction, person: int | None = None) -> str:
     """The table of people, the row of `person` marked; empty without any."""
     if not len(prediction):
         return ""
-    from .render import person_colors
+    from .render.overlay import person_colors
 
     head = "".join(
         f'<th scope="col" title="{escape(about)}">{escape(name)}</th>' for name, about in _COLUMNS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aios.arguments import spare_the_machine
+from aios.cli import spare_the_machine
 
 spare_the_machine()
 

@@ -11,10 +11,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from aios import AiOSPredictor
-from tests.browsing import chromium, expect_drawn, open_tab, upload, visit
-from tests.served import STANDIN, served
+from tests.helpers.browsing import chromium, expect_drawn, open_tab, upload, visit
+from tests.helpers.served import STANDIN, served
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
 _QUALITY = 82
 _WINDOW = {"width": 1280, "height": 940}
 

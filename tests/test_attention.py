@@ -14,8 +14,8 @@ from aios.attention import (
     token_names,
     watch_self_attention,
 )
-from aios.queries import LOCATE, NAIVE_BODY, REFINE_BODY, REFINE_WHOLE_BODY
-from tests.networks import SMALL, random_images, random_model
+from aios.network.queries import LOCATE, NAIVE_BODY, REFINE_BODY, REFINE_WHOLE_BODY
+from tests.helpers.networks import SMALL, random_images, random_model
 
 SLOTS = np.array([4, 0, 6])
 

@@ -1,4 +1,4 @@
-"""Which module may import which: read from the source, not from what happens to be loaded."""
+"""Import rules: which room may import which, read from the source files."""
 
 import ast
 import subprocess
@@ -7,12 +7,53 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 PAGE = sorted((ROOT / "aios" / "page").glob("*.py"))
 PACKAGE = sorted(set((ROOT / "aios").rglob("*.py")) - set(PAGE))
 TRAINING = sorted((ROOT / "training").rglob("*.py"))
 APP = ROOT / "app.py"
-PROGRAM = [*PACKAGE, *PAGE, *TRAINING, *([APP] if APP.exists() else [])]
+PROGRAM = [*PACKAGE, *PAGE, *TRAINING, APP]
+
+# Room or module at the top of `aios` -> what it may import, beside itself.  The order is bottom
+# up: each entry may only name entries above it, so there is no circle between rooms.
+AIOS_ROOMS = {
+    "geometry": "",
+    "media": "",
+    "network": "geometry",
+    "accelerate": "geometry network media",
+    "weights": "network",
+    "body": "geometry",
+    "render": "geometry",
+    "people": "geometry network",
+    "attention": "network",
+    "prediction": "geometry network people attention",
+    "tracking": "geometry people",
+    "export": "geometry body render people prediction",
+    "posing": "accelerate body people",
+    "predictor": "geometry media network accelerate weights body people attention"
+    " prediction posing",
+    "report": "accelerate weights body render prediction predictor",
+    "cli": "weights body render predictor report",
+    "pipelines": "geometry media render tracking export people prediction predictor",
+    "__main__": "media render export predictor cli pipelines",
+    "page": "media weights body render export people attention prediction predictor report cli"
+    " pipelines",
+}
+TRAINING_ROOMS = {
+    "joints": "",
+    "targets": "joints",
+    "standin": "",
+    "synthetic": "targets",
+    "data": "targets joints synthetic",
+    "losses": "targets joints data",
+    "engine": "targets joints synthetic data losses",
+    "evaluation": "targets joints synthetic data engine",
+    "config": "data losses engine",
+    "export": "engine config",
+    "train": "data engine config",
+    "evaluate": "synthetic data engine evaluation",
+    "tools": "targets joints synthetic data losses engine evaluation config",
+}
 
 
 def imported(path: Path) -> dict[str, bool]:
@@ -56,12 +97,79 @@ def users(files, *modules: str) -> set[str]:
 
 
 def test_this_test_can_see():
-    assert "aios/model.py" in users(PACKAGE, "torch")
-    assert "aios/decoder.py" in users(PACKAGE, "aios.boxes")
+    assert "aios/network/model.py" in users(PACKAGE, "torch")
+    assert "aios/network/decoder.py" in users(PACKAGE, "aios.geometry.boxes")
     assert users(PROGRAM, "smplx")
 
 
-def test_the_package_knows_neither_training_nor_app():
+def room(module: str, root: str) -> str:
+    """Top-level part of a module name below `root`: a room or a single module."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == root else ""
+
+
+def arrows(root: str) -> set[tuple[str, str]]:
+    """Pairs (importing room, imported room) inside package `root`, its `__init__` left out."""
+    found = set()
+    for path in (ROOT / root).rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts == (root, "__init__"):
+            continue
+        for name in imported(path):
+            target = room(name, root)
+            known = (ROOT / root / target).is_dir() or (ROOT / root / f"{target}.py").exists()
+            if target and known and target != parts[1]:
+                found.add((parts[1], target))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("root", "rooms"),
+    [("aios", AIOS_ROOMS), ("training", TRAINING_ROOMS)],
+    ids=["aios", "training"],
+)
+def test_rooms_import_only_what_they_may(root, rooms):
+    allowed = {(name, other) for name, others in rooms.items() for other in others.split()}
+    assert sorted(arrows(root) - allowed) == []
+
+
+@pytest.mark.parametrize("rooms", [AIOS_ROOMS, TRAINING_ROOMS], ids=["aios", "training"])
+def test_room_table_has_no_circle(rooms):
+    order = list(rooms)
+    for name, others in rooms.items():
+        for other in others.split():
+            assert order.index(other) < order.index(name), (name, other)
+
+
+def test_top_floor_of_the_package_is_small():
+    entries = {p.name for p in (ROOT / "aios").iterdir() if p.name != "__pycache__"}
+    assert len(entries) <= 25
+
+
+@pytest.mark.parametrize("root", ["aios", "training"])
+def test_modules_import_each_other_without_circles(root):
+    """Imports at module level and inside functions alike."""
+    graph = {}
+    for path in (ROOT / root).rglob("*.py"):
+        graph[".".join(path.relative_to(ROOT).with_suffix("").parts)] = path
+    edges = {name: sorted(set(imported(path)) & set(graph)) for name, path in graph.items()}
+    done, open_ = set(), []
+
+    def visit(name: str) -> None:
+        assert name not in open_, " -> ".join([*open_[open_.index(name) :], name])
+        if name in done:
+            return
+        open_.append(name)
+        for other in edges[name]:
+            visit(other)
+        open_.pop()
+        done.add(name)
+
+    for name in graph:
+        visit(name)
+
+
+def test_package_imports_neither_training_nor_app():
     assert not users([*PACKAGE, *PAGE], "training", "app", "tests")
 
 
@@ -84,8 +192,8 @@ def test_scientific_extras_are_trainings_alone():
 
 def test_smplx_is_behind_one_door_and_lazy():
     """Its licence is for non-commercial research."""
-    assert users(PROGRAM, "smplx") == {"aios/body_model.py"}
-    lazily = imported(ROOT / "aios" / "body_model.py")
+    assert users(PROGRAM, "smplx") == {"aios/body/model.py"}
+    lazily = imported(ROOT / "aios" / "body" / "model.py")
     assert not any(at_once for name, at_once in lazily.items() if name.split(".")[0] == "smplx")
 
 
@@ -94,9 +202,9 @@ def test_no_compiled_operators_and_no_other_peoples_networks():
 
 
 def test_drawing_takes_arrays():
-    drawing = [path for path in PACKAGE if path.stem.startswith("render")]
+    drawing = [path for path in PACKAGE if path.parent.name == "render"]
     assert drawing
-    assert not users(drawing, "aios.model", "aios.predictor", "aios.people", "torch")
+    assert not users(drawing, "aios.network.model", "aios.predictor", "aios.people", "torch")
 
 
 @pytest.mark.parametrize("path", PROGRAM, ids=lambda path: str(path.relative_to(ROOT)))

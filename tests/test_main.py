@@ -14,16 +14,15 @@ import trimesh
 from PIL import Image
 
 from aios.__main__ import main
-from aios.body_file import STANDIN_PATH
-from aios.checkpoint import save_own
-from aios.video import VideoReader
-
-from .clips import make_clip
-from .networks import TINY, random_model
+from aios.body.file import STANDIN_PATH
+from aios.media.video_reader import VideoReader
+from aios.weights.checkpoint import save_own
+from tests.helpers.clips import make_clip
+from tests.helpers.networks import TINY, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = (".json", ".npz", ".glb", "_overlay.png")
 
 
@@ -245,7 +244,7 @@ def test_stopped_by_the_keyboard_nothing_half_is_left(weights, folder, tmp_path,
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("aios.film.draw_people", interrupt)
+    monkeypatch.setattr("aios.pipelines.video.draw_people", interrupt)
     out = tmp_path / "out"
     assert run(weights, out, folder / "first.png", folder / "film.mp4") == 1
     assert stems(out) == ["first"]

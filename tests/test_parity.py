@@ -13,21 +13,20 @@ import numpy as np
 import pytest
 import torch
 
-from aios.body_model import BodyModel
-from aios.boxes import inverse_sigmoid
-from aios.camera import project_points, weak_camera_to_transl
-from aios.config import ImageConfig
-from aios.image import ImageBatch, prepare_photo
-from aios.people import people_from_output
-from aios.positions import feature_position_code
-from aios.rotations import (
+from aios.body.model import BodyModel
+from aios.geometry.boxes import inverse_sigmoid
+from aios.geometry.camera import project_points, weak_camera_to_transl
+from aios.geometry.positions import feature_position_code
+from aios.geometry.rotations import (
     axis_angle_to_rotmat,
     rotation_6d_to_rotmat,
     rotmat_to_axis_angle,
 )
-from aios.weights import load_model
-
-from .reference import Recording, load_manifest, load_recipe, reference_folder
+from aios.network.config import ImageConfig
+from aios.network.preprocessing import ImageBatch, prepare_photo
+from aios.people import people_from_output
+from aios.weights.load import load_model
+from tests.helpers.reference import Recording, load_manifest, load_recipe, reference_folder
 
 HIDDEN = 3e-4
 LOGITS = 1.1e-4

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from aios.boxes import cxcywh_to_xyxy
-from aios.camera import Camera
-from aios.outputs import LayerOutput, SmplxOutput
+from aios.geometry.boxes import cxcywh_to_xyxy
+from aios.geometry.camera import Camera
+from aios.geometry.rotations import axis_angle_to_rotmat
+from aios.network.outputs import LayerOutput, SmplxOutput
 from aios.people import _SHAPES, SMPLX_NAMES, People, people_from_output
 from aios.prediction import Prediction
-from aios.rotations import axis_angle_to_rotmat
 
 SLOTS = 6
 

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from aios import posing as posing_module
-from aios.body_file import STANDIN_PATH
-from aios.body_model import BodyModel
-from aios.graphs import Recording
+from aios.accelerate.cuda_graphs import Recording
+from aios.body.file import STANDIN_PATH
+from aios.body.model import BodyModel
 from aios.people import SMPLX_NAMES, SMPLX_SIZES, People
 from aios.posing import Posing
-
-from .people_makers import make_person, together
-from .watching import watched
+from tests.helpers.people_makers import make_person, together
+from tests.helpers.watching import watched
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

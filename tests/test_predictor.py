@@ -9,18 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
-from aios.body_file import STANDIN_PATH
-from aios.body_model import BodyModel
-from aios.camera import project_points
-from aios.config import BODY_KEYPOINT_JOINTS, ImageConfig
-from aios.graphs import Recorded, Recording
-from aios.image import batch_images, prepare_photo
-from aios.photo import PhotoError
+from aios.accelerate.cuda_graphs import Recorded, Recording
+from aios.body.file import STANDIN_PATH
+from aios.body.model import BodyModel
+from aios.geometry.camera import project_points
+from aios.media.photo import PhotoError
+from aios.network.config import BODY_KEYPOINT_JOINTS, ImageConfig
+from aios.network.preprocessing import batch_images, prepare_photo
 from aios.prediction import Candidates
 from aios.predictor import AiOSPredictor
-from aios.weights import WeightsInfo
-
-from .networks import SMALL, random_model
+from aios.weights.load import WeightsInfo
+from tests.helpers.networks import SMALL, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

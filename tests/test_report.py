@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from aios import report
-from aios.camera import Camera
+from aios.geometry.camera import Camera
 from aios.people import People
 from aios.prediction import Prediction
-from tests.served import WEIGHTS
+from tests.helpers.served import WEIGHTS
 
 STANDIN = SimpleNamespace(is_standin=True, name="stand-in")
 SMPLX = SimpleNamespace(is_standin=False, name="SMPL-X")

@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from aios.config import (
+from aios.network.config import (
     BUILTIN_CONFIG,
     STAGES,
     AiOSConfig,
@@ -17,17 +17,17 @@ from aios.config import (
     ConfigError,
     ImageConfig,
 )
-from aios.plain import with_changes
+from aios.network.plain import with_changes
 
 from .data.augment import AugmentConfig
 from .data.instance_crop import InstanceCrop
 from .data.mixture import DataConfig
 from .data.photo_mix import MIXTURES, PhotoConfig
-from .denoising import DENOISING, DenoisingConfig
-from .matcher import MATCH_COSTS
-from .optim import OptimConfig
-from .recipe import Stage, TrainConfig
-from .weights import LOSS_WEIGHTS
+from .engine.optim import OptimConfig
+from .engine.recipe import Stage, TrainConfig
+from .losses.denoising import DENOISING, DenoisingConfig
+from .losses.matcher import MATCH_COSTS
+from .losses.weights import LOSS_WEIGHTS
 
 TINY_MODEL = AiOSConfig(
     image=ImageConfig(short_side=64, long_side=96),

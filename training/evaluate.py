@@ -18,27 +18,27 @@ from typing import Any
 import cv2
 import torch
 
-from aios.body_file import STANDIN_PATH
-from aios.body_model import BodyModelError
-from aios.checkpoint import CheckpointError
+from aios.body.file import STANDIN_PATH
+from aios.body.model import BodyModelError
 from aios.predictor import AiOSPredictor
+from aios.weights.checkpoint import CheckpointError
 
 from .data import DataError
-from .distributed import joined, rank
+from .engine.distributed import joined, rank
 from .evaluation.answers import AnswerError
 from .evaluation.benchmarks import BENCHMARKS, Benchmark
 from .evaluation.bodies import Bodies, check_body
 from .evaluation.boxes import SHIFT
 from .evaluation.cases import Case
 from .evaluation.figures import Summary, summarise_run
+from .evaluation.metrics import LicensedFileError, PeopleError, RecordsError
 from .evaluation.others import measure_submission
 from .evaluation.report import FIGURES, ReportOptions, write_figures, write_report
 from .evaluation.run import LOWEST_SCORE, Measured, RunError, RunOptions, measure
 from .evaluation.sources import Places, open_cases
+from .evaluation.submission import SubmissionError
 from .evaluation.tables import all_tables, markdown, write_tables
 from .evaluation.worst import WORST
-from .metrics import LicensedFileError, PeopleError, RecordsError
-from .submission import SubmissionError
 from .synthetic import BENCHMARK_PARTS, BENCHMARK_VERSION, benchmark_scene
 
 _RUNS = Path("runs/evaluation")

@@ -12,13 +12,13 @@ from typing import Any, get_args
 
 from torch import Tensor
 
-from aios.checkpoint import CheckpointError, save_own
-from aios.config import AiOSConfig
-from aios.model import AiOS
-from aios.weights import Placement
+from aios.network.config import AiOSConfig
+from aios.network.model import AiOS
+from aios.weights.checkpoint import CheckpointError, save_own
+from aios.weights.load import Placement
 
-from .batch_norm import without_counters
-from .checkpointing import load_newest
+from .engine.batch_norm import without_counters
+from .engine.checkpointing import load_newest
 
 
 def averaged_weights(

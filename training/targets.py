@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from aios.config import BODY_KEYPOINT_JOINTS as BODY_KEYPOINTS
+from aios.network.config import BODY_KEYPOINT_JOINTS as BODY_KEYPOINTS
 
 from .joints import index_tensor
 

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import torch
 
-from aios.body_model import BodyModel
-from aios.checkpoint import CheckpointError
-from aios.config import ConfigError
+from aios.body.model import BodyModel
+from aios.network.config import ConfigError
+from aios.weights.checkpoint import CheckpointError
 
 from .config import CONFIGS, VARIANTS, named_config
 from .data.archive import DataError
 from .data.real import RealDataError
-from .distributed import joined
-from .loop import NonFiniteLossError, Trainer
-from .recipe import TrainConfig
-from .stream import open_stream
+from .engine.distributed import joined
+from .engine.loop import NonFiniteLossError, Trainer
+from .engine.recipe import TrainConfig
+from .engine.stream import open_stream
 
 _SAID = (
     *(ConfigError, CheckpointError, DataError, RealDataError, NonFiniteLossError),

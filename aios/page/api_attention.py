@@ -8,11 +8,11 @@ from typing import Any
 import gradio as gr
 
 from ..attention import KEPT_PEOPLE, token_names
-from ..attention_answers import NotKeptError, Question, attention_figure, attention_npz
-from ..attention_document import attention_document
-from ..export import encode_png
-from ..sessions import Choice
+from ..export.photo_files import encode_png
+from .attention_answers import NotKeptError, Question, attention_figure, attention_npz
+from .attention_document import attention_document
 from .context import MODEL_QUEUE, PageContext, errors_as_sentences, session_of
+from .sessions import Choice
 from .widgets import choice_dropdown, number_slider
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from ..attention import token_names
-from ..attention_answers import (
+from ..report import person_name
+from .attention_answers import (
     NotKeptError,
     Question,
     attention_figure,
@@ -16,10 +17,9 @@ from ..attention_answers import (
     people_with_attention,
     token_pictures,
 )
-from ..photo_views import Look, person_at
-from ..report import person_name
-from ..sessions import Choice, Result
 from .context import FILES_QUEUE, VIEWS_QUEUE, PageContext, errors_as_sentences, session_of
+from .photo_views import Look, person_at
+from .sessions import Choice, Result
 
 _NO_PHOTO = "Choose a photo in the tab **Photo** first."
 _NOBODY = "Nobody was found in this photo: lower the score threshold in the tab **Photo**."

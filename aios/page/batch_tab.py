@@ -9,10 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from ..batch import BatchResult, BatchSettings, ZipSink, reconstruct_batch
-from ..batch_sources import MAX_FILES, BatchError, BatchItem, items_of_files, items_of_zip
+from ..media.photo_sources import MAX_FILES, BatchError, BatchItem, items_of_files, items_of_zip
+from ..pipelines.folder import BatchResult, BatchSettings, ZipSink, reconstruct_batch
+from ..pipelines.progress import CancelledError, Report
 from ..predictor import AiOSPredictor
-from ..progress import CancelledError, Report
 from .context import PageContext
 from .jobs import LONG_QUEUE, Jobs, working_sentence
 from .widgets import number_slider

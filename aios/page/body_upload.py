@@ -10,9 +10,9 @@ from weakref import WeakValueDictionary
 
 import gradio as gr
 
-from ..body_model import BodyModel, BodyModelError
-from ..private_body import take_body
+from ..body.model import BodyModel, BodyModelError
 from .context import PageContext, session_of
+from .private_body import take_body
 
 MOST_BODIES = 4
 """So many different ones at once; the same file sent by several visitors is one body."""

@@ -15,9 +15,9 @@ import gradio as gr
 import numpy as np
 from gradio.utils import get_upload_folder
 
-from ..photo import PhotoError
+from ..media.photo import PhotoError
 from ..predictor import AiOSPredictor
-from ..sessions import Sessions
+from .sessions import Sessions
 
 MODEL_QUEUE = "model"
 """Concurrency id of events that run the network on a photo: one at a time, in turn."""

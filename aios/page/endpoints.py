@@ -10,14 +10,14 @@ import gradio as gr
 from gradio.context import Context
 
 from .. import __version__
-from ..export import encode_png
-from ..photo import MAX_PIXELS
-from ..photo_views import Look, depth_view
+from ..export.photo_files import encode_png
+from ..media.photo import MAX_PIXELS
 from ..report import status_report
-from ..sessions import KEPT_SECONDS, Choice
 from .api_attention import add_attention_endpoint
 from .context import MODEL_QUEUE, PageContext, errors_as_sentences, session_of
 from .limits import MAX_CALL_MB, MAX_UPLOAD_MB
+from .photo_views import Look, depth_view
+from .sessions import KEPT_SECONDS, Choice
 
 
 def add_endpoints(context: PageContext, inputs: list[Any]) -> None:

@@ -13,7 +13,7 @@ from shutil import rmtree
 import gradio as gr
 from gradio.context import Context
 
-from ..progress import CancelledError, Progress
+from ..pipelines.progress import CancelledError, Progress
 from .context import PageContext, session_of
 
 LONG_QUEUE = "long"

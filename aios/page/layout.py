@@ -11,12 +11,12 @@ import gradio as gr
 
 from ..predictor import AiOSPredictor
 from ..report import expectation
-from ..sessions import KEPT_SECONDS, Sessions
 from .about_tab import build_about_tab
 from .attention_tab import build_attention_tab
 from .batch_tab import build_batch_tab
 from .context import PageContext, session_of
 from .photo_tab import build_photo_tab
+from .sessions import KEPT_SECONDS, Sessions
 from .video_tab import build_video_tab
 from .webcam_tab import build_webcam_tab
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from ..parameters_view import parameters_html
-from ..photo_views import (
+from ..report import people_html, person_name, summary_text
+from .context import PageContext, errors_as_sentences, session_of
+from .parameters_view import parameters_html
+from .photo_views import (
     Look,
     depth_view,
     marks_view,
@@ -18,10 +20,8 @@ from ..photo_views import (
     plan_view,
     scene_view,
 )
-from ..report import people_html, person_name, summary_text
-from ..scene_view import AROUND_DEGREES, FROM_ABOVE_DEGREES, opening_distance
-from ..sessions import Choice, Result
-from .context import PageContext, errors_as_sentences, session_of
+from .scene_view import AROUND_DEGREES, FROM_ABOVE_DEGREES, opening_distance
+from .sessions import Choice, Result
 
 EVERYONE = ("Everyone", -1)
 """Label and value of the dropdown when nobody is singled out."""

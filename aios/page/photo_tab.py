@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from ..photo_views import PARTS
 from .context import FILES_QUEUE, MODEL_QUEUE, VIEWS_QUEUE, PageContext
 from .endpoints import add_endpoints
 from .photo_handlers import EVERYONE, PhotoHandlers
+from .photo_views import PARTS
 from .widgets import add_examples, number_slider, photo_input
 
 _FILES = ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)")

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio import networking
 from starlette.middleware import Middleware
 
-from ..arguments import StartError
+from ..cli import StartError
 from .context import ASSETS
 from .limits import RequestLimits
 

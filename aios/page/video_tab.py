@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 
-from ..batch_sources import shown_name
-from ..export import ExportError
-from ..film import FilmResult, FilmSettings, reconstruct_video
-from ..photo import PhotoError
-from ..progress import CancelledError
+from ..export.photo_files import ExportError
+from ..media.photo import PhotoError
+from ..media.photo_sources import shown_name
+from ..media.video_reader import VIDEO_SUFFIXES, VideoError
+from ..pipelines.progress import CancelledError
+from ..pipelines.video import FilmResult, FilmSettings, reconstruct_video
 from ..report import person_name
-from ..video import VIDEO_SUFFIXES, VideoError
 from .context import PageContext
 from .jobs import LONG_QUEUE, Jobs, working_sentence
 from .widgets import add_examples, number_slider

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from ..live import LiveFrame, LiveSettings, LiveStream
+from ..pipelines.live import LiveFrame, LiveSettings, LiveStream
 from .context import PageContext, errors_as_sentences
 from .photo_tab import size_choices
 from .widgets import number_slider

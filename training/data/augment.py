@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aios.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from aios.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
-from ..batch import Sample
 from ..targets import Targets, inside, mirrorable
+from .batch import Sample
 from .mirror import flip, flip_targets
 
 MOST_ENLARGED = 0.4
@@ -31,7 +31,7 @@ class Framing:
 
     corner_aligned: bool = False
     """Output pixel x samples source pixel x / scale, as the released network sees photos
-    (`aios.image`); else pixel centres are mapped."""
+    (`aios.network.preprocessing`); else pixel centres are mapped."""
     smooth: bool = True
     """Blur before strong shrinking."""
     kept_area: float = 0.2

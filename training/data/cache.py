@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import Sample, join_targets
 from ..synthetic.backgrounds import load_backgrounds
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import DEFAULT_BODY, BodySurface
 from ..targets import TENSOR_FIELDS, Targets, joint_keypoints
+from .batch import Sample, join_targets
 from .real import decode
 
 logger = logging.getLogger(__name__)

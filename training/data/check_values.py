@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aios.body_model import BodyModel
+from aios.body.model import BodyModel
 
 from .annotation import PARAMETERS, clip_boxes
 from .archive import Archive

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..batch import Sample, join_targets
 from .augment import (
     AugmentConfig,
     Window,
@@ -16,6 +15,7 @@ from .augment import (
     show_window,
     window_targets,
 )
+from .batch import Sample, join_targets
 
 
 def tile_sizes(

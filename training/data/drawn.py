@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aios.graphs import Recorder
+from aios.accelerate.cuda_graphs import Recorder
 
-from ..batch import Batch, join_batches
 from ..synthetic.chance import Chance
 from ..synthetic.surface import BodySurface
 from ..synthetic.world import TRAIN_SEED, Scenes, SceneWorld
+from .batch import Batch, join_batches
 from .framed import framed
 from .mixture import TrainBatches, load_batches
 

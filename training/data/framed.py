@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..batch import Batch
 from ..synthetic.chance import Chance, constant
 from .augment import MOST_BORDER, MOST_ENLARGED, AugmentConfig, moved_targets
+from .batch import Batch
 
 _FREE_BORDER = 0.1
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aios.boxes import cxcywh_to_xyxy
-from aios.config import ImageConfig
-from aios.image import resized_size
+from aios.geometry.boxes import cxcywh_to_xyxy
+from aios.network.config import ImageConfig
+from aios.network.preprocessing import resized_size
 
-from ..batch import Sample
 from .augment import PHOTO_FRAMING, AugmentConfig, Window, jitter_colours, show_window
+from .batch import Sample
 
 _BLACK = (0.0, 0.0, 0.0)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..batch import Sample
 from ..joints import BODY_POSE_MIRROR, FACE_MIRROR, JOINTS_MIRROR, KEYPOINTS_MIRROR
 from ..targets import Targets
+from .batch import Sample
 
 _MIRROR_AXIS_ANGLE = (1.0, -1.0, -1.0)
 

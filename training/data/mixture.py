@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from aios.config import ConfigError, ImageConfig
+from aios.network.config import ConfigError, ImageConfig
 
-from ..batch import Batch, Sample, build_batch
 from ..synthetic.backgrounds import load_backgrounds
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import DEFAULT_BODY, BodySurface
 from .augment import AugmentConfig, augment
+from .batch import Batch, Sample, build_batch
 from .cache import CachedScenes
 from .collage import collage
 from .mirror import flip

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from aios.plain import ConfigError
+from aios.network.plain import ConfigError
 
-from ..batch import Batch, Sample, build_batch
 from .archive import DataError
 from .augment import AugmentConfig
+from .batch import Batch, Sample, build_batch
 from .humandata import ReadOptions
 from .instance_crop import PHOTO_AUGMENT, InstanceCrop, augment_photo
 from .photos import PhotoSet, mean_hands

@@ -8,12 +8,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from aios.body_model import BodyModel
+from aios.body.model import BodyModel
 
-from ..batch import Sample
 from ..targets import Targets
 from .annotation import Annotation, annotation_targets
 from .archive import Archive, DataError
+from .batch import Sample
 from .humandata import HumanData, ReadOptions
 from .released_cache import ReleasedCache
 from .sets import DataSet

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import torch
 
-from ..batch import Sample
 from ..targets import Targets
 from .archive import DataError
+from .batch import Sample
 
 COCO_FROM_LSPET = (9, 8, 10, 7, 11, 6, 3, 2, 4, 1, 5, 0)
 """For COCO keypoints 5..16 (shoulders to ankles, left first) the number of the LSPET joint."""

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from aios.boxes import cxcywh_to_xyxy
+from aios.geometry.boxes import cxcywh_to_xyxy
 
-from ..batch import Sample
 from ..synthetic.scenes import SceneGenerator
 from ..targets import FEMALE, MALE, Targets
 from .annotation import PARAMETERS, PARTS
 from .archive import DataError
+from .batch import Sample
 from .humandata import BOX_KEYS
 from .sets import DATA_SETS, DataSet
 

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from aios.camera import Camera
+from aios.geometry.camera import Camera
 from aios.people import People
 from aios.prediction import Candidates
 

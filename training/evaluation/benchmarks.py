@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..data import DATA_SETS
-from ..metrics import AGORA, AGORA_SMPL, VERTICES, Protocol
-from ..submission import AGORA as AGORA_FORM
-from ..submission import AGORA_SMPL as AGORA_SMPL_FORM
-from ..submission import BEDLAM as BEDLAM_FORM
-from ..submission import SubmissionForm
+from .metrics import AGORA, AGORA_SMPL, VERTICES, Protocol
+from .submission import AGORA as AGORA_FORM
+from .submission import AGORA_SMPL as AGORA_SMPL_FORM
+from .submission import BEDLAM as BEDLAM_FORM
+from .submission import SubmissionForm
 
 Kind = Literal["humandata", "dataframes", "folder", "synthetic"]
 Part = Literal["body", "hands", "face", "j14"]

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aios.body_file import find_body_file, read_body_file
-from aios.body_model import BodyModel
+from aios.body.file import find_body_file, read_body_file
+from aios.body.model import BodyModel
 
-from ..metrics import (
+from ..targets import FEMALE, MALE
+from .benchmarks import Benchmark
+from .metrics import (
     LICENSED_FILES,
     BodyParts,
     LicensedFileError,
@@ -19,9 +21,7 @@ from ..metrics import (
     load_smpl_parts,
     load_smplx_parts,
 )
-from ..metrics.people import NUM_METRIC_JOINTS
-from ..targets import FEMALE, MALE
-from .benchmarks import Benchmark
+from .metrics.people import NUM_METRIC_JOINTS
 
 _GENDERS = {MALE: "MALE", FEMALE: "FEMALE"}
 _SITE = "https://smpl-x.is.tue.mpg.de (free registration)"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..metrics import box_iou, match_greedily
 from .answers import Answer
+from .metrics import box_iou, match_greedily
 
 SHIFT = 0.1
 """Of a box's width and height: how far the noise experiment moves it."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aios.camera import Camera
+from aios.geometry.camera import Camera
 
-from ..metrics import TruePeople
 from ..targets import BODY_KEYPOINTS
+from .metrics import TruePeople
 
 PCK_SHARE = 0.1
 """Of the longer side of a person: how near a keypoint has to be to be right."""

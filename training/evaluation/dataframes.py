@@ -13,9 +13,9 @@ import numpy as np
 
 from ..data import DataError
 from ..data.photos import read_photo
-from ..metrics import LicensedFileError, TruePeople
 from .benchmarks import Benchmark
 from .cases import Case, Truth, joint_boxes_in
+from .metrics import LicensedFileError, TruePeople
 
 _COLUMNS = ("imgPath", "gt_joints_2d", "gt_joints_3d", "gt_verts", "occlusion")
 _SMALL = "_1280x720"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import MODES, Figures, Mode, Outcome, Records, outcome, summarise
 from .benchmarks import SWEEP
+from .metrics import MODES, Figures, Mode, Outcome, Records, outcome, summarise
 from .run import Measured
 
 ALL = "all"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..metrics import AGORA_SMPL, Records, measure_picture
-from ..submission import Submission
 from .benchmarks import Benchmark
 from .bodies import Bodies
 from .cases import Case
+from .metrics import AGORA_SMPL, Records, measure_picture
 from .run import Measured, RunError
+from .submission import Submission
 
 
 def measure_submission(

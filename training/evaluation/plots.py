@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import VERTICES, Figures
 from .figures import Summary, by_property
+from .metrics import VERTICES, Figures
 from .run import Measured
 
 _OCCLUSION = np.linspace(0, 90, 10)

@@ -15,7 +15,7 @@ class Column:
 
     head: str
     figure: str
-    """Name of the figure, see `training.metrics.figures`."""
+    """Name of the figure, see `training.evaluation.metrics.figures`."""
     decimals: int = 1
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from aios.predictor import AiOSPredictor
 
-from ..metrics import LicensedFileError, SmplConversion
-from ..submission import SubmissionError
 from .bodies import Bodies
 from .boxes import SHIFT, write_boxes
 from .figures import Summary, summarise_run
+from .metrics import LicensedFileError, SmplConversion
 from .plots import write_plots
 from .run import Measured
+from .submission import SubmissionError
 from .submit import write_submissions
 from .tables import by_threshold, is_shown, markdown, rows_of, tables_of, write_tables
 from .worst import WORST, write_worst_pictures

@@ -8,7 +8,11 @@ import numpy as np
 
 from aios.prediction import Prediction
 
-from ..metrics import (
+from .answers import Answer
+from .benchmarks import Benchmark
+from .bodies import Bodies
+from .cases import Case, Truth
+from .metrics import (
     AGORA_SMPL,
     BodyParts,
     PictureRecord,
@@ -16,10 +20,6 @@ from ..metrics import (
     SmplConversion,
     measure_picture,
 )
-from .answers import Answer
-from .benchmarks import Benchmark
-from .bodies import Bodies
-from .cases import Case, Truth
 
 _MATCHED_JOINTS = 24
 

@@ -19,12 +19,12 @@ from tqdm import tqdm
 from aios.prediction import Prediction
 from aios.predictor import AiOSPredictor
 
-from ..distributed import gathered, rank, world_size
-from ..metrics import PictureRecord, Protocol, RecordLog, Records
+from ..engine.distributed import gathered, rank, world_size
 from .answers import Answer, cut_broken_line, read_answers, write_answers
 from .benchmarks import Benchmark
 from .bodies import Bodies
 from .cases import Case
+from .metrics import PictureRecord, Protocol, RecordLog, Records
 from .ruler import Ruler
 
 LOWEST_SCORE = 0.05

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from aios.boxes import cxcywh_to_xyxy
-from aios.camera import Camera
+from aios.geometry.boxes import cxcywh_to_xyxy
+from aios.geometry.camera import Camera
 
 from ..data import DATA_SETS, PhotoSet
 from ..data.annotation import Annotation
 from ..data.humandata import ReadOptions
 from ..data.photos import read_photo
-from ..metrics import LicensedFileError, TruePeople
-from ..metrics.people import NUM_METRIC_JOINTS
 from ..synthetic import BENCHMARK_PARTS, benchmark_scene
 from ..targets import NEUTRAL, Targets
 from .benchmarks import VALIDATION_FILES, Benchmark
 from .bodies import Bodies
 from .cases import Case, Truth
 from .dataframes import dataframe_cases
+from .metrics import LicensedFileError, TruePeople
+from .metrics.people import NUM_METRIC_JOINTS
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 _BODY = (

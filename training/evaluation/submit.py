@@ -9,8 +9,10 @@ import numpy as np
 
 from aios.predictor import AiOSPredictor
 
-from ..metrics import PredictedPeople, SmplConversion
-from ..submission import (
+from .answers import Answer
+from .metrics import PredictedPeople, SmplConversion
+from .run import Measured
+from .submission import (
     MOST_PEOPLE,
     SubmissionError,
     SubmissionForm,
@@ -20,9 +22,7 @@ from ..submission import (
     parameter_entries,
     write_submission,
 )
-from ..submission.forms import Entry
-from .answers import Answer
-from .run import Measured
+from .submission.forms import Entry
 
 _FILE = "predictions.zip"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..metrics import Figures
 from .figures import ALL, Summary
+from .metrics import Figures
 from .published import OTHER_TABLES, SWEEP_COLUMNS, TABLES, Column, Row, Table
 
 _DASH = "–"

@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from aios.camera import Camera
+from aios.geometry.camera import Camera
 from aios.predictor import AiOSPredictor
-from aios.render import overlay, person_colors
+from aios.render.overlay import overlay, person_colors
 
-from ..metrics import VERTICES, Outcome, outcome
 from .cases import Truth, place_under
+from .metrics import VERTICES, Outcome, outcome
 from .run import Measured
 
 WORST = 20

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from aios.video_writer import VideoWriter
+from aios.media.video_writer import VideoWriter
 
 from .backgrounds import load_backgrounds
 from .benchmark import BENCHMARK_PARTS, benchmark_scene
@@ -26,7 +26,7 @@ from .world import MOST_PEOPLE, SceneWorld, stack_photos
 
 _FRAMES_A_SECOND = 15
 _WARM_UP = 4
-"""Batches: a GPU records the second of each kind, see `aios.graphs`."""
+"""Batches: a GPU records the second of each kind, see `aios.accelerate.cuda_graphs`."""
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

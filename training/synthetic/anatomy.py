@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from aios.rotations import quaternion_to_axis_angle, rotmat_to_quaternion
+from aios.geometry.rotations import quaternion_to_axis_angle, rotmat_to_quaternion
 
 from .chance import constant
 

@@ -16,7 +16,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from aios.trials import agree, kernels_possible
+from aios.accelerate.self_test import agree, kernels_possible
 
 EMPTY = torch.iinfo(torch.int64).max
 NEAR_M = 0.1

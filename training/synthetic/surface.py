@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aios.body_rig import generations
-from aios.rotations import axis_angle_to_rotmat
+from aios.body.rig import generations
+from aios.geometry.rotations import axis_angle_to_rotmat
 
 from .sheets import build_sheets
 
-DEFAULT_BODY = Path(__file__).parents[2] / "assets" / "body" / "standin.npz"
+DEFAULT_BODY = Path(__file__).resolve().parents[2] / "assets" / "body" / "standin.npz"
 # Vertices that count as joints 55-75 of the SMPL-X output (nose, eyes, ears, feet, finger tips).
 VERTEX_JOINTS = (
     (9120, 9929, 9448, 616, 6)

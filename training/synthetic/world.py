@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aios.graphs import Recorded, Recorder, allowed
+from aios.accelerate.cuda_graphs import Recorded, Recorder, allowed
 
 from ..targets import TENSOR_FIELDS, Targets
 from .cast import Slots, draw_cast, people_before

@@ -1,0 +1,195 @@
+"""Read a body model file in the SMPL-X layout (`.npz` or `.pkl`) without running code from it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from .array_pickle import StoredArray, load_array_pickle
+
+STANDIN_PATH = Path(__file__).resolve().parents[2] / "assets" / "body" / "standin.npz"
+ENVIRONMENT_VARIABLE = "AIOS_SMPLX"
+NUM_VERTICES = 10475
+NUM_JOINTS = 55
+
+_WHERE = "get SMPLX_NEUTRAL.npz from https://smpl-x.is.tue.mpg.de (free registration)"
+_NAMES = ("SMPLX_NEUTRAL.npz", "SMPLX_NEUTRAL.pkl")
+_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
+_SHAPES: dict[str, tuple[int | None, ...]] = {
+    "v_template": (NUM_VERTICES, 3),
+    "f": (None, 3),
+    "shapedirs": (NUM_VERTICES, 3, None),
+    "posedirs": (NUM_VERTICES, 3, _POSE_FEATURES),
+    "J_regressor": (NUM_JOINTS, NUM_VERTICES),
+    "weights": (NUM_VERTICES, NUM_JOINTS),
+    "kintree_table": (2, NUM_JOINTS),
+    "hands_meanl": (45,),
+    "hands_meanr": (45,),
+    "lmk_faces_idx": (51,),
+    "lmk_bary_coords": (51, 3),
+    "dynamic_lmk_faces_idx": (79, 17),
+    "dynamic_lmk_bary_coords": (79, 17, 3),
+}
+_INTEGER = ("f", "kintree_table", "lmk_faces_idx", "dynamic_lmk_faces_idx")
+_RELATIVES = {6890: "SMPL or SMPL+H", 778: "MANO", 5023: "FLAME"}
+_SHAPE_COMPONENTS = {20: 10, 400: 300}
+"""Columns of `shapedirs` -> where its expression components start."""
+
+
+class BodyModelError(ValueError):
+    """A body model that cannot be used, or parameters that do not fit one; says what to do."""
+
+
+class BodyArrays(NamedTuple):
+    """A checked file: float32 and int64 arrays under the file's names, `shapedirs` cut to 10+10."""
+
+    arrays: dict[str, np.ndarray]
+    is_standin: bool
+
+
+def find_body_file(source: str | Path | None) -> Path:
+    """The body model file that `source` names.
+
+    Args:
+        source: a `.npz` or `.pkl` file, or a folder that holds `SMPLX_NEUTRAL.npz` or `.pkl`
+            (itself or under `smplx/`).  None: what AIOS_SMPLX names, else the stand-in.
+
+    Raises:
+        BodyModelError: nothing is there, or a body of another gender.
+    """
+    if source is None:
+        source = os.environ.get(ENVIRONMENT_VARIABLE) or STANDIN_PATH
+    path = Path(source).expanduser()
+    if path.is_dir():
+        path = _find_in_folder(path)
+    if not path.is_file():
+        raise BodyModelError(f"no body model at {path}: wanted {_NAMES[0]} there; {_WHERE}")
+    gender = re.search(r"SMPLX[_-](MALE|FEMALE)", path.name, re.IGNORECASE)
+    if gender:
+        raise BodyModelError(
+            f"{path} is the {gender[1].lower()} SMPL-X body, but AiOS predicts shapes of the "
+            f"neutral one, which mean another body there; {_WHERE}"
+        )
+    if path.suffix.lower() not in (".npz", ".pkl"):
+        raise BodyModelError(f"{path} is neither an .npz nor a .pkl body model; {_WHERE}")
+    return path
+
+
+def _find_in_folder(folder: Path) -> Path:
+    for place in (folder, folder / "smplx"):
+        for name in _NAMES:
+            if (place / name).is_file():
+                return place / name
+    found = sorted(p.name for p in folder.iterdir() if re.match("smpl|mano|flame", p.name, re.I))
+    there = f"only {', '.join(found[:5])}" if found else "no body model"
+    raise BodyModelError(f"looked for {' or '.join(_NAMES)} in {folder}, found {there}; {_WHERE}")
+
+
+def read_body_file(path: Path) -> BodyArrays:
+    """Read and check every array that posing needs.
+
+    Raises:
+        BodyModelError: the file is no neutral SMPL-X model in the `.npz` or `.pkl` layout.
+    """
+    try:
+        raw = _read_pickle(path) if path.suffix.lower() == ".pkl" else _read_npz(path)
+    except OSError as error:
+        raise BodyModelError(f"cannot read {path}: {error.strerror or error}") from error
+    if "v_template" in raw:
+        count = len(np.atleast_1d(raw["v_template"]))
+        if count in _RELATIVES:
+            raise BodyModelError(
+                f"{path} is a {_RELATIVES[count]} model ({count} vertices), wanted SMPL-X "
+                f"({NUM_VERTICES}); {_WHERE}"
+            )
+    missing = [name for name in _SHAPES if name not in raw]
+    if missing:
+        raise BodyModelError(f"{path} is no SMPL-X model: it lacks {', '.join(missing)}; {_WHERE}")
+    arrays = {name: _checked(path, name, raw[name]) for name in _SHAPES}
+    arrays["shapedirs"] = _ten_and_ten(path, arrays["shapedirs"])
+    _check_indices(path, arrays)
+    return BodyArrays(arrays, "standin_note" in raw)
+
+
+def _checked(path: Path, name: str, value: np.ndarray) -> np.ndarray:
+    wanted = _SHAPES[name]
+    if len(value.shape) != len(wanted) or any(
+        b is not None and a != b for a, b in zip(value.shape, wanted, strict=True)
+    ):
+        text = " x ".join("any" if n is None else str(n) for n in wanted)
+        raise BodyModelError(
+            f"{path} is no SMPL-X model: {name} has shape {value.shape}, wanted {text}; {_WHERE}"
+        )
+    if value.dtype.kind not in "iuf" or not np.isfinite(value).all():
+        raise BodyModelError(f"{path} is damaged: {name} holds something else than finite numbers")
+    return np.ascontiguousarray(value, np.int64 if name in _INTEGER else np.float32)
+
+
+def _ten_and_ten(path: Path, shapedirs: np.ndarray) -> np.ndarray:
+    """(V, 3, 20 or 400) -> (V, 3, 20): the first ten of the shape and of the expression."""
+    start = _SHAPE_COMPONENTS.get(shapedirs.shape[-1])
+    if start is None:
+        raise BodyModelError(
+            f"{path}: shapedirs has {shapedirs.shape[-1]} components, wanted 10 + 10 or 300 + 100 "
+            f"(shape + expression); {_WHERE}"
+        )
+    return np.concatenate([shapedirs[..., :10], shapedirs[..., start : start + 10]], -1)
+
+
+def _check_indices(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    parents = arrays["kintree_table"][0]
+    num_faces = len(arrays["f"])
+    sound = (
+        _within(arrays["f"], NUM_VERTICES)
+        and _within(arrays["lmk_faces_idx"], num_faces)
+        and _within(arrays["dynamic_lmk_faces_idx"], num_faces)
+        and bool(((parents[1:] >= 0) & (parents[1:] < np.arange(1, NUM_JOINTS))).all())
+    )
+    if not sound:
+        raise BodyModelError(f"{path} is damaged: it points at vertices, faces or joints it lacks")
+
+
+def _within(indices: np.ndarray, count: int) -> bool:
+    return indices.size > 0 and int(indices.min()) >= 0 and int(indices.max()) < count
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    wanted = (*_SHAPES, "standin_note")
+    try:
+        # Official files also hold pickled dictionaries: those are never asked for.
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in wanted if name in archive.files}
+    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise BodyModelError(f"{path} is not a readable .npz body model; {_WHERE}") from error
+
+
+def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:
+        content = _unpickle(path, file)
+    if not isinstance(content, dict):
+        raise BodyModelError(f"{path} is not a body model pickle; {_WHERE}")
+    try:
+        return {
+            name: value.to_array() if isinstance(value, StoredArray) else np.asarray(value)
+            for name, value in content.items()
+            if name in _SHAPES
+        }
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise BodyModelError(f"{path} is damaged; {_WHERE}") from error
+
+
+def _unpickle(path: Path, file: BinaryIO) -> object:
+    try:
+        return load_array_pickle(file)
+    except pickle.UnpicklingError as error:
+        raise BodyModelError(
+            f"{path} is not a body model pickle, it holds something else ({error}); {_WHERE}"
+        ) from error
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise BodyModelError(f"{path} is not a readable body model pickle; {_WHERE}") from error

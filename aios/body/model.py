@@ -1,0 +1,232 @@
+"""SMPL-X parameters -> mesh and joints, through the `smplx` package (specification section 10).
+
+The only place that imports `smplx`, whose licence is for non-commercial research.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .file import BodyModelError, find_body_file, read_body_file
+from .rig import Surface, build_skeleton, build_surface, move
+from .standin_shape import StandinShapes
+
+__all__ = ["BodyModel", "BodyModelError", "BodyOutput"]
+
+_SIZES = {
+    "betas": 10,
+    "expression": 10,
+    "global_orient": 3,
+    "body_pose": 63,
+    "left_hand_pose": 45,
+    "right_hand_pose": 45,
+    "jaw_pose": 3,
+    "transl": 3,
+}
+_NUM_JOINTS_3D = 144
+
+
+@dataclass(frozen=True)
+class BodyOutput:
+    """Posed bodies.
+
+    Attributes:
+        vertices: (P, V, 3) metres.
+        joints_3d: (P, 144, 3) metres: 55 of the skeleton, 21 vertices, 51 landmarks of the face,
+            17 of its contour.
+    """
+
+    vertices: Tensor
+    joints_3d: Tensor
+
+
+class BodyModel:
+    """A body in the SMPL-X layout.
+
+    Attributes:
+        name: "SMPL-X" or "stand-in".
+        is_standin: whether this is the body that comes with the program.
+        faces: (F, 3) int64, vertex numbers, counter-clockwise seen from outside.
+        left_hand_mean: (45,) float32 axis-angle, added to every `left_hand_pose`.
+        right_hand_mean: (45,) float32 axis-angle, added to every `right_hand_pose`.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], is_standin: bool) -> None:
+        """Build from the checked arrays of a file; `load` is the usual way in."""
+        self.name = "stand-in" if is_standin else "SMPL-X"
+        self.is_standin = is_standin
+        self.faces = arrays["f"]
+        self.left_hand_mean = arrays["hands_meanl"]
+        self.right_hand_mean = arrays["hands_meanr"]
+        self._skeleton = build_skeleton(arrays)
+        surface = build_surface(arrays, _extra_joint_vertices())
+        self._landmarks = surface.only_landmarks()
+        self._surface = surface.compact()
+        self._shapes = None
+        if is_standin:
+            self._shapes = StandinShapes(
+                arrays["v_template"], arrays["shapedirs"][..., :10], self.faces
+            )
+
+    @classmethod
+    def load(cls, source: str | Path | None = None) -> Self:
+        """Load a body.
+
+        Args:
+            source: an SMPL-X file (`.npz`, `.pkl`) or the folder of `SMPLX_NEUTRAL.npz` or
+                `.pkl`; None takes what the environment variable AIOS_SMPLX names, else the
+                stand-in.
+
+        Raises:
+            BodyModelError: no usable neutral SMPL-X model is there.
+        """
+        return cls(*read_body_file(find_body_file(source)))
+
+    def __call__(self, parameters: Mapping[str, Tensor]) -> BodyOutput:
+        """Pose P bodies.
+
+        Args:
+            parameters: under the names of `people.SMPLX_NAMES`; what is left out is zero.  `betas`
+                (P, 10), `expression` (P, 10), `transl` (P, 3) metres; axis-angle in radians
+                `global_orient` (P, 3), `body_pose` (P, 63), `jaw_pose` (P, 3), `left_hand_pose`
+                and `right_hand_pose` (P, 45) relative to the mean hand, added as vectors
+                whatever their length.  The eyes look straight ahead.
+
+        Returns:
+            The bodies, differentiable, in the frame that `global_orient` turns into.
+
+        Raises:
+            BodyModelError: an unknown name, a wrong shape, or different numbers of people.
+        """
+        vertices, joints_3d = self._pose(self._surface, parameters)
+        return BodyOutput(vertices, joints_3d)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is posed."""
+        return self._surface.template.device
+
+    def joints(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """(P, 144, 3) the same joints without posing the whole mesh, many times faster."""
+        return self._pose(self._landmarks, parameters)[1]
+
+    def adapt(self, parameters: Mapping[str, Tensor], from_official: bool) -> dict[str, Tensor]:
+        """What to pose this body with so that it looks like the person that was predicted.
+
+        Args:
+            parameters: as for posing.
+            from_official: whether they mean SMPL-X, as those of the released weights do; the
+                built-in weights predict the stand-in's own shapes.
+
+        Returns:
+            The parameters, with `betas` replaced where they mean SMPL-X and this body is the
+            stand-in (see `StandinShapes`).  Hand poses stay as they are: relative to a relaxed
+            mean hand, to which this body adds its own.  For drawing only, never for export.
+        """
+        adapted = dict(parameters)
+        if from_official and self._shapes is not None and "betas" in adapted:
+            adapted["betas"] = self._shapes(torch.as_tensor(adapted["betas"]))
+        return adapted
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
+        """The same body on another device or in float32 or float64; itself stays as it is."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._skeleton = move(self._skeleton, device, dtype)
+        other._surface = move(self._surface, device, dtype)
+        other._landmarks = move(self._landmarks, device, dtype)
+        return other
+
+    def _pose(self, surface: Surface, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The chosen vertices (P, V, 3) and all joints (P, 144, 3)."""
+        from smplx import lbs
+
+        values, count = _checked(parameters, surface.template)
+        if count == 0:
+            empty = surface.template.new_zeros
+            return empty(0, len(surface.template), 3), empty(0, _NUM_JOINTS_3D, 3)
+        pose = self._full_pose(values)
+        rotations = lbs.batch_rodrigues(pose.reshape(-1, 3)).reshape(count, -1, 3, 3)
+        coefficients = torch.cat([values["betas"], values["expression"]], -1)
+        skeleton = self._skeleton
+        rest_joints = skeleton.joints + lbs.blend_shapes(coefficients, skeleton.joint_directions)
+        joints, transforms = skeleton.pose(rotations, rest_joints)
+        rest = surface.template + lbs.blend_shapes(coefficients, surface.shape_directions)
+        if surface.pose_directions is not None:
+            features = (
+                rotations[:, 1:] - torch.eye(3, device=pose.device, dtype=pose.dtype)
+            ).reshape(count, -1)
+            rest = rest + (surface.pose_directions @ features.T).T.reshape(count, -1, 3)
+        vertices = _skin(rest, transforms, surface.weights)
+        landmarks = _face_landmarks(surface, vertices, pose, skeleton.neck)
+        joints_3d = torch.cat([joints, vertices[:, surface.joint_vertices], landmarks], 1)
+        transl = values["transl"][:, None]
+        return vertices + transl, joints_3d + transl
+
+    def _full_pose(self, values: Mapping[str, Tensor]) -> Tensor:
+        """(P, 165) axis-angle in the order of the skeleton, mean hands added, eyes at zero."""
+        parts = [values[name] for name in ("global_orient", "body_pose", "jaw_pose")]
+        eyes = torch.zeros_like(values["betas"][:, :6])
+        hands = [values["left_hand_pose"], values["right_hand_pose"]]
+        return torch.cat([*parts, eyes, *hands], -1) + self._skeleton.mean_pose
+
+
+def _checked(parameters: Mapping[str, Tensor], like: Tensor) -> tuple[dict[str, Tensor], int]:
+    """All parameters in the type and on the device of `like`, and the number of people."""
+    unknown = sorted(set(parameters) - set(_SIZES))
+    if unknown or not parameters:
+        found = ", ".join(unknown) or "nothing"
+        raise BodyModelError(f"the body is posed by {', '.join(_SIZES)}; got {found}")
+    values = {name: torch.as_tensor(value).to(like) for name, value in parameters.items()}
+    count = len(next(iter(values.values())))
+    for name, value in values.items():
+        if value.shape != (count, _SIZES[name]):
+            raise BodyModelError(
+                f"{name} has shape {tuple(value.shape)}, wanted {(count, _SIZES[name])}"
+            )
+    zeros = {n: like.new_zeros(count, size) for n, size in _SIZES.items() if n not in values}
+    return values | zeros, count
+
+
+def _skin(rest: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
+    """Linear blend skinning, (P, V, 3) moved by (P, 55, 3, 4) under (V, 55) weights."""
+    blended = (weights @ transforms.flatten(2)).unflatten(2, (3, 4))
+    # A product of many thousand matrices of three rows would be slower, on a GPU by far.
+    moved = blended[..., 3]
+    for axis in range(3):
+        moved = torch.addcmul(moved, blended[..., axis], rest[..., axis, None])
+    return moved
+
+
+def _face_landmarks(surface: Surface, vertices: Tensor, pose: Tensor, neck: Tensor) -> Tensor:
+    """(P, 51 + 17, 3): fixed landmarks, then the contour that fits the turn of the head."""
+    from smplx import lbs
+
+    # The turn is rounded to a row of the table; a pose that is not a number would name no row.
+    contour_faces, contour_weights = lbs.find_dynamic_lmk_idx_and_bcoords(
+        vertices, pose.nan_to_num(), surface.contour_faces, surface.contour_weights, neck
+    )
+    count = len(vertices)
+    return lbs.vertices2landmarks(
+        vertices,
+        surface.faces,
+        torch.cat([surface.landmark_faces.expand(count, -1), contour_faces], 1),
+        torch.cat([surface.landmark_weights.expand(count, -1, -1), contour_weights], 1),
+    )
+
+
+def _extra_joint_vertices() -> Tensor:
+    """(21,) int64, the vertices that stand for joints 55 to 75."""
+    from smplx.vertex_ids import vertex_ids
+    from smplx.vertex_joint_selector import VertexJointSelector
+
+    return VertexJointSelector(vertex_ids["smplx"]).extra_joints_idxs

@@ -1,0 +1,177 @@
+"""What was seen of everyone in a video, on disk: memory stays the same however long it is."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..people import People
+
+_ROWS_AT_ONCE = 1024
+
+
+@dataclass
+class Track:
+    """One person through a video.
+
+    Attributes:
+        number: from 1 in order of first appearance.
+        count: frames in which the person was seen.
+        first_frame: number of the first of them.
+        last_frame: number of the last.
+        first_row: place of the first record in the store.
+        last_row: place of the last.
+        betas: (10,) float32 mean shape.
+    """
+
+    number: int
+    count: int
+    first_frame: int
+    last_frame: int
+    first_row: int
+    last_row: int
+    betas: np.ndarray
+
+
+class MotionStore:
+    """Records of people, frame after frame, in a file.
+
+    A record has the fields of `People`, without the first axis, besides `frame` and `track`, both
+    numbers.  Add all frames, call `finish`, then read.
+
+    Attributes:
+        tracks: who is kept, by number, once finished.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Make the file at `path`."""
+        self._path = path
+        self._file = path.open("wb")
+        self._dtype = _record_type()
+        self._names = [field.name for field in fields(People)]
+        self._times = array.array("d")
+        self._rows = 0
+        self._renumbered: dict[int, int] = {}
+        self._mean_shape = False
+        self.tracks: dict[int, Track] = {}
+
+    def add(self, people: People, numbers: np.ndarray, time: float) -> None:
+        """Take in a frame.
+
+        Args:
+            people: P people.
+            numbers: (P,) of their tracks.
+            time: of the frame, seconds, rising.
+        """
+        frame = len(self._times)
+        self._times.append(time)
+        rows = np.zeros(len(people), self._dtype)
+        rows["frame"], rows["track"] = frame, numbers
+        for name in self._names:
+            rows[name] = getattr(people, name)
+        self._file.write(rows.tobytes())
+        for index, number in enumerate(numbers.tolist()):
+            row = self._rows + index
+            track = self.tracks.get(number)
+            if track is None:
+                track = Track(number, 0, frame, frame, row, row, people.betas[index])
+                self.tracks[number] = track
+            track.count += 1
+            track.last_frame, track.last_row = frame, row
+            track.betas = people.betas[index].copy()
+        self._rows += len(people)
+
+    def finish(self, least_frames: int, mean_shape: bool) -> None:
+        """Close for writing; leave out who was seen in fewer frames and number the rest anew.
+
+        Args:
+            least_frames: a person of a single frame is more often a mistake than a person.
+            mean_shape: whether every record shall have the last shape of its track, which is the
+                mean over it where a `Follower` smoothed.
+        """
+        self._file.close()
+        least = min(least_frames, len(self._times))
+        kept = [track for track in self.tracks.values() if track.count >= least]
+        kept.sort(key=lambda track: track.number)
+        self._renumbered = {track.number: new for new, track in enumerate(kept, 1)}
+        self._mean_shape = mean_shape
+        for track in kept:
+            track.number = self._renumbered[track.number]
+        self.tracks = {track.number: track for track in kept}
+
+    @property
+    def times(self) -> np.ndarray:
+        """(F,) float64 seconds of each frame."""
+        return np.frombuffer(self._times, np.float64) if self._times else np.zeros(0)
+
+    @property
+    def fields(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+        """Kind of number and shape of each part of a record."""
+        parts = {name: self._dtype[name] for name in ("frame", "track", *self._names)}
+        return {name: (part.base, part.shape) for name, part in parts.items()}
+
+    def count(self) -> int:
+        """Records of those who are kept."""
+        return sum(track.count for track in self.tracks.values())
+
+    def chunks(self, first: int = 0, last: int | None = None) -> Iterator[np.ndarray]:
+        """Records of those who are kept, a thousand at a time, in order.
+
+        Args:
+            first: place in the store to start at.
+            last: place of the last record; None for all.
+        """
+        stop = self._rows if last is None else last + 1
+        with self._path.open("rb") as file:
+            file.seek(first * self._dtype.itemsize)
+            for start in range(first, stop, _ROWS_AT_ONCE):
+                rows = np.fromfile(file, self._dtype, min(_ROWS_AT_ONCE, stop - start))
+                rows["track"] = [self._renumbered.get(int(n), 0) for n in rows["track"]]
+                rows = rows[rows["track"] > 0]
+                if self._mean_shape and len(rows):
+                    rows["betas"] = [self.tracks[int(n)].betas for n in rows["track"]]
+                yield rows
+
+    def track_chunks(self, number: int) -> Iterator[np.ndarray]:
+        """Records of one person, some at a time, in order."""
+        track = self.tracks[number]
+        for rows in self.chunks(track.first_row, track.last_row):
+            mine = rows[rows["track"] == number]
+            if len(mine):
+                yield mine
+
+    def frames(self) -> Iterator[tuple[People, np.ndarray]]:
+        """People and their numbers in each frame, also in those where nobody is."""
+        frame, waiting = 0, np.zeros(0, self._dtype)
+        for rows in self.chunks():
+            rows = np.concatenate([waiting, rows])
+            if not len(rows):
+                continue
+            # The last frame of a chunk may go on in the next one.
+            while frame < rows["frame"][-1]:
+                mine = rows[: np.searchsorted(rows["frame"], frame, "right")]
+                yield self._people(mine)
+                rows, frame = rows[len(mine) :], frame + 1
+            waiting = rows
+        while frame < len(self._times):
+            mine = waiting[waiting["frame"] == frame]
+            yield self._people(mine)
+            frame += 1
+
+    def _people(self, rows: np.ndarray) -> tuple[People, np.ndarray]:
+        values = {name: np.ascontiguousarray(rows[name]) for name in self._names}
+        return People(**values), rows["track"].astype(np.int64)
+
+
+def _record_type() -> np.dtype[Any]:
+    nobody = People.empty()
+    columns: list[tuple[Any, ...]] = [("frame", np.int32), ("track", np.int32)]
+    for field in fields(People):
+        values = getattr(nobody, field.name)
+        columns.append((field.name, values.dtype, values.shape[1:]))
+    return np.dtype(columns)

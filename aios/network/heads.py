@@ -1,0 +1,263 @@
+"""Heads: what the tokens of a person say about it (specification sections 8 and 10)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..geometry.boxes import inverse_sigmoid
+from ..geometry.rotations import rotation_6d_to_rotmat
+from .autocast import outside_autocast
+from .config import (
+    NUM_BETAS,
+    NUM_BODY_JOINTS,
+    NUM_EXPRESSION,
+    NUM_HAND_JOINTS,
+    AiOSConfig,
+)
+from .constants import index_tensor
+from .mlp import MLP
+from .outputs import LayerOutput, SmplxOutput
+from .queries import LOCATE, TokenLayout, layer_layouts
+
+_PRIOR_LOGIT = -math.log(99)
+_IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+_FIRST_CAMERA_SCALE = 0.1
+# The two hands share weights although the tokens are not mirrored: the first box is the left
+# hand's own but the other one for the right hand (specification section 10).
+_LEFT_HAND_TOKENS = (0, 18, 19, 20, 21, 22, 23, 24, 25)
+_RIGHT_HAND_TOKENS = (0, 18, 25, 26, 27, 28, 29, 30, 31)
+_FACE_TOKENS = (0, 32, 33, 34, 35, 36, 37, 38)
+
+
+def _body_tokens(layout: TokenLayout) -> tuple[int, ...]:
+    """All boxes and joints."""
+    joints = () if layout.joints is None else range(layout.joints.start, layout.joints.stop)
+    return tuple(sorted([*layout.box_tokens, *joints]))
+
+
+def _part_tokens(layout: TokenLayout) -> tuple[tuple[int, ...], ...]:
+    """Input tokens of the heads of left hand, right hand and face."""
+    body, left, right, face = layout.box_tokens
+    if layout.stage == "refine_body":
+        return (left,), (right,), (face,)
+    if layout.left_hand_points is None:
+        # The weights are shared: the own hand comes first, or both would get one answer.
+        return (body, left, right), (body, right, left), (body, face)
+    return _LEFT_HAND_TOKENS, _RIGHT_HAND_TOKENS, _FACE_TOKENS
+
+
+class SmplxHeads(nn.Module):
+    """SMPL-X parameters of one decoder layer, absolute (no mean, no residual over layers)."""
+
+    def __init__(self, config: AiOSConfig, layout: TokenLayout) -> None:
+        """The input tokens depend on the stage that `layout` belongs to."""
+        super().__init__()
+        width = config.hidden_dim
+        self.body_tokens = _body_tokens(layout)
+        self.has_parts = layout is not LOCATE
+
+        def head(tokens: tuple[int, ...], out: int) -> MLP:
+            return MLP(len(tokens) * width, width, out, zero_last=True)
+
+        self.body_pose = head(self.body_tokens, NUM_BODY_JOINTS * 6)
+        self.betas = head(self.body_tokens, NUM_BETAS)
+        self.weak_camera = head(self.body_tokens, 3)
+        if self.has_parts:
+            self.left_tokens, self.right_tokens, self.face_tokens = _part_tokens(layout)
+            self.hand_pose = head(self.left_tokens, NUM_HAND_JOINTS * 6)
+            self.jaw_pose = head(self.face_tokens, 6)
+            self.expression = head(self.face_tokens, NUM_EXPRESSION)
+        self._start_at_rest()
+
+    @torch.no_grad()
+    def _start_at_rest(self) -> None:
+        # Six zeros are no rotation and have an unbounded gradient, s = 0 no depth; the released
+        # network starts there and lives by gradient clipping alone.
+        poses = (self.body_pose, self.hand_pose, self.jaw_pose) if self.has_parts else ()
+        for pose in poses or (self.body_pose,):
+            bias = pose.last.bias
+            bias.copy_(torch.tensor(_IDENTITY_6D).repeat(len(bias) // 6))
+        self.weak_camera.last.bias[0] = _FIRST_CAMERA_SCALE
+
+    @outside_autocast
+    def forward(self, tokens: Tensor) -> SmplxOutput:
+        """Tokens (B, P, T, D) -> parameters of each of P people slots."""
+        body = _pick(tokens, self.body_tokens)
+        body_rotmat = _rotations(self.body_pose(body))
+        return SmplxOutput(
+            body_rotmat=body_rotmat,
+            **(self._parts(tokens) if self.has_parts else _resting_parts(body_rotmat)),
+            betas=self.betas(body),
+            weak_camera=self.weak_camera(body),
+        )
+
+    def _parts(self, tokens: Tensor) -> dict[str, Tensor]:
+        face = _pick(tokens, self.face_tokens)
+        return {
+            "left_hand_rotmat": _rotations(self.hand_pose(_pick(tokens, self.left_tokens))),
+            "right_hand_rotmat": _rotations(self.hand_pose(_pick(tokens, self.right_tokens))),
+            "jaw_rotmat": _rotations(self.jaw_pose(face)),
+            "expression": self.expression(face),
+        }
+
+
+def _pick(tokens: Tensor, indices: tuple[int, ...]) -> Tensor:
+    """(B, P, T, D) -> (B, P, len(indices) * D)."""
+    return tokens.index_select(2, index_tensor(indices, tokens.device)).flatten(2)
+
+
+def _rotations(rotation_6d: Tensor) -> Tensor:
+    """(B, P, J * 6) -> (B, P, J, 3, 3)."""
+    return rotation_6d_to_rotmat(rotation_6d.unflatten(-1, (-1, 6)))
+
+
+def _resting_parts(body_rotmat: Tensor) -> dict[str, Tensor]:
+    """Mean hands, closed mouth, no expression: a lone body box knows no parts."""
+    slots = body_rotmat.shape[:2]
+
+    def rest(joints: int) -> Tensor:
+        identity = torch.eye(3, dtype=body_rotmat.dtype, device=body_rotmat.device)
+        return identity.expand(*slots, joints, 3, 3)
+
+    return {
+        "left_hand_rotmat": rest(NUM_HAND_JOINTS),
+        "right_hand_rotmat": rest(NUM_HAND_JOINTS),
+        "jaw_rotmat": rest(1),
+        "expression": body_rotmat.new_zeros(*slots, NUM_EXPRESSION),
+    }
+
+
+class LayerHeads(nn.Module):
+    """The heads that belong to one decoder layer alone."""
+
+    def __init__(self, config: AiOSConfig, layout: TokenLayout) -> None:
+        """Later stages have more heads."""
+        super().__init__()
+        self.layout = layout
+        width = config.hidden_dim
+
+        def head(out: int) -> MLP:
+            return MLP(width, width, out, zero_last=True)
+
+        self.class_logits = nn.Linear(width, 2)
+        nn.init.constant_(self.class_logits.bias, _PRIOR_LOGIT)
+        self.body_box = head(4)
+        if layout is not LOCATE:
+            self._add_parts(layout, head)
+        self.smplx = SmplxHeads(config, layout) if layout.stage in config.smplx_stages else None
+        if layout.left_hand_points is not None:
+            self.hand_point_centre = head(2)
+            self.face_point_centre = head(2)
+
+    def _add_parts(self, layout: TokenLayout, head: Callable[[int], MLP]) -> None:
+        if layout.joints is not None:
+            self.joint_centre = head(2)
+        self.hand_box_centre = head(2)
+        self.hand_box_size = head(2)
+        self.face_box_centre = head(2)
+        self.face_box_size = head(2)
+
+
+class Heads(nn.Module):
+    """All heads of the decoder; sizes of points are shared by every layer."""
+
+    def __init__(self, config: AiOSConfig) -> None:
+        """One `LayerHeads` for each decoder layer."""
+        super().__init__()
+        width = config.hidden_dim
+        self.layers = nn.ModuleList(LayerHeads(config, layout) for layout in layer_layouts(config))
+        if config.point_tokens:
+            self.joint_size = MLP(width, width, 2, zero_last=True)
+            self.hand_point_size = MLP(width, width, 2, zero_last=True)
+            self.face_point_size = MLP(width, width, 2, zero_last=True)
+
+    def layer(self, index: int) -> LayerHeads:
+        """Heads of decoder layer `index`."""
+        heads = self.layers[index]
+        assert isinstance(heads, LayerHeads)
+        return heads
+
+    @outside_autocast
+    def refine(self, index: int, tokens: Tensor, boxes: Tensor, sizes: bool = True) -> Tensor:
+        """Boxes of all tokens after layer `index`.
+
+        Args:
+            index: of the decoder layer.
+            tokens: (B, P, T, D).
+            boxes: (B, P, T, 4) that the layer was given.
+            sizes: also refine the size of point tokens, which only the next layer needs.
+
+        Returns:
+            (B, P, T, 4); with `sizes` False the last two numbers of points mean nothing.
+        """
+        return (inverse_sigmoid(boxes) + self._deltas(index, tokens, sizes)).sigmoid()
+
+    def _deltas(self, index: int, tokens: Tensor, sizes: bool) -> Tensor:
+        heads = self.layer(index)
+        layout = heads.layout
+        body = heads.body_box(tokens[:, :, :1])
+        if layout is LOCATE:
+            return body
+
+        def points(where: slice, centre: MLP, size: MLP) -> Tensor:
+            part = tokens[:, :, where]
+            xy = centre(part)
+            return torch.cat([xy, size(part) if sizes else torch.zeros_like(xy)], -1)
+
+        def part_box(token: int, centre: MLP, size: MLP) -> Tensor:
+            part = tokens[:, :, token : token + 1]
+            return torch.cat([centre(part), size(part)], -1)
+
+        deltas = [body]
+        if layout.joints is not None:
+            deltas.append(points(layout.joints, heads.joint_centre, self.joint_size))
+        _, left, right, face = layout.box_tokens
+        for token, where, part in (
+            (left, layout.left_hand_points, "hand"),
+            (right, layout.right_hand_points, "hand"),
+            (face, layout.face_points, "face"),
+        ):
+            centre, size = getattr(heads, f"{part}_box_centre"), getattr(heads, f"{part}_box_size")
+            deltas.append(part_box(token, centre, size))
+            if where is not None:
+                centre = getattr(heads, f"{part}_point_centre")
+                deltas.append(points(where, centre, getattr(self, f"{part}_point_size")))
+        return torch.cat(deltas, 2)
+
+    def predict(self, index: int, tokens: Tensor, boxes: Tensor) -> LayerOutput:
+        """What layer `index` says.
+
+        Args:
+            index: of the decoder layer.
+            tokens: (B, P, T, D) after the decoder's norm.
+            boxes: (B, P, T, 4) that the layer was given.
+        """
+        heads = self.layer(index)
+        layout = heads.layout
+        class_logits = heads.class_logits(tokens[:, :, 0])
+        refined = self.refine(index, tokens, boxes, sizes=False)
+        smplx = None if heads.smplx is None else heads.smplx(tokens)
+        if layout is LOCATE:
+            return LayerOutput(layout.stage, class_logits, refined[:, :, 0], smplx=smplx)
+
+        def centres(where: slice | None) -> Tensor | None:
+            return None if where is None else refined[:, :, where, :2]
+
+        body, left, right, face = (refined[:, :, token] for token in layout.box_tokens)
+        return LayerOutput(
+            stage=layout.stage,
+            class_logits=class_logits,
+            boxes=body,
+            left_hand_boxes=left,
+            right_hand_boxes=right,
+            face_boxes=face,
+            keypoints_2d=centres(layout.joints),
+            left_hand_keypoints_2d=centres(layout.left_hand_points),
+            right_hand_keypoints_2d=centres(layout.right_hand_points),
+            face_keypoints_2d=centres(layout.face_points),
+            smplx=smplx,
+        )

@@ -1,0 +1,78 @@
+"""AiOS: image in, people as vectors out."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from .backbone import LevelProjections, build_backbone
+from .config import AiOSConfig
+from .decoder import Decoder
+from .encoder import Encoder
+from .frozen_batch_norm import fold_frozen_batch_norm
+from .outputs import AiOSOutput, PrefixQueries
+from .preprocessing import ImageBatch
+from .queries import Proposals
+
+
+class AiOS(nn.Module):
+    """All-in-one-stage whole-body network (CVPR 2024), every size a field of its config.
+
+    The body model is not part of it: `SmplxOutput` holds parameters, meshes are made elsewhere.
+    """
+
+    def __init__(self, config: AiOSConfig) -> None:
+        """Build with fresh weights; see `checkpoint` for trained ones."""
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config.backbone)
+        self.level_projections = LevelProjections(config, self.backbone.feature_channels)
+        self.encoder = Encoder(config)
+        self.proposals = Proposals(config)
+        self.decoder = Decoder(config)
+
+    def forward(
+        self,
+        images: ImageBatch,
+        prefix: PrefixQueries | None = None,
+        *,
+        aux_outputs: bool = False,
+        keep_attention: bool = False,
+        min_score: float = 0.0,
+    ) -> AiOSOutput:
+        """Find people.
+
+        Args:
+            images: normalised and padded.
+            prefix: extra queries put first (denoising in training).
+            aux_outputs: also give what the layers before the last say (training).
+            keep_attention: also give where every decoder layer looked.
+            min_score: in inference on a CPU all numbers of people with a lower score may be 0 but
+                for their class logits; nobody needs to have worked them out.
+
+        Returns:
+            People slots in the order in which the first stage ranked them, not by final score.
+        """
+        levels = self.level_projections(self.backbone(images.pixels))
+        encoded = self.encoder(levels, images.padding_mask)
+        proposals, content = self.proposals(encoded)
+        result = self.decoder(
+            encoded,
+            content,
+            proposals.boxes.detach(),
+            prefix,
+            aux_outputs=aux_outputs,
+            keep_attention=keep_attention,
+            min_score=min_score,
+        )
+        return AiOSOutput(
+            final=result.outputs[-1],
+            proposals=proposals,
+            selected_queries=result.selected_queries,
+            encoded=encoded,
+            aux_outputs=result.outputs[:-1],
+            attention=result.attention,
+        )
+
+    def fold_batch_norm(self) -> None:
+        """Merge frozen batch norm into the convolutions, in place, for inference only."""
+        fold_frozen_batch_norm(self.backbone)

@@ -1,0 +1,59 @@
+"""The SMPL-X parameters of one person as a table for people to read."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from ..body.skeleton import JOINT_NAMES
+from ..prediction import Prediction
+from ..report import person_name
+
+_BODY_JOINTS = slice(1, 22)
+_HAND_JOINTS = 25
+"""Joints before the fingers: body, jaw and two eyes."""
+
+
+def parameter_rows(prediction: Prediction, index: int) -> list[tuple[str, str, list[float]]]:
+    """Group, name and numbers of every parameter of a person.
+
+    Rotations are axis-angle in degrees, relative to the parent joint (fingers: to the mean hand);
+    places are metres in the camera frame (x right, y down, z forward).
+    """
+    people = prediction.people
+    fingers = JOINT_NAMES[_HAND_JOINTS:]
+    half = len(fingers) // 2
+
+    def joints(group: str, names: tuple[str, ...], pose: np.ndarray) -> list[tuple]:
+        degrees = np.degrees(pose[index].reshape(-1, 3)).tolist()
+        return [(group, name, turn) for name, turn in zip(names, degrees, strict=True)]
+
+    return [
+        ("Place (metres)", "pelvis", prediction.joints_3d[index, 0].tolist()),
+        ("Place (metres)", "transl", people.transl[index].tolist()),
+        ("Camera", "weak_camera s, tx, ty", people.weak_camera[index].tolist()),
+        ("Shape", "betas", people.betas[index].tolist()),
+        ("Shape", "expression", people.expression[index].tolist()),
+        *joints("Body (degrees)", ("global_orient",), people.global_orient),
+        *joints("Body (degrees)", JOINT_NAMES[_BODY_JOINTS], people.body_pose),
+        *joints("Face (degrees)", ("jaw",), people.jaw_pose),
+        *joints("Left hand (degrees)", fingers[:half], people.left_hand_pose),
+        *joints("Right hand (degrees)", fingers[half:], people.right_hand_pose),
+    ]
+
+
+def parameters_html(prediction: Prediction, index: int) -> str:
+    """The table; one body of rows for each group."""
+    parts, group = [], ""
+    for this_group, name, values in parameter_rows(prediction, index):
+        if this_group != group:
+            group = this_group
+            parts.append(f'<tr><th scope="rowgroup" colspan="2">{escape(group)}</th></tr>')
+        numbers = " ".join(f"<span>{value:.2f}</span>" for value in values)
+        label = escape(name.replace("_", " "))
+        parts.append(f'<tr><th scope="row">{label}</th><td>{numbers}</td></tr>')
+    return (
+        f'<div class="aios-parameters"><table><caption>SMPL-X parameters of {person_name(index)}'
+        f"</caption><tbody>{''.join(parts)}</tbody></table></div>"
+    )

@@ -1,0 +1,129 @@
+"""People of a stream of frames, live or from a file: numbered, and moving smoothly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ..geometry.camera import Camera
+from ..people import People
+from ..prediction import Candidates, Prediction
+from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
+from ..tracking.smoothing import SMOOTHING, PersonFilter, Smoothing
+from ..tracking.tracker import TRACKING, Tracker, Tracking, clothes_colors
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The people of one frame.
+
+    Attributes:
+        people: P people, smoothed, in the order of their numbers.
+        numbers: (P,) int64, rising, from 1 in order of first appearance in the stream; the colours
+            are `person_colors(numbers - 1)`.
+        camera: of the frame.
+    """
+
+    people: People
+    numbers: np.ndarray
+    camera: Camera
+
+
+class Follower:
+    """One stream: hand it every frame in turn.
+
+    ::
+
+        follower = Follower(predictor)
+        followed = follower(frame, seconds)
+        prediction = follower.pose(followed)
+        picture = overlay(frame, prediction.vertices, prediction.faces, prediction.camera,
+                          person_colors(followed.numbers - 1))
+    """
+
+    def __init__(
+        self,
+        predictor: AiOSPredictor,
+        threshold: float | None = None,
+        max_people: int = DEFAULT_MAX_PEOPLE,
+        smoothing: Smoothing | None = SMOOTHING,
+        tracking: Tracking = TRACKING,
+    ) -> None:
+        """Start with nobody.
+
+        Args:
+            predictor: finds the people.
+            threshold: lowest score with which somebody is first seen, 0-1; None takes that of the
+                weights.  People once seen are followed down to a part of it (see `Tracking`).
+            max_people: at most this many at a time, those seen first.
+            smoothing: None leaves people as the network has them, each frame with its own shape.
+            tracking: how people are followed.
+
+        Raises:
+            ValueError: a threshold outside 0-1.
+        """
+        threshold = predictor.weights.threshold if threshold is None else threshold
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"The score threshold must be between 0 and 1, not {threshold}.")
+        self._predictor = predictor
+        self._max_people = max_people
+        self._smoothing = smoothing
+        self._patience = tracking.patience
+        self._tracker = Tracker(threshold, tracking)
+        self._filters: dict[int, PersonFilter] = {}
+        self._seen: dict[int, float] = {}
+
+    def __call__(self, frame: np.ndarray, time: float) -> Followed:
+        """Find and follow the people of the next frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            time: seconds, rising.
+
+        Raises:
+            PhotoError: a frame that cannot be worked on, such as one much too narrow.
+        """
+        found = self._predictor.find_candidates(frame)
+        return self.follow(found, time, frame)
+
+    def follow(
+        self, candidates: Candidates, time: float, frame: np.ndarray | None = None
+    ) -> Followed:
+        """The same for candidates already at hand; `frame` helps to tell people apart."""
+        people = candidates.people
+        people = people.select(people.scores >= self._tracker.lowest_score)
+        people = people.without_doubles(self._predictor.weights.max_overlap)
+        people = self._predictor.placed(people, candidates.camera)
+        looks = None if frame is None else clothes_colors(frame, people)
+        numbers = self._tracker.update(people, time, looks)
+        order = np.argsort(numbers, kind="stable")
+        order = order[numbers[order] > 0][: max(self._max_people, 0)]
+        people, numbers = people.select(order), numbers[order]
+        if self._smoothing is not None:
+            people = self._smooth(people, numbers, time)
+        return Followed(people, numbers, candidates.camera)
+
+    def pose(self, followed: Followed) -> Prediction:
+        """The bodies of followed people, as `AiOSPredictor.predict` gives them.
+
+        Raises:
+            ValueError: parameters that no body can be posed with.
+        """
+        candidates = Candidates(followed.people, followed.camera, placed=True)
+        return self._predictor.assemble(candidates, 0.0, len(followed.people))
+
+    def _smooth(self, people: People, numbers: np.ndarray, time: float) -> People:
+        smoothed = []
+        for index, number in enumerate(numbers.tolist()):
+            person = self._filters.setdefault(number, PersonFilter(self._smoothing or SMOOTHING))
+            smoothed.append(person(people.select(slice(index, index + 1)), time))
+            self._seen[number] = time
+        for number in [n for n, seen in self._seen.items() if time - seen > self._patience]:
+            del self._filters[number], self._seen[number]
+        return _concatenate(smoothed) if smoothed else people
+
+
+def _concatenate(parts: list[People]) -> People:
+    names = [f.name for f in fields(People)]
+    return People(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})

@@ -1,0 +1,266 @@
+"""A video in; the same video with everyone's meshes over it, and everyone's motion, out.
+
+The video is read twice: first to find and follow everyone, then to draw them with what only the
+whole video tells, which is each person's mean shape and who was no more than a mistake.  The next
+frame is decoded while the network works on one, and posed while one is drawn and encoded.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..export.motion import MotionStore
+from ..export.motion_files import motion_to_npz, write_track_files
+from ..geometry.camera import Camera
+from ..media.prefetch import ahead
+from ..media.video_reader import Frame, VideoReader
+from ..media.video_writer import VideoWriter, playable_size
+from ..prediction import Prediction
+from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
+from ..render.labels import draw_labels
+from ..render.overlay import overlay, person_colors
+from ..render.scene import NEAR
+from ..tracking.smoothing import SMOOTHING
+from .follow import Followed, Follower
+from .progress import Report, Reporter
+
+FIND, DRAW, WRITE = "Finding people, frame", "Drawing, frame", "Writing files, person"
+_STAGES = {FIND: 1.0, DRAW: 0.6, WRITE: 0.02}
+_LEAST_FRAMES = 3
+_HEAD = 15
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """What to do with a video.
+
+    Attributes:
+        threshold: lowest score with which somebody is first seen, 0-1; None for the weights'.
+        max_people: at most this many at a time.
+        smooth: whether to smooth motion and give everyone one shape.
+        max_rate: frames a second to work on; None for all.
+        max_seconds: how much of the video, from its start; None for all.
+    """
+
+    threshold: float | None = None
+    max_people: int = DEFAULT_MAX_PEOPLE
+    smooth: bool = True
+    max_rate: float | None = None
+    max_seconds: float | None = None
+
+    def open(self, source: Path) -> VideoReader:
+        """The frames to work on."""
+        return VideoReader(source, self.max_rate, self.max_seconds)
+
+
+@dataclass(frozen=True)
+class FilmResult:
+    """What came out.
+
+    Attributes:
+        files: overlay MP4, NPZ of all frames and people, JSON summary, then for each person a BVH
+            and an animated GLB.
+        frames: how many were worked on.
+        people: how many different people were followed.
+        notes: sentences on what could not be read or kept.
+    """
+
+    files: list[Path]
+    frames: int
+    people: int
+    notes: list[str]
+
+
+def reconstruct_video(
+    predictor: AiOSPredictor,
+    source: Path,
+    folder: Path,
+    stem: str,
+    settings: FilmSettings,
+    report: Report,
+) -> FilmResult:
+    """Find, follow and draw everyone in a video.
+
+    Writes `STEM_overlay.mp4`, `STEM.npz`, `STEM.json`, `STEM_track_N.bvh` and `STEM_track_N.glb`,
+    all at the end: whatever stops the work, nothing half is left.
+
+    Args:
+        predictor: finds and poses.
+        source: the video.
+        folder: made if it is not there; files of the same names are replaced.
+        stem: start of the file names.
+        settings: what to do.
+        report: called for every frame; may raise to stop.
+
+    Raises:
+        VideoError: the video cannot be read.
+        PhotoError: its frames cannot be worked on.
+        ExportError: a number is not finite.
+        OSError: the folder cannot be written to.
+    """
+    reporter = Reporter(report, _STAGES)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
+        work = Path(scratch)
+        store = MotionStore(work / "motion")
+        camera, rate, notes = _find(predictor, source, settings, store, reporter)
+        film = work / f"{stem}_overlay.mp4"
+        notes += _draw(predictor, settings.open(source), camera, store, reporter, film, source)
+        npz, summary = work / f"{stem}.npz", work / f"{stem}.json"
+        motion_to_npz(npz, store, camera, predictor)
+        reporter.begin(WRITE, len(store.tracks))
+        made = [film, npz, summary]
+        for number in store.tracks:
+            made += write_track_files(work, stem, store, number, predictor, rate)
+            reporter.step()
+        document = _summary(source.name, stem, store, camera, predictor)
+        document |= {"rate": rate, "notes": notes}
+        summary.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
+        files = [path.replace(folder / path.name) for path in made]
+    return FilmResult(files, len(store.times), len(store.tracks), notes)
+
+
+def _find(
+    predictor: AiOSPredictor,
+    source: Path,
+    settings: FilmSettings,
+    store: MotionStore,
+    reporter: Reporter,
+) -> tuple[Camera, float, list[str]]:
+    """Fill the store; returns the camera, frames a second and what could not be read."""
+    follower = Follower(
+        predictor,
+        settings.threshold,
+        settings.max_people,
+        SMOOTHING if settings.smooth else None,
+    )
+    camera: Camera | None = None
+    with settings.open(source) as reader, closing(ahead(reader)) as frames:
+        reporter.begin(FIND, reader.expected_frames)
+        for frame in frames:
+            followed = follower(frame.pixels, frame.time)
+            store.add(followed.people, followed.numbers, frame.time)
+            camera = followed.camera
+            reporter.step()
+        rate = min(reader.info.rate, settings.max_rate or reader.info.rate)
+        notes = [reader.problem] if reader.problem else []
+    store.finish(_LEAST_FRAMES, settings.smooth)
+    assert camera is not None  # a reader without a frame does not open
+    return camera, rate, notes
+
+
+def _draw(
+    predictor: AiOSPredictor,
+    reader: VideoReader,
+    camera: Camera,
+    store: MotionStore,
+    reporter: Reporter,
+    target: Path,
+    source: Path,
+) -> list[str]:
+    """Draw what is in the store over the video; returns what became of the sound, if not all."""
+    with reader:
+        info = reader.info
+        size = playable_size(info.width, info.height)
+        sound = (source, info.origin) if info.has_sound else None
+        reporter.begin(DRAW, len(store.times))
+        with (
+            VideoWriter(target, *size, info.rate, sound) as writer,
+            closing(ahead(_posed(predictor, reader, camera, store))) as posed,
+        ):
+            for frame, prediction, numbers in posed:
+                writer.write(draw_people(frame.pixels, prediction, numbers, size), frame.time)
+                reporter.step()
+            writer.close(float(store.times[-1]) + 1 / info.rate)
+    return [writer.sound_problem] if writer.sound_problem else []
+
+
+def _posed(
+    predictor: AiOSPredictor, reader: VideoReader, camera: Camera, store: MotionStore
+) -> Iterator[tuple[Frame, Prediction, np.ndarray]]:
+    """Frames with everyone in them and the numbers of their tracks."""
+    follower = Follower(predictor)
+    # Should damage be read otherwise the second time, the shorter one counts.
+    for frame, (people, numbers) in zip(reader, store.frames(), strict=False):
+        yield frame, follower.pose(Followed(people, numbers, camera)), numbers
+
+
+def draw_people(
+    frame: np.ndarray,
+    prediction: Prediction,
+    numbers: np.ndarray,
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """The frame with meshes in the colours of their tracks and a number over each head.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        prediction: of P people in this frame.
+        numbers: (P,) of their tracks, from 1.
+        size: width and height of the result; None for those of the frame.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    camera = prediction.camera
+    if size is not None and size != (camera.width, camera.height):
+        frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        camera = camera.scaled(*size)
+    colors = person_colors(numbers - 1)
+    picture = overlay(frame, prediction.vertices, prediction.faces, camera, colors)
+    points = _over_heads(prediction, camera)
+    texts = [str(number) for number in numbers.tolist()]
+    return draw_labels(picture, points, texts, colors, prediction.depth_order)
+
+
+def _over_heads(prediction: Prediction, camera: Camera) -> np.ndarray:
+    """(P, 2) pixels just above everybody's head, NaN for who is not in front of the camera."""
+    heads = prediction.joints_3d[:, _HEAD].astype(np.float64)
+    pelvises = prediction.joints_3d[:, 0].astype(np.float64)
+    points = np.full((len(heads), 2), np.nan)
+    front = (heads[:, 2] > NEAR) & (pelvises[:, 2] > NEAR)
+    # Half as far beyond the head as it is from the hip, whichever way the person is turned.
+    points[front] = camera.project(heads[front] + 0.5 * (heads[front] - pelvises[front]))
+    # At the edge rather than beyond it for who is in the picture.
+    limits = np.array([camera.width, camera.height])
+    inside = ((points + limits / 10 >= 0) & (points < limits * 1.1)).all(1)
+    points[inside] = np.clip(points[inside], 0.02 * limits.max(), limits * (1 - 0.02))
+    return points
+
+
+def _summary(
+    video: str, stem: str, store: MotionStore, camera: Camera, predictor: AiOSPredictor
+) -> dict[str, Any]:
+    """What is in the files, for people and programs."""
+    times = store.times
+    return {
+        "video": video,
+        "width": camera.width,
+        "height": camera.height,
+        "frames": len(times),
+        "seconds": round(float(times[-1]), 3),
+        "weights": predictor.weights.name,
+        "body": predictor.body.name,
+        "axes": "BVH and GLB: metres, y up, camera at the origin looking along -z",
+        "tracks": [
+            {
+                "number": number,
+                "color": person_colors(np.array([number - 1]))[0].tolist(),
+                "frames": track.count,
+                "first_second": round(float(times[track.first_frame]), 3),
+                "last_second": round(float(times[track.last_frame]), 3),
+                "bvh": f"{stem}_track_{number}.bvh",
+                "glb": f"{stem}_track_{number}.glb",
+            }
+            for number, track in store.tracks.items()
+        ],
+    }

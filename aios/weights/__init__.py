@@ -1,0 +1,4 @@
+"""Weight files: find them, fetch them from the Hub, check them, load them strictly.
+
+May import `aios.network`.
+"""

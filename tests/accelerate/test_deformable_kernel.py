@@ -1,0 +1,105 @@
+"""The Triton kernel: its numbers in Triton's interpreter, its code for GPUs that are not there."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from aios.accelerate import kernel_choice
+from aios.network.sampling import Sampling
+
+ROOT = Path(__file__).resolve().parents[2]
+EXACT = 1e-12
+TOLERANCES = {"float32": 1e-5, "bf16 values": 0.02, "network": 1e-5}
+CASES = (
+    "ragged levels",
+    "wider than a power of two",
+    "one channel, one point",
+    "single query",
+    "several blocks of queries",
+    "float32",
+    "bf16 values",
+    "far away",
+    "no queries",
+    "no images",
+    "borders",
+    "exactly on cells",
+    "outside",
+    "no numbers",
+    "network",
+    "chosen",
+    "kept by compile",
+)
+
+
+def figures_of(module: str, folder: Path) -> dict:
+    environment = os.environ | {"TRITON_CACHE_DIR": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory):
+    return figures_of("tests.helpers.kernel_cases", tmp_path_factory.mktemp("triton"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_kernel_is_the_plain_way(errors, case):
+    assert errors[case]
+    for name, error in errors[case].items():
+        assert error <= TOLERANCES.get(case, EXACT), name
+
+
+def test_no_case_is_left_out(errors):
+    assert set(errors) == set(CASES)
+
+
+def test_kernels_compile_for_gpus_without_spilling(tmp_path):
+    found = figures_of("tests.helpers.kernel_compiled", tmp_path)
+    least = {"forward": 16, "backward": 16, "norm": 6, "relu": 4, "raster": 0}
+    assert set(found) == {f"{kernel} sm_90" for kernel in least}
+    for kernel, (wide_loads, stack) in found.items():
+        assert wide_loads >= least[kernel.split()[0]], kernel
+        assert stack == 0, kernel
+
+
+@pytest.fixture
+def a_case():
+    kernel_choice._tried.cache_clear()
+    yield torch.ones(1, 4, 2, 3), Sampling(torch.ones(1, 1, 2, 1, 2, 2), torch.ones(1, 1, 2, 1, 2))
+    kernel_choice._tried.cache_clear()
+
+
+def test_a_cpu_has_no_kernel(a_case, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert kernel_choice.kernel_for(*a_case) is None
+
+
+def test_what_does_not_compile_is_said_once(a_case, monkeypatch, caplog):
+    """Here because the interpreter was not chosen before Triton was imported, or is not there."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setitem(sys.modules, "aios.accelerate.deformable_kernel", None)
+    for _ in range(2):
+        assert kernel_choice.kernel_for(*a_case) is None
+    assert caplog.text.count("Deformable attention runs without its kernel: ") == 1
+
+
+def test_atomic_additions_are_not_deterministic(a_case, monkeypatch):
+    value, sampling = a_case
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(kernel_choice, "_tried", lambda case: "the kernel")
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    assert kernel_choice.kernel_for(value, sampling) == "the kernel"
+    assert kernel_choice.kernel_for(value.requires_grad_(), sampling) is None

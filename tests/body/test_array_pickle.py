@@ -1,0 +1,45 @@
+"""Pickles of arrays: every form that numpy, scipy and chumpy write, and nothing else."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from scipy.sparse import csc_matrix, csr_matrix
+
+from aios.body.array_pickle import StoredArray, load_array_pickle
+
+
+def load(content):
+    return load_array_pickle(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_every_protocol(protocol, order):
+    content = {"a": np.asarray(np.arange(6.0).reshape(2, 3), order=order), "b": [np.float32(2)]}
+    found = load(pickle.dumps(content, protocol=protocol))
+    np.testing.assert_array_equal(found["a"], content["a"])
+    assert found["b"] == [2]
+
+
+def test_arrays_rebuilt_from_bytes():
+    class Bare:
+        def __reduce__(self):
+            return np.ndarray, ((2,), "<f8", bytearray(np.array([1.0, 2.0]).tobytes()))
+
+    np.testing.assert_array_equal(load(pickle.dumps(Bare())), [1, 2])
+
+
+@pytest.mark.parametrize("kind", [csc_matrix, csr_matrix])
+def test_sparse_matrices(kind):
+    dense = np.array([[0.0, 2, 0], [1, 0, 3]])
+    found = load(pickle.dumps(kind(dense)))
+    assert isinstance(found, StoredArray)
+    np.testing.assert_array_equal(found.to_array(), dense)
+
+
+@pytest.mark.parametrize("thing", [print, io.BytesIO(), ValueError("x"), np.load])
+def test_everything_else_is_refused(thing):
+    with pytest.raises(pickle.UnpicklingError):
+        load(pickle.dumps(thing))

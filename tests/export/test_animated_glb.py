@@ -1,0 +1,224 @@
+"""Animated glTF, evaluated here by SciPy and read by trimesh, gives our joints and surface."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial.transform import Rotation
+
+from aios.body.file import STANDIN_PATH, read_body_file
+from aios.body.skeleton import JOINT_NAMES, PARENTS, build_rig
+from aios.export.animated_glb import write_animated_glb
+from aios.export.skin import bone_figure, build_skin
+from aios.render.overlay import person_colors
+from tests.helpers.motions import make_store, records, true_joints
+from tests.helpers.served import tiny_predictor
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TYPES = {5126: "<f4", 5123: "<u2", 5125: "<u4"}
+WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+
+
+class ReadGlb:
+    """A second, slow reading of the standard."""
+
+    def __init__(self, path):
+        content = path.read_bytes()
+        assert content[:4] == b"glTF"
+        version, length, text_length = np.frombuffer(content[4:16], "<u4")
+        assert (version, length) == (2, len(content))
+        assert text_length % 4 == 0 and content[16:20] == b"JSON"
+        self.document = json.loads(content[20 : 20 + text_length])
+        rest = content[20 + text_length :]
+        assert rest[4:8] == b"BIN\0" and int.from_bytes(rest[:4], "little") == len(rest) - 8
+        self.binary = rest[8:]
+        assert self.document["buffers"][0]["byteLength"] == len(self.binary)
+        self.nodes = self.document["nodes"]
+
+    def array(self, number):
+        accessor = self.document["accessors"][number]
+        view = self.document["bufferViews"][accessor["bufferView"]]
+        part = self.binary[view["byteOffset"] :][: view["byteLength"]]
+        values = np.frombuffer(part, TYPES[accessor["componentType"]])
+        width = WIDTHS[accessor["type"]]
+        values = values.reshape(-1, width) if width > 1 else values
+        assert len(values) == accessor["count"] and view["byteOffset"] % 4 == 0
+        for bound, reduce in (("min", np.min), ("max", np.max)):
+            if bound in accessor:
+                found = np.atleast_1d(reduce(values, axis=0))
+                np.testing.assert_allclose(accessor[bound], found, rtol=1e-6, atol=1e-9)
+        return values
+
+    def keys(self, node, path):
+        animation = self.document["animations"][0]
+        for channel in animation["channels"]:
+            if channel["target"] == {"node": node, "path": path}:
+                sampler = animation["samplers"][channel["sampler"]]
+                return self.array(sampler["input"]), self.array(sampler["output"])
+        return None
+
+    def world(self, key):
+        """(N, 4, 4) of every node at a key frame."""
+        matrices = [np.eye(4)] * len(self.nodes)
+
+        def visit(number, above):
+            node = self.nodes[number]
+            local = np.eye(4)
+            local[:3, 3] = node.get("translation", (0, 0, 0))
+            if (places := self.keys(number, "translation")) is not None:
+                local[:3, 3] = places[1][key]
+            if (turns := self.keys(number, "rotation")) is not None:
+                local[:3, :3] = Rotation.from_quat(turns[1][key]).as_matrix()
+            matrices[number] = above @ local
+            for child in node.get("children", []):
+                visit(child, matrices[number])
+
+        for root in self.document["scenes"][0]["nodes"]:
+            visit(root, np.eye(4))
+        return np.array(matrices)
+
+    def skinned(self, key):
+        """(V, 3) of the surface at a key frame."""
+        primitive = self.document["meshes"][0]["primitives"][0]
+        attributes = {name: self.array(n) for name, n in primitive["attributes"].items()}
+        points = attributes["POSITION"].astype(np.float64)
+        mesh_node = next(i for i, node in enumerate(self.nodes) if "mesh" in node)
+        if "targets" in primitive:
+            times, shares = self.keys(mesh_node, "weights")
+            shares = shares.reshape(len(times), -1)[key]
+            for share, target in zip(shares, primitive["targets"], strict=True):
+                points = points + share * self.array(target["POSITION"])
+        skin = self.document["skins"][self.nodes[mesh_node]["skin"]]
+        inverse = self.array(skin["inverseBindMatrices"]).reshape(-1, 4, 4).swapaxes(1, 2)
+        moves = self.world(key)[skin["joints"]] @ inverse
+        blended = np.einsum("vk,vkij->vij", attributes["WEIGHTS_0"], moves[attributes["JOINTS_0"]])
+        points = np.concatenate([points, np.ones((len(points), 1))], 1)
+        return np.einsum("vij,vj->vi", blended, points)[:, :3]
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return tiny_predictor()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("motion") / "motion"
+    return make_store(path, seen=lambda who, frame: who == 1 or frame not in (0, 5, 6))
+
+
+@pytest.fixture(scope="module")
+def path(predictor, store, tmp_path_factory):
+    path = tmp_path_factory.mktemp("glb") / "a.glb"
+    betas = store.tracks[2].betas
+    rig, skin = build_rig(predictor, betas), build_skin(predictor, betas)
+    write_animated_glb(path, "person_2", rig, skin, person_colors(2)[1], store, 2)
+    return path
+
+
+def joint_nodes(glb):
+    return [next(i for i, n in enumerate(glb.nodes) if n["name"] == name) for name in JOINT_NAMES]
+
+
+def test_joints_within_a_tenth_of_a_millimetre(path, predictor, store):
+    glb = ReadGlb(path)
+    truth = true_joints(predictor, store, 2)
+    for key, joints in enumerate(truth):
+        found = glb.world(key)[joint_nodes(glb), :3, 3]
+        np.testing.assert_allclose(found, joints, atol=1e-4)
+
+
+def test_surface_is_ours_but_for_the_fifth_influence(path, predictor, store):
+    import torch
+
+    from aios.people import SMPLX_NAMES
+
+    rows = records(store, 2)
+    parameters = {name: torch.from_numpy(rows[name].copy()) for name in SMPLX_NAMES}
+    truth = predictor.body(parameters).vertices.numpy() * (1, -1, -1)
+    glb = ReadGlb(path)
+    for key in (0, 8):
+        away = np.linalg.norm(glb.skinned(key) - truth[key], axis=1)
+        assert away.mean() < 2e-3
+        assert np.quantile(away, 0.99) < 0.02
+
+
+def test_times_are_those_of_the_video(path, store):
+    glb = ReadGlb(path)
+    for node, kind in ((joint_nodes(glb)[0], "translation"), (joint_nodes(glb)[20], "rotation")):
+        times, values = glb.keys(node, kind)
+        np.testing.assert_allclose(times, [0.1, 0.2, 0.3, 0.4, 0.7, 0.8, 0.9, 1.0, 1.1], rtol=1e-6)
+        assert len(values) == len(times)
+    turns = [glb.keys(node, "rotation") for node in joint_nodes(glb)]
+    for keys in turns:
+        if keys is not None:
+            np.testing.assert_allclose(np.linalg.norm(keys[1], axis=1), 1, atol=1e-6)
+            assert ((keys[1][1:] * keys[1][:-1]).sum(1) > 0).all()
+
+
+def test_another_library_reads_rest_pose_names_and_colour(path, predictor, store):
+    scene = trimesh.load_scene(path)
+    rig = build_rig(predictor, store.tracks[2].betas)
+    for name, place in zip(JOINT_NAMES, rig.joints, strict=True):
+        np.testing.assert_allclose(scene.graph[name][0][:3, 3], place, atol=1e-6)
+    [mesh] = scene.geometry.values()
+    assert len(mesh.vertices) == 10475
+    assert mesh.volume > 0.02
+    color = mesh.visual.material.baseColorFactor[:3].astype(float)
+    assert np.abs(255 * (color / 255) ** (1 / 2.2) - person_colors(2)[1]).max() < 4
+    # A person who stands, y up, facing +z, with the left arm towards +x.
+    height, nose = np.ptp(mesh.vertices[:, 1]), mesh.vertices[9120]
+    assert 1.4 < height < 2.1
+    assert nose[2] > 0.05
+
+
+def test_the_structure_is_one_that_programs_expect(path):
+    document = ReadGlb(path).document
+    assert [node["name"] for node in document["nodes"][:55]] == list(JOINT_NAMES)
+    assert document["skins"][0]["joints"] == list(range(55))
+    children = [c for node in document["nodes"] for c in node.get("children", [])]
+    assert sorted(children) == list(range(55))  # a tree: nobody has two parents
+    assert document["scenes"][0]["nodes"] == [56, 55]  # a skinned surface stands by itself
+    primitive = document["meshes"][0]["primitives"][0]
+    assert set(primitive["attributes"]) == {"POSITION", "NORMAL", "JOINTS_0", "WEIGHTS_0"}
+    assert len(primitive["targets"]) == len(document["meshes"][0]["weights"]) == 10
+    assert [] not in [*document.values(), *(n.get("children") for n in document["nodes"])]
+
+
+def test_chunks_leave_no_seams(predictor, store, path, tmp_path, monkeypatch):
+    monkeypatch.setattr("aios.export.motion._ROWS_AT_ONCE", 2)
+    betas = store.tracks[2].betas
+    rig, skin = build_rig(predictor, betas), build_skin(predictor, betas)
+    other = tmp_path / "b.glb"
+    write_animated_glb(other, "person_2", rig, skin, person_colors(2)[1], store, 2)
+    assert other.read_bytes() == path.read_bytes()
+
+
+def test_the_skeleton_is_that_of_the_body_files():
+    table = read_body_file(STANDIN_PATH).arrays["kintree_table"]
+    assert list(PARENTS[1:]) == table[0, 1:].tolist()
+    from smplx.joint_names import JOINT_NAMES as theirs
+
+    assert list(JOINT_NAMES) == theirs[:55]
+
+
+def test_a_licensed_body_gets_a_figure_of_bones(predictor, monkeypatch):
+    """No template, skin weight or shape direction of an SMPL-X file leaves the program."""
+    monkeypatch.setattr(predictor.body, "is_standin", False)
+    skin = build_skin(predictor, np.zeros(10))
+    assert len(skin.vertices) == 54 * 24
+    assert skin.expressions.shape[0] == 0
+    assert set(np.unique(skin.weights)) == {0.0, 1.0}
+
+
+def test_bones_reach_from_joint_to_joint(predictor):
+    rig = build_rig(predictor, np.zeros(10))
+    skin = bone_figure(rig)
+    for joint, parent in enumerate(PARENTS[1:], 1):
+        bone = skin.vertices[24 * (joint - 1) : 24 * joint]
+        for end in (rig.joints[parent], rig.joints[joint]):
+            assert np.linalg.norm(bone - end, axis=1).min() < 1e-5
+        assert (skin.joints[24 * (joint - 1) : 24 * joint, 0] == parent).all()
+        mesh = trimesh.Trimesh(bone, np.arange(24).reshape(-1, 3))
+        assert mesh.is_watertight and mesh.volume > 0

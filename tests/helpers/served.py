@@ -1,0 +1,76 @@
+"""The page served with a tiny network of random weights, for tests."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aios import AiOSPredictor, BodyModel, WeightsInfo
+from aios.network.config import ImageConfig
+from aios.page.layout import build_page
+from aios.page.server import launch
+from tests.helpers.networks import TINY, random_model
+
+STANDIN = Path(__file__).resolve().parents[2] / "assets" / "body" / "standin.npz"
+WEIGHTS = WeightsInfo(
+    name="file",
+    description="weights from /secret/folder/tiny.safetensors",
+    path=Path("/secret/folder/tiny.safetensors"),
+    is_official=False,
+    body_convention="standin",
+    threshold=0.0,
+)
+
+
+def tiny_predictor() -> AiOSPredictor:
+    """Finds five people with different scores, poses and places in any photo."""
+    # Group norm wants more than one number: the coarsest level must not be a single pixel.
+    config = replace(TINY, image=ImageConfig(short_side=96, long_side=128))
+    return AiOSPredictor(random_model(config, 0), WEIGHTS, BodyModel.load(STANDIN), "cpu")
+
+
+def count_forwards(predictor: AiOSPredictor) -> list[int]:
+    """A list that grows by one element whenever the network runs."""
+    runs: list[int] = []
+    predictor.model.register_forward_hook(lambda *_: runs.append(1))
+    return runs
+
+
+def middle_threshold(predictor: AiOSPredictor, photo: Path) -> float:
+    """Some of the people in this photo score more, some less."""
+    scores = predictor.find_candidates(photo).people.scores
+    return float((scores[1] + scores[2]) / 2)
+
+
+def save_photo(path: Path, width: int = 120, height: int = 90) -> Path:
+    """A colourful photo; the file type follows the name."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    Image.fromarray(small).resize((width, height)).save(path)
+    return path
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    # Not the first free one: test processes that run side by side would all take that.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def served(predictor: AiOSPredictor, folder: Path) -> Iterator[str]:
+    """The address of the page; `folder` takes uploads and results."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        page = build_page(predictor)
+        try:
+            yield launch(page, "127.0.0.1", free_port())
+        finally:
+            page.close(verbose=False)

@@ -1,0 +1,146 @@
+"""The paper's variants: box tokens only, other attention, SMPL-X from other stages."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from aios.network.config import STAGES
+from aios.network.decoder_layer import PersonAttention
+from aios.network.model import AiOS
+from aios.network.queries import (
+    LOCATE,
+    NAIVE_BODY,
+    NAIVE_WHOLE_BODY,
+    REFINE_BODY,
+    REFINE_WHOLE_BODY,
+)
+from aios.people import people_from_output
+from tests.helpers.networks import SMALL, TINY, random_images, random_model, random_prefix
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PEOPLE, WIDTH, HEADS = 3, 16, 2
+
+
+def who_is_seen(form, layout):
+    """(n, n) bool: does the output of the row change when the token of the column does?"""
+    torch.manual_seed(0)
+    attn = PersonAttention(WIDTH, HEADS, form).double()
+    tokens = torch.randn(1, PEOPLE * layout.num_tokens, WIDTH, dtype=torch.float64)
+    position = torch.randn_like(tokens)
+
+    def summed(x):
+        return attn(x, position, layout, None)[0].sum(-1)
+
+    jacobian = torch.autograd.functional.jacobian(summed, tokens, vectorize=True)
+    return jacobian[:, 0].abs().sum(-1) > 1e-14
+
+
+@pytest.mark.parametrize("layout", [LOCATE, REFINE_BODY, REFINE_WHOLE_BODY, NAIVE_BODY])
+def test_full_attention_hides_nothing(layout):
+    assert who_is_seen("full", layout).all()
+
+
+@pytest.mark.parametrize("layout", [REFINE_BODY, REFINE_WHOLE_BODY, NAIVE_WHOLE_BODY])
+def test_inter_human_attention_is_between_boxes_alone(layout):
+    box = torch.zeros(layout.num_tokens, dtype=torch.bool)
+    box[list(layout.box_tokens)] = True
+    box = box.repeat(PEOPLE)
+    wanted = (box[:, None] & box) | torch.eye(len(box), dtype=torch.bool)
+    assert torch.equal(who_is_seen("inter_human", layout), wanted)
+
+
+def test_full_attention_is_the_usual_one():
+    torch.manual_seed(1)
+    attn = PersonAttention(WIDTH, HEADS, "full").double()
+    usual = torch.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double()
+    usual.load_state_dict(attn.state_dict())
+    x = torch.randn(2, 2 * 21, WIDTH, dtype=torch.float64)
+    position = torch.randn_like(x)
+    wanted = usual(x + position, x + position, x, need_weights=False)[0]
+    torch.testing.assert_close(attn(x, position, REFINE_BODY, None), wanted)
+
+
+def test_formats_share_their_weights_and_differ_in_their_answers():
+    images, state = random_images([(64, 80)], 0), random_model(TINY, 0).state_dict()
+    boxes = []
+    for form in ("aios", "full", "inter_human"):
+        model = AiOS(replace(TINY, self_attention=form)).eval()
+        model.load_state_dict(state)
+        with torch.inference_mode():
+            boxes.append(model(images).final.boxes)
+    assert not torch.allclose(boxes[0], boxes[1])
+    assert not torch.allclose(boxes[0], boxes[2])
+
+
+@pytest.fixture(scope="module")
+def naive():
+    config = replace(SMALL, point_tokens=False)
+    model = random_model(config, 2)
+    prefix = random_prefix(config, 2, 3, 0)
+    images = random_images([(64, 80), (60, 71)], 2)
+    return model, model(images, prefix, aux_outputs=True, keep_attention=True)
+
+
+def test_naive_people_are_four_boxes(naive):
+    model, output = naive
+    layers = (*output.aux_outputs, output.final)
+    assert [layer.stage for layer in layers] == [s for s in STAGES for _ in range(2)]
+    for layer, kept in zip(layers, output.attention, strict=True):
+        assert layer.keypoints_2d is None
+        assert layer.left_hand_keypoints_2d is None
+        tokens = kept.reference_points.shape[1]
+        assert tokens == (40 if layer.stage == "locate" else 7 * 4)
+        assert (layer.face_boxes is None) == (layer.stage == "locate")
+        assert layer.prefix_boxes.shape == (2, 3, 4)
+    assert not any("point" in name or "joint" in name for name, _ in model.named_parameters())
+
+
+def test_naive_hands_share_weights_and_are_not_the_same(naive):
+    model, output = naive
+    for layer in (output.aux_outputs[2], output.final):
+        assert not torch.allclose(layer.smplx.left_hand_rotmat, layer.smplx.right_hand_rotmat)
+    heads = model.decoder.heads.layer(5).smplx
+    assert (heads.body_tokens, heads.face_tokens) == ((0, 1, 2, 3), (0, 3))
+    assert (heads.left_tokens, heads.right_tokens) == ((0, 1, 2), (0, 2, 1))
+
+
+def test_everything_naive_learns(naive):
+    model, output = naive
+    model.zero_grad()
+    total = torch.zeros(())
+    for layer in (*output.aux_outputs, output.final):
+        answers = vars(layer) | (vars(layer.smplx) if layer.smplx else {})
+        tensors = [value for value in answers.values() if isinstance(value, torch.Tensor)]
+        total = total + sum(value.square().sum() for value in tensors)
+    total.backward()
+    assert not [name for name, p in model.decoder.named_parameters() if p.grad is None]
+
+
+def test_naive_people_have_no_keypoints(naive):
+    people = people_from_output(naive[1].final, 0, 80, 64)
+    assert len(people) == 7
+    assert np.isnan(people.keypoints_2d_px).all()
+    assert np.isfinite(people.face_boxes_xyxy_px).all()
+    assert people.left_hand_keypoints_2d_px.shape == (7, 6, 2)
+
+
+@pytest.mark.parametrize(
+    "stages", [STAGES, ("refine_body", "refine_whole_body"), ("refine_whole_body",)]
+)
+def test_smplx_exists_in_the_stages_asked_for(stages):
+    model = random_model(replace(TINY, smplx_stages=stages), 3)
+    output = model(random_images([(64, 80)], 3), aux_outputs=True)
+    for layer in (*output.aux_outputs, output.final):
+        assert (layer.smplx is not None) == (layer.stage in stages)
+
+
+def test_a_body_box_alone_knows_no_hands():
+    model = random_model(replace(TINY, smplx_stages=STAGES), 4)
+    first = model(random_images([(64, 80)], 4), aux_outputs=True).aux_outputs[0].smplx
+    assert first.body_rotmat.shape == (1, 12, 22, 3, 3)
+    assert torch.equal(first.left_hand_rotmat, torch.eye(3).expand(1, 12, 15, 3, 3))
+    assert not first.expression.any()
+    assert first.weak_camera.requires_grad

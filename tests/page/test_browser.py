@@ -1,0 +1,398 @@
+"""The page in a real browser, each tab from input to downloaded result."""
+
+import json
+import re
+import threading
+import time
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from aios.page.context import ASSETS
+from tests.helpers.browsing import (
+    PATIENCE_MS,
+    chromium,
+    download,
+    expect_drawn,
+    expect_people,
+    open_tab,
+    picture,
+    seen,
+    set_number,
+    source,
+    upload,
+    visit,
+)
+from tests.helpers.served import (
+    count_forwards,
+    middle_threshold,
+    save_photo,
+    served,
+    tiny_predictor,
+)
+
+VIEWS = {
+    "Meshes": "#overlay img",
+    "Depth": "#depth img",
+    "Keypoints": "#marks img",
+    "Side and top": "#plan img",
+    "Parameters": "#parameters table",
+    "Before/after": "#compare img",
+}
+NAMELESS = """() => {
+  const shown = element => element.checkVisibility({visibilityProperty: true});
+  const name = element => (
+    element.getAttribute("aria-label") || element.title || element.innerText ||
+    (element.labels && [...element.labels].map(l => l.innerText).join(" ")) || element.alt || ""
+  ).trim();
+  return [...document.querySelectorAll("input, select, textarea, button, [role=tab], img")]
+    .filter(element => shown(element) && !name(element))
+    .map(element => element.outerHTML.slice(0, 160));
+}"""
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return tiny_predictor()
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory):
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def address(predictor, uploads):
+    with served(predictor, uploads) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("camera")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser, address, tmp_path):
+    with visit(browser, address) as page:
+        yield page
+        page.screenshot(path=tmp_path / "page.png", full_page=True)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    return save_photo(tmp_path_factory.mktemp("photos") / "group.png", 240, 180)
+
+
+@pytest.fixture
+def with_people(page, photo) -> Page:
+    """A visitor who looks at five people."""
+    upload(page, photo)
+    expect_people(page, 5)
+    expect(page.locator("#overlay img")).to_be_visible()
+    return page
+
+
+def test_from_photo_to_files(page, predictor, photo, tmp_path):
+    expect(page.locator("#summary")).to_contain_text("Waiting for a photo")
+    expect(page.get_by_role("button", name="Results (JSON)")).to_be_disabled()
+    upload(page, photo)
+    expect_people(page, 5)
+    expect(page.locator("#summary")).to_contain_text("5 people")
+    everyone, before = picture(page, "#overlay"), source(page, "#overlay")
+    assert everyone.shape == (360, 480, 3)
+
+    set_number(page, "Score threshold", middle_threshold(predictor, photo))
+    expect_people(page, 2)
+    expect(page.locator("#overlay img")).not_to_have_attribute("src", before)
+    assert (np.abs(picture(page, "#overlay") - everyone).max(2) > 40).any()
+
+    labels = ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)")
+    result, npz, glb, overlay = (download(page, label, tmp_path) for label in labels)
+    names = [path.name for path in (result, npz, glb, overlay)]
+    assert names == ["group.json", "group.npz", "group.glb", "group_overlay.png"]
+    written = json.loads(result.read_text("utf-8"))
+    assert (written["photo"], len(written["people"])) == ("group.png", 2)
+    with np.load(npz) as arrays:
+        assert arrays["body_pose"].shape == (2, 63)
+    assert len(trimesh.load(glb).geometry) == 2
+    assert Image.open(overlay).size == (240, 180)
+
+
+def test_every_view_has_its_picture(with_people):
+    for name, selector in VIEWS.items():
+        open_tab(with_people, name)
+        expect(with_people.locator(selector).first).to_be_visible()
+    sources = with_people.locator("#compare img").evaluate_all("all => all.map(one => one.src)")
+    assert len(set(sources)) == 2
+
+
+def test_the_scene_is_rendered_and_turns(with_people):
+    open_tab(with_people, "3D")
+    canvas = with_people.locator("#scene canvas")
+    expect_drawn(canvas)
+    end = time.monotonic() + PATIENCE_MS / 1000
+    before, box = seen(canvas), canvas.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    with_people.mouse.move(*middle)
+    with_people.mouse.down()
+    with_people.mouse.move(middle[0] + 150, middle[1], steps=5)
+    with_people.mouse.up()
+    while (np.abs(seen(canvas) - before).max(2) > 40).sum() < 200:
+        assert time.monotonic() < end, "nothing turned"
+
+
+def test_a_click_singles_somebody_out_everywhere(with_people):
+    image, everyone = with_people.locator("#overlay img"), picture(with_people, "#overlay")
+    before = source(with_people, "#overlay")
+    bare = picture(with_people, "#photo")
+    bare = np.asarray(Image.fromarray(bare.astype(np.uint8)).resize((480, 360))).astype(int)
+    changed = np.abs(everyone - bare).max(2) > 90
+    rows, columns = np.nonzero(changed)
+    y, x = rows[len(rows) // 2], columns[len(rows) // 2]
+    box = image.bounding_box()
+    scale = min(box["width"] / 480, box["height"] / 360)
+    left, top = (box["width"] - 480 * scale) / 2, (box["height"] - 360 * scale) / 2
+    image.click(position={"x": left + x * scale, "y": top + y * scale})
+    expect(with_people.locator("#people tr.aios-chosen")).to_have_count(1)
+    expect(with_people.locator("#overlay img")).not_to_have_attribute("src", before)
+    name = with_people.locator("#people tr.aios-chosen th").inner_text().strip()
+    expect(with_people.get_by_label("Person").first).to_have_value(name)
+    open_tab(with_people, "Parameters")
+    expect(with_people.locator("#parameters caption")).to_contain_text(name)
+    open_tab(with_people, "Attention")
+    expect(with_people.locator("#attention-text")).to_contain_text(name)
+    # And the other way round: whoever is chosen there is singled out here.
+    other = "Person 2" if name == "Person 1" else "Person 1"
+    with_people.get_by_label("Person", exact=True).last.click()
+    with_people.get_by_role("option", name=other).click()
+    expect(with_people.locator("#attention-text")).to_contain_text(other)
+    open_tab(with_people, "Photo")
+    expect(with_people.locator("#people tr.aios-chosen")).to_contain_text(other)
+    expect(with_people.locator("#parameters caption")).to_contain_text(other)
+
+
+def test_field_of_view_moves_people_without_the_network(with_people, predictor):
+    cell = with_people.locator("#people tbody tr").first.locator("td").nth(2)
+    before = cell.inner_text()
+    runs = count_forwards(predictor)
+    set_number(with_people, "Field of view", 100)
+    expect(cell).not_to_have_text(before)
+    expect(with_people.locator("#people")).to_contain_text("100 degrees")
+    assert not runs
+
+
+def test_attention_follows_choices_and_is_downloaded(with_people, tmp_path):
+    page = with_people
+    open_tab(page, "Attention")
+    expect(page.locator("#attention-text")).to_contain_text("Person 1, body box")
+    first = source(page, "#attention-token")
+    page.get_by_label("Token", exact=True).fill("left hand: index")
+    page.get_by_role("option", name="Left hand: index tip").click()
+    expect(page.locator("#attention-text")).to_contain_text("left hand: index tip")
+    expect(page.locator("#attention-token img")).not_to_have_attribute("src", first)
+    second = source(page, "#attention-token")
+    page.get_by_label("1: locate").check()
+    expect(page.locator("#attention-text")).to_contain_text("does not exist yet")
+    expect(page.locator("#attention-token img")).not_to_have_attribute("src", second)
+    figure = download(page, "Figure (PNG)", tmp_path)
+    assert (figure.name, Image.open(figure).format) == ("group_attention.png", "PNG")
+    with np.load(download(page, "Attention (NPZ)", tmp_path)) as arrays:
+        assert arrays["layer3_tokens"].shape == (39,)
+
+
+def test_a_stream_shows_people_and_stops(page):
+    open_tab(page, "Webcam")
+    frames: list[str] = []
+    page.on("request", lambda r: frames.append(r.url) if "/stream/" in r.url else None)
+    page.get_by_text("Click to Access Webcam").last.click()
+    page.locator("#camera").get_by_text("Record").click()
+    expect(page.locator("#speed")).to_contain_text(re.compile(r"[1-9]\d*\.\d frames a second"))
+    expect(page.locator("#speed")).to_contain_text("5 people")
+    assert picture_of_data(page).mean() > 20
+    page.locator("#camera").get_by_text("Stop").click()
+    expect(page.locator("#camera").get_by_text("Record")).to_be_visible()
+    sent = len(frames)
+    for name in ("About", "Webcam", "About", "Webcam"):
+        open_tab(page, name)
+    # One may have been on its way when the button was pressed.
+    assert len([url for url in frames[sent:] if not url.endswith("/close")]) <= 1
+
+
+def test_the_latest_frame_of_a_stream_wins(page, predictor, monkeypatch):
+    """A network slower than the camera leaves frames out; none wait behind each other."""
+    usual, done = predictor.find_candidates, []
+
+    def slow(frame, **arguments):
+        time.sleep(0.6)
+        done.append(time.monotonic())
+        return usual(frame, **arguments)
+
+    monkeypatch.setattr(predictor, "find_candidates", slow)
+    open_tab(page, "Webcam")
+    page.get_by_text("Click to Access Webcam").last.click()
+    page.locator("#camera").get_by_text("Record").click()
+    expect(page.locator("#speed")).to_contain_text("5 people")
+    sent: list[str] = []
+    page.on("request", lambda r: sent.append(r.url) if "/stream/" in r.url else None)
+    before = len(done)
+    page.wait_for_timeout(6000)
+    assert len(sent) > len(done) - before + 5
+    page.locator("#camera").get_by_text("Stop").click()
+    stopped = time.monotonic()
+    page.wait_for_timeout(4000)
+    # The one in work and the latest that came meanwhile.
+    assert len([moment for moment in done if moment > stopped]) <= 2
+
+
+def picture_of_data(page: Page) -> np.ndarray:
+    """Pixels of the live picture as shown."""
+    expect(page.locator("#live img")).to_be_visible()
+    return seen(page.locator("#live img"))
+
+
+def test_who_waits_sees_the_place_in_the_queue(
+    browser, address, predictor, photo, tmp_path, monkeypatch
+):
+    gate, usual = threading.Event(), predictor.find_candidates
+
+    def wait_and_find(*arguments, **more):
+        assert gate.wait(PATIENCE_MS / 1000)
+        return usual(*arguments, **more)
+
+    monkeypatch.setattr(predictor, "find_candidates", wait_and_find)
+    with (
+        visit(browser, address) as first,
+        visit(browser, address) as second,
+        visit(browser, address) as third,
+    ):
+        upload(first, save_photo(tmp_path / "slow.png", 100, 200))
+        expect(first.locator("#photo-results")).to_contain_text("processing")
+        for place, page in enumerate((second, third), start=1):
+            upload(page, save_photo(tmp_path / f"{place}.png", 100, 210 + place))
+            expect(page.locator("#photo-results")).to_contain_text(f"queue: {place}/{place}")
+        gate.set()
+        for page in (first, second, third):
+            expect_people(page, 5)
+
+
+def test_nobody_is_a_friendly_answer(with_people):
+    with_people.get_by_label("range slider for Score threshold").press("End")
+    expect(with_people.locator("#summary")).to_contain_text("Nobody found")
+    expect(with_people.locator("#summary")).to_contain_text("lower the threshold")
+    expect_people(with_people, 0)
+
+
+def test_a_bad_photo_is_a_sentence_and_the_next_one_works(with_people, photo, tmp_path):
+    page, bad = with_people, tmp_path / "notes.jpg"
+    bad.write_bytes(b"no photo at all")
+    upload(page, bad)
+    sentence = "notes.jpg is not a photo that can be read"
+    expect(page.locator("#summary")).to_contain_text(sentence)
+    expect_people(page, 0)
+    expect(page.locator("#overlay img")).to_have_count(0)
+    assert "Traceback" not in page.inner_text("body")
+    expect(page.get_by_role("button", name="Results (JSON)")).to_be_disabled()
+    upload(page, photo)
+    expect_people(page, 5)
+
+
+def test_an_example_at_another_input_size(page, predictor):
+    runs = count_forwards(predictor)
+    page.locator("button.gallery-item").first.click()
+    expect_people(page, 5)
+    assert len(runs) == 1
+    before = source(page, "#overlay")
+    page.get_by_label("Fast (").first.check()
+    expect(page.locator("#overlay img")).not_to_have_attribute("src", before)
+    assert len(runs) == 2
+
+
+def test_a_snapshot_is_not_mirrored(page):
+    page.locator("#photo").get_by_label("Capture from camera").click()
+    page.locator("#photo").get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('#photo video')?.readyState === 4")
+    page.locator("#photo").get_by_label("capture photo").click()
+    expect_people(page, 5)
+    shown = picture(page, "#photo")
+    width = shown.shape[1]
+    assert shown[:, : width // 3].mean() > 180 > 80 > shown[:, -width // 3 :].mean()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_of_it(browser, address, photo, tmp_path, scheme):
+    phone = {"width": 390, "height": 844}
+    with visit(browser, address, viewport=phone, color_scheme=scheme, has_touch=True) as page:
+        upload(page, photo)
+        expect_people(page, 5)
+        page.wait_for_function(f"({NAMELESS})().length === 0")
+        for selector in ("#photo", "#overlay", "#people"):
+            box = page.locator(selector).bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+        for view, selector in VIEWS.items():
+            open_tab(page, view)
+            expect(page.locator(selector).first).to_be_visible()
+        for tab in ("Photo", "Attention", "Webcam", "Video", "Many photos", "About"):
+            open_tab(page, tab)
+            expect(page.get_by_role("tab", name=tab, exact=True)).to_be_in_viewport()
+            widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+            assert widths[0] <= widths[1], tab
+            page.screenshot(path=tmp_path / f"{tab}.png", full_page=True)
+        dark = "document.body.classList.contains('dark')"
+        assert page.evaluate(dark) is (scheme == "dark")
+
+
+def test_everything_has_a_name_and_tabs_open_by_keyboard(with_people):
+    page = with_people
+    page.wait_for_function(f"({NAMELESS})().length === 0")
+    page.get_by_role("tab", name="Photo", exact=True).focus()
+    for name, sign in (("Attention", "#attention-token img"), ("Webcam", "#camera video")):
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        tab = page.get_by_role("tab", name=name, exact=True)
+        expect(tab).to_have_attribute("aria-selected", "true")
+        expect(page.locator(sign)).to_be_attached()
+        page.wait_for_function(f"({NAMELESS})().length === 0")
+
+
+def test_who_leaves_leaves_nothing(browser, address, uploads, tmp_path):
+    mine = save_photo(tmp_path / "mine alone.png", 200, 150)
+    with visit(browser, address) as page:
+        upload(page, mine)
+        expect(page.get_by_role("button", name="Results (JSON)")).to_be_enabled()
+        assert list(uploads.rglob("mine alone*"))
+        expect(page.locator("#privacy")).to_contain_text("go when you close the page")
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while left := list(uploads.rglob("mine alone*")):
+        assert time.monotonic() < end, left
+        time.sleep(0.2)
+
+
+def test_an_example_that_a_visitor_sent_stays_for_the_next(browser, address, tmp_path):
+    (example, *_) = sorted((ASSETS / "examples").glob("*.jpg"))
+    mine = save_photo(tmp_path / "mine_too.png", 200, 150)
+    with visit(browser, address) as page:
+        for photo in (example, mine):
+            upload(page, photo)
+            expect(page.locator("#overlay img")).to_have_attribute("src", re.compile(photo.stem))
+            expect(page.get_by_role("button", name="Results (JSON)")).to_be_enabled()
+        example_url = page.locator("button.gallery-item img").first.get_attribute("src")
+        mine_url = page.locator("#photo img").get_attribute("src")
+    with visit(browser, address) as page:
+        end = time.monotonic() + PATIENCE_MS / 1000
+        while page.request.get(mine_url).ok:
+            assert time.monotonic() < end, "the photo is still there"
+        assert page.request.get(example_url).ok
+
+
+def test_banner_says_what_is_in_use_and_how_to_get_the_papers(page):
+    open_tab(page, "About")
+    banner = page.locator(".aios-banner")
+    expect(banner).to_contain_text("tiny.safetensors")
+    expect(banner).to_contain_text("stand-in")
+    banner.get_by_text("How to get what the paper uses").click()
+    expect(banner.get_by_role("link", name="smpl-x.is.tue.mpg.de")).to_be_visible()

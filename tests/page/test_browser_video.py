@@ -1,0 +1,265 @@
+"""The tabs Video and Many photos in a real browser, from input to downloaded result."""
+
+import csv
+import io
+import json
+import shutil
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from aios.media.video_reader import VideoReader
+from aios.prediction import Candidates
+from tests.helpers.browsing import PATIENCE_MS, chromium, open_tab, visit
+from tests.helpers.clips import frame_pixels, make_clip
+from tests.helpers.served import save_photo, served, tiny_predictor
+
+SIZE = (160, 120)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return tiny_predictor()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def address(predictor, folder):
+    which = shutil.which
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIOS_RENDERER", "software")
+        # As on a machine without the program ffmpeg, which Gradio would otherwise make use of.
+        patch.setattr(
+            "shutil.which",
+            lambda name, *rest, **more: None if "ff" in name else which(name, *rest, **more),
+        )
+        with served(predictor, folder) as address:
+            yield address
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("camera")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser, address):
+    with visit(browser, address) as page:
+        yield page
+
+
+@pytest.fixture
+def gate(predictor, monkeypatch):
+    """Closed, the network waits before its second frame; what it finds is the same in each."""
+    gate, frames = threading.Event(), []
+    usual = predictor.find_candidates
+    first = usual(frame_pixels(0, SIZE))
+
+    def find(frame, **arguments):
+        frames.append(frame)
+        if len(frames) > 1:
+            assert gate.wait(60)
+        return Candidates(first.people, first.camera)
+
+    monkeypatch.setattr(predictor, "find_candidates", find)
+    gate.frames = frames
+    yield gate
+    gate.set()
+
+
+def still(index, size):
+    """Pictures in which nothing moves."""
+    return frame_pixels(0, size)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Results and half results that are still there."""
+    kinds = ("*_overlay.mp4", "*.npz", "*.bvh", "aios_results.zip", ".unfinished-*")
+    return [path for kind in kinds for path in folder.rglob(kind)]
+
+
+def send_video(page: Page, clip: Path) -> None:
+    open_tab(page, "Video")
+    page.set_input_files("#video-input input[type=file]", clip)
+    expect(page.locator("#video-input")).to_contain_text(clip.stem)
+
+
+def test_the_example_can_be_tried_by_one_after_the_other(browser, address, gate):
+    gate.set()
+    for _ in range(2):
+        with visit(browser, address) as page:
+            open_tab(page, "Video")
+            page.get_by_role("button", name="clip_throw").click()
+            expect(page.locator("#video-input")).to_contain_text("clip_throw")
+            page.locator("#video-start").click()
+            expect(page.locator("#video-status")).to_contain_text("in 60 frames")
+
+
+def test_from_video_to_files(page, gate, tmp_path):
+    gate.set()
+    clip = make_clip(tmp_path / "dance.mp4", 12, SIZE, sound="aac", pixels=still)
+    send_video(page, clip)
+    page.locator("#video-start").click()
+    expect(page.locator("#video-status")).to_contain_text("5 people in 12 frames")
+    expect(page.locator("#video-people tbody tr")).to_have_count(5)
+    expect(page.locator("#video-people tbody tr").first).to_contain_text("0.0 – 1.1 s")
+
+    film = page.locator("#video-film video")
+    page.wait_for_function("document.querySelector('#video-film video')?.readyState >= 2")
+    size = film.evaluate("film => [film.videoWidth, film.videoHeight, film.duration]")
+    assert size[:2] == list(SIZE)
+    assert size[2] == pytest.approx(1.2, abs=0.15)
+    content = page.request.get(film.get_attribute("src")).body()
+    (tmp_path / "overlay.mp4").write_bytes(content)
+    with VideoReader(tmp_path / "overlay.mp4") as reader:
+        assert reader.info.has_sound
+        frames = list(reader)
+    assert np.abs(frames[5].pixels.astype(int) - frame_pixels(0, SIZE)).max() > 60
+
+    files = {}
+    links = page.locator("#video-files a[download]")
+    for index in range(links.count()):
+        # Chromium ignores clicks on downloads, without a word, after ten of them in one second.
+        page.wait_for_timeout(150)
+        with page.expect_download() as download:
+            links.nth(index).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        files[path.name] = path
+    tracks = [f"dance_track_{n}.{kind}" for n in range(1, 6) for kind in ("bvh", "glb")]
+    assert sorted(files) == sorted(["dance.npz", "dance.json", *tracks])
+    with np.load(files["dance.npz"]) as arrays:
+        assert arrays["body_pose"].shape == (60, 63)
+    assert json.loads(files["dance.json"].read_text("utf-8"))["frames"] == 12
+    assert files["dance_track_3.bvh"].read_text().startswith("HIERARCHY")
+    assert files["dance_track_3.glb"].read_bytes()[:4] == b"glTF"
+
+
+def test_progress_is_shown_and_stop_really_stops(page, gate, folder, tmp_path):
+    before = leftovers(folder)
+    send_video(page, make_clip(tmp_path / "long.mp4", 40, SIZE, pixels=still))
+    page.locator("#video-start").click()
+    expect(page.locator("#video-film")).to_contain_text("Finding people, frame: 1 of 40")
+    expect(page.locator("#video-film")).to_contain_text("left")
+    page.locator("#video-stop").click()
+    expect(page.locator("#video-status")).to_contain_text("Stopped")
+    gate.set()
+    # The next work begins only when the last one has let go of the network.
+    gate.frames.clear()
+    send_again = make_clip(tmp_path / "short.mp4", 4, SIZE, pixels=still)
+    page.locator("#video-input").get_by_label("Remove").or_(
+        page.locator("#video-input button[aria-label='Clear']")
+    ).first.click()
+    send_video(page, send_again)
+    page.locator("#video-start").click()
+    expect(page.locator("#video-status")).to_contain_text("5 people in 4 frames")
+    assert len(gate.frames) <= 6  # four of the new one, at most two of the old
+    after = {path.name for path in leftovers(folder) if path not in before}
+    assert not {name for name in after if "long" in name or "unfinished" in name}
+
+
+def test_who_leaves_takes_the_work_along(browser, address, gate, folder, tmp_path):
+    clip = make_clip(tmp_path / "left.mp4", 30, SIZE, pixels=still)
+    with visit(browser, address) as page:
+        send_video(page, clip)
+        page.locator("#video-start").click()
+        expect(page.locator("#video-film")).to_contain_text("Finding people, frame: 1 of 30")
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while [path for path in folder.rglob("left*")] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    gate.set()
+    with visit(browser, address) as page:
+        send_video(page, make_clip(tmp_path / "next.mp4", 4, SIZE, pixels=still))
+        page.locator("#video-start").click()
+        expect(page.locator("#video-status")).to_contain_text("5 people in 4 frames")
+    assert len(gate.frames) <= 6
+    assert not [path for path in folder.rglob("left*")]
+
+
+def test_a_bad_video_is_a_sentence(page, gate, tmp_path):
+    gate.set()
+    (tmp_path / "bad.mp4").write_bytes(b"no video at all")
+    send_video(page, tmp_path / "bad.mp4")
+    page.locator("#video-start").click()
+    expect(page.locator("#video-status")).to_contain_text("bad.mp4 is not a video")
+    assert "Traceback" not in page.inner_text("body")
+    assert str(tmp_path) not in page.inner_text("body")
+
+
+def test_nothing_sent_is_no_error(page):
+    open_tab(page, "Video")
+    page.locator("#video-start").click()
+    expect(page.locator("#video-status")).to_contain_text("Waiting for a video")
+    open_tab(page, "Many photos")
+    page.locator("#batch-start").click()
+    expect(page.locator("#batch-status")).to_contain_text("Waiting for photos")
+
+
+def send_photos(page: Page, *paths: Path) -> None:
+    open_tab(page, "Many photos")
+    page.set_input_files("#batch-input input[type=file]", paths)
+    expect(page.locator("#batch-input")).to_contain_text(paths[0].stem)
+
+
+def test_from_photos_to_one_archive(page, tmp_path):
+    loose = save_photo(tmp_path / "loose.jpg")
+    (tmp_path / "bad<b>.jpg").write_bytes(b"no photo")
+    archive = tmp_path / "more.zip"
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("../in/side.png", save_photo(tmp_path / "x.png").read_bytes())
+        files.writestr("notes.txt", "hello")
+    send_photos(page, loose, tmp_path / "bad<b>.jpg", archive)
+    page.locator("#batch-start").click()
+    expect(page.locator("#batch-status")).to_contain_text("10 people in 2 photos. 2 files failed.")
+    expect(page.locator("#batch-problems tbody tr")).to_have_count(2)
+    expect(page.locator("#batch-problems")).to_contain_text("notes.txt is no photo by its name")
+    with page.expect_download() as download:
+        page.locator("#batch-archive a[download]").first.click()
+    download.value.save_as(tmp_path / "results.zip")
+    with zipfile.ZipFile(tmp_path / "results.zip") as files:
+        names = files.namelist()
+        rows = list(csv.DictReader(io.StringIO(files.read("people.csv").decode())))
+    assert {"loose.json", "loose_overlay.png", "in/side.glb", "problems.csv"} <= set(names)
+    assert len(rows) == 10
+
+
+def test_a_folder_of_photos(page, tmp_path):
+    (tmp_path / "holiday").mkdir()
+    for name in ("a.jpg", "b.png"):
+        save_photo(tmp_path / "holiday" / name)
+    open_tab(page, "Many photos")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a folder").click()
+    chooser.value.set_files(tmp_path / "holiday")
+    expect(page.locator("#batch-input")).to_contain_text("b")
+    page.locator("#batch-start").click()
+    expect(page.locator("#batch-status")).to_contain_text("10 people in 2 photos.")
+
+
+def test_stopping_a_batch_leaves_nothing(page, gate, folder, tmp_path):
+    before = leftovers(folder)
+    photos = [save_photo(tmp_path / f"{index}_photo.png", *SIZE) for index in range(6)]
+    send_photos(page, *photos)
+    page.locator("#batch-start").click()
+    expect(page.locator("#batch-archive")).to_contain_text("Photo: 1 of 6")
+    page.locator("#batch-stop").click()
+    expect(page.locator("#batch-status")).to_contain_text("Stopped")
+    gate.set()
+    send = save_photo(tmp_path / "other.png", *SIZE)
+    page.reload()
+    send_photos(page, send)
+    page.locator("#batch-start").click()
+    expect(page.locator("#batch-status")).to_contain_text("5 people in 1 photo.")
+    assert len(gate.frames) <= 4  # of the six, those that had begun, and the other
+    archives = [path for path in leftovers(folder) if path not in before]
+    assert len(archives) <= 1

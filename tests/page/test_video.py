@@ -1,0 +1,105 @@
+"""The endpoint `/video` and what the tabs say, without a browser."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from aios.media.video_reader import VideoReader
+from aios.page import batch_tab, video_tab
+from aios.pipelines.folder import BatchResult
+from aios.pipelines.video import FilmResult
+from tests.helpers.clips import frame_pixels, make_clip
+from tests.helpers.served import served, tiny_predictor
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIOS_RENDERER", "software")
+        with served(tiny_predictor(), tmp_path_factory.mktemp("uploads")) as address:
+            results = tmp_path_factory.mktemp("downloads")
+            client = Client(address, verbose=False, download_files=str(results))
+            yield client
+            client.close()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return make_clip(path, 8, (96, 64), pixels=lambda index, size: frame_pixels(0, size))
+
+
+def ask(client, clip, threshold=0.0, most=3, seconds=20, rate=5, smooth=True):
+    return client.predict(
+        clip if clip is None else handle_file(str(clip)),
+        threshold,
+        most,
+        seconds,
+        rate,
+        smooth,
+        api_name="/video",
+    )
+
+
+def test_a_program_gets_plain_json_and_files(client, clip):
+    document, film, files = ask(client, clip)
+    assert document["video"] == "clip.mp4"
+    assert document["frames"] == 4
+    assert [track["number"] for track in document["tracks"]] == [1, 2, 3]
+    with VideoReader(film) as reader:
+        assert len(list(reader)) == 4
+    names = [Path(file).name for file in files]
+    assert names[0] == "clip.npz"
+    assert names[1:3] == ["clip_track_1.bvh", "clip_track_1.glb"]
+    with np.load(files[0]) as arrays:
+        assert set(arrays["track"].tolist()) == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"threshold": 7}, "Video score must be a number from 0 to 1"),
+        ({"seconds": "long"}, "Seconds to work on must be a number"),
+        ({"rate": 0}, "Frames a second, at most must be a number from 1 to 60"),
+    ],
+)
+def test_wrong_arguments_are_sentences(client, clip, wrong, sentence):
+    with pytest.raises(AppError, match=sentence):
+        ask(client, clip, **wrong)
+
+
+def test_no_video_and_a_bad_one_are_sentences(client, tmp_path):
+    with pytest.raises(AppError, match="Send a video."):
+        ask(client, None)
+    (tmp_path / "bad.mp4").write_bytes(b"nothing")
+    with pytest.raises(AppError, match="bad.mp4 is not a video that can be read"):
+        ask(client, tmp_path / "bad.mp4")
+
+
+def test_the_endpoint_is_documented(client):
+    about = client.view_api(return_format="dict")["named_endpoints"]["/video"]
+    assert [p["parameter_name"] for p in about["parameters"]] == [
+        "video",
+        "threshold",
+        "max_people",
+        "max_seconds",
+        "max_rate",
+        "smooth",
+    ]
+    assert "Follow everyone" in about["description"]
+
+
+def test_words():
+    assert video_tab.status_text(FilmResult([], 1, 1, [])) == "**1 person** in 1 frame."
+    said = video_tab.status_text(FilmResult([], 2, 0, ["<b>.mp4 is damaged."]))
+    assert said == "**0 people** in 2 frames.\n\n&lt;b&gt;.mp4 is damaged."
+    result = BatchResult(1, 2, [("<i>.jpg", "<i>.jpg is empty.")] * 201)
+    assert batch_tab.status_text(result) == "**2 people** in 1 photo. 201 files failed."
+    table = batch_tab.problems_html(result)
+    assert "<i>" not in table and table.count("<tr>") == 201
+    assert "And 1 more in problems.csv" in table

@@ -1,0 +1,75 @@
+"""A stream of frames through network, tracker, filters and body."""
+
+import numpy as np
+import pytest
+
+from aios.geometry.camera import Camera
+from aios.pipelines.follow import Follower
+from aios.prediction import Candidates
+from tests.helpers.people_makers import make_person, together
+from tests.helpers.served import tiny_predictor
+
+CAMERA = Camera(500.0, (60.0, 45.0), 120, 90)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return tiny_predictor()
+
+
+def candidates(*people):
+    return Candidates(together(*people), CAMERA)
+
+
+def test_everyone_is_numbered_and_posed(predictor):
+    frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    follower = Follower(predictor)
+    first, second = follower(frame, 0.0), follower(frame, 0.1)
+    assert first.numbers.tolist() == second.numbers.tolist() == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(first.people.body_pose, second.people.body_pose, atol=1e-5)
+    prediction = follower.pose(second)
+    assert prediction.vertices.shape == (5, 10475, 3)
+    np.testing.assert_array_equal(prediction.people.transl, second.people.transl)
+    direct = predictor.predict(frame, 0.0)
+    order = np.argsort(second.people.query_indices)
+    expected = direct.joints_3d[np.argsort(direct.people.query_indices)]
+    np.testing.assert_allclose(prediction.joints_3d[order], expected, atol=1e-3)
+
+
+def test_nobody(predictor):
+    follower = Follower(predictor, threshold=0.5)
+    followed = follower.follow(candidates(), 0.0)
+    assert len(followed.people) == len(followed.numbers) == 0
+    assert follower.pose(followed).vertices.shape == (0, 10475, 3)
+
+
+def test_those_seen_first_stay_when_more_come(predictor):
+    follower = Follower(predictor, threshold=0.5, max_people=1)
+    old = make_person((50, 50), 20, score=0.6)
+    new = make_person((100, 50), 20, score=0.9)
+    assert follower.follow(candidates(old), 0.0).numbers.tolist() == [1]
+    followed = follower.follow(candidates(new, old), 0.1)
+    assert followed.numbers.tolist() == [1]
+    np.testing.assert_allclose(followed.people.scores, [0.6])
+
+
+def test_without_smoothing_people_stay_as_they_are(predictor):
+    for smoothing, moved in (({}, True), ({"smoothing": None}, False)):
+        follower = Follower(predictor, threshold=0.5, **smoothing)
+        follower.follow(candidates(make_person(body_pose=np.zeros(63))), 0.0)
+        found = follower.follow(candidates(make_person(body_pose=np.full(63, 0.5))), 0.03)
+        assert (np.abs(found.people.body_pose - 0.5) > 0.1).all() == moved
+
+
+def test_filters_are_dropped_with_their_people(predictor):
+    follower = Follower(predictor, threshold=0.5)
+    for index in range(50):
+        follower.follow(candidates(make_person((100 + 400 * (index % 2), 100))), 2.0 * index)
+    assert len(follower._filters) == 1
+
+
+def test_a_threshold_out_of_range_is_refused(predictor):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Follower(predictor, threshold=1.5)

@@ -1,0 +1,160 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aios.__main__
+import app
+from aios.cli import (
+    OneLineParser,
+    StartError,
+    add_model_arguments,
+    add_page_arguments,
+    find_port,
+    load_predictor,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parser():
+    made = OneLineParser(prog="app.py")
+    add_page_arguments(made)
+    add_model_arguments(made)
+    return made
+
+
+@pytest.fixture
+def taken_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_defaults(monkeypatch):
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
+    options = parser().parse_args([])
+    assert (options.host, options.port, options.auth) == ("127.0.0.1", None, None)
+    assert (options.weights, options.body, options.device) == ("auto", None, None)
+    assert options.threshold is None and not options.share
+
+
+def test_environment_of_a_space(monkeypatch):
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
+    options = parser().parse_args([])
+    assert (options.host, options.port) == ("0.0.0.0", 7861)
+
+
+def test_password_may_hold_colons():
+    assert parser().parse_args(["--auth", "me:a:b"]).auth == ("me", "a:b")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--threshold", "2"], "'2' is not a number from 0 to 1"),
+        (["--threshold", "nan"], "'nan' is not a number from 0 to 1"),
+        (["--threshold", "low"], "'low' is not a number from 0 to 1"),
+        (["--port", "0"], "'0' is not a number from 1 to 65535"),
+        (["--port", "http"], "'http' is not a number from 1 to 65535"),
+        (["--auth", "me"], "USER:PASS"),
+        (["--auth", ":secret"], "USER:PASS"),
+        (["--colour"], "unrecognized arguments: --colour"),
+        (["--weights"], "expected one argument"),
+    ],
+)
+def test_bad_arguments_are_one_line(words, expected, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args(words)
+    message = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert expected in message
+    assert message.startswith("app.py: ") and message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--weights", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--body", "nowhere.npz"], "nowhere.npz"),
+        (["--device", "abacus"], "There is no device 'abacus' here: try cpu."),
+        (["--device", "cuda:99"], "There is no device 'cuda:99' here: try cpu."),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_sentence(words, expected):
+    with pytest.raises(StartError) as caught:
+        load_predictor(parser().parse_args(words))
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wanted_port_that_is_taken(taken_port):
+    with pytest.raises(StartError, match=f"Port {taken_port} of 127.0.0.1 is taken"):
+        find_port("127.0.0.1", taken_port)
+
+
+def test_the_next_free_port_is_found(taken_port, monkeypatch):
+    monkeypatch.setattr("aios.cli.FIRST_PORT", taken_port)
+    assert taken_port < find_port("127.0.0.1", None) < taken_port + 100
+    monkeypatch.setattr("aios.cli.PORTS_TRIED", 1)
+    with pytest.raises(StartError, match="all taken"):
+        find_port("127.0.0.1", None)
+
+
+def test_a_host_that_is_not_this_machine():
+    with pytest.raises(StartError, match="Cannot listen on port 7860 of 203.0.113.1"):
+        find_port("203.0.113.1", 7860)
+
+
+@pytest.mark.parametrize("program", [app.main, aios.__main__.main])
+def test_programs_let_idle_threads_sleep_unless_told_otherwise(program, monkeypatch):
+    for before, after, spins in ((None, "PASSIVE", "1000"), ("ACTIVE", "ACTIVE", None)):
+        for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+            monkeypatch.setenv(name, before or "")
+            if before is None or name == "GOMP_SPINCOUNT":
+                monkeypatch.delenv(name)
+        with pytest.raises(SystemExit):
+            program(["--help"])
+        assert os.environ["OMP_WAIT_POLICY"] == after
+        assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
+def test_help_imports_nothing_heavy():
+    code = "import app, sys; sys.exit(len({'torch', 'gradio', 'numpy', 'cv2'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+HEAPS = """
+import ctypes, sys, threading
+from aios.cli import spare_the_machine
+spare_the_machine()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+wait = threading.Barrier(6)
+threads = [threading.Thread(target=lambda: (wait.wait(), libc.malloc(50_000), wait.wait()))
+           for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+@pytest.mark.parametrize(("wish", "most"), [(None, 1), ("8", 8)])
+def test_threads_share_one_heap_unless_told_otherwise(tmp_path, wish, most):
+    path = tmp_path / "heaps.xml"
+    environment = {k: v for k, v in os.environ.items() if k != "MALLOC_ARENA_MAX"}
+    if wish:
+        environment["MALLOC_ARENA_MAX"] = wish
+    subprocess.run([sys.executable, "-c", HEAPS, str(path)], env=environment, check=True)
+    heaps = path.read_text().count("<heap ")
+    assert heaps <= most
+    assert wish is None or heaps > 1

@@ -1,0 +1,70 @@
+"""Scenes survive the way to the disk and back."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aios.body.model import BodyModel
+from tests.helpers.training_samples import random_targets
+from training.data.batch import Sample
+from training.data.cache import CachedScenes, encode_samples
+from training.targets import NEUTRAL, TENSOR_FIELDS, Targets
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def smooth_picture(seed: int) -> np.ndarray:
+    ramp = np.linspace(0, 200, 96)[None, :, None] + np.arange(64)[:, None, None] * 0.5 + seed
+    return np.repeat(ramp, 3, 2).astype(np.uint8)
+
+
+def test_round_trip(tmp_path):
+    body = BodyModel.load()
+    samples = [
+        Sample(smooth_picture(0), random_targets(body, 2)),
+        Sample(smooth_picture(9), Targets.empty(focal_length=5.0, ignore_unmatched=True)),
+        Sample(smooth_picture(4), random_targets(body, 1, seed=3)),
+    ]
+    np.savez(tmp_path / "scenes_00000.npz", **encode_samples(samples))
+    np.savez(tmp_path / ".scenes_00001.npz", nothing=np.zeros(1))  # half-written, to be ignored
+    scenes = CachedScenes(tmp_path)
+    assert len(scenes) == 3
+    for index, sample in enumerate(samples):
+        again = scenes[index]
+        gap = np.abs(again.picture.astype(int) - sample.picture.astype(int))
+        assert gap.mean() < 2
+        for name in TENSOR_FIELDS:
+            assert torch.equal(getattr(again.targets, name), getattr(sample.targets, name)), name
+        assert again.targets.focal_length == sample.targets.focal_length
+        assert again.targets.ignore_unmatched == sample.targets.ignore_unmatched
+
+
+def test_shards_from_before_a_field_existed_say_the_same(tmp_path):
+    targets = random_targets(BodyModel.load(), 2)
+    targets = replace(targets, face_box_valid=torch.tensor([True, False]))
+    sample = Sample(smooth_picture(0), targets)
+    arrays = encode_samples([sample])
+    newer = ("joints_2d_visible", "joints_3d_confidence", "expression_valid", "gender")
+    np.savez(tmp_path / "scenes_00000.npz", **{k: v for k, v in arrays.items() if k not in newer})
+    again = CachedScenes(tmp_path)[0].targets
+    assert torch.equal(again.joints_2d_visible, sample.targets.joints_2d_visible)
+    assert again.expression_valid.tolist() == [True, False]
+    assert bool((again.joints_3d_confidence == 1).all() and (again.gender == NEUTRAL).all())
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"training\.data\.cache"):
+        CachedScenes(tmp_path)
+
+
+def test_the_command_starts_without_a_warning():
+    """Python warns of a module that its own package has imported before it is run."""
+    command = [sys.executable, "-W", "error::RuntimeWarning"]
+    command += ["-m", "training.data.cache", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

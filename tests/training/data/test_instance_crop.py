@@ -1,0 +1,225 @@
+"""The paper's augmentation: what is shown, and that photo and targets move together."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from aios.body.model import BodyModel
+from aios.geometry.boxes import cxcywh_to_xyxy
+from tests.helpers.training_samples import FOCAL_PX, SIZE_HW, random_targets
+from training.data.augment import jitter_colours
+from training.data.batch import Sample
+from training.data.instance_crop import (
+    PHOTO_AUGMENT,
+    InstanceCrop,
+    View,
+    augment_photo,
+    crop_around,
+    draw_view,
+    show_view,
+)
+from training.data.mirror import flip_targets
+from training.targets import TENSOR_FIELDS, Targets
+
+HEIGHT, WIDTH = SIZE_HW
+SMALL = InstanceCrop(short_sides=(48, 64, 80), long_side=110)
+SEEDS = range(40)
+
+
+@pytest.fixture(scope="module")
+def body():
+    return BodyModel.load()
+
+
+def ramps() -> np.ndarray:
+    """A picture whose red says the column and whose green says the row."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return np.stack([2 * columns, 3 * rows, 0 * rows], -1).astype(np.uint8)
+
+
+def drawn(body, seed: int) -> tuple[Sample, View, Sample]:
+    sample = Sample(ramps(), random_targets(body, 3, seed))
+    view = draw_view(np.random.default_rng(seed), sample, SMALL, 0.5)
+    return sample, view, show_view(sample, view, PHOTO_AUGMENT)
+
+
+def test_joints_in_depth_project_onto_the_joints_of_the_photo(body):
+    """Through the camera of the photo followed by what the view does, for every view."""
+    mirrored = 0
+    for seed in SEEDS:
+        sample, view, shown = drawn(body, seed)
+        side = -1.0 if view.mirrored else 1.0
+        mirrored += view.mirrored
+        joints = shown.targets.joints_3d.double()
+        points = joints[..., :2] * torch.tensor([side, 1.0]) / joints[..., 2:] * FOCAL_PX
+        points = points + torch.tensor([WIDTH, HEIGHT]) / 2
+        window = view.window
+        points = (points - torch.tensor([window.x, window.y])) / torch.tensor(
+            [window.width, window.height]
+        )
+        if view.mirrored:
+            points[..., 0] = 1 - points[..., 0]
+        torch.testing.assert_close(points.float(), shown.targets.joints_2d, atol=2e-5, rtol=1e-5)
+    assert 5 < mirrored < 35
+
+
+def test_the_photo_under_a_joint_stays_the_same(body):
+    """Colours tell the place in the original that lies under a joint of the result."""
+    checked = 0
+    for seed in SEEDS:
+        sample, view, shown = drawn(body, seed)
+        place = {tuple(t.tolist()): k for k, t in enumerate(sample.targets.global_orient)}
+        targets = flip_targets(shown.targets) if view.mirrored else shown.targets
+        for person in range(len(targets)):
+            index = place[tuple(targets.global_orient[person].tolist())]
+            original = sample.targets.joints_2d[index] * torch.tensor([WIDTH, HEIGHT])
+            size = torch.tensor(view.size_wh)
+            points = targets.joints_2d[person]
+            if view.mirrored:
+                points = torch.stack([1 - points[:, 0], points[:, 1]], -1)
+            pixels = points * size
+            # Not at the edges, where the photo blends with the black around it.
+            inner = ((original > 2) & (original < torch.tensor([WIDTH - 3, HEIGHT - 3]))).all(-1)
+            inner &= ((pixels > 2) & (pixels < size - 3)).all(-1)
+            found = cv2.remap(
+                shown.picture.astype(np.float32),
+                *(pixels[inner, k].numpy()[:, None] for k in (0, 1)),
+                cv2.INTER_LINEAR,
+            )[:, 0]
+            checked += int(inner.sum())
+            wanted = original[inner].numpy()
+            assert np.abs(found[:, 0] / 2 - wanted[:, 0]).max(initial=0) < 0.5
+            assert np.abs(found[:, 1] / 3 - wanted[:, 1]).max(initial=0) < 0.5
+    assert checked > 3000
+
+
+def test_the_mirror_changes_sides_of_everything(body):
+    targets = random_targets(body, 2)
+    chance = torch.Generator().manual_seed(1)
+    targets = replace(
+        targets,
+        left_hand_pose_valid=torch.tensor([True, False]),
+        right_hand_pose_valid=torch.tensor([False, False]),
+        left_hand_box_valid=torch.tensor([False, True]),
+        right_hand_box_valid=torch.tensor([True, True]),
+        joints_2d_visible=torch.rand(2, 144, generator=chance),
+        joints_3d_confidence=torch.rand(2, 144, generator=chance),
+        left_hand_keypoints_visible=torch.rand(2, 6, generator=chance),
+    )
+    sample = Sample(ramps(), targets)
+    whole = draw_view(np.random.default_rng(0), sample, replace(SMALL, crop=0.0), 0.0)
+    plain = show_view(sample, whole, PHOTO_AUGMENT).targets
+    mirrored = show_view(sample, replace(whole, mirrored=True), PHOTO_AUGMENT).targets
+    assert mirrored.left_hand_pose_valid.tolist() == [False, False]
+    assert mirrored.right_hand_pose_valid.tolist() == [True, False]
+    assert mirrored.right_hand_box_valid.tolist() == plain.left_hand_box_valid.tolist()
+    assert torch.equal(mirrored.right_hand_keypoints_visible, plain.left_hand_keypoints_visible)
+    for left, right in ((20, 21), (25, 40), (57, 56), (66, 71), (104, 95)):
+        for name in ("joints_2d_visible", "joints_3d_confidence"):
+            before, after = getattr(plain, name), getattr(mirrored, name)
+            assert torch.equal(after[:, left], before[:, right])
+            assert torch.equal(after[:, right], before[:, left])
+    again = flip_targets(mirrored)
+    for name in TENSOR_FIELDS:
+        assert torch.equal(getattr(again, name), getattr(plain, name)), name
+
+
+def test_whoever_touches_the_window_stays_and_nobody_else(body):
+    dropped = 0
+    for seed in SEEDS:
+        chance = torch.Generator().manual_seed(seed)
+        spread = torch.rand(4, 4, generator=chance) * torch.tensor([0.8, 0.8, 0.1, 0.1]) + 0.1
+        targets = replace(random_targets(body, 4, seed), boxes=spread)
+        sample = Sample(ramps(), targets)
+        view = draw_view(np.random.default_rng(seed), sample, SMALL, 0.5)
+        shown = show_view(sample, view, PHOTO_AUGMENT)
+        boxes = cxcywh_to_xyxy(sample.targets.boxes) * torch.tensor([WIDTH, HEIGHT] * 2)
+        window = view.window
+        overlap = torch.minimum(
+            boxes[:, 2:], torch.tensor([window.x + window.width, window.y + window.height])
+        ) - torch.maximum(boxes[:, :2], torch.tensor([window.x, window.y]))
+        touching = (overlap > 1e-3).all(-1)
+        assert len(shown.targets) == int(touching.sum())
+        dropped += 4 - len(shown.targets)
+        corners = cxcywh_to_xyxy(shown.targets.boxes)
+        assert float(corners.min()) >= -1e-6 and float(corners.max()) <= 1 + 1e-6
+        assert bool((shown.targets.boxes[:, 2:] > 0).all())
+    assert dropped > 10
+
+
+def test_sizes_are_those_of_the_paper():
+    sample = Sample(np.zeros((1080, 1920, 3), np.uint8), Targets.empty())
+    seen = set()
+    for seed in range(200):
+        view = draw_view(np.random.default_rng(seed), sample, InstanceCrop(), 0.5)
+        short, long = sorted(view.size_wh)
+        assert long <= 1333 and view.size_wh[0] > view.size_wh[1]
+        seen.add(short)
+    # 16:9 passes 1333 from 750 on.
+    assert seen == {*range(480, 750, 32), 750}
+
+
+def test_crops_hold_the_chosen_and_lie_in_the_photo():
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        low = random.uniform(0, [1200, 650], (3, 2))
+        high = np.minimum(low + random.uniform(2, 500, (3, 2)), [1280, 720])
+        window = crop_around(np.concatenate([low, high], 1), (1280, 720))
+        corner = np.array([window.x, window.y])
+        extent = np.array([window.width, window.height])
+        assert (corner >= 0).all() and (corner + extent <= [1280, 720]).all()
+        assert (corner <= low.min(0)).all() and (corner + extent > high.max(0) - 2).all()
+        assert abs(window.width / window.height - 16 / 9) < 0.05 or extent.min() < 60
+
+
+def test_chances_of_crops_and_subsets(body):
+    targets = random_targets(body, 1).select(torch.zeros(4, dtype=torch.int64))
+    centre = torch.tensor([[0.1, 0.5], [0.35, 0.5], [0.6, 0.5], [0.85, 0.5]])
+    targets = replace(targets, boxes=torch.cat([centre, torch.full_like(centre, 0.05)], -1))
+    sample = Sample(np.zeros((500, 1000, 3), np.uint8), targets)
+    views = [
+        draw_view(np.random.default_rng(seed), sample, InstanceCrop(), 0.5) for seed in range(3000)
+    ]
+    widths = np.array([view.window.width for view in views])
+    assert abs((widths == 1000).mean() - 0.5) < 0.04
+    # Of the crops half hold all four; of the others 60 % one, and a quarter of the rest too.
+    cropped = widths[widths < 1000]
+    assert abs((cropped < 100).mean() - 0.5 * (0.6 + 0.4 / 4)) < 0.05
+    assert abs(np.mean([view.mirrored for view in views]) - 0.5) < 0.04
+
+
+def test_colours_change_by_channel_and_stay_colours():
+    picture = np.full((4, 4, 3), (100, 150, 250), np.uint8)
+    gains = np.array(
+        [
+            jitter_colours(picture, np.random.default_rng(seed), PHOTO_AUGMENT)[0, 0]
+            / picture[0, 0]
+            for seed in range(400)
+        ]
+    )
+    assert gains.min() >= 0.78 and gains[:, :2].max() <= 1.2
+    assert gains[:, 2].max() <= 255 / 250
+    assert abs(gains[:, 0].mean() - 1) < 0.02
+    assert abs(np.corrcoef(gains[:, 0], gains[:, 1])[0, 1]) < 0.15
+
+
+def test_augmentation_depends_on_chance_alone(body):
+    sample = Sample(ramps(), random_targets(body, 2))
+    one, two = (
+        augment_photo(sample, np.random.default_rng(4), SMALL, PHOTO_AUGMENT) for _ in range(2)
+    )
+    assert np.array_equal(one.picture, two.picture)
+    assert torch.equal(one.targets.joints_2d, two.targets.joints_2d)
+    assert np.array_equal(sample.picture, ramps())
+
+
+def test_nobody_and_one_pixel():
+    empty = Sample(ramps(), Targets.empty())
+    for seed in range(8):
+        shown = augment_photo(empty, np.random.default_rng(seed), SMALL, PHOTO_AUGMENT)
+        assert len(shown.targets) == 0 and min(shown.picture.shape[:2]) >= 48
+    window = crop_around(np.array([[95.6, 63.7, 96.0, 64.0]]), (WIDTH, HEIGHT))
+    assert window.width >= 1 and window.x + window.width <= WIDTH

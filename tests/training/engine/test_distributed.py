@@ -1,0 +1,80 @@
+"""Several processes learn what one would; see `two_processes` for their side."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.distributed.run import get_args_parser
+
+from aios.body.model import BodyModel
+from tests.helpers.training_sources import PLAIN
+from tests.helpers.two_processes import PEOPLE, batches, gradients
+from training import evaluate, train
+from training.data.batch import Batch, join_targets
+from training.engine.distributed import joined, mean_over_processes, rank, world_size
+from training.engine.loop import Trainer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def joined_batch(parts) -> Batch:
+    """All pictures and people of several batches of one size as one."""
+    starts = [sum(len(p) for p in parts[:k]) for k in range(len(parts))]
+    targets, _ = join_targets([part.targets for part in parts])
+    return Batch(
+        torch.cat([p.pictures for p in parts]),
+        torch.cat([p.sizes_hw for p in parts]),
+        targets,
+        torch.cat([p.image_index + s for p, s in zip(parts, starts, strict=True)]),
+        torch.cat([p.ignore_unmatched for p in parts]),
+        parts[0].focal_length,
+    )
+
+
+def test_two_processes_learn_what_one_with_the_joined_batch_learns(tmp_path):
+    """Each accumulates two batches, one of them without people; and they resume exactly."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*launcher, "--nproc-per-node", "2", "-m", "tests.helpers.two_processes", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    found = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    body = BodyModel.load()
+    parts = [batch for process in range(2) for batch in batches(body, process)]
+    assert len(parts) == sum(len(process) for process in PEOPLE)
+    trainer = Trainer(PLAIN, tmp_path / "one", body)
+    total, wanted = gradients(trainer, [joined_batch(parts)], PLAIN.stages[0])
+    assert found["total"] == pytest.approx(total, rel=1e-5)
+    assert set(found["gradients"]) == set(wanted)
+    norm = torch.stack([g.norm() for g in wanted.values()]).norm()
+    assert norm > 1
+    for name, gradient in wanted.items():
+        assert (found["gradients"][name] - gradient).norm() < 1e-5 * norm, name
+
+
+def test_alone_nothing_is_shared():
+    with joined():
+        assert (rank(), world_size(), mean_over_processes(3.0)) == (0, 1, 3.0)
+
+
+@pytest.mark.parametrize("command", [train, evaluate])
+def test_torchrun_passes_every_option_on(command):
+    """It refuses what could be short for one of its own."""
+    options = [
+        option
+        for action in command._parser()._actions
+        for option in action.option_strings
+        if option.startswith("--")
+    ]
+    assert len(options) > 5
+    given = get_args_parser().parse_args(["-m", command.__name__, *options])
+    assert given.training_script_args == options

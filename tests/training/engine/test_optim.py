@@ -1,0 +1,77 @@
+"""Groups, schedules and the average of the weights."""
+
+import pytest
+import torch
+
+from aios.network.model import AiOS
+from training.config import CONFIGS, TINY_MODEL
+from training.engine.ema import WeightAverage
+from training.engine.optim import OptimConfig, Position, learning_rate_factor, parameter_groups
+
+
+def test_cosine_warms_up_and_ends():
+    config = OptimConfig(warmup_steps=10, final_factor=0.01)
+    rates = [learning_rate_factor(Position(n, n / 100, 0), config) for n in range(101)]
+    assert rates[0] < rates[5] < rates[10]
+    assert max(rates) == pytest.approx(1.0, abs=0.05)
+    assert rates[100] == pytest.approx(0.01)
+
+
+def test_steps_drop_after_their_epochs():
+    released = CONFIGS["released_phase1"].optim
+    rates = [learning_rate_factor(Position(0, 0, epoch), released) for epoch in (0, 29, 30, 59, 60)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    paper = CONFIGS["paper_phase2"].optim
+    rates = [learning_rate_factor(Position(0, 0, epoch), paper) for epoch in (0, 24, 25, 49)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1])
+
+
+def grouped(model, config):
+    """Names by factor on the learning rate."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = parameter_groups(model, config)
+    parameters = [id(p) for group in groups for p in group["params"]]
+    assert len(parameters) == len(set(parameters))
+    return {group["factor"]: [names[id(p)] for p in group["params"]] for group in groups}
+
+
+def test_every_parameter_is_in_one_group_and_offsets_are_slow():
+    model = AiOS(TINY_MODEL)
+    groups = grouped(model, OptimConfig(learning_rate=1.0))
+    assert sum(map(len, groups.values())) == len(list(model.parameters()))
+    assert all("sampling_offsets" in name for name in groups[0.1])
+
+
+def test_groups_of_the_paper_are_backbone_and_everything_else():
+    model = AiOS(TINY_MODEL)
+    model.backbone.conv1.requires_grad_(False)
+    groups = grouped(model, CONFIGS["released_phase1"].optim)
+    assert set(groups) == {0.1, 1.0}
+    assert all(name.startswith("backbone.") for name in groups[0.1])
+    assert not any(name.startswith("backbone.") for name in groups[1.0])
+    assert "backbone.conv1.weight" not in groups[0.1]
+
+
+def test_average_covers_buffers_and_follows_the_weights():
+    module = torch.nn.BatchNorm1d(2)
+    average = WeightAverage(module, decay=0.5)
+    with torch.no_grad():
+        module.weight.fill_(3.0)
+        module.running_mean.fill_(2.0)
+    for _ in range(40):
+        average.update(module)
+    torch.testing.assert_close(average.state["weight"], torch.full((2,), 3.0))
+    torch.testing.assert_close(average.state["running_mean"], torch.full((2,), 2.0))
+
+
+def test_average_stands_in_and_steps_back():
+    module = torch.nn.Linear(2, 2)
+    average = WeightAverage(module, decay=0.9)
+    before = module.weight.detach().clone()
+    with torch.no_grad():
+        module.weight.add_(1.0)
+    with average.in_place_of(module):
+        assert torch.equal(module.weight, before)
+        assert not module.training
+    assert torch.equal(module.weight, before + 1)
+    assert module.training

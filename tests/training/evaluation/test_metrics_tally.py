@@ -1,0 +1,38 @@
+"""Figures of merit by hand."""
+
+import numpy as np
+import pytest
+
+from training.evaluation.metrics import Tally, box_iou, match_greedily, pelvis_aligned_mm
+
+
+def test_iou_by_hand():
+    first = np.array([[0.0, 0, 2, 2]])
+    second = np.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])
+    np.testing.assert_allclose(box_iou(first, second), [[1 / 3, 0]])
+
+
+def test_greedy_matching_is_one_to_one():
+    wanted = np.array([[0.0, 0, 10, 10]])
+    twice = np.array([[0.0, 0, 10, 9], [0, 0, 10, 10]])
+    assert match_greedily(twice, wanted) == [(0, 0)]
+    assert match_greedily(np.zeros((0, 4)), wanted) == []
+    assert match_greedily(twice, np.zeros((0, 4))) == []
+
+
+def test_distance_after_putting_pelvis_on_pelvis():
+    wanted = np.random.default_rng(0).normal(size=(5, 3))
+    moved = wanted + 7
+    assert pelvis_aligned_mm(moved, wanted, np.stack([moved[0], wanted[0]])) < 1e-9
+    moved[1] += [0.005, 0, 0]
+    gap = pelvis_aligned_mm(moved, wanted, np.stack([moved[0], wanted[0]]))
+    assert gap == pytest.approx(1.0)
+
+
+def test_summary_by_hand():
+    tally = Tally(found=3, missed=1, invented=2, vertex_errors_mm=[10.0, 30.0])
+    figures = tally.summary()
+    assert (figures["people"], figures["precision"], figures["recall"]) == (4, 0.6, 0.75)
+    assert figures["f1"] == pytest.approx(2 / 3)
+    assert (figures["mve_mm"], figures["mpjpe_mm"]) == (20, 0)
+    assert Tally().summary()["f1"] == 0

@@ -1,0 +1,347 @@
+"""Matching, losses and denoising give the numbers recorded from the released program."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from aios.geometry.boxes import inverse_sigmoid
+from aios.geometry.rotations import axis_angle_to_rotmat
+from aios.network.config import AiOSConfig
+from aios.network.decoder_layer import PersonAttention
+from aios.network.queries import LOCATE, REFINE_BODY, REFINE_WHOLE_BODY, layer_layouts
+from tests.helpers.reference_losses import (
+    CASES,
+    FOCAL_PX,
+    LAYERS,
+    OUTPUTS,
+    PICTURES,
+    ROWS,
+    SHORT,
+    RecordedBody,
+    build_batch,
+    build_targets,
+    denoise,
+    image_index,
+    joined,
+    local_joints,
+    match_output,
+    match_targets,
+    points,
+    read_output,
+    recorded_masks,
+    recording,
+    slots,
+    tensor,
+)
+from training.joints import SCORED_JOINTS
+from training.losses.criterion import Criterion
+from training.losses.denoising import DenoisingTargets
+from training.losses.functions import (
+    box_giou,
+    object_keypoint_similarity,
+    sigmoid_focal_loss,
+    visible_share,
+)
+from training.losses.matcher import MATCH_COSTS, MatchCosts, cost_matrix, match
+from training.losses.projection import project_joints
+from training.losses.validity import PARTS
+from training.losses.weights import LOSS_WEIGHTS
+from training.targets import BODY_KEYPOINTS
+
+RELATIVE = 1e-5
+
+
+def assert_near(ours, wanted, what):
+    """Within 1e-5 of each number, or of the typical one where a number is next to nothing."""
+    ours, wanted = np.asarray(ours, np.float64), np.asarray(wanted, np.float64)
+    assert ours.shape == wanted.shape, what
+    if not wanted.size:
+        return
+    allowed = RELATIVE * np.maximum(np.abs(wanted), np.abs(wanted).mean())
+    assert (np.abs(ours - wanted) <= allowed).all(), f"{what}: {ours} instead of {wanted}"
+
+
+@pytest.fixture
+def scored_rows(monkeypatch):
+    """Both eyes of the face are read where `slots` put them."""
+    for part, rows in ROWS.items():
+        monkeypatch.setitem(SCORED_JOINTS, part, tuple(slots()[rows]))
+
+
+def run_criterion(penultimate_parts, change=lambda targets: targets):
+    """Weighted losses; those of parts from their own roots are taught by the second 3D target."""
+    weights = replace(
+        LOSS_WEIGHTS["released"],
+        penultimate_parts=penultimate_parts,
+        # All pictures of the recording are those of one process.
+        pictures_a_process=len(PICTURES),
+    )
+    costs, body = MATCH_COSTS["released"], RecordedBody()
+    criterion = Criterion(weights, costs, body, recorded_masks)
+    answers = DenoisingTargets(
+        tensor("in/layer0/dn_bbox_input"), tensor("in/layer0/dn_class_input") == 1
+    )
+    losses = []
+    for joints in (joined("data_batch", "joint_cam"), local_joints()):
+        batch = build_batch(change(build_targets(joints)))
+        losses.append(criterion(read_output(), batch, answers))
+    first, second = losses
+    return {name: float((second if "_local" in name else first)[name]) for name in first}
+
+
+# --- what came out --------------------------------------------------------------------------
+
+RECORDED_NAME = {
+    "class": "loss_ce",
+    "box": "loss_body_bbox",
+    "giou": "loss_body_giou",
+    "keypoints": "loss_keypoints",
+    "oks": "loss_oks",
+    "root": "loss_smpl_pose_root",
+    "body": "loss_smpl_pose_body",
+    "left_hand_pose": "loss_smpl_pose_lhand",
+    "right_hand_pose": "loss_smpl_pose_rhand",
+    "jaw": "loss_smpl_pose_jaw",
+    "betas": "loss_smpl_beta",
+    "expression": "loss_smpl_expr",
+    "denoising_class": "dn_loss_ce",
+    "denoising_box": "dn_loss_bbox",
+    "denoising_giou": "dn_loss_giou",
+}
+for _part, _short in (SHORT | {"body": "body"}).items():
+    for _term, _name in (("3d", "kp3d"), ("3d_local", "kp3d_ra"), ("2d", "kp2d")):
+        RECORDED_NAME[f"{_part}_joints_{_term}"] = f"loss_smpl_{_short}_{_name}"
+    if _part in SHORT:
+        RECORDED_NAME[f"{_part}_boxes"] = f"loss_{_short}_bbox"
+        for _term in ("giou", "keypoints", "oks"):
+            RECORDED_NAME[f"{_part}_{_term}"] = f"loss_{_short}_{_term}"
+LOGGED_ONLY = r"class_error|set_(class|bbox|giou|keypoints)(_\d|_interm)?$"
+
+
+def their_name(name):
+    term = re.sub(r"_(\d|proposals)$", "", name)
+    return RECORDED_NAME[term] + name[len(term) :].replace("_proposals", "_interm")
+
+
+def corrected(name, value, valid):
+    """What the program would have recorded without two slips that are known and not repeated.
+
+    It divides the keypoints of the face by the people whose *left hand* is visible and face valid,
+    and the jaw by 1 instead of the number of people whose jaw is valid.
+    """
+    if re.match(r"loss_face_(keypoints|oks)", name):
+        boxed = joined("data_batch", "face_bbox_valid")[:, None] * valid
+        numbers = [
+            float((points(joined("targets", f"{short}_keypoints"))[1] * boxed).any(1).sum())
+            for short in ("lhand", "face")
+        ]
+        return value * numbers[0] / max(numbers[1], 1.0)
+    if name.startswith("loss_smpl_pose_jaw"):
+        jaws = float((joined("data_batch", "smplx_pose_valid")[:, 52] * valid > 0).sum())
+        return value / max(jaws, 1.0)
+    return value
+
+
+def recorded_losses(folder, valid=1.0):
+    """Corrected and weighted, without those that are only logged or always 0."""
+    rec = recording()
+    weights = dict(zip(rec["weights/names"].tolist(), rec["weights/values"], strict=True))
+    losses = {}
+    for path in rec.names(f"{folder}/"):
+        name = path.removeprefix(f"{folder}/")
+        if is_multiplied_by_zero(name):
+            assert float(rec[path]) == 0.0, name
+        elif not re.match(LOGGED_ONLY, name):
+            losses[name] = weights[name] * corrected(name, float(rec[path]), valid)
+    return losses
+
+
+def is_multiplied_by_zero(name):
+    """Hands and face of layers that have none: the program computes them and takes them times 0."""
+    layer = re.search(r"_(\d)$", name)
+    if not layer or layer_layouts(AiOSConfig())[int(layer[1])] is not REFINE_BODY:
+        return False
+    part = r"loss_smpl_(pose_(lhand|rhand|jaw)|expr|(lhand|rhand|face)_kp)"
+    return bool(re.match(part, name))
+
+
+def assert_same_losses(ours, wanted):
+    ours = {their_name(name): value for name, value in ours.items()}
+    assert set(ours) == set(wanted)
+    for name, value in wanted.items():
+        assert ours[name] == pytest.approx(value, rel=RELATIVE, abs=1e-12), name
+
+
+def test_every_loss(scored_rows):
+    ours = run_criterion(penultimate_parts=1.0)
+    wanted = recorded_losses("out/loss")
+    assert len(wanted) > 100
+    assert_same_losses(ours, wanted)
+
+
+@pytest.mark.parametrize(
+    ("total", "penultimate_parts"), [("total_weighted", 1.0), ("total_weighted_engine", None)]
+)
+def test_both_totals(scored_rows, total, penultimate_parts):
+    """The second has the factor that the preset puts on some parts at the layer before the last."""
+    if penultimate_parts is None:
+        penultimate_parts = LOSS_WEIGHTS["released"].penultimate_parts
+    rec = recording()
+    weights = dict(zip(rec["weights/names"].tolist(), rec["weights/values"], strict=True))
+    slips = sum(
+        weight_of_correction - weights[name] * float(rec[f"out/loss/{name}"])
+        for name, weight_of_correction in recorded_losses("out/loss").items()
+    )
+    ours = sum(run_criterion(penultimate_parts).values())
+    assert ours == pytest.approx(float(rec[f"out/{total}"]) + slips, rel=RELATIVE)
+
+
+def test_every_loss_where_nothing_but_boxes_and_2d_joints_is_valid(scored_rows):
+    def nothing_valid(targets):
+        no = torch.zeros_like(targets.box_valid)
+        names = ("smplx_valid", "joints_3d_valid", *(f"{part}_box_valid" for part in PARTS))
+        return replace(targets, **dict.fromkeys(names, no))
+
+    ours = run_criterion(1.0, nothing_valid)
+    assert_same_losses(ours, recorded_losses("out/loss_nothing_valid", valid=0.0))
+
+
+def test_matching_and_its_costs():
+    costs, targets = MATCH_COSTS["released"], match_targets()
+    outputs = [match_output(name) for name in OUTPUTS]
+    first = torch.searchsorted(targets.image_index, torch.arange(len(PICTURES)))
+    for name, output, pairs in zip(OUTPUTS, outputs, match(outputs, targets, costs), strict=True):
+        matrix = cost_matrix(output, targets, costs)
+        for i in PICTURES:
+            start, own = f"out/matcher/{name}/{i}/", pairs.image_index == i
+            people = pairs.person_index[own] - first[i]
+            ours = set(zip(pairs.query_index[own].tolist(), people.tolist(), strict=True))
+            theirs = [recording()[start + side].tolist() for side in ("src", "tgt")]
+            assert ours == set(zip(*theirs, strict=True)), start
+            cost = matrix[targets.image_index == i].T
+            assert_near(cost, recording()[f"{start}cost"], start)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_logged_means_of_the_terms_of_the_cost(output):
+    """The program logs them over all pairs of a query and a person, also of different pictures."""
+    off = MatchCosts(0.0, 0.0, 0.0, 0.0, 0.0)
+    terms = {"class": "class_", "bbox": "box", "giou": "giou", "keypoints": "keypoints"}
+    suffix = output.replace("layer", "_").replace("interm", "_interm")
+    suffix = "" if suffix == f"_{len(LAYERS) - 1}" else suffix
+    for theirs, field in terms.items():
+        costs = replace(off, **{field: 1.0})
+        blocks = [
+            cost_matrix(
+                match_output(output), match_targets(torch.full_like(image_index(), i)), costs
+            )
+            for i in PICTURES
+        ]
+        ours = torch.stack(blocks).mean()
+        assert_near(ours, recording()[f"out/matcher/{output}/mean_{theirs}"], theirs)
+        assert_near(ours, recording()[f"out/loss/set_{theirs}{suffix}"], theirs)
+
+
+def test_logged_class_error():
+    (pairs,) = match([match_output(OUTPUTS[-2])], match_targets(), MATCH_COSTS["released"])
+    logits = tensor(f"in/{OUTPUTS[-2]}/pred_logits")[pairs.image_index, pairs.query_index]
+    wrong = (logits.argmax(-1) != 1).float().mean() * 100
+    assert_near(wrong, recording()["out/loss/class_error"], "class_error")
+
+
+# --- pieces ---------------------------------------------------------------------------------
+
+
+def test_focal_loss():
+    loss = sigmoid_focal_loss(tensor("piece/focal/logits"), tensor("piece/focal/targets"))
+    divided = loss.sum() / float(recording()["piece/focal/num_boxes"])
+    assert_near(divided, recording()["piece/focal/out_times_nq"], "focal")
+
+
+def test_giou():
+    first, second = tensor("piece/giou/a_cxcywh"), tensor("piece/giou/b_cxcywh")
+    assert_near(box_giou(first[:, None], second[None]), recording()["piece/giou/out"], "giou")
+
+
+@pytest.mark.parametrize("kind", ["oks17", "oks6"])
+def test_oks(kind):
+    start = f"piece/{kind}/"
+    predicted, wanted = (tensor(start + side).unflatten(-1, (-1, 2)) for side in ("pred", "gt"))
+    visible, areas = tensor(f"{start}vis"), tensor(f"{start}area")
+    sigmas = tuple(recording()[f"{start}sigmas"].tolist())
+    oks = object_keypoint_similarity(predicted, wanted, visible, areas, sigmas)
+    assert_near(oks, recording()[f"{start}oks"], kind)
+    assert_near((1 - oks) * visible_share(visible), recording()[f"{start}loss"], kind)
+
+
+def test_projection():
+    points_3d, camera = tensor("piece/project/points"), tensor("piece/project/cam_s_tx_ty")
+    centre = tensor("piece/project/center")
+    sizes_hw = 2 * centre.flip(-1)
+    ours = project_joints(points_3d, camera, FOCAL_PX, sizes_hw, None) * 2 * centre[:, None]
+    assert_near(ours, recording()["piece/project/out"], "projection")
+
+
+def test_rotations_of_targets():
+    ours = axis_angle_to_rotmat(tensor("piece/rodrigues/in"))
+    assert_near(ours, recording()["piece/rodrigues/out"], "rodrigues")
+
+
+def test_scored_joints_are_those_of_the_program():
+    order = [joint for part in ROWS for joint in SCORED_JOINTS[part]]
+    assert order == recording()["conv/smplx_137_from_144"].tolist()
+    coco = recording()["conv/smplx_137_from_144"][recording()["conv/137_to_coco/src"]]
+    assert coco.tolist() == list(BODY_KEYPOINTS)
+
+
+# --- denoising ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_denoising_queries(case):
+    prefix, wanted = denoise(case)
+    rec = recording()
+    assert torch.equal(wanted.boxes, tensor(f"dn/{case}/known_boxes"))
+    assert torch.equal(wanted.is_person, tensor(f"dn/{case}/known_labels") == 1)
+    assert prefix.content[..., 0].long().tolist() == rec[f"dn/{case}/noised_labels"].tolist()
+    logits = inverse_sigmoid(prefix.boxes)
+    assert_near(logits, rec[f"dn/{case}/noised_boxes_logit"], case)
+
+
+def blocked_in_network(layout, people, blocked):
+    """(B, S, S) bool: which tokens the network's self-attention keeps from which.
+
+    All scores are equal and token k carries the k-th unit vector, so what row i gives out is
+    exactly what it sees.
+    """
+    size = blocked.shape[1] + people * layout.num_tokens
+    attention = PersonAttention(size, 1)
+    identity = torch.eye(size)
+    with torch.no_grad():
+        attention.in_proj_weight.zero_()
+        attention.in_proj_weight[2 * size :] = identity
+        attention.in_proj_bias.zero_()
+        attention.out_proj.weight.copy_(identity)
+        attention.out_proj.bias.zero_()
+        tokens = identity.expand(len(blocked), size, size)
+        given = blocked if blocked.shape[1] else None
+        return attention(tokens, torch.zeros_like(tokens), layout, given) < 0.5 / size
+
+
+LAYOUTS = {"mask1": LOCATE, "mask2": REFINE_BODY, "mask3": REFINE_WHOLE_BODY}
+MASKS = sorted(name for name in recording().names("dn/") if name.split("/")[-1] in LAYOUTS)
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_attention_masks(name):
+    """Those of training, and those of the network alone ("eval"), which has no other queries."""
+    _, case, mask = name.split("/")
+    wanted, layout = tensor(name), LAYOUTS[mask]
+    blocked = torch.zeros(len(wanted), 0, 0, dtype=torch.bool)
+    if case in CASES:
+        blocked = denoise(case)[0].blocked
+    people = (wanted.shape[1] - blocked.shape[1]) // layout.num_tokens
+    assert torch.equal(blocked_in_network(layout, people, blocked), wanted)

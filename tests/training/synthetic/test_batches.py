@@ -1,0 +1,132 @@
+"""Scenes as batches for training, and that a GPU drawing them would never be waited for."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from aios.accelerate.cuda_graphs import Recording
+from tests.helpers.watching import watched
+from training.synthetic import TRAIN_SEED, BodySurface, SceneWorld
+from training.synthetic import world as world_module
+from training.synthetic.effects import jpeg
+from training.targets import TENSOR_FIELDS
+
+
+def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
+    """What is recorded on a GPU fits one number of slots; most batches have fewer people."""
+    world = SceneWorld((64, 96), BodySurface(), TRAIN_SEED)
+    plain = world.draw(range(7))
+    slots = world_module._slots
+    monkeypatch.setattr(world_module, "_slots", lambda counts, padded: slots(counts, padded=True))
+    padded = world.draw(range(7))
+    count = len(plain.person_scene)
+    assert count % 7 and len(padded.person_scene) % 7 == 0
+    assert not padded.kept[count:].any()
+    assert torch.equal(padded.owner, plain.owner)
+    difference = (padded.pictures.int() - plain.pictures.int()).abs()
+    assert difference.float().mean() < 0.05
+    (some, scenes), (others, theirs) = plain.targets(), padded.targets()
+    assert torch.equal(scenes, theirs)
+    for name in TENSOR_FIELDS:
+        torch.testing.assert_close(getattr(others, name), getattr(some, name), msg=name)
+
+
+def test_a_recorded_world_draws_the_same(monkeypatch) -> None:
+    """As on a GPU, with a recorder that draws again."""
+    monkeypatch.setattr(world_module, "allowed", lambda device: True)
+    replayed = []
+
+    def recorder(network, given):
+        answer = network(*given)
+
+        def replay():
+            replayed.append(len(given[1]))
+            for own, new in zip(answer, network(*given), strict=True):
+                own.copy_(new)
+
+        return Recording(given, answer, replay)
+
+    body = BodySurface()
+    recorded = SceneWorld((64, 64), body, TRAIN_SEED, recorder=recorder)
+    monkeypatch.setattr(world_module, "allowed", lambda device: False)
+    plain = SceneWorld((64, 64), body, TRAIN_SEED)
+    for start in range(0, 20, 4):
+        indices = range(start, start + 4)
+        found, wanted = recorded.draw(indices), plain.draw(indices)
+        difference = (found.pictures.int() - wanted.pictures.int()).abs()
+        assert difference.float().mean() < 0.05
+        assert torch.equal(found.owner, wanted.owner)
+        torch.testing.assert_close(found.targets()[0].boxes, wanted.targets()[0].boxes)
+    assert replayed
+
+
+def test_drawing_neither_waits_for_a_device_nor_mixes_two() -> None:
+    """Tensors without values: reading one back, or one left on the CPU, is an error."""
+    body = BodySurface(device="meta")
+    photos = torch.zeros(3, 3, 288, 288, dtype=torch.uint8)
+    scenes = SceneWorld((64, 96), body, TRAIN_SEED, photos).draw(range(4))
+    assert scenes.pictures.device.type == "meta"
+    assert scenes.pictures.shape == (4, 3, 64, 96)
+    assert scenes.everyone.joints_3d.device.type == "meta"
+    assert scenes.kept.device.type == "meta"
+
+
+def test_jpeg_keeps_the_picture_at_high_quality_and_loses_at_low() -> None:
+    ramp = torch.linspace(0, 1, 40)[None, None, None] * torch.linspace(0.3, 1, 24)[:, None]
+    picture = ramp * torch.tensor([1.0, 0.6, 0.3])[:, None, None]
+    noisy = picture + 0.2 * torch.rand(picture.shape, generator=torch.Generator().manual_seed(0))
+    errors = []
+    for quality in (100.0, 80.0, 20.0):
+        stored = jpeg(noisy.clamp(0, 1), torch.tensor([quality]), torch.tensor([True]))
+        assert stored.shape == noisy.shape
+        errors.append(float((stored - noisy).abs().mean()))
+    assert errors[0] < errors[1] < errors[2]
+    flat = jpeg(picture, torch.tensor([100.0]), torch.tensor([True]))
+    assert float((flat - picture).abs().mean()) < 0.01
+    assert torch.equal(jpeg(picture, torch.tensor([5.0]), torch.tensor([False])), picture)
+
+
+class _Crossings(TorchDispatchMode):
+    """Counts tensors that go from the CPU to the device that draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        answer = func(*args, **(kwargs or {}))
+        inputs = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
+        devices = {a.device.type for a in inputs if a.dim()}
+        outputs = [a for a in tree_leaves(answer) if isinstance(a, torch.Tensor)]
+        devices |= {a.device.type for a in outputs if a.dim()}
+        if devices == {"cpu", "meta"}:
+            self.found.append(f"{func} {[tuple(a.shape) for a in inputs]}")
+        return answer
+
+
+def test_nothing_but_keys_and_numbers_of_people_goes_to_the_device() -> None:
+    """Each copy from the CPU would be a wait; constants are carried over once."""
+    world = SceneWorld((64, 96), BodySurface(device="meta"), TRAIN_SEED)
+    world.draw(range(4))
+    with _Crossings() as crossings:
+        world.draw(range(4, 8))
+    assert len(crossings.found) <= 6, crossings.found
+
+
+def test_drawing_can_be_recorded() -> None:
+    """Nothing is copied to the device unseen either, as a list that is an index would be."""
+    world = SceneWorld((64, 96), BodySurface(device="meta"), TRAIN_SEED)
+    slots = world_module._slots(torch.tensor([2, 0, 3]), padded=True)
+    given = (slots.scene, slots.slot, slots.present, slots.real)
+    moved = [tensor.to("meta") for tensor in (torch.zeros(3, dtype=torch.int64), *given)]
+
+    def draw():
+        with torch.no_grad():
+            world._drawn(*moved)
+
+    draw()
+    count, found = watched(draw)
+    assert count > 5000
+    assert not found

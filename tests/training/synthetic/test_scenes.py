@@ -1,0 +1,347 @@
+"""The synthetic scenes: exact labels, pictures that depend on seed and number alone."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from aios.body.model import BodyModel
+from aios.media.video_reader import VideoReader
+from training.synthetic import (
+    TEST_SEED,
+    TRAIN_SEED,
+    BodySurface,
+    SceneGenerator,
+    Scenes,
+    SceneWorld,
+    load_backgrounds,
+    stack_photos,
+)
+from training.synthetic.__main__ import main
+from training.synthetic.chance import Chance
+from training.synthetic.surface import DEFAULT_BODY
+from training.synthetic.wardrobe import draw_looks, garment_offsets, shown_faces
+from training.targets import TENSOR_FIELDS, Targets
+
+SIZE = (144, 176)
+PARAMETERS = ("betas", "expression", "global_orient", "body_pose", "left_hand_pose")
+PARAMETERS += ("right_hand_pose", "jaw_pose", "transl")
+
+
+@pytest.fixture(scope="module")
+def body() -> BodySurface:
+    return BodySurface()
+
+
+@pytest.fixture(scope="module")
+def model() -> BodyModel:
+    return BodyModel.load(DEFAULT_BODY)
+
+
+@pytest.fixture(scope="module")
+def alone(body: BodySurface) -> Scenes:
+    """Sixteen scenes of one person each."""
+    return SceneWorld(SIZE, body, TEST_SEED, people=(1, 1)).draw(range(16))
+
+
+@pytest.fixture(scope="module")
+def crowds(body: BodySurface) -> Scenes:
+    """Eight scenes of several people."""
+    return SceneWorld(SIZE, body, TRAIN_SEED, people=(3, 9)).draw(range(8))
+
+
+def pixels_of(scenes: Scenes, person: int, points_norm: torch.Tensor) -> torch.Tensor:
+    """(K, 2) column and row of those in the picture of a person."""
+    points = points_norm * torch.tensor([SIZE[1], SIZE[0]])
+    inside = ((points >= 0) & (points < torch.tensor([SIZE[1], SIZE[0]]))).all(-1)
+    return points[inside].floor().long()
+
+
+def naked_pixels(scenes: Scenes, model: BodyModel) -> list[torch.Tensor]:
+    """For every person the pixels (K, 2) on which the bare body's vertices fall."""
+    parameters = {name: getattr(scenes.everyone, name) for name in PARAMETERS}
+    vertices = model(parameters).vertices
+    focal = scenes.focal_length[scenes.person_scene][:, None, None]
+    size = torch.tensor([SIZE[1], SIZE[0]])
+    flat = vertices[..., :2] / vertices[..., 2:] * focal / size + 0.5
+    return [pixels_of(scenes, person, points) for person, points in enumerate(flat)]
+
+
+def test_a_scene_is_the_same_alone_and_in_any_batch(body: BodySurface) -> None:
+    world = SceneWorld(SIZE, body, TRAIN_SEED)
+    together = world.draw([11, 4, 7, 30])
+    for place, number in enumerate((11, 4, 7, 30)):
+        one = world.draw([number])
+        differs = (one.pictures[0].int() - together.pictures[place].int()).abs().amax(0) > 2
+        # Rounding may move a pixel at an edge, and with it a block of a JPEG.
+        assert differs.float().mean() < 0.02
+        same = one.owner[0].clamp(max=0) == together.owner[place].clamp(max=0)
+        assert same.float().mean() > 0.999
+        alone, among = one.targets_of(0), together.targets_of(place)
+        assert len(alone) == len(among)
+        for name in TENSOR_FIELDS:
+            value = getattr(alone, name)
+            if value.dtype == torch.float32 and name != "visible_share":
+                torch.testing.assert_close(value, getattr(among, name), atol=1e-4, rtol=1e-4)
+
+
+def test_seeds_and_numbers_make_different_scenes(body: BodySurface) -> None:
+    generator = SceneGenerator(SIZE, body, TRAIN_SEED)
+    first = [generator.generate(7), generator.generate(8)]
+    again = SceneGenerator(SIZE, body, TRAIN_SEED).generate(7)
+    other = SceneGenerator(SIZE, body, TEST_SEED).generate(7)
+    assert np.array_equal(first[0].image, again.image)
+    assert torch.equal(first[0].targets.joints_3d, again.targets.joints_3d)
+    assert not np.array_equal(first[0].image, first[1].image)
+    assert not np.array_equal(first[0].image, other.image)
+
+
+def test_chance_is_uniform_and_independent() -> None:
+    chance = Chance.of_scenes(3, range(20_000))
+    first, second = chance.uniform("a"), chance.uniform("b")
+    assert 0 <= first.min()
+    assert first.max() < 1
+    assert abs(float(first.mean()) - 0.5) < 0.01
+    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.03
+    assert abs(float(torch.corrcoef(torch.stack([first[1:], first[:-1]]))[0, 1])) < 0.03
+    lanes = chance.take(torch.arange(2000)).normal("lanes", 8)
+    assert abs(float(lanes.std()) - 1) < 0.03
+    assert abs(float(torch.corrcoef(lanes.T).triu(1).abs().max())) < 0.1
+    kinds = chance.choice("kind", (1.0, 0.0, 3.0)).bincount(minlength=3) / 20_000
+    torch.testing.assert_close(kinds, torch.tensor([0.25, 0.0, 0.75]), atol=0.02, rtol=0)
+    assert torch.equal(chance.take(torch.tensor([5])).uniform("a"), first[5:6])
+
+
+def test_scenes_are_complete_and_finite(crowds: Scenes) -> None:
+    assert crowds.pictures.shape == (8, 3, *SIZE)
+    assert crowds.pictures.dtype == torch.uint8
+    assert crowds.pictures.float().std((1, 2, 3)).min() > 5
+    targets, scene = crowds.targets()
+    assert 8 < len(targets) == len(scene)
+    for name in TENSOR_FIELDS:
+        assert getattr(targets, name).isfinite().all(), name
+    low = targets.boxes[:, :2] - targets.boxes[:, 2:] / 2
+    high = targets.boxes[:, :2] + targets.boxes[:, 2:] / 2
+    assert low.min() > -1e-5
+    assert high.max() < 1 + 1e-5
+    assert (targets.boxes[:, 2:] > 0).all()
+    assert (targets.visible_share >= 0.1).all()
+    assert sum(len(crowds.targets_of(k)) for k in range(8)) == len(targets)
+
+
+def test_nobody_is_a_scene(body: BodySurface) -> None:
+    world = SceneWorld((64, 64), body, 1, people=(0, 0))
+    scenes = world.draw([0, 1, 2])
+    assert len(scenes.targets()[0]) == 0
+    assert (scenes.owner < 0).all()
+    assert (scenes.joint == -1).all()
+    assert scenes.pictures.float().std((1, 2, 3)).min() > 0
+    with pytest.raises(ValueError, match="0 to 20"):
+        SceneWorld((64, 64), body, 1, people=(3, 21))
+
+
+def test_labels_pose_the_body_model_to_the_same_joints(crowds: Scenes, model: BodyModel) -> None:
+    """Parameters, translation, focal length and projected joints say the same thing."""
+    targets, scene = crowds.targets()
+    joints = model({name: getattr(targets, name) for name in PARAMETERS}).joints_3d
+    torch.testing.assert_close(joints, targets.joints_3d, atol=5e-4, rtol=0)
+    focal = crowds.focal_length[scene][:, None, None]
+    size = torch.tensor([SIZE[1], SIZE[0]])
+    flat = joints[..., :2] / joints[..., 2:] * focal / size + 0.5
+    ahead = joints[..., 2] > 0.3
+    torch.testing.assert_close(flat[ahead], targets.joints_2d[ahead], atol=4e-3, rtol=1e-3)
+
+
+def test_drawn_people_are_where_the_labels_say(alone: Scenes, model: BodyModel) -> None:
+    """The bare body's vertices fall on its clothed picture, which its box holds."""
+    share, checked = [], 0
+    for person, pixels in enumerate(naked_pixels(alone, model)):
+        scene = int(alone.person_scene[person])
+        mask = alone.owner[scene] == person
+        if not alone.kept[person] or alone.everyone.visible_share[person] < 0.995:
+            continue
+        checked += 1
+        wide = torch.from_numpy(cv2.dilate(mask.numpy().astype(np.uint8), np.ones((3, 3)))) > 0
+        share.append(float(wide[pixels[:, 1], pixels[:, 0]].float().mean()))
+        # Pixels of the bare parts: no pixel of a head or hand lies outside the box.
+        box = alone.everyone.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
+        joint = alone.joint[scene]
+        rows, columns = torch.nonzero(mask & (joint >= 0) & (joint != 15) & (joint != 0)).unbind(1)
+        assert columns.min() >= box[0] - box[2] / 2 - 2
+        assert columns.max() <= box[0] + box[2] / 2 + 2
+        assert rows.min() >= box[1] - box[3] / 2 - 2
+        assert rows.max() <= box[1] + box[3] / 2 + 2
+    assert checked >= 4
+    assert min(share) > 0.97
+
+
+def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
+    """Of two people the nearer is whole; what it takes from the farther one is counted."""
+    world = SceneWorld(SIZE, body, TRAIN_SEED, people=(4, 12))
+    scenes = world.draw(range(6))
+    share = scenes.everyone.visible_share
+    visible = torch.bincount(scenes.owner[scenes.owner >= 0], minlength=len(share))
+    assert (share <= 1).all()
+    hidden = (share < 0.8) & (visible > 50)
+    assert hidden.any()
+    whole = share > 0.999
+    assert whole.any()
+    # Pixels are taken by something nearer.
+    for person in torch.nonzero(hidden)[:, 0].tolist():
+        scene = int(scenes.person_scene[person])
+        box = scenes.everyone.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
+        low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
+        rows, columns = slice(int(low[1]), int(high[1]) + 1), slice(int(low[0]), int(high[0]) + 1)
+        owner, depth = scenes.owner[scene, rows, columns], scenes.depth[scene, rows, columns]
+        farthest = scenes.everyone.joints_3d[person, :, 2].max()
+        others = (owner != person) & (owner > -2) & (depth < farthest)
+        # What is hidden lies behind others within the box.
+        total = visible[person] / share[person]
+        assert others.sum() >= 0.9 * (total - visible[person])
+
+
+def test_hidden_joints_lie_behind_others(crowds: Scenes) -> None:
+    hidden = crowds.joints_hidden
+    assert 0.01 < hidden.float().mean() < 0.7
+    targets = crowds.everyone
+    for person in range(len(hidden)):
+        scene = int(crowds.person_scene[person])
+        points = targets.joints_2d[person] * torch.tensor([SIZE[1], SIZE[0]])
+        inside = ((points >= 0) & (points < torch.tensor([SIZE[1], SIZE[0]]))).all(-1)
+        column, row = points.clamp(min=0).floor().long().unbind(-1)
+        column, row = column.clamp(max=SIZE[1] - 1), row.clamp(max=SIZE[0] - 1)
+        owner = crowds.owner[scene, row, column]
+        nearer = crowds.depth[scene, row, column] < targets.joints_3d[person, :, 2]
+        wanted = inside & (owner != person) & (owner > -2) & nearer
+        assert torch.equal(hidden[person], wanted)
+    assert not hidden[targets.visible_share > 0.9999].all(1).any()
+
+
+def test_left_is_left(crowds: Scenes, alone: Scenes) -> None:
+    """What is drawn at a left wrist in sight is moved by joints of the left arm."""
+    left = {9, 13, 16, 18, 20, *range(25, 40)}
+    right = {9, 14, 17, 19, 21, *range(40, 55)}
+    seen = {"left": [], "right": []}
+    for scenes in (crowds, alone):
+        for person in range(len(scenes.kept)):
+            scene = int(scenes.person_scene[person])
+            for side, wrist, joints in (("left", 20, left), ("right", 21, right)):
+                if not getattr(scenes.everyone, f"{side}_hand_box_valid")[person]:
+                    continue
+                for pixel in pixels_of(scenes, person, scenes.everyone.joints_2d[person, [wrist]]):
+                    column, row = pixel.tolist()
+                    depth = scenes.depth[scene, row, column]
+                    near = abs(depth - scenes.everyone.joints_3d[person, wrist, 2]) < 0.06
+                    joint = int(scenes.joint[scene, row, column])
+                    if near and scenes.owner[scene, row, column] == person and joint >= 0:
+                        seen[side].append(joint in joints)
+    for side in ("left", "right"):
+        assert len(seen[side]) > 8
+        assert np.mean(seen[side]) > 0.9
+
+
+def test_surface_agrees_with_the_body_model(body: BodySurface, model: BodyModel) -> None:
+    torch.manual_seed(0)
+    pose, betas, expression = torch.randn(2, 55, 3) * 0.3, torch.randn(2, 10), torch.randn(2, 10)
+    pose[:, 23:25] = 0
+    posed = body.pose(pose, betas, expression)
+    answer = model(
+        {
+            "betas": betas,
+            "expression": expression,
+            "global_orient": pose[:, 0],
+            "body_pose": pose[:, 1:22].flatten(1),
+            "jaw_pose": pose[:, 22],
+            "left_hand_pose": pose[:, 25:40].flatten(1),
+            "right_hand_pose": pose[:, 40:].flatten(1),
+        }
+    )
+    vertices = posed.vertices[:, : body.num_vertices]
+    torch.testing.assert_close(vertices, answer.vertices, atol=1e-5, rtol=0)
+    torch.testing.assert_close(posed.joints_3d, answer.joints_3d, atol=1e-5, rtol=0)
+
+
+def test_clothes_and_hair_leave_the_labelled_points_in_place(body: BodySurface) -> None:
+    looks = draw_looks(Chance.of_scenes(1, range(30)), test=False)
+    offsets = garment_offsets(body, looks)
+    assert offsets[:, : body.num_vertices].norm(dim=-1).max() > 0.02
+    rest, zeros = torch.zeros(30, 55, 3), torch.zeros(30, 10)
+    bare = body.pose(rest, zeros, zeros).joints_3d
+    dressed = body.pose(rest, zeros, zeros, offsets).joints_3d
+    assert (bare - dressed).norm(dim=-1).max() < 1e-5
+    shown = shown_faces(body, looks)
+    assert shown[:, : len(body.faces)].all()
+    skirts = shown[:, len(body.faces) :].float().mean(1)
+    assert 3 < (skirts > 0).sum() < 30
+
+
+def test_test_scenes_have_patterns_of_their_own() -> None:
+    chance = Chance.of_scenes(1, range(500))
+    train, test = (draw_looks(chance, test=t).patterns[..., 0].unique() for t in (False, True))
+    assert set(train.tolist()) & set(test.tolist()) == {0.0}  # plain cloth
+
+
+def test_targets_check_themselves() -> None:
+    targets = Targets.unannotated(3)
+    assert len(targets.select(torch.tensor([True, False, True]))) == 2
+    assert len(Targets.empty().to("cpu")) == 0
+    with pytest.raises(ValueError, match="boxes"):
+        replace(targets, boxes=torch.zeros(3, 5))
+    with pytest.raises(ValueError, match="box_valid"):
+        replace(targets, box_valid=torch.zeros(3))
+
+
+def test_backgrounds_are_read_from_archives(tmp_path: Path, body: BodySurface) -> None:
+    picture = np.full((90, 120, 3), (10, 200, 60), np.uint8)
+    cv2.imwrite(str(tmp_path / "green.png"), picture[..., ::-1])
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with tarfile.open(tmp_path / "good.tar", "w") as file:
+        file.add(tmp_path / "green.png", "green.png")
+    with tarfile.open(tmp_path / "bad.tar", "w") as file:
+        file.add(tmp_path / "broken.jpg", "broken.jpg")
+    pictures = load_backgrounds([tmp_path / "good.tar"], longest_px=60)
+    assert [p.shape for p in pictures] == [(45, 60, 3)]
+    assert np.array_equal(pictures[0][0, 0], [10, 200, 60])
+    with pytest.raises(ValueError, match=r"broken\.jpg"):
+        load_backgrounds([tmp_path / "bad.tar"])
+    world = SceneWorld((64, 64), body, 1, stack_photos(pictures), people=(0, 0))
+    green = world.draw(range(12)).pictures.float().median(-1).values.median(-1).values
+    assert (green[:, 1] > 1.7 * green[:, 0]).sum() >= 5
+    assert stack_photos([]) is None
+
+
+def test_contact_sheet_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    main(
+        ["show", "--seed", "4", "--count", "2", "--height", "64", "--width", "64"]
+        + ["--out", str(out)]
+    )
+    assert cv2.imread(str(out)).shape == (128, 256, 3)
+
+
+def test_in_a_film_people_move_little_by_little(body: BodySurface) -> None:
+    world = SceneWorld((96, 128), body, 77, None, people=(1, 2))
+    times = (0.0, 0.1, 0.8, 0.0)
+    first, next_one, later, again = (frame.float() for frame in world.film(20, times))
+    assert torch.equal(first, again)
+    little, much = ((frame - first).abs().mean() for frame in (next_one, later))
+    assert 0 < little < much
+    # Where nobody is, nearly nothing changes.
+    assert (later - first).abs().median() < 4
+
+
+def test_a_film_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "film.mp4"
+    size = ["--height", "48", "--width", "64"]
+    main(
+        ["film", "--first", "3", "--people", "1", "1", "--seconds", "0.4", "--out", str(out), *size]
+    )
+    with VideoReader(out) as video:
+        frames = list(video)
+    assert [frame.pixels.shape for frame in frames] == [(48, 64, 3)] * 6

@@ -1,0 +1,72 @@
+"""A run becomes a file that the program loads."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from aios.body.model import BodyModel
+from aios.network.model import AiOS
+from aios.weights.checkpoint import load_strictly, read_own
+from tests.helpers.training_samples import random_batch
+from tests.helpers.training_sources import TINY
+from training.config import TINY_MODEL
+from training.engine.batch_norm import use_batch_norm
+from training.engine.loop import Trainer
+from training.engine.start import load_start
+from training.export import main as export_main
+from training.export import with_short_side
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    body, folder = BodyModel.load(), tmp_path_factory.mktemp("run")
+    trainer = Trainer(TINY, folder, body)
+    for _ in range(3):
+        trainer.train_step([random_batch(body)], TINY.stages[1])
+    trainer.save()
+    return trainer
+
+
+def test_export_gives_a_network_that_loads_and_agrees(run, tmp_path):
+    out = tmp_path / "out" / "tiny.safetensors"
+    assert export_main(["--run", str(run.folder), "--out", str(out)]) == 0
+    config, state, metadata = read_own(out)
+    assert config == TINY_MODEL
+    assert metadata["body_convention"] == "standin"
+    manifest = json.loads((out.parent / "manifest.json").read_text())
+    assert manifest["bytes"] == out.stat().st_size
+    assert manifest["training"]["steps"] == 3
+    model = AiOS(config).eval()
+    load_strictly(model, state, out)
+    averaged = use_batch_norm(AiOS(config)).eval()
+    averaged.load_state_dict(run.average.state)
+    images = random_batch(BodyModel.load()).images(config.image)
+    with torch.no_grad():
+        one, other = model(images).final, averaged(images).final
+    torch.testing.assert_close(one.boxes, other.boxes, atol=5e-3, rtol=0)
+
+
+def test_the_next_phase_starts_from_the_average_of_the_last(run):
+    """Not from its last weights; denoising goes on with its labels."""
+    model, labels = AiOS(TINY_MODEL), torch.nn.Embedding(101, 32)
+    load_start(str(run.folder), model, labels)
+    assert torch.equal(labels.weight, run.learner.denoising.labels.weight)
+    name = "decoder.norm.weight"
+    assert torch.equal(model.state_dict()[name], run.average.state[name])
+    assert not torch.equal(model.state_dict()[name], run.learner.model.state_dict()[name])
+
+
+def test_another_photo_size_keeps_the_field_of_view():
+    smaller = with_short_side(TINY_MODEL, 32)
+    assert (smaller.image.short_side, smaller.image.long_side) == (32, 48)
+    assert smaller.focal_length / 32 == TINY_MODEL.focal_length / 64
+    assert replace(smaller, image=TINY_MODEL.image, focal_length=200.0) == TINY_MODEL
+
+
+def test_export_without_a_checkpoint_is_one_sentence(tmp_path, capsys):
+    assert export_main(["--run", str(tmp_path), "--out", str(tmp_path / "x.safetensors")]) == 1
+    assert "no checkpoint of a run yet" in capsys.readouterr().err

@@ -1,0 +1,37 @@
+import cv2
+import numpy as np
+
+from training.tools.sheet import main, sheet_of
+
+
+def test_every_picture_is_on_the_sheet_in_its_place():
+    rows = [[np.full((30, 60, 3), 10 * k, np.uint8), np.full((30, 60, 3), 10 * k + 5, np.uint8)]
+            for k in range(1, 4)]  # fmt: skip
+    sheet = sheet_of(rows, columns=2, width=20)
+    assert sheet.shape == (10 + 4 + 10, 40 + 4 + 40, 3)
+    for k, (y, x) in enumerate([(0, 0), (0, 44), (14, 0)], start=1):
+        assert (sheet[y : y + 10, x : x + 20] == 10 * k).all()
+        assert (sheet[y : y + 10, x + 20 : x + 40] == 10 * k + 5).all()
+    assert (sheet[10:14] == 255).all() and (sheet[14:, 40:] == 255).all()
+
+
+def test_photos_and_scenes_are_drawn(tmp_path, capsys):
+    out = tmp_path / "sheet.jpg"
+    photo = "assets/examples/scene_two.jpg"
+    views = ["--views", "photo", "overlay", "depth", "--threshold", "0.05"]
+    assert main([photo, "--scenes", "1", *views, "--width", "96", "--out", str(out)]) == 0
+    sheet = cv2.imread(str(out))
+    assert sheet.shape == (4 * 72 + 3 * 4, 3 * 96, 3)
+    photo, overlay, depth = np.split(sheet[:72].astype(int), 3, axis=1)
+    assert (np.abs(photo - overlay).max(-1) > 60).any()
+    assert (np.abs(overlay - depth).max(-1) > 60).any()
+    assert main(["--out", str(out)]) == 1
+    assert main(["nowhere.jpg", "--out", str(out)]) == 1
+    assert main([photo_path(tmp_path), "--out", str(tmp_path / "no" / "sheet.jpg")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def photo_path(folder):
+    path = folder / "small.png"
+    cv2.imwrite(str(path), np.zeros((20, 20, 3), np.uint8))
+    return str(path)

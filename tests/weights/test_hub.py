@@ -1,0 +1,447 @@
+"""Fetching from the Hub, against a small real server on the loopback address."""
+
+import errno
+import hashlib
+import re
+import socket
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+import torch
+from huggingface_hub import close_session
+from torch import nn
+
+from aios.network.config import AiOSConfig
+from aios.weights import download as transfer
+from aios.weights import hub
+from aios.weights import load as weights
+from aios.weights.checkpoint import CheckpointError, save_own
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CONTENT = bytes(range(256)) * 4096
+REPO, FILE = "user/name", "weights.bin"
+
+
+@dataclass
+class Hub:
+    """What the server has and does, and what it was asked."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    refusal: tuple[int, str] | None = None
+    """Status and `X-Error-Code` of every answer."""
+    cuts: list[int] = field(default_factory=list)
+    """How many bytes of the body the next GETs send before the line breaks."""
+    ignores_ranges: bool = False
+    wrong_bytes: bool = False
+    storage_url: str = ""
+    """Where GET is sent to, as the Hub does with large files."""
+    silence: threading.Event | None = None
+    """Until it is set, nobody is answered."""
+    requests: list[SimpleNamespace] = field(default_factory=list)
+    url: str = ""
+
+    def asked(self, method):
+        return [request for request in self.requests if request.method == method]
+
+
+class Handler(BaseHTTPRequestHandler):
+    hub: Hub
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.answer()
+
+    def answer(self):
+        hub = self.hub
+        self.close_connection = True
+        hub.requests.append(
+            SimpleNamespace(
+                method=self.command,
+                path=self.path,
+                range=self.headers.get("Range"),
+                token=self.headers.get("Authorization"),
+            )
+        )
+        if hub.silence is not None:
+            hub.silence.wait(30)
+            return
+        _, _, filename = self.path.removeprefix("/storage").rpartition("/")
+        content = hub.files.get(filename)
+        if hub.refusal is not None or content is None:
+            self.refuse(*(hub.refusal or (404, "EntryNotFound")))
+        elif hub.storage_url and not self.path.startswith("/storage"):
+            self.send_response(302)
+            self.describe(content, linked=True)
+            self.send_header("Location", f"{hub.storage_url}/storage/{filename}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            self.serve(content)
+
+    def refuse(self, status, code):
+        self.send_response(status)
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def describe(self, content, linked=False):
+        etag = hashlib.sha256(content).hexdigest()
+        self.send_header("X-Linked-Etag" if linked else "ETag", f'"{etag}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        if linked:
+            self.send_header("X-Linked-Size", str(len(content)))
+
+    def serve(self, content):
+        first = 0
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if match and not self.hub.ignores_ranges:
+            first = int(match[1])
+        self.send_response(206 if first else 200)
+        self.describe(content)
+        if first:
+            last = len(content) - 1
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        body = content[first:]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            if self.hub.wrong_bytes:
+                body = bytes(len(body))
+            self.wfile.write(body[: self.hub.cuts.pop(0)] if self.hub.cuts else body)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty Hub cache, nobody logged in, no waiting between attempts."""
+    for name in ("HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+    monkeypatch.setattr(transfer, "RETRY_WAITS_SECONDS", (0.0, 0.0))
+    close_session()
+    yield tmp_path / "hf" / "hub"
+    close_session()
+
+
+@pytest.fixture
+def server(cache, monkeypatch):
+    state = Hub(files={FILE: CONTENT})
+    handler = type("BoundHandler", (Handler,), {"hub": state})
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    http.daemon_threads = True
+    thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+    thread.start()
+    state.url = f"http://127.0.0.1:{http.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", state.url)
+    yield state
+    if state.silence is not None:
+        state.silence.set()
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+@pytest.fixture
+def no_network(cache, monkeypatch):
+    """An address at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+
+
+def unfinished(cache):
+    return list(cache.rglob("*.incomplete"))
+
+
+# Files.
+
+
+def test_a_file_is_fetched_once(server, cache, caplog):
+    caplog.set_level("INFO", "aios")
+    path = hub.fetch_file(REPO, FILE)
+    assert path.read_bytes() == CONTENT
+    assert path.is_relative_to(cache)
+    assert "Fetching weights.bin from user/name of 1.0 MB" in caplog.text
+    assert hub.cached_file(REPO, FILE) == path
+    assert hub.fetch_file(REPO, FILE) == path
+    assert len(server.asked("GET")) == 1
+    assert unfinished(cache) == []
+
+
+def test_progress_is_shown(server, capsys):
+    hub.fetch_file(REPO, FILE)
+    assert f"{FILE} from {REPO}: 100%" in capsys.readouterr().err
+
+
+def test_a_new_version_is_fetched(server):
+    first = hub.fetch_file(REPO, FILE)
+    server.files[FILE] = CONTENT[::-1]
+    # The same commit would be the same file: the cache believes in commits.
+    first.unlink()
+    assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT[::-1]
+
+
+def test_a_short_break_is_mended_in_the_same_call(server):
+    server.cuts = [300_000, 0, 500_000]
+    assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
+    ranges = [request.range for request in server.asked("GET")]
+    assert ranges == [None, "bytes=300000-", "bytes=300000-", "bytes=800000-"]
+
+
+def test_the_next_call_continues_a_broken_transfer(server, cache):
+    server.cuts = [400_000, 0, 0]
+    with pytest.raises(hub.HubError, match=r"broke off after 0\.4 MB of 1\.0 MB.*continues"):
+        hub.fetch_file(REPO, FILE)
+    assert [path.stat().st_size for path in unfinished(cache)] == [400_000]
+    assert hub.cached_file(REPO, FILE) is None
+    server.requests.clear()
+    assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
+    assert [request.range for request in server.asked("GET")] == ["bytes=400000-"]
+    assert unfinished(cache) == []
+
+
+def test_a_server_without_ranges_starts_again(server):
+    server.cuts = [400_000]
+    server.ignores_ranges = True
+    assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
+
+
+def test_a_left_over_that_is_too_long_is_thrown_away(server, cache):
+    blobs = cache / "models--user--name" / "blobs"
+    blobs.mkdir(parents=True)
+    left_over = blobs / f"{hashlib.sha256(CONTENT).hexdigest()}.incomplete"
+    left_over.write_bytes(CONTENT + b"more")
+    assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
+
+
+def test_damage_on_the_way_is_found(server, cache):
+    server.wrong_bytes = True
+    with pytest.raises(hub.HubError, match="arrived damaged"):
+        hub.fetch_file(REPO, FILE)
+    assert unfinished(cache) == []
+    server.wrong_bytes = False
+    assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
+
+
+def test_the_token_goes_to_the_hub_alone(server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
+    server.storage_url = server.url.replace("127.0.0.1", "localhost")
+    server.cuts = [100_000]
+    assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
+    assert {request.token for request in server.asked("HEAD")} == {"Bearer hf_secret"}
+    gets = server.asked("GET")
+    assert [request.range for request in gets] == [None, "bytes=100000-"]
+    assert {request.path for request in gets} == {f"/storage/{FILE}"}
+    assert {request.token for request in gets} == {None}
+
+
+def test_a_hub_that_names_a_strange_place_for_the_file_is_refused(server, cache, monkeypatch):
+    metadata = SimpleNamespace(etag="../../evil", commit_hash=COMMIT, size=3, location=server.url)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", lambda *_, **__: metadata)
+    with pytest.raises(hub.HubError, match="does not answer like the Hugging Face Hub"):
+        hub.fetch_file(REPO, FILE)
+    assert not cache.exists()
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        ((401, "GatedRepo"), r"gated \(401\).*licence at https.*user/name.*hf auth login"),
+        ((403, "GatedRepo"), r"gated \(403\)"),
+        ((401, ""), r"\(401\).*hf auth login.*licence"),
+        ((403, ""), r"\(403\).*hf auth login"),
+        ((404, "RepoNotFound"), r"nothing named user/name.*404"),
+        ((404, ""), r"nothing named user/name.*404"),
+        ((404, "RevisionNotFound"), r"nothing named user/name.*404"),
+        ((404, "EntryNotFound"), r"has no file weights\.bin"),
+        ((400, ""), r"could not answer.*400"),
+        ((429, ""), r"could not answer.*429.*later"),
+        ((500, ""), r"could not answer.*500.*later"),
+    ],
+)
+def test_a_refusal_is_one_sentence(server, refusal, words):
+    server.refusal = refusal
+    with pytest.raises(hub.HubError, match=words) as caught:
+        hub.fetch_file(REPO, FILE)
+    assert "\n" not in str(caught.value)
+    assert len(server.requests) == 1
+
+
+def test_no_network_is_one_sentence(no_network):
+    with pytest.raises(hub.HubError, match=r"127\.0\.0\.1.*could not be reached.*network"):
+        hub.fetch_file(REPO, FILE)
+
+
+def test_offline_by_wish_asks_nobody(server, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(hub.HubError, match="HF_HUB_OFFLINE"):
+        hub.fetch_file(REPO, FILE)
+    assert server.requests == []
+
+
+def test_without_network_the_cached_copy_serves(server, monkeypatch, caplog):
+    path = hub.fetch_file(REPO, FILE)
+    server.refusal = (500, "")
+    assert hub.fetch_file(REPO, FILE) == path
+    assert "cached copy" in caplog.text
+
+
+def test_a_hub_that_says_nothing_is_left_after_the_limit(server):
+    server.silence = threading.Event()
+    with pytest.raises(hub.HubError, match="no answer in time"):
+        hub.ask_hub(REPO, FILE, timeout=2.0)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["a//b", "a/b--c/../d", "x" * 200 + "/y"])
+def test_an_impossible_name_is_named(server, name):
+    with pytest.raises(hub.HubError, match="no name of a Hub repository"):
+        hub.fetch_file(name, FILE)
+
+
+# The disk.
+
+
+def test_a_cache_that_cannot_be_written_is_named(server, tmp_path, monkeypatch):
+    # A file in place of the folder stops even root, whom permissions do not bind.
+    blocked = tmp_path / "blocked"
+    blocked.touch()
+    monkeypatch.setenv("HF_HOME", str(blocked))
+    with pytest.raises(hub.HubError, match=r"blocked.*cannot be written.*set HF_HOME"):
+        hub.fetch_file(REPO, FILE)
+
+
+def test_a_read_only_disk_is_named(server, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(hub.Path, "mkdir", read_only)
+    with pytest.raises(hub.HubError, match=r"cannot be written \(Read-only file system\)"):
+        hub.fetch_file(REPO, FILE)
+
+
+def test_a_full_disk_is_known_before_the_download(server, monkeypatch):
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(hub.HubError, match=r"is full.*HF_HOME"):
+        hub.fetch_file(REPO, FILE)
+    assert server.asked("GET") == []
+
+
+# Weights by way of the Hub.
+
+
+@pytest.fixture
+def network(monkeypatch, tmp_path):
+    """A network of one layer in place of the real one, and built-in weights for it."""
+
+    class OneLayer(nn.Linear):
+        def __init__(self, config):
+            super().__init__(2, 2)
+
+    monkeypatch.setattr("aios.network.model.AiOS", OneLayer)
+    monkeypatch.setattr("aios.weights.official_names.from_official", lambda state, config: state)
+    builtin = tmp_path / "builtin.safetensors"
+    save_own(builtin, OneLayer(None).state_dict(), AiOSConfig())
+    monkeypatch.setattr(weights, "BUILTIN_PATH", builtin)
+    released = tmp_path / "released.pth"
+    torch.save({"model": OneLayer(None).state_dict()}, released)
+    return SimpleNamespace(own=builtin.read_bytes(), released=released.read_bytes())
+
+
+def test_official_and_auto_fetch_the_released_file(server, network):
+    server.files["aios_checkpoint.pth"] = network.released
+    for source in ("auto", "official"):
+        info = weights.load_model(source).weights
+        assert (info.name, info.is_official) == ("official", True)
+    assert {request.path for request in server.requests} == {
+        "/ttxskk/AiOS/resolve/main/aios_checkpoint.pth"
+    }
+    assert len(server.asked("GET")) == 1
+
+
+def test_auto_takes_the_cached_file_without_asking(server, network, monkeypatch):
+    server.files["aios_checkpoint.pth"] = network.released
+    weights.load_model("official")
+    server.requests.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert weights.load_model("auto").weights.name == "official"
+    assert server.requests == []
+
+
+def test_auto_without_network_takes_the_built_in_and_says_why(no_network, network, caplog):
+    info = weights.load_model().weights
+    assert (info.name, info.is_official) == ("builtin", False)
+    assert "built-in" in info.description
+    assert "could not be reached" in info.description
+    assert info.description in caplog.text
+
+
+def test_auto_does_not_wait_for_a_silent_hub(server, network, monkeypatch):
+    monkeypatch.setattr(weights, "AUTO_SECONDS", 2.0)
+    server.silence = threading.Event()
+    info = weights.load_model("auto").weights
+    assert info.name == "builtin"
+    assert "no answer in time" in info.description
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"), [((401, "GatedRepo"), "gated"), ((404, "RepoNotFound"), "nothing named")]
+)
+def test_auto_takes_the_built_in_where_the_hub_refuses(server, network, refusal, words):
+    server.refusal = refusal
+    info = weights.load_model("auto").weights
+    assert info.name == "builtin"
+    assert words in info.description
+
+
+def test_auto_survives_a_released_file_that_is_damaged(server, network):
+    server.files["aios_checkpoint.pth"] = network.released[:-50]
+    info = weights.load_model("auto").weights
+    assert info.name == "builtin"
+    assert "aios_checkpoint.pth" in info.description
+
+
+def test_auto_with_nothing_at_all_says_both_reasons(no_network, network):
+    weights.BUILTIN_PATH.unlink()
+    with pytest.raises(CheckpointError, match="built-in.*missing.*could not be reached"):
+        weights.load_model("auto")
+
+
+def test_official_means_official(no_network, network):
+    with pytest.raises(hub.HubError, match="could not be reached"):
+        weights.load_model("official")
+
+
+def test_a_repository_gives_our_file_before_the_released_one(server, network):
+    server.files["model.safetensors"] = network.own
+    server.files["aios_checkpoint.pth"] = network.released
+    info = weights.load_model(REPO).weights
+    assert (info.name, info.is_official, info.path.name) == ("hub", False, "model.safetensors")
+    assert "user/name (model.safetensors)" in info.description
+    assert weights.load_model(f"{REPO}:aios_checkpoint.pth").weights.is_official
+    del server.files["model.safetensors"]
+    assert weights.load_model("other/name").weights.path.name == "aios_checkpoint.pth"
+
+
+def test_a_repository_without_weights_is_named(server):
+    with pytest.raises(hub.HubError, match=r"user/name.*holds neither.*user/name:FILE"):
+        weights.load_model(REPO)
+    with pytest.raises(hub.HubError, match=r"has no file other\.pth"):
+        weights.load_model(f"{REPO}:other.pth")

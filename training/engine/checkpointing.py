@@ -1,0 +1,68 @@
+"""Checkpoints of a run: written atomically, the newest ones kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aios.weights.checkpoint import CheckpointError
+
+_PATTERN = re.compile(r"step_(\d+)\.pt")
+KEPT = 3
+
+
+def write_atomically(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` so that `path` is either the old file or the whole new one."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints in `folder`, oldest first."""
+    found = [(int(m[1]), path) for path in folder.glob("*.pt") if (m := _PATTERN.match(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write `state` as the checkpoint of `step` and drop all but the last three."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step_{step:07d}.pt"
+    write_atomically(path, state)
+    for old in checkpoints(folder)[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; only tensors and plain values are accepted.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of a training run ({error}); "
+            "delete it to continue from the one before"
+        ) from error
+
+
+def load_newest(run: Path) -> dict[str, Any]:
+    """Read the newest checkpoint in the folder of a run.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    found = checkpoints(run)
+    if not found:
+        raise CheckpointError(f"{run} holds no checkpoint of a run yet")
+    return load_checkpoint(found[-1])

@@ -1,0 +1,99 @@
+"""AdamW, its parameter groups and its schedules (training specification, section 1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from aios.network.config import ConfigError
+
+SLOW_NAMES = ("sampling_offsets",)
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Learning rates and what bounds them."""
+
+    learning_rate: float = 1e-3
+    backbone_factor: float = 1.0
+    """Of the learning rate, for parameters of the backbone."""
+    offsets_factor: float = 0.1
+    """Of the learning rate, for the sampling offsets of deformable attention."""
+    weight_decay: float = 0.02
+    warmup_steps: int = 60
+    schedule: Literal["cosine", "steps"] = "cosine"
+    """Down to `final_factor` over the run, or by `drop_factor` after each of `drop_epochs`."""
+    final_factor: float = 0.01
+    drop_epochs: tuple[int, ...] = ()
+    drop_factor: float = 0.1
+    clip_norm: float = 5.0
+    """Bound of the global gradient norm; 0.1 in the paper's fine-tuning."""
+
+    def __post_init__(self) -> None:
+        """Check the schedule."""
+        if min(self.learning_rate, self.clip_norm) <= 0:
+            raise ConfigError("learning_rate and clip_norm must be above 0")
+        if self.drop_epochs and self.schedule != "steps":
+            raise ConfigError("drop_epochs are for the schedule 'steps'")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in its run an optimiser is."""
+
+    step: int
+    """Steps done so far."""
+    progress: float
+    """Share of the whole run that is done, 0-1."""
+    epoch: int
+    """Epochs done so far."""
+
+
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
+    """Groups of equal factor on the learning rate: backbone, sampling offsets, everything else."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        factor = 1.0
+        if any(slow in name for slow in SLOW_NAMES):
+            factor = config.offsets_factor
+        elif "backbone" in name:
+            factor = config.backbone_factor
+        groups.setdefault(factor, []).append(parameter)
+    return [
+        {"params": parameters, "lr": config.learning_rate * factor, "factor": factor}
+        for factor, parameters in groups.items()
+    ]
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW with default betas over `parameter_groups`."""
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    return torch.optim.AdamW(
+        parameter_groups(model, config),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        foreach=not on_gpu,
+        fused=on_gpu,
+    )
+
+
+def learning_rate_factor(position: Position, config: OptimConfig) -> float:
+    """Warm-up by steps, times the schedule."""
+    warmup = min(1.0, (position.step + 1) / max(config.warmup_steps, 1))
+    if config.schedule == "steps":
+        drops = sum(position.epoch >= epoch for epoch in config.drop_epochs)
+        return warmup * config.drop_factor**drops
+    cosine = 0.5 * (1 + math.cos(math.pi * min(max(position.progress, 0.0), 1.0)))
+    return warmup * (config.final_factor + (1 - config.final_factor) * cosine)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Give every group its factor times `learning_rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["factor"]

@@ -36,7 +36,7 @@ AIOS_ROOMS = {
     "cli": "weights body render predictor report",
     "pipelines": "geometry media render tracking export people prediction predictor",
     "__main__": "media render export predictor cli pipelines",
-    "page": "media weights body render export people attention prediction predictor report cli"
+    "page": "accelerate media weights body render export people attention prediction predictor report cli"
     " pipelines",
 }
 TRAINING_ROOMS = {

@@ -8,7 +8,6 @@ before, and one line of the log says why.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from .zero_gpu import on_zero_gpu
 
 KEPT = 4
 """Recorded sizes; each holds the memory of one run of the network."""
@@ -100,7 +101,7 @@ class Recorder:
 
 def allowed(device: torch.device) -> bool:
     """On a CUDA device of one's own; on ZeroGPU memory is gone after each call."""
-    return device.type == "cuda" and not os.environ.get("SPACES_ZERO_GPU")
+    return device.type == "cuda" and not on_zero_gpu()
 
 
 class Recorded:

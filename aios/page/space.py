@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..accelerate.zero_gpu import on_zero_gpu
 from ..cli import load_predictor
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 LOAN_SECONDS = 20
 """Asked for with each photo; shorter loans are served sooner."""
-
-_TRUE_WORDS = {"1", "T", "TRUE"}
 
 _log = logging.getLogger(__name__)
 
@@ -57,11 +56,6 @@ def load_page_predictor(options: argparse.Namespace) -> AiOSPredictor:
     if on_zero_gpu():
         lend_gpu(predictor)
     return predictor
-
-
-def on_zero_gpu() -> bool:
-    """Whether this is a Space with ZeroGPU."""
-    return os.environ.get("SPACES_ZERO_GPU", "").upper() in _TRUE_WORDS
 
 
 def on_gpu(function: FindCandidates) -> FindCandidates:

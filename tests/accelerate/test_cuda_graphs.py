@@ -153,6 +153,8 @@ def test_never_on_a_cpu_nor_on_zero_gpu(monkeypatch):
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
     assert allowed(torch.device("cuda", 0))
     assert not allowed(torch.device("cpu"))
+    monkeypatch.setenv("SPACES_ZERO_GPU", "0")
+    assert allowed(torch.device("cuda", 0))
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
     assert not allowed(torch.device("cuda", 0))
 

@@ -1,68 +1,8 @@
-"""The page: drop a photo, see everyone in it as a posed mesh.  `python app.py --help`.
+"""Serve the page: `python app.py`; `python app.py --help` lists the options."""
 
-The screens are in `aios.page`.  Gradio and torch take seconds to import, so that happens where
-they are needed.
-"""
-
-import logging
-import os
-import signal
 import sys
-import tempfile
 
-from aios.cli import (
-    OneLineParser,
-    StartError,
-    add_model_arguments,
-    add_page_arguments,
-    find_port,
-    spare_the_machine,
-    warm_up_renderer,
-)
-from aios.page.space import load_page_predictor
-
-_log = logging.getLogger("aios.app")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Serve the page until interrupted; returns the exit code: 0, or 2 if it cannot start."""
-    spare_the_machine()
-    parser = OneLineParser(
-        prog="app.py", description="Serve a page that finds everyone in a photo as a posed mesh."
-    )
-    add_page_arguments(parser)
-    add_model_arguments(parser)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("aios").setLevel(logging.INFO)
-
-    # A kill cleans up as Ctrl-C does: photos of people shall not stay behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with tempfile.TemporaryDirectory(prefix="aios-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        try:
-            port = find_port(options.host, options.port)
-            predictor = load_page_predictor(options)
-            from aios.body.file import find_body_file
-            from aios.page.layout import build_page
-            from aios.page.server import launch, share
-
-            page = build_page(predictor, options.threshold)
-            private = [predictor.weights.path, find_body_file(options.body)]
-            address = launch(page, options.host, port, options.auth, private, options.mcp)
-            _log.info("Page: %s", address)
-            warm_up_renderer()
-            if options.share:
-                share(page, port)
-            page.block_thread()
-        except StartError as error:
-            _log.error("%s", error)
-            return 2
-        except KeyboardInterrupt:
-            _log.info("Stopped.")
-    return 0
-
+from aios.page.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

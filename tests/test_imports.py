@@ -17,18 +17,19 @@ PROGRAM = [*PACKAGE, *PAGE, *TRAINING, APP]
 # Room or module at the top of `aios` -> what it may import, beside itself.  The order is bottom
 # up: each entry may only name entries above it, so there is no circle between rooms.
 AIOS_ROOMS = {
+    "resources": "",
     "geometry": "",
     "media": "",
     "network": "geometry",
-    "accelerate": "geometry network media",
-    "weights": "network",
-    "body": "geometry",
+    "accelerate": "resources geometry network media",
+    "weights": "resources network",
+    "body": "resources geometry",
     "render": "geometry",
     "people": "geometry network",
     "attention": "network",
     "prediction": "geometry network people attention",
     "tracking": "geometry people",
-    "export": "geometry body render people prediction",
+    "export": "resources geometry body render people prediction",
     "posing": "accelerate body people",
     "predictor": "geometry media network accelerate weights body people attention"
     " prediction posing",
@@ -36,8 +37,8 @@ AIOS_ROOMS = {
     "cli": "weights body render predictor report",
     "pipelines": "geometry media render tracking export people prediction predictor",
     "__main__": "media render export predictor cli pipelines",
-    "page": "accelerate media weights body render export people attention prediction predictor report cli"
-    " pipelines",
+    "page": "resources accelerate media weights body render export people attention prediction"
+    " predictor report cli pipelines",
 }
 TRAINING_ROOMS = {
     "joints": "",

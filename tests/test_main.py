@@ -14,8 +14,8 @@ import trimesh
 from PIL import Image
 
 from aios.__main__ import main
-from aios.body.file import STANDIN_PATH
 from aios.media.video_reader import VideoReader
+from aios.resources import STANDIN_BODY
 from aios.weights.checkpoint import save_own
 from tests.helpers.clips import make_clip
 from tests.helpers.networks import TINY, random_model
@@ -102,7 +102,7 @@ def test_npz_is_ready_for_the_body_model(weights, folder, tmp_path):
         ).split()
     }
     body = smplx.SMPLX(
-        str(STANDIN_PATH), use_pca=False, flat_hand_mean=False, batch_size=TINY.num_people
+        str(STANDIN_BODY), use_pca=False, flat_hand_mean=False, batch_size=TINY.num_people
     )
     posed = body(**parameters).vertices.detach().numpy()
     scene = trimesh.load(tmp_path / "out" / "first.glb")

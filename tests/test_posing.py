@@ -8,10 +8,10 @@ import torch
 
 from aios import posing as posing_module
 from aios.accelerate.cuda_graphs import Recording
-from aios.body.file import STANDIN_PATH
 from aios.body.model import BodyModel
 from aios.people import SMPLX_NAMES, SMPLX_SIZES, People
 from aios.posing import Posing
+from aios.resources import STANDIN_BODY
 from tests.helpers.people_makers import make_person, together
 from tests.helpers.watching import watched
 
@@ -22,7 +22,7 @@ COUNTS = (3, 0, 20, 1)
 
 @pytest.fixture(scope="module")
 def body():
-    return BodyModel.load(STANDIN_PATH)
+    return BodyModel.load(STANDIN_BODY)
 
 
 def some_people(count, random):

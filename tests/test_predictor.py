@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from aios.accelerate.cuda_graphs import Recorded, Recording
-from aios.body.file import STANDIN_PATH
 from aios.body.model import BodyModel
 from aios.geometry.camera import project_points
 from aios.media.photo import PhotoError
@@ -18,6 +17,7 @@ from aios.network.config import BODY_KEYPOINT_JOINTS, ImageConfig
 from aios.network.preprocessing import batch_images, prepare_photo
 from aios.prediction import Candidates
 from aios.predictor import AiOSPredictor
+from aios.resources import STANDIN_BODY
 from aios.weights.load import WeightsInfo
 from tests.helpers.networks import SMALL, random_model
 
@@ -28,7 +28,7 @@ RANDOM = WeightsInfo("file", "random weights", Path("random"), False, "standin",
 
 @pytest.fixture(scope="module")
 def predictor(one_thread):
-    return AiOSPredictor(random_model(SMALL, 0), RANDOM, BodyModel.load(STANDIN_PATH), "cpu")
+    return AiOSPredictor(random_model(SMALL, 0), RANDOM, BodyModel.load(STANDIN_BODY), "cpu")
 
 
 def noise(height, width, seed=0):
@@ -194,7 +194,7 @@ def test_another_input_size_gives_people_of_the_same_photo(predictor):
 def test_input_sizes_are_shares_of_that_of_the_weights(multiple, wanted):
     image = ImageConfig(short_side=800, long_side=1333, multiple=multiple)
     model = random_model(replace(SMALL, image=image), 0)
-    sizes = AiOSPredictor(model, RANDOM, BodyModel.load(STANDIN_PATH), "cpu").input_sizes
+    sizes = AiOSPredictor(model, RANDOM, BodyModel.load(STANDIN_BODY), "cpu").input_sizes
     assert tuple(size.short_side for size in sizes.values()) == wanted
     assert all(size.long_side % multiple == 0 for size in list(sizes.values())[:-1])
     assert sizes["full"] == image
@@ -209,7 +209,7 @@ def test_batch_norm_is_folded_and_nothing_learns(predictor):
 def test_official_shapes_are_adapted_to_the_standin_for_drawing_only(predictor):
     """Parameters stay the network's own; the mesh alone is another."""
     info = WeightsInfo("official", "", Path("x"), True, "smplx", 0.3)
-    official = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_PATH), "cpu")
+    official = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu")
     photo = noise(64, 64)
     ours, theirs = predictor.predict(photo, 0.0), official.predict(photo, 0.0)
     np.testing.assert_array_equal(ours.people.betas, theirs.people.betas)
@@ -231,7 +231,7 @@ def test_people_may_be_placed_by_their_keypoints(predictor):
     shape and the predicted camera stay.
     """
     info = replace(RANDOM, placed_by="keypoints")
-    surer = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_PATH), "cpu")
+    surer = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu")
     candidates = predictor.find_candidates(noise(64, 90))
     # Keypoints of people who stand somewhere else than the camera says.
     usual = predictor.assemble(candidates, 0.0)

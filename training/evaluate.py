@@ -18,9 +18,9 @@ from typing import Any
 import cv2
 import torch
 
-from aios.body.file import STANDIN_PATH
 from aios.body.model import BodyModelError
 from aios.predictor import AiOSPredictor
+from aios.resources import STANDIN_BODY
 from aios.weights.checkpoint import CheckpointError
 
 from .data import DataError
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
     with joined():
-        body = STANDIN_PATH if benchmark.kind == "synthetic" else options.body
+        body = STANDIN_BODY if benchmark.kind == "synthetic" else options.body
         predictor = AiOSPredictor.from_pretrained(options.weights, body)
         check_body(benchmark, predictor.body)
         bodies = Bodies(predictor.body, body)

@@ -9,18 +9,17 @@ Where `fast` cannot be had or would be slower, `exact` is used and one line of t
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from ..media.photo import read_photo
 from ..network.model import AiOS
+from ..resources import EXAMPLES
 from .bf16 import use_half
 
 Speed = Literal["exact", "fast"]
 SPEEDS: tuple[Speed, ...] = ("exact", "fast")
-EXAMPLES_PATH = Path(__file__).resolve().parents[2] / "assets" / "examples"
 """Photos from which the ranges of 8-bit numbers are learned."""
 _LEAST_WIDTH = 128
 """Below it, 8-bit products lose more time on conversions than they save: the built-in network, 96
@@ -76,8 +75,8 @@ def _quantise(model: AiOS, device: torch.device) -> str | None:
     reason = why_not()
     if reason is not None:
         return reason
-    pictures = [read_photo(path) for path in sorted(EXAMPLES_PATH.glob("*.jpg"))]
+    pictures = [read_photo(path) for path in sorted(EXAMPLES.glob("*.jpg"))]
     if not pictures:
-        return f"there are no example photos in {EXAMPLES_PATH} to measure ranges on"
+        return f"there are no example photos in {EXAMPLES} to measure ranges on"
     quantise(model, pictures)
     return None

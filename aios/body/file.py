@@ -11,9 +11,9 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from ..resources import STANDIN_BODY
 from .array_pickle import StoredArray, load_array_pickle
 
-STANDIN_PATH = Path(__file__).resolve().parents[2] / "assets" / "body" / "standin.npz"
 ENVIRONMENT_VARIABLE = "AIOS_SMPLX"
 NUM_VERTICES = 10475
 NUM_JOINTS = 55
@@ -64,7 +64,7 @@ def find_body_file(source: str | Path | None) -> Path:
         BodyModelError: nothing is there, or a body of another gender.
     """
     if source is None:
-        source = os.environ.get(ENVIRONMENT_VARIABLE) or STANDIN_PATH
+        source = os.environ.get(ENVIRONMENT_VARIABLE) or STANDIN_BODY
     path = Path(source).expanduser()
     if path.is_dir():
         path = _find_in_folder(path)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..body.file import STANDIN_PATH, read_body_file
+from ..body.file import read_body_file
 from ..body.skeleton import PARENTS, Rig, build_rig, rest_parameters
 from ..predictor import AiOSPredictor
+from ..resources import STANDIN_BODY
 
 _INFLUENCES = 4
 _THICKNESS = 0.12
@@ -47,7 +48,7 @@ def build_skin(predictor: AiOSPredictor, betas: np.ndarray) -> Skin:
     shapes = rest_parameters(predictor, np.repeat(np.atleast_2d(betas), 11, 0))
     shapes["expression"] = torch.cat([torch.zeros(1, 10), torch.eye(10)]).to(predictor.device)
     surfaces = predictor.body(shapes).vertices.cpu().numpy()
-    weights = read_body_file(STANDIN_PATH).arrays["weights"]
+    weights = read_body_file(STANDIN_BODY).arrays["weights"]
     order = np.argsort(-weights, 1, kind="stable")[:, :_INFLUENCES]
     strongest = np.take_along_axis(weights, order, 1)
     strongest /= strongest.sum(1, keepdims=True)

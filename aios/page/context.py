@@ -26,7 +26,6 @@ VIEWS_QUEUE = "views"
 older picture could come last."""
 FILES_QUEUE = "files"
 """Concurrency id of events that write files and keep nobody from the network."""
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 _JPEG_QUALITY = 90
 _OLDER_FILES = 3

@@ -12,7 +12,7 @@ from gradio import networking
 from starlette.middleware import Middleware
 
 from ..cli import StartError
-from .context import ASSETS
+from ..resources import ASSETS
 from .limits import RequestLimits
 
 MAX_UPLOAD_FILE = "200mb"

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import ImageData
 
-from .context import ASSETS
+from ..resources import EXAMPLES
 
 _SHOWN_LETTERS = 60
 
@@ -48,7 +48,7 @@ def photo_input() -> gr.Image:
 
 def add_examples(widget: gr.components.Component, pattern: str, label: str) -> None:
     """Offer the files of `assets/examples` that match `pattern`, if there are any."""
-    if examples := sorted((ASSETS / "examples").glob(pattern)):
+    if examples := sorted(EXAMPLES.glob(pattern)):
         gr.Examples(
             [[str(path)] for path in examples],
             widget,

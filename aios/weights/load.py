@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..network.config import AiOSConfig
+from ..resources import BUILTIN_WEIGHTS
 from .checkpoint import CheckpointError, load_strictly, read_own, read_released
 from .hub import HubError, HubFileMissingError, ask_hub, cached_file, fetch_file
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 OFFICIAL_REPO = "ttxskk/AiOS"
 RELEASED_FILE = "aios_checkpoint.pth"
 OWN_FILE = "model.safetensors"
-BUILTIN_PATH = Path(__file__).resolve().parents[2] / "checkpoints" / "builtin.safetensors"
 AUTO_SECONDS = 5.0
 """How long `"auto"` waits for the Hub before it takes the built-in weights."""
 
@@ -124,12 +124,12 @@ def _load_auto() -> LoadedModel:
 
 
 def _load_builtin(reason: str) -> LoadedModel:
-    if not BUILTIN_PATH.is_file():
+    if not BUILTIN_WEIGHTS.is_file():
         raise CheckpointError(
-            f"The built-in weights {BUILTIN_PATH} are missing:"
+            f"The built-in weights {BUILTIN_WEIGHTS} are missing:"
             " run from a clone of the repository, or name other weights."
         )
-    return _load_file(BUILTIN_PATH, "builtin", f"the small built-in weights, {reason}")
+    return _load_file(BUILTIN_WEIGHTS, "builtin", f"the small built-in weights, {reason}")
 
 
 def _file_in(path: Path) -> Path:

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from aios.accelerate.bf16 import HALF, use_half
-from aios.accelerate.speed import EXAMPLES_PATH, make_ready
-from aios.body.file import STANDIN_PATH
+from aios.accelerate.speed import make_ready
 from aios.body.model import BodyModel
 from aios.geometry.rotations import rotation_6d_to_rotmat
 from aios.media.photo import read_photo
@@ -18,6 +17,7 @@ from aios.network.preprocessing import batch_images, prepare_photo
 from aios.people import People, people_from_output
 from aios.prediction import Candidates
 from aios.predictor import AiOSPredictor
+from aios.resources import EXAMPLES, STANDIN_BODY
 from aios.weights.load import load_model
 from tests.helpers.networks import SMALL, TINY, random_images, random_model
 
@@ -119,9 +119,9 @@ def everybody(predictor: AiOSPredictor, model: AiOS, photo: np.ndarray) -> Peopl
 def test_bodies_on_photos_stay_within_a_millimetre():
     loaded = load_model("builtin")
     half = halved(load_model("builtin").model)
-    predictor = AiOSPredictor(loaded.model, loaded.weights, BodyModel.load(STANDIN_PATH), "cpu")
+    predictor = AiOSPredictor(loaded.model, loaded.weights, BodyModel.load(STANDIN_BODY), "cpu")
     millimetres, shares = [], []
-    for path in sorted(EXAMPLES_PATH.glob("*.jpg")):
+    for path in sorted(EXAMPLES.glob("*.jpg")):
         photo = read_photo(path)
         camera = predictor.find_candidates(photo).camera
         people = [everybody(predictor, model, photo) for model in (predictor.model, half)]

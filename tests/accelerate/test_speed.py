@@ -8,10 +8,10 @@ import torch
 
 from aios.accelerate import int8, speed
 from aios.accelerate.int8_layers import Int8Linear
-from aios.body.file import STANDIN_PATH
 from aios.body.model import BodyModel
 from aios.media.photo import read_photo
 from aios.predictor import AiOSPredictor
+from aios.resources import STANDIN_BODY
 from aios.weights.load import load_model
 from tests.benchmark.difference import difference
 from tests.helpers.networks import SMALL, random_model
@@ -26,12 +26,12 @@ CPU = torch.device("cpu")
 
 def builtin():
     loaded = load_model("builtin")
-    return AiOSPredictor(loaded.model, loaded.weights, BodyModel.load(STANDIN_PATH), "cpu")
+    return AiOSPredictor(loaded.model, loaded.weights, BodyModel.load(STANDIN_BODY), "cpu")
 
 
 def test_8_bits_find_the_same_people_within_millimetres():
     """Of the built-in network, the one with trained weights, though it gains no speed."""
-    photos = sorted(speed.EXAMPLES_PATH.glob("*.jpg"))
+    photos = sorted(speed.EXAMPLES.glob("*.jpg"))
     exact, rounded = builtin(), builtin()
     works = int8.why_not() is None
     if works:
@@ -56,7 +56,7 @@ def test_where_fast_cannot_be_had_exact_is_used_and_one_line_says_why(
 ):
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: reason != "no instructions")
     if reason == "no examples":
-        monkeypatch.setattr(speed, "EXAMPLES_PATH", tmp_path)
+        monkeypatch.setattr(speed, "EXAMPLES", tmp_path)
         monkeypatch.setattr(int8, "why_not", lambda: None)
     device = torch.device("meta") if reason == "no CPU" else CPU
     width = 64 if reason == "small" else 128

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 from aios.accelerate import fused, kernel_choice
-from aios.accelerate.speed import EXAMPLES_PATH
 from aios.body.model import BodyModel
 from aios.network import deformable_attention
 from aios.network.config import AiOSConfig
 from aios.network.model import AiOS
 from aios.network.sampling import Sampling, sample_by_grid
 from aios.predictor import AiOSPredictor
+from aios.resources import EXAMPLES
 from aios.weights.load import WeightsInfo, load_model
 from tests.benchmark.difference import difference
 from tests.helpers.networks import SMALL
@@ -244,7 +244,7 @@ def _training(options: argparse.Namespace) -> dict:
 
 def _differences(options: argparse.Namespace) -> dict:
     """Of the built-in weights on the example photos, in millimetres, pelvis on pelvis."""
-    photos = sorted(EXAMPLES_PATH.glob("*.jpg"))
+    photos = sorted(EXAMPLES.glob("*.jpg"))
 
     def builtin(device: str, speed: str) -> AiOSPredictor:
         loaded = load_model("builtin")

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from aios.accelerate.int8 import quantise, why_not
-from aios.accelerate.speed import EXAMPLES_PATH
 from aios.body.model import BodyModel
 from aios.geometry.camera import Camera
 from aios.media.photo import read_photo
@@ -27,6 +26,7 @@ from aios.pipelines.live import LiveSettings, LiveStream
 from aios.prediction import Candidates
 from aios.predictor import AiOSPredictor
 from aios.render.overlay import overlay
+from aios.resources import EXAMPLES
 from aios.weights.load import WeightsInfo, load_model
 from tests.benchmark.difference import difference
 from tests.helpers import twin
@@ -246,7 +246,7 @@ def measure_difference(case: Case) -> dict:
 
     The heads of random weights say the same of everybody: of these only the tokens are compared.
     """
-    photos = sorted(EXAMPLES_PATH.glob("*.jpg"))
+    photos = sorted(EXAMPLES.glob("*.jpg"))
     exact, rounded = (build(dataclasses.replace(case, speed="exact")) for _ in range(2))
     if reason := why_not():
         return {"failed": reason}
@@ -263,7 +263,7 @@ def measure_frames(case: Case) -> dict:
     import cv2
 
     predictor = build(case)
-    photo = read_photo(sorted(EXAMPLES_PATH.glob("*.jpg"))[0])
+    photo = read_photo(sorted(EXAMPLES.glob("*.jpg"))[0])
     height, width = photo.shape[:2]
     frame = cv2.resize(photo, (640, max(round(640 * height / width), 1)))
     sent = cv2.imencode(".jpg", frame[..., ::-1])[1]

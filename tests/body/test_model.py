@@ -10,9 +10,10 @@ import pytest
 import scipy.sparse
 import torch
 
-from aios.body.file import STANDIN_PATH, find_body_file, read_body_file
+from aios.body.file import find_body_file, read_body_file
 from aios.body.model import BodyModel, BodyModelError
 from aios.people import SMPLX_NAMES
+from aios.resources import STANDIN_BODY
 
 SIZES = {
     "betas": 10,
@@ -89,7 +90,7 @@ def of_package(path, parameters, **settings):
 
 @pytest.fixture(scope="module")
 def standin():
-    return BodyModel.load(STANDIN_PATH)
+    return BodyModel.load(STANDIN_BODY)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_parameters_are_those_of_people():
 
 @pytest.mark.parametrize("which", ["random", "standin"])
 def test_equals_the_package(which, random_file, capfd):
-    path = STANDIN_PATH if which == "standin" else random_file
+    path = STANDIN_BODY if which == "standin" else random_file
     parameters = random_parameters(4)
     parameters["left_hand_pose"][1] *= 9  # far above pi: added to the mean as it is
     parameters["global_orient"][2] = torch.tensor([0.0, 1.0, 0.0])  # contour rows on both ends
@@ -263,11 +264,11 @@ def test_importing_does_not_load_the_package():
 
 def test_source_by_environment(random_file, monkeypatch):
     monkeypatch.delenv("AIOS_SMPLX", raising=False)
-    assert find_body_file(None) == STANDIN_PATH
+    assert find_body_file(None) == STANDIN_BODY
     monkeypatch.setenv("AIOS_SMPLX", str(random_file.parent))
     assert find_body_file(None) == random_file
     monkeypatch.setenv("AIOS_SMPLX", "")
-    assert find_body_file(None) == STANDIN_PATH
+    assert find_body_file(None) == STANDIN_BODY
 
 
 def test_folder_of_the_package_layout(random_file, tmp_path):

@@ -7,11 +7,12 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from aios.body.file import STANDIN_PATH, read_body_file
+from aios.body.file import read_body_file
 from aios.body.skeleton import JOINT_NAMES, PARENTS, build_rig
 from aios.export.animated_glb import write_animated_glb
 from aios.export.skin import bone_figure, build_skin
 from aios.render.overlay import person_colors
+from aios.resources import STANDIN_BODY
 from tests.helpers.motions import make_store, records, true_joints
 from tests.helpers.served import tiny_predictor
 
@@ -196,7 +197,7 @@ def test_chunks_leave_no_seams(predictor, store, path, tmp_path, monkeypatch):
 
 
 def test_the_skeleton_is_that_of_the_body_files():
-    table = read_body_file(STANDIN_PATH).arrays["kintree_table"]
+    table = read_body_file(STANDIN_BODY).arrays["kintree_table"]
     assert list(PARENTS[1:]) == table[0, 1:].tolist()
     from smplx.joint_names import JOINT_NAMES as theirs
 

@@ -9,7 +9,6 @@ import smplx
 import torch
 import trimesh
 
-from aios.body.file import STANDIN_PATH
 from aios.body.model import BodyModel
 from aios.export import photo_files as export
 from aios.geometry.camera import Camera
@@ -17,6 +16,7 @@ from aios.people import _SHAPES, SMPLX_NAMES, People
 from aios.prediction import Prediction
 from aios.render.overlay import person_colors
 from aios.render.scene import linear_to_srgb
+from aios.resources import STANDIN_BODY
 
 PEOPLE_KEYS = [
     "id",
@@ -50,7 +50,7 @@ def predict(count):
     fields["global_orient"][:, 0] += np.pi
     fields["transl"] += (0, 0, 8)
     people = People(**fields)
-    body = BodyModel.load(STANDIN_PATH)
+    body = BodyModel.load(STANDIN_BODY)
     posed = body({n: torch.from_numpy(v) for n, v in people.smplx_parameters().items()})
     return Prediction(
         people,
@@ -126,7 +126,7 @@ def test_what_is_not_finite_is_refused(three, write):
 
 def test_npz_through_smplx_gives_the_vertices_back(three, tmp_path):
     (tmp_path / "smplx").mkdir()
-    (tmp_path / "smplx" / "SMPLX_NEUTRAL.npz").symlink_to(STANDIN_PATH)
+    (tmp_path / "smplx" / "SMPLX_NEUTRAL.npz").symlink_to(STANDIN_BODY)
     with np.load(io.BytesIO(export.prediction_to_npz(three)), allow_pickle=False) as archive:
         values = dict(archive)
     model = smplx.create(

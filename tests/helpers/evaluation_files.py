@@ -17,12 +17,12 @@ import pandas
 import torch
 from scipy.sparse import csr_matrix
 
-from aios.body.file import STANDIN_PATH
 from aios.body.model import BodyModel
 from aios.geometry.camera import Camera
 from aios.people import _SHAPES, SMPLX_NAMES, People
 from aios.prediction import Candidates
 from aios.predictor import AiOSPredictor
+from aios.resources import STANDIN_BODY
 from aios.weights.load import WeightsInfo
 from tests.helpers.humandata_files import rewrite
 from tests.helpers.training_samples import FOCAL_PX, SIZE_HW, random_picture, random_targets
@@ -40,7 +40,7 @@ BEDLAM_VALIDATION = "bedlam/annotations/bedlam_val.npz"
 
 def make_body_folder(folder: Path) -> Path:
     """SMPL-X of all genders (one body) and every licensed list."""
-    with np.load(STANDIN_PATH, allow_pickle=False) as file:
+    with np.load(STANDIN_BODY, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files if not name.startswith("standin_")}
     arrays["posedirs"] = np.zeros_like(arrays["posedirs"])
     np.savez(folder / "SMPLX_NEUTRAL.npz", **arrays)

@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from aios.page.context import ASSETS
+from aios.resources import ASSETS
 from tests.helpers.browsing import (
     PATIENCE_MS,
     chromium,

@@ -13,7 +13,6 @@ import smplx
 import torch
 
 from aios import AiOSPredictor
-from aios.body.file import STANDIN_PATH
 from aios.export.motion_files import write_track_files
 from aios.export.photo_files import ExportError
 from aios.geometry.camera import Camera
@@ -26,6 +25,7 @@ from aios.pipelines.progress import CancelledError
 from aios.pipelines.video import FilmSettings, draw_people, reconstruct_video
 from aios.prediction import Candidates
 from aios.render.overlay import person_colors
+from aios.resources import STANDIN_BODY
 from tests.helpers.clips import make_clip
 from tests.helpers.motions import make_store
 from tests.helpers.people_makers import make_person, together
@@ -163,7 +163,7 @@ def test_archive_of_all_frames_and_people(result):
     assert arrays["image_size"].tolist() == list(SIZE)
     assert float(arrays["focal_length"]) == 900.0
     assert (str(arrays["gender"]), bool(arrays["use_pca"])) == ("neutral", False)
-    body = smplx.SMPLX(str(STANDIN_PATH), use_pca=False, flat_hand_mean=False, batch_size=rows)
+    body = smplx.SMPLX(str(STANDIN_BODY), use_pca=False, flat_hand_mean=False, batch_size=rows)
     posed = body(**{name: torch.from_numpy(arrays[name]) for name in SMPLX_NAMES})
     pelvis = posed.joints[:, 0].detach().numpy()
     near = pelvis[arrays["track"] == 2]
@@ -337,7 +337,7 @@ def test_built_in_weights_follow_people(tmp_path):
         return np.roll(photo, 3 * index, axis=1)
 
     source = make_clip(tmp_path / "a.mp4", 6, (480, 360), 10, pixels=moving)
-    predictor = AiOSPredictor.from_pretrained("builtin", STANDIN_PATH, "cpu")
+    predictor = AiOSPredictor.from_pretrained("builtin", STANDIN_BODY, "cpu")
     found = run(predictor, source, tmp_path / "out", FilmSettings())
     assert found.frames == 6
     with np.load(tmp_path / "out" / "clip.npz") as arrays:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from aios.body.file import STANDIN_PATH
 from aios.body.model import BodyModel
+from aios.resources import STANDIN_BODY
 from training.standin.build import EXTRA_JOINT_VERTICES
 from training.standin.decimate import decimate_symmetric
 from training.standin.hands import hand_components, relaxed_hand
@@ -24,12 +24,12 @@ SIDES = {"left": 1.0, "right": -1.0}
 
 @pytest.fixture(scope="module")
 def body():
-    return BodyModel.load(STANDIN_PATH)
+    return BodyModel.load(STANDIN_BODY)
 
 
 @pytest.fixture(scope="module")
 def file():
-    with np.load(STANDIN_PATH) as archive:
+    with np.load(STANDIN_BODY) as archive:
         return dict(archive)
 
 
@@ -70,7 +70,7 @@ def components_of(faces, count):
 
 
 def test_file_is_small_and_says_what_it_is(file):
-    assert STANDIN_PATH.stat().st_size <= 4_000_000
+    assert STANDIN_BODY.stat().st_size <= 4_000_000
     assert "NOT SMPL-X" in str(file["standin_note"])
 
 

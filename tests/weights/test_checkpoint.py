@@ -474,7 +474,7 @@ def test_a_released_file_is_the_papers_network(tmp_path, model, small_network):
 
 def test_built_in_weights(tmp_path, model, config, small_network, monkeypatch):
     path = tmp_path / "builtin.safetensors"
-    monkeypatch.setattr(weights, "BUILTIN_PATH", path)
+    monkeypatch.setattr(weights, "BUILTIN_WEIGHTS", path)
     with pytest.raises(CheckpointError, match=r"builtin\.safetensors are missing.*clone"):
         weights.load_model("builtin")
     save_own(path, model.state_dict(), config)

@@ -358,7 +358,7 @@ def network(monkeypatch, tmp_path):
     monkeypatch.setattr("aios.weights.official_names.from_official", lambda state, config: state)
     builtin = tmp_path / "builtin.safetensors"
     save_own(builtin, OneLayer(None).state_dict(), AiOSConfig())
-    monkeypatch.setattr(weights, "BUILTIN_PATH", builtin)
+    monkeypatch.setattr(weights, "BUILTIN_WEIGHTS", builtin)
     released = tmp_path / "released.pth"
     torch.save({"model": OneLayer(None).state_dict()}, released)
     return SimpleNamespace(own=builtin.read_bytes(), released=released.read_bytes())
@@ -419,7 +419,7 @@ def test_auto_survives_a_released_file_that_is_damaged(server, network):
 
 
 def test_auto_with_nothing_at_all_says_both_reasons(no_network, network):
-    weights.BUILTIN_PATH.unlink()
+    weights.BUILTIN_WEIGHTS.unlink()
     with pytest.raises(CheckpointError, match="built-in.*missing.*could not be reached"):
         weights.load_model("auto")
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import cv2
 import torch
 
+from aios.resources import STANDIN_BODY
+
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
-from ..synthetic.surface import DEFAULT_BODY, BodySurface
+from ..synthetic.surface import BodySurface
 from .archive import DataError
 from .check import check_file
 from .sets import DATA_SETS
@@ -69,7 +71,7 @@ def _check(options: argparse.Namespace) -> int:
 def _make_synthetic(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    body = BodySurface(DEFAULT_BODY)
+    body = BodySurface(STANDIN_BODY)
     generator = SceneGenerator((options.height, options.width), body, options.seed)
     for number, name in enumerate(options.sets):
         # A scene with nobody is skipped, hence the room between the sets.

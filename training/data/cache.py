@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aios.resources import STANDIN_BODY
+
 from ..synthetic.backgrounds import load_backgrounds
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
-from ..synthetic.surface import DEFAULT_BODY, BodySurface
+from ..synthetic.surface import BodySurface
 from ..targets import TENSOR_FIELDS, Targets, joint_keypoints
 from .batch import Sample, join_targets
 from .real import decode
@@ -136,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     archives = sorted(options.real.glob("backgrounds_*.tar")) if options.real else []
     photos = load_backgrounds(archives) or None
-    body = BodySurface(DEFAULT_BODY)
+    body = BodySurface(STANDIN_BODY)
     shards = -(-options.count // SHARD_SCENES)
     (options.out / "cache.json").write_text(
         json.dumps({"seed": options.seed, "scenes": shards * SHARD_SCENES})

@@ -13,10 +13,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from aios.network.config import ConfigError, ImageConfig
+from aios.resources import STANDIN_BODY
 
 from ..synthetic.backgrounds import load_backgrounds
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
-from ..synthetic.surface import DEFAULT_BODY, BodySurface
+from ..synthetic.surface import BodySurface
 from .augment import AugmentConfig, augment
 from .batch import Batch, Sample, build_batch
 from .cache import CachedScenes
@@ -72,7 +73,7 @@ class DrawnScenes:
         """`root` may hold backgrounds_*.tar."""
         archives = sorted(root.glob("backgrounds_*.tar")) if root else []
         photos = load_backgrounds(archives) or None
-        body = BodySurface(DEFAULT_BODY)
+        body = BodySurface(STANDIN_BODY)
         self._generator = SceneGenerator((_SCENE_SIDE, _SCENE_SIDE), body, TRAIN_SEED, photos)
 
     def __len__(self) -> int:

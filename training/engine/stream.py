@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from aios.resources import STANDIN_BODY
+
 from ..data.batch import Batch
 from ..data.drawn import DrawnBatches
 from ..data.mixture import Sources, TrainBatches, load_batches
 from ..data.photo_mix import PhotoBatches, open_set
 from ..synthetic.backgrounds import load_backgrounds
-from ..synthetic.surface import DEFAULT_BODY, BodySurface
+from ..synthetic.surface import BodySurface
 from ..synthetic.world import stack_photos
 from .distributed import device
 from .recipe import Stage, TrainConfig
@@ -52,7 +54,7 @@ class DrawnStream:
     def __init__(self, config: TrainConfig, sources: Sources) -> None:
         """`sources` without scenes."""
         self._config, self._sources = config, sources
-        self._body = BodySurface(DEFAULT_BODY, device())
+        self._body = BodySurface(STANDIN_BODY, device())
         real = config.data.real
         archives = sorted(Path(real).glob("backgrounds_*.tar")) if real else []
         self._backgrounds = stack_photos(load_backgrounds(archives))

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from aios.media.video_writer import VideoWriter
+from aios.resources import STANDIN_BODY
 
 from .backgrounds import load_backgrounds
 from .benchmark import BENCHMARK_PARTS, benchmark_scene
 from .scenes import Scene, SceneGenerator
 from .show import contact_sheet
-from .surface import DEFAULT_BODY, BodySurface
+from .surface import BodySurface
 from .world import MOST_PEOPLE, SceneWorld, stack_photos
 
 _FRAMES_A_SECOND = 15
@@ -40,7 +41,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--people", type=int, nargs=2, default=(0, MOST_PEOPLE), help="range")
     parser.add_argument("--part", choices=BENCHMARK_PARTS, help="show scenes of the test set")
     parser.add_argument("--out", type=Path, default=Path("scenes.png"))
-    parser.add_argument("--body", type=Path, default=DEFAULT_BODY)
+    parser.add_argument("--body", type=Path, default=STANDIN_BODY)
     parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar to stand before")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of the film")
     parser.add_argument("--plain", action="store_true", help="draw no labels")

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from aios.body.rig import generations
 from aios.geometry.rotations import axis_angle_to_rotmat
+from aios.resources import STANDIN_BODY
 
 from .sheets import build_sheets
 
-DEFAULT_BODY = Path(__file__).resolve().parents[2] / "assets" / "body" / "standin.npz"
 # Vertices that count as joints 55-75 of the SMPL-X output (nose, eyes, ears, feet, finger tips).
 VERTEX_JOINTS = (
     (9120, 9929, 9448, 616, 6)
@@ -86,7 +86,7 @@ class BodySurface:
     generations: tuple[tuple[Tensor, Tensor], ...]
     """Joints by their distance from the root, and their parents."""
 
-    def __init__(self, path: str | Path = DEFAULT_BODY, device: str | torch.device = "cpu") -> None:
+    def __init__(self, path: str | Path = STANDIN_BODY, device: str | torch.device = "cpu") -> None:
         """Read the file and fit the sheets."""
         with np.load(path) as file:
             if "standin_region" not in file:

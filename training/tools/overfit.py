@@ -22,6 +22,7 @@ import torch
 from aios.body.model import BodyModel
 from aios.network.config import ConfigError
 from aios.people import People, people_from_output
+from aios.resources import STANDIN_BODY
 
 from ..config import named_config
 from ..data.batch import Batch, Sample, build_batch
@@ -30,7 +31,7 @@ from ..engine.pictures import truth_and_prediction
 from ..engine.recipe import TrainConfig
 from ..evaluation.metrics import Tally, match_greedily, pelvis_aligned_mm
 from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
-from ..synthetic.surface import DEFAULT_BODY, BodySurface
+from ..synthetic.surface import BodySurface
 from ..targets import Targets
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def pictures_to_learn(side: int, count: int = PICTURES) -> list[Sample]:
         side: pixels of the shorter side; the longer has 4/3 of it.
         count: how many.
     """
-    generator = SceneGenerator((side, side * 4 // 3), BodySurface(DEFAULT_BODY), TRAIN_SEED)
+    generator = SceneGenerator((side, side * 4 // 3), BodySurface(STANDIN_BODY), TRAIN_SEED)
     samples: list[Sample] = []
     number = 0
     while len(samples) < count:

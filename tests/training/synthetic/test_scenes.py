@@ -13,6 +13,7 @@ import torch
 
 from aios.body.model import BodyModel
 from aios.media.video_reader import VideoReader
+from aios.resources import STANDIN_BODY
 from training.synthetic import (
     TEST_SEED,
     TRAIN_SEED,
@@ -25,7 +26,6 @@ from training.synthetic import (
 )
 from training.synthetic.__main__ import main
 from training.synthetic.chance import Chance
-from training.synthetic.surface import DEFAULT_BODY
 from training.synthetic.wardrobe import draw_looks, garment_offsets, shown_faces
 from training.targets import TENSOR_FIELDS, Targets
 
@@ -41,7 +41,7 @@ def body() -> BodySurface:
 
 @pytest.fixture(scope="module")
 def model() -> BodyModel:
-    return BodyModel.load(DEFAULT_BODY)
+    return BodyModel.load(STANDIN_BODY)
 
 
 @pytest.fixture(scope="module")

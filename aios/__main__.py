@@ -13,8 +13,8 @@ from .cli import (
     StartError,
     add_model_arguments,
     add_video_arguments,
+    configure_threads_and_malloc,
     load_predictor,
-    spare_the_machine,
     warm_up_renderer,
 )
 
@@ -29,7 +29,7 @@ _log = logging.getLogger("aios")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit code: 0, 1 if any file failed, 2 if nothing could be done."""
-    spare_the_machine()
+    configure_threads_and_malloc()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _log.setLevel(logging.INFO)
@@ -59,21 +59,21 @@ def _photos(predictor: AiOSPredictor, photos: list[Path], options: argparse.Name
     """Work on photos; returns how many failed."""
     from tqdm import tqdm
 
-    from .media.photo_sources import items_of_files
-    from .pipelines.folder import BatchSettings, folder_sink, reconstruct_batch
+    from .media.photo_sources import items_from_paths
+    from .pipelines.folder import FolderSettings, folder_sink, reconstruct_folder
 
     if not photos:
         return 0
-    settings = BatchSettings(options.threshold, options.max_people)
+    settings = FolderSettings(options.threshold, options.max_people)
     with tqdm(total=len(photos), unit="photo", disable=None) as bar:
 
         def complain(sentence: str) -> None:
             bar.clear()
             _log.error("%s", sentence)
 
-        result = reconstruct_batch(
+        result = reconstruct_folder(
             predictor,
-            items_of_files(photos),
+            items_from_paths(photos),
             folder_sink(options.out),
             settings,
             lambda progress: _advance(bar, progress),
@@ -89,14 +89,14 @@ def _videos(predictor: AiOSPredictor, videos: list[Path], options: argparse.Name
 
     from .export.photo_files import ExportError
     from .media.photo import PhotoError
-    from .media.photo_sources import free_stem
+    from .media.photo_sources import unique_stem
     from .media.video_reader import VideoError
-    from .pipelines.video import FilmSettings, reconstruct_video
+    from .pipelines.video import VideoSettings, reconstruct_video
     from .render.opengl import OpenGLError
 
     failed = 0
     taken: set[str] = set()
-    settings = FilmSettings(
+    settings = VideoSettings(
         threshold=options.threshold,
         max_people=options.max_people,
         smooth=not options.no_smoothing,
@@ -104,7 +104,7 @@ def _videos(predictor: AiOSPredictor, videos: list[Path], options: argparse.Name
         max_seconds=options.seconds,
     )
     for path in videos:
-        stem = free_stem(path.stem, taken)
+        stem = unique_stem(path.stem, taken)
         with tqdm(unit="frame", disable=None) as bar:
             try:
                 result = reconstruct_video(

@@ -34,7 +34,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
-def spare_the_machine() -> None:
+def configure_threads_and_malloc() -> None:
     """Let threads sleep and share one heap; to be called before torch is imported.
 
     A thread of torch that spins keeps a core from the thread it waits for wherever others want the
@@ -144,7 +144,7 @@ def load_predictor(options: argparse.Namespace) -> AiOSPredictor:
     import torch
 
     from . import AiOSPredictor, BodyModelError, CheckpointError
-    from .report import body_text, caveat, speed_text, weights_text
+    from .descriptions import body_mismatch_text, body_text, speed_text, weights_text
 
     try:
         if options.device is not None:
@@ -160,7 +160,7 @@ def load_predictor(options: argparse.Namespace) -> AiOSPredictor:
     _log.info("Weights: %s", weights_text(predictor.weights))
     _log.info("Body: %s", body_text(predictor.body))
     _log.info("Speed: %s", speed_text(predictor.speed))
-    if note := caveat(predictor.weights, predictor.body):
+    if note := body_mismatch_text(predictor.weights, predictor.body):
         _log.info("%s", note)
     return predictor
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from aios.cli import spare_the_machine
+from aios.cli import configure_threads_and_malloc
 
-spare_the_machine()
+configure_threads_and_malloc()
 
 
 @pytest.fixture(scope="module")

@@ -132,8 +132,8 @@ def test_help_imports_nothing_heavy():
 
 HEAPS = """
 import ctypes, sys, threading
-from aios.cli import spare_the_machine
-spare_the_machine()
+from aios.cli import configure_threads_and_malloc
+configure_threads_and_malloc()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
 wait = threading.Barrier(6)

@@ -33,12 +33,12 @@ AIOS_ROOMS = {
     "posing": "accelerate body people",
     "predictor": "geometry media network accelerate weights body people attention"
     " prediction posing",
-    "report": "accelerate weights body render prediction predictor",
-    "cli": "weights body render predictor report",
+    "descriptions": "accelerate weights body",
+    "cli": "weights body render predictor descriptions",
     "pipelines": "geometry media render tracking export people prediction predictor",
     "__main__": "media render export predictor cli pipelines",
     "page": "resources accelerate media weights body render export people attention prediction"
-    " predictor report cli pipelines",
+    " predictor descriptions cli pipelines",
 }
 TRAINING_ROOMS = {
     "joints": "",

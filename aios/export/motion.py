@@ -92,7 +92,7 @@ class MotionStore:
         Args:
             least_frames: a person of a single frame is more often a mistake than a person.
             mean_shape: whether every record shall have the last shape of its track, which is the
-                mean over it where a `Follower` smoothed.
+                mean over it where a `StreamTracker` smoothed.
         """
         self._file.close()
         least = min(least_frames, len(self._times))

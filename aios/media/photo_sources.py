@@ -22,12 +22,12 @@ _MUST_NOT_BE = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f]')
 _LEFTOVERS = re.compile(r"(^|/)(__MACOSX/|\.(?!\.?/)|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
 
 
-class BatchError(ValueError):
+class InputError(ValueError):
     """Nothing of a batch can be worked on; the message is one sentence for a person."""
 
 
 @dataclass(frozen=True)
-class BatchItem:
+class PhotoItem:
     """One photo of a batch.
 
     Attributes:
@@ -39,27 +39,27 @@ class BatchItem:
     read: Callable[[], PhotoSource]
 
 
-def items_of_files(paths: Iterable[Path]) -> list[BatchItem]:
+def items_from_paths(paths: Iterable[Path]) -> list[PhotoItem]:
     """Files and the photos directly in folders; see `photo.list_photos`."""
     return [
-        BatchItem(path.name, lambda path=path: path)  # type: ignore[misc]
+        PhotoItem(path.name, lambda path=path: path)  # type: ignore[misc]
         for path in list_photos(paths)
     ]
 
 
 @contextmanager
-def items_of_zip(path: Path) -> Iterator[list[BatchItem]]:
+def items_from_zip(path: Path) -> Iterator[list[PhotoItem]]:
     """Every file of an archive, unpacked into memory one at a time when it is read.
 
     What is no photo by its name says so when it is read; leftovers of systems are passed over.
 
     Raises:
-        BatchError: no archive, or one with too many files.
+        InputError: no archive, or one with too many files.
     """
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise BatchError(f"{path.name} is not a zip archive that can be read.") from error
+        raise InputError(f"{path.name} is not a zip archive that can be read.") from error
     with archive:
         files = [
             info
@@ -67,17 +67,17 @@ def items_of_zip(path: Path) -> Iterator[list[BatchItem]]:
             if not info.is_dir() and not _LEFTOVERS.search(info.filename.replace("\\", "/"))
         ]
         if len(files) > MAX_FILES:
-            raise BatchError(
+            raise InputError(
                 f"{path.name} holds {len(files)} files: split it, {MAX_FILES} at most."
             )
         yield [
-            BatchItem(shown_name(info.filename), lambda info=info: _unpack(archive, info))  # type: ignore[misc]
+            PhotoItem(safe_name(info.filename), lambda info=info: _unpack(archive, info))  # type: ignore[misc]
             for info in files
         ]
 
 
 def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    name = shown_name(info.filename)
+    name = safe_name(info.filename)
     if PurePosixPath(name).suffix.lower() not in PHOTO_SUFFIXES:
         raise PhotoError(f"{name} is no photo by its name.")
     if info.flag_bits & 1:
@@ -98,7 +98,7 @@ def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def shown_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """A name from a stranger made harmless: relative, without steps upwards or odd characters.
 
     Folders stay, as in `holiday/beach.jpg`.
@@ -113,7 +113,7 @@ def shown_name(name: str) -> str:
     return "/".join(parts[-4:]) or "unnamed"
 
 
-def free_stem(stem: str, taken: set[str]) -> str:
+def unique_stem(stem: str, taken: set[str]) -> str:
     """`stem`, or `stem_2` and so on where another of this run has that name already.
 
     Args:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ..report import banner_html
 from .body_upload import add_body_upload
 from .context import PageContext
+from .model_summary import banner_html
 
 _ABOUT = """### What you see
 [AiOS](https://arxiv.org/abs/2403.17934) (Sun et al., CVPR 2024) finds every person in a photo at

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ..attention import KeptLayer, token_in_layer
+from ..descriptions import person_name
 from ..render.attention import (
     compose,
     heat_picture,
@@ -18,7 +19,6 @@ from ..render.attention import (
     token_matrix,
 )
 from ..render.colors import person_colors
-from ..report import person_name
 from .sessions import Result
 
 _CLOSE_UP_MARGIN, _LEAST_CLOSE_UP, _CLOSE_UP_SIDE_PX = 0.3, 0.16, 1000

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ..attention import token_names
-from ..report import person_name
+from ..descriptions import person_name
 from .attention_answers import (
     NotKeptError,
     Question,

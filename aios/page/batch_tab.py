@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from ..media.photo_sources import MAX_FILES, BatchError, BatchItem, items_of_files, items_of_zip
-from ..pipelines.folder import BatchResult, BatchSettings, ZipSink, reconstruct_batch
-from ..pipelines.progress import CancelledError, Report
+from ..media.photo_sources import MAX_FILES, InputError, PhotoItem, items_from_paths, items_from_zip
+from ..pipelines.folder import FolderResult, FolderSettings, ZipSink, reconstruct_folder
+from ..pipelines.progress import CancelledError, ProgressCallback
 from ..predictor import AiOSPredictor
 from .context import PageContext
 from .jobs import LONG_QUEUE, Jobs, working_sentence
@@ -105,11 +105,11 @@ class BatchHandler:
         try:
             target = folder / "aios_results.zip"
             predictor = self._context.predictor_of(request)
-            settings = BatchSettings(threshold, int(most))
+            settings = FolderSettings(threshold, int(most))
             result = self._work(predictor, paths, target, settings, report)
         except CancelledError:
             return [_STOPPED, None, ""]
-        except BatchError as error:
+        except InputError as error:
             sentence = str(error)
         except (MemoryError, OSError, RuntimeError, ValueError) as error:
             sentence = working_sentence(error, "This batch")
@@ -128,25 +128,25 @@ class BatchHandler:
         predictor: AiOSPredictor,
         paths: list[Path],
         target: Path,
-        settings: BatchSettings,
-        report: Report,
-    ) -> BatchResult:
+        settings: FolderSettings,
+        report: ProgressCallback,
+    ) -> FolderResult:
         with ExitStack() as open_archives:
-            items: list[BatchItem] = []
+            items: list[PhotoItem] = []
             for path in paths:
                 if path.suffix.lower() == ".zip":
-                    items += open_archives.enter_context(items_of_zip(path))
+                    items += open_archives.enter_context(items_from_zip(path))
                 else:
-                    items += items_of_files([path])
+                    items += items_from_paths([path])
             if len(items) > MAX_FILES:
-                raise BatchError(f"These are {len(items)} files: send at most {MAX_FILES} at once.")
+                raise InputError(f"These are {len(items)} files: send at most {MAX_FILES} at once.")
             if not items:
-                raise BatchError("There is no photo in what was sent.")
+                raise InputError("There is no photo in what was sent.")
             with ZipSink(target) as sink:
-                return reconstruct_batch(predictor, items, sink, settings, report)
+                return reconstruct_folder(predictor, items, sink, settings, report)
 
 
-def status_text(result: BatchResult) -> str:
+def status_text(result: FolderResult) -> str:
     """How many photos and people, and how many files failed."""
     photos = "1 photo" if result.photos == 1 else f"{result.photos} photos"
     people = "1 person" if result.people == 1 else f"{result.people} people"
@@ -155,7 +155,7 @@ def status_text(result: BatchResult) -> str:
     return f"**{people}** in {photos}.{rest}"
 
 
-def problems_html(result: BatchResult) -> str:
+def problems_html(result: FolderResult) -> str:
     """The files that failed, with the reason; empty without any."""
     if not result.problems:
         return ""

@@ -12,10 +12,10 @@ from gradio.context import Context
 from .. import __version__
 from ..export.photo_files import encode_png
 from ..media.photo import MAX_PIXELS
-from ..report import status_report
 from .api_attention import add_attention_endpoint
 from .context import MODEL_QUEUE, PageContext, errors_as_sentences, session_of
 from .limits import MAX_CALL_MB, MAX_UPLOAD_MB
+from .model_summary import status_values
 from .photo_views import Look, depth_view
 from .sessions import KEPT_SECONDS, Choice
 
@@ -96,7 +96,7 @@ def _add_status_endpoint(context: PageContext) -> None:
         Returns:
             Version, weights, body, device and speed mode; how many wait; defaults and limits.
         """
-        report = status_report(context.predictor_of(request), context.threshold)
+        report = status_values(context.predictor_of(request), context.threshold)
         return report | {
             "version": __version__,
             "speed": context.predictor.speed,

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import gradio as gr
 
 from ..predictor import AiOSPredictor
-from ..report import expectation
 from .about_tab import build_about_tab
 from .attention_tab import build_attention_tab
 from .batch_tab import build_batch_tab
 from .context import PageContext, session_of
+from .model_summary import accuracy_note
 from .photo_tab import build_photo_tab
 from .sessions import KEPT_SECONDS, Sessions
 from .video_tab import build_video_tab
@@ -54,7 +54,7 @@ def build_page(predictor: AiOSPredictor, threshold: float | None = None) -> gr.B
         analytics_enabled=False,
         delete_cache=(_SWEEP_SECONDS, int(KEPT_SECONDS) - _SWEEP_SECONDS),
     ) as page:
-        gr.Markdown(f"{_INTRO} {expectation(predictor.weights)}", elem_id="title")
+        gr.Markdown(f"{_INTRO} {accuracy_note(predictor.weights)}", elem_id="title")
         context = PageContext(predictor, sessions, threshold, gr.State(None), gr.State(None))
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             for build in TABS:

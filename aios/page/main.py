@@ -16,8 +16,8 @@ from ..cli import (
     StartError,
     add_model_arguments,
     add_page_arguments,
+    configure_threads_and_malloc,
     find_port,
-    spare_the_machine,
     warm_up_renderer,
 )
 from .space import load_page_predictor
@@ -27,7 +27,7 @@ _log = logging.getLogger("aios.app")
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until interrupted; returns the exit code: 0, or 2 if it cannot start."""
-    spare_the_machine()
+    configure_threads_and_malloc()
     parser = OneLineParser(
         prog="app.py", description="Serve a page that finds everyone in a photo as a posed mesh."
     )

@@ -7,8 +7,8 @@ from html import escape
 import numpy as np
 
 from ..body.skeleton import JOINT_NAMES
+from ..descriptions import person_name
 from ..prediction import Prediction
-from ..report import person_name
 
 _BODY_JOINTS = slice(1, 22)
 _HAND_JOINTS = 25

@@ -8,9 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from ..report import people_html, person_name, summary_text
+from ..descriptions import person_name
 from .context import PageContext, errors_as_sentences, session_of
 from .parameters_view import parameters_html
+from .people_table import people_html, summary_text
 from .photo_views import (
     Look,
     depth_view,

@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 
+from ..descriptions import person_name
 from ..export.photo_files import ExportError
 from ..media.photo import PhotoError
-from ..media.photo_sources import shown_name
+from ..media.photo_sources import safe_name
 from ..media.video_reader import VIDEO_SUFFIXES, VideoError
 from ..pipelines.progress import CancelledError
-from ..pipelines.video import FilmResult, FilmSettings, reconstruct_video
-from ..report import person_name
+from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
 from .context import PageContext
 from .jobs import LONG_QUEUE, Jobs, working_sentence
 from .widgets import add_examples, number_slider
@@ -115,7 +115,7 @@ class VideoHandler:
         """Status, overlay, table of people and files; a failure is a sentence in the status."""
         if video is None:
             return [_IDLE, None, "", None]
-        settings = FilmSettings(threshold, int(most), bool(smooth), rate, seconds)
+        settings = VideoSettings(threshold, int(most), bool(smooth), rate, seconds)
         try:
             result = self.work(Path(video), settings, request, progress)
         except gr.Error as error:
@@ -125,15 +125,15 @@ class VideoHandler:
         return [status_text(result), film, tracks_html(result), files]
 
     def work(
-        self, video: Path, settings: FilmSettings, request: gr.Request, progress: gr.Progress
-    ) -> FilmResult:
+        self, video: Path, settings: VideoSettings, request: gr.Request, progress: gr.Progress
+    ) -> VideoResult:
         """Do it.
 
         Raises:
             gr.Error: a sentence.
         """
         folder, report = self._jobs.start(request, [video], progress)
-        stem = shown_name(video.stem).replace("/", "_")
+        stem = safe_name(video.stem).replace("/", "_")
         try:
             predictor = self._context.predictor_of(request)
             return reconstruct_video(predictor, video, folder, stem, settings, report)
@@ -151,7 +151,7 @@ class VideoHandler:
         return [_STOPPED, None, "", None]
 
 
-def status_text(result: FilmResult) -> str:
+def status_text(result: VideoResult) -> str:
     """What came out, and what could not be read or kept."""
     people = "1 person" if result.people == 1 else f"{result.people} people"
     frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
@@ -159,7 +159,7 @@ def status_text(result: FilmResult) -> str:
     return f"**{people}** in {frames}.{notes}"
 
 
-def tracks_html(result: FilmResult) -> str:
+def tracks_html(result: VideoResult) -> str:
     """A row for each person: colour, number, when to be seen."""
     tracks = json.loads(result.files[2].read_text("utf-8"))["tracks"]
     if not tracks:
@@ -212,7 +212,7 @@ def _add_endpoint(handler: VideoHandler, inputs: list[Any]) -> None:
         """
         if video is None:
             raise gr.Error("Send a video.", print_exception=False)
-        settings = FilmSettings(threshold, int(max_people), bool(smooth), max_rate, max_seconds)
+        settings = VideoSettings(threshold, int(max_people), bool(smooth), max_rate, max_seconds)
         film, npz, summary, *motions = handler.work(Path(video), settings, request, progress).files
         document = json.loads(summary.read_text("utf-8"))
         return document, str(film), [str(path) for path in (npz, *motions)]

@@ -15,11 +15,11 @@ from typing import Any, Self
 
 from ..export.photo_files import ExportError, results_as_bytes, write_file
 from ..media.photo import PhotoError, read_photo
-from ..media.photo_sources import BatchItem, free_stem
+from ..media.photo_sources import PhotoItem, unique_stem
 from ..prediction import Prediction
 from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from ..render.opengl import OpenGLError
-from .progress import Report, Reporter
+from .progress import ProgressCallback, ProgressReporter
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class ResultsFullError(Exception):
 
 
 @dataclass(frozen=True)
-class BatchSettings:
+class FolderSettings:
     """How each photo is worked on; see `AiOSPredictor.predict`."""
 
     threshold: float | None = None
@@ -53,7 +53,7 @@ class BatchSettings:
 
 
 @dataclass
-class BatchResult:
+class FolderResult:
     """What came of a batch.
 
     Attributes:
@@ -67,14 +67,14 @@ class BatchResult:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
 
-def reconstruct_batch(
+def reconstruct_folder(
     predictor: AiOSPredictor,
-    items: Sequence[BatchItem],
+    items: Sequence[PhotoItem],
     sink: Sink,
-    settings: BatchSettings,
-    report: Report,
+    settings: FolderSettings,
+    report: ProgressCallback,
     on_problem: Callable[[str], None] = lambda sentence: None,
-) -> BatchResult:
+) -> FolderResult:
     """Work on every photo that can be worked on.
 
     Gives `STEM.json`, `STEM.npz`, `STEM.glb` and `STEM_overlay.png` of each, then `people.csv`
@@ -88,15 +88,15 @@ def reconstruct_batch(
         report: called after each photo; may raise to stop.
         on_problem: called with a sentence for each file that cannot be worked on.
     """
-    result, taken = BatchResult(), set[str]()
-    reporter = Reporter(report, {STAGE: 1.0})
+    result, taken = FolderResult(), set[str]()
+    reporter = ProgressReporter(report, {STAGE: 1.0})
     reporter.begin(STAGE, len(items))
     # In a file: nobody knows how many people there will be.
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as table:
         rows = csv.writer(table)
         rows.writerow(_COLUMNS)
         for place, item in enumerate(items):
-            stem = free_stem(str(PurePosixPath(item.name).with_suffix("")), taken)
+            stem = unique_stem(str(PurePosixPath(item.name).with_suffix("")), taken)
             try:
                 prediction, files = _work_on(predictor, item, stem, settings)
                 sink(files)
@@ -120,7 +120,7 @@ def reconstruct_batch(
 
 
 def _work_on(
-    predictor: AiOSPredictor, item: BatchItem, stem: str, settings: BatchSettings
+    predictor: AiOSPredictor, item: PhotoItem, stem: str, settings: FolderSettings
 ) -> tuple[Prediction, dict[str, bytes]]:
     try:
         photo = read_photo(item.read())

@@ -13,7 +13,7 @@ import numpy as np
 from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from ..render.overlay import overlay, person_colors
 from ..tracking.smoothing import SMOOTHING
-from .follow import Followed, Follower
+from .stream_tracker import StreamTracker, TrackedPeople
 
 DRAWN_SIDE_PX = 512
 """Frames are drawn on at most this long side: drawing and sending cost more than the network."""
@@ -57,7 +57,7 @@ class LiveFrame:
 class _Found:
     frame: np.ndarray
     arrival: float
-    followed: Followed
+    tracked: TrackedPeople
 
 
 class LiveStream:
@@ -72,7 +72,7 @@ class LiveStream:
         """Answer with `predictor`."""
         self._predictor = predictor
         self._settings: LiveSettings | None = None
-        self._follower: Follower | None = None
+        self._tracker: StreamTracker | None = None
         self._network = ThreadPoolExecutor(1, thread_name_prefix="aios-live")
         self._coming: Future[_Found] | None = None
         self._done: deque[float] = deque()
@@ -84,8 +84,8 @@ class LiveStream:
             PhotoError: the frame to be shown is one that cannot be worked on.
         """
         now = time.monotonic()
-        follower = self._follower_for(settings, now)
-        coming = self._network.submit(self._find, follower, frame, settings, now)
+        tracker = self._tracker_for(settings, now)
+        coming = self._network.submit(self._find, tracker, frame, settings, now)
         before, self._coming = self._coming or coming, coming
         try:
             found = before.result()
@@ -93,39 +93,39 @@ class LiveStream:
             if before is coming:
                 self._coming = None
             raise
-        return self._show(follower, found)
+        return self._show(tracker, found)
 
     def _find(
-        self, follower: Follower, frame: np.ndarray, settings: LiveSettings, arrival: float
+        self, tracker: StreamTracker, frame: np.ndarray, settings: LiveSettings, arrival: float
     ) -> _Found:
         size = self._predictor.input_sizes[settings.input_size]
         candidates = self._predictor.find_candidates(frame, image=size)
-        return _Found(frame, arrival, follower.follow(candidates, arrival, frame))
+        return _Found(frame, arrival, tracker.track(candidates, arrival, frame))
 
-    def _show(self, follower: Follower, found: _Found) -> LiveFrame:
-        prediction = follower.pose(found.followed)
+    def _show(self, tracker: StreamTracker, found: _Found) -> LiveFrame:
+        prediction = tracker.pose(found.tracked)
         small = _smaller(found.frame)
         picture = overlay(
             small,
             prediction.vertices,
             prediction.faces,
             prediction.camera.scaled(small.shape[1], small.shape[0]),
-            person_colors(found.followed.numbers - 1),
+            person_colors(found.tracked.numbers - 1),
         )
         end = time.monotonic()
         return LiveFrame(picture, len(prediction), end - found.arrival, self._count(end))
 
-    def _follower_for(self, settings: LiveSettings, now: float) -> Follower:
+    def _tracker_for(self, settings: LiveSettings, now: float) -> StreamTracker:
         paused = bool(self._done) and now - self._done[-1] > _PAUSE_SECONDS
-        if self._follower is None or settings != self._settings or paused:
+        if self._tracker is None or settings != self._settings or paused:
             smoothing = SMOOTHING if settings.smooth else None
-            self._follower = Follower(
+            self._tracker = StreamTracker(
                 self._predictor, settings.threshold, DEFAULT_MAX_PEOPLE, smoothing
             )
             self._settings = settings
             self._coming = None
             self._done.clear()
-        return self._follower
+        return self._tracker
 
     def _count(self, now: float) -> float:
         self._done.append(now)

@@ -37,15 +37,15 @@ class Progress:
         return f"{self.stage}: {steps}{left}"
 
 
-Report = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-class Reporter:
+class ProgressReporter:
     """Counts steps and reports each one."""
 
     def __init__(
         self,
-        report: Report,
+        report: ProgressCallback,
         stages: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from ..export.motion import MotionStore
 from ..export.motion_files import motion_to_npz, write_track_files
 from ..geometry.camera import Camera
-from ..media.prefetch import ahead
+from ..media.prefetch import prefetch
 from ..media.video_reader import Frame, VideoReader
 from ..media.video_writer import VideoWriter, playable_size
 from ..prediction import Prediction
@@ -30,8 +30,8 @@ from ..render.labels import draw_labels
 from ..render.overlay import overlay, person_colors
 from ..render.scene import NEAR
 from ..tracking.smoothing import SMOOTHING
-from .follow import Followed, Follower
-from .progress import Report, Reporter
+from .progress import ProgressCallback, ProgressReporter
+from .stream_tracker import StreamTracker, TrackedPeople
 
 FIND, DRAW, WRITE = "Finding people, frame", "Drawing, frame", "Writing files, person"
 _STAGES = {FIND: 1.0, DRAW: 0.6, WRITE: 0.02}
@@ -40,7 +40,7 @@ _HEAD = 15
 
 
 @dataclass(frozen=True)
-class FilmSettings:
+class VideoSettings:
     """What to do with a video.
 
     Attributes:
@@ -63,14 +63,14 @@ class FilmSettings:
 
 
 @dataclass(frozen=True)
-class FilmResult:
+class VideoResult:
     """What came out.
 
     Attributes:
         files: overlay MP4, NPZ of all frames and people, JSON summary, then for each person a BVH
             and an animated GLB.
         frames: how many were worked on.
-        people: how many different people were followed.
+        people: how many different people were tracked.
         notes: sentences on what could not be read or kept.
     """
 
@@ -85,9 +85,9 @@ def reconstruct_video(
     source: Path,
     folder: Path,
     stem: str,
-    settings: FilmSettings,
-    report: Report,
-) -> FilmResult:
+    settings: VideoSettings,
+    report: ProgressCallback,
+) -> VideoResult:
     """Find, follow and draw everyone in a video.
 
     Writes `STEM_overlay.mp4`, `STEM.npz`, `STEM.json`, `STEM_track_N.bvh` and `STEM_track_N.glb`,
@@ -107,7 +107,7 @@ def reconstruct_video(
         ExportError: a number is not finite.
         OSError: the folder cannot be written to.
     """
-    reporter = Reporter(report, _STAGES)
+    reporter = ProgressReporter(report, _STAGES)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
         work = Path(scratch)
@@ -126,30 +126,30 @@ def reconstruct_video(
         document |= {"rate": rate, "notes": notes}
         summary.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
         files = [path.replace(folder / path.name) for path in made]
-    return FilmResult(files, len(store.times), len(store.tracks), notes)
+    return VideoResult(files, len(store.times), len(store.tracks), notes)
 
 
 def _find(
     predictor: AiOSPredictor,
     source: Path,
-    settings: FilmSettings,
+    settings: VideoSettings,
     store: MotionStore,
-    reporter: Reporter,
+    reporter: ProgressReporter,
 ) -> tuple[Camera, float, list[str]]:
     """Fill the store; returns the camera, frames a second and what could not be read."""
-    follower = Follower(
+    tracker = StreamTracker(
         predictor,
         settings.threshold,
         settings.max_people,
         SMOOTHING if settings.smooth else None,
     )
     camera: Camera | None = None
-    with settings.open(source) as reader, closing(ahead(reader)) as frames:
+    with settings.open(source) as reader, closing(prefetch(reader)) as frames:
         reporter.begin(FIND, reader.expected_frames)
         for frame in frames:
-            followed = follower(frame.pixels, frame.time)
-            store.add(followed.people, followed.numbers, frame.time)
-            camera = followed.camera
+            tracked = tracker(frame.pixels, frame.time)
+            store.add(tracked.people, tracked.numbers, frame.time)
+            camera = tracked.camera
             reporter.step()
         rate = min(reader.info.rate, settings.max_rate or reader.info.rate)
         notes = [reader.problem] if reader.problem else []
@@ -163,7 +163,7 @@ def _draw(
     reader: VideoReader,
     camera: Camera,
     store: MotionStore,
-    reporter: Reporter,
+    reporter: ProgressReporter,
     target: Path,
     source: Path,
 ) -> list[str]:
@@ -175,7 +175,7 @@ def _draw(
         reporter.begin(DRAW, len(store.times))
         with (
             VideoWriter(target, *size, info.rate, sound) as writer,
-            closing(ahead(_posed(predictor, reader, camera, store))) as posed,
+            closing(prefetch(_posed(predictor, reader, camera, store))) as posed,
         ):
             for frame, prediction, numbers in posed:
                 writer.write(draw_people(frame.pixels, prediction, numbers, size), frame.time)
@@ -188,10 +188,10 @@ def _posed(
     predictor: AiOSPredictor, reader: VideoReader, camera: Camera, store: MotionStore
 ) -> Iterator[tuple[Frame, Prediction, np.ndarray]]:
     """Frames with everyone in them and the numbers of their tracks."""
-    follower = Follower(predictor)
+    tracker = StreamTracker(predictor)
     # Should damage be read otherwise the second time, the shorter one counts.
     for frame, (people, numbers) in zip(reader, store.frames(), strict=False):
-        yield frame, follower.pose(Followed(people, numbers, camera)), numbers
+        yield frame, tracker.pose(TrackedPeople(people, numbers, camera)), numbers
 
 
 def draw_people(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from aios.body.model import BodyModel
-from aios.cli import spare_the_machine
+from aios.cli import configure_threads_and_malloc
 from aios.network.config import BUILTIN_CONFIG, AiOSConfig, BackboneConfig
 from aios.network.model import AiOS
 from aios.predictor import AiOSPredictor
@@ -72,5 +72,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    spare_the_machine()
+    configure_threads_and_malloc()
     main()

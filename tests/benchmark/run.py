@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from aios.cli import spare_the_machine
+from aios.cli import configure_threads_and_malloc
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = ("800", "640", "512", "384", "builtin")
@@ -29,7 +29,7 @@ APP_SECONDS = 60
 
 def main() -> None:
     options = _parser().parse_args()
-    spare_the_machine()
+    configure_threads_and_malloc()
     from tests.benchmark import report
 
     if options.child:

@@ -6,7 +6,13 @@ import pytest
 
 from aios.media import photo_sources as batch_sources
 from aios.media.photo import PhotoError
-from aios.media.photo_sources import BatchError, free_stem, items_of_files, items_of_zip, shown_name
+from aios.media.photo_sources import (
+    InputError,
+    items_from_paths,
+    items_from_zip,
+    safe_name,
+    unique_stem,
+)
 from tests.helpers.served import save_photo
 
 
@@ -20,7 +26,7 @@ def make_zip(path, files, **arguments):
 def reasons(path):
     """Name -> bytes read, or the sentence on why not."""
     found = {}
-    with items_of_zip(path) as items:
+    with items_from_zip(path) as items:
         for item in items:
             try:
                 found[item.name] = item.read()
@@ -69,7 +75,7 @@ def test_nested_folders_and_what_is_no_photo(tmp_path):
     ],
 )
 def test_names_are_harmless(name, shown):
-    assert shown_name(name) == shown
+    assert safe_name(name) == shown
 
 
 def test_a_bomb_does_not_go_off(tmp_path, monkeypatch):
@@ -91,13 +97,13 @@ def test_a_bomb_does_not_go_off(tmp_path, monkeypatch):
 def test_too_many_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(batch_sources, "MAX_FILES", 3)
     path = make_zip(tmp_path / "a.zip", {f"{index}.jpg": b"" for index in range(4)})
-    with pytest.raises(BatchError, match="a.zip holds 4 files: split it, 3 at most"):
+    with pytest.raises(InputError, match="a.zip holds 4 files: split it, 3 at most"):
         reasons(path)
 
 
 def test_two_thousand_files_are_listed_without_being_read(tmp_path):
     path = make_zip(tmp_path / "a.zip", {f"{index:04}.jpg": b"x" for index in range(2000)})
-    with items_of_zip(path) as items:
+    with items_from_zip(path) as items:
         assert len(items) == 2000
         assert items[1234].read() == b"x"
 
@@ -121,19 +127,19 @@ def test_locked_and_damaged_files_are_sentences(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK no zip", b"\0" * 5000])
 def test_no_archive_is_a_sentence(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(BatchError, match="a.zip is not a zip archive"):
+    with pytest.raises(InputError, match="a.zip is not a zip archive"):
         reasons(tmp_path / "a.zip")
 
 
 def test_files_and_folders(tmp_path):
     photo = save_photo(tmp_path / "b.png")
     save_photo(tmp_path / "a.jpg")
-    items = items_of_files([tmp_path, photo])
+    items = items_from_paths([tmp_path, photo])
     assert [item.name for item in items] == ["a.jpg", "b.png"]
     assert items[1].read() == photo
 
 
 def test_free_stems():
     taken = set()
-    names = [free_stem(name, taken) for name in ("a", "A", "a", "b/a", "a_2")]
+    names = [unique_stem(name, taken) for name in ("a", "A", "a", "b/a", "a_2")]
     assert names == ["a", "A_2", "a_3", "b/a", "a_2_2"]

@@ -3,7 +3,7 @@ from contextlib import closing
 
 import pytest
 
-from aios.media.prefetch import ahead
+from aios.media.prefetch import prefetch
 
 
 def test_items_come_in_order_and_one_ahead():
@@ -15,8 +15,8 @@ def test_items_come_in_order_and_one_ahead():
             waiting.release()
             yield number
 
-    assert list(ahead([])) == []
-    for number in ahead(items()):
+    assert list(prefetch([])) == []
+    for number in prefetch(items()):
         assert waiting.acquire(timeout=10)
         if number < 3:
             # The next one comes by itself; the one after it does not.
@@ -31,7 +31,7 @@ def test_an_error_comes_in_its_place():
         yield 2
         raise ValueError("damaged")
 
-    coming = ahead(items())
+    coming = prefetch(items())
     assert [next(coming), next(coming)] == [1, 2]
     with pytest.raises(ValueError, match="damaged"):
         next(coming)
@@ -52,7 +52,7 @@ def test_closing_waits_for_the_item_being_made():
         may_end.set()
 
     helper = threading.Thread(target=let_it_end)
-    with pytest.raises(KeyError), closing(ahead(items())) as taken:
+    with pytest.raises(KeyError), closing(prefetch(items())) as taken:
         assert next(taken) == 1
         helper.start()
         raise KeyError

@@ -282,7 +282,7 @@ def test_who_waits_sees_the_place_in_the_queue(
 
 def test_nobody_is_a_friendly_answer(with_people):
     with_people.get_by_label("range slider for Score threshold").press("End")
-    expect(with_people.locator("#summary")).to_contain_text("Nobody found")
+    expect(with_people.locator("#summary")).to_contain_text("No people found")
     expect(with_people.locator("#summary")).to_contain_text("lower the threshold")
     expect_people(with_people, 0)
 
@@ -394,5 +394,5 @@ def test_banner_says_what_is_in_use_and_how_to_get_the_papers(page):
     banner = page.locator(".aios-banner")
     expect(banner).to_contain_text("tiny.safetensors")
     expect(banner).to_contain_text("stand-in")
-    banner.get_by_text("How to get what the paper uses").click()
+    banner.get_by_text("Get the paper’s weights and body").click()
     expect(banner.get_by_role("link", name="smpl-x.is.tue.mpg.de")).to_be_visible()

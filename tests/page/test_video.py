@@ -9,8 +9,8 @@ from gradio_client.exceptions import AppError
 
 from aios.media.video_reader import VideoReader
 from aios.page import batch_tab, video_tab
-from aios.pipelines.folder import BatchResult
-from aios.pipelines.video import FilmResult
+from aios.pipelines.folder import FolderResult
+from aios.pipelines.video import VideoResult
 from tests.helpers.clips import frame_pixels, make_clip
 from tests.helpers.served import served, tiny_predictor
 
@@ -95,10 +95,10 @@ def test_the_endpoint_is_documented(client):
 
 
 def test_words():
-    assert video_tab.status_text(FilmResult([], 1, 1, [])) == "**1 person** in 1 frame."
-    said = video_tab.status_text(FilmResult([], 2, 0, ["<b>.mp4 is damaged."]))
+    assert video_tab.status_text(VideoResult([], 1, 1, [])) == "**1 person** in 1 frame."
+    said = video_tab.status_text(VideoResult([], 2, 0, ["<b>.mp4 is damaged."]))
     assert said == "**0 people** in 2 frames.\n\n&lt;b&gt;.mp4 is damaged."
-    result = BatchResult(1, 2, [("<i>.jpg", "<i>.jpg is empty.")] * 201)
+    result = FolderResult(1, 2, [("<i>.jpg", "<i>.jpg is empty.")] * 201)
     assert batch_tab.status_text(result) == "**2 people** in 1 photo. 201 files failed."
     table = batch_tab.problems_html(result)
     assert "<i>" not in table and table.count("<tr>") == 201

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from aios.media.photo_sources import BatchItem, items_of_zip
-from aios.pipelines.folder import BatchSettings, ResultsFullError, ZipSink, reconstruct_batch
+from aios.media.photo_sources import PhotoItem, items_from_zip
+from aios.pipelines.folder import FolderSettings, ResultsFullError, ZipSink, reconstruct_folder
 from aios.pipelines.progress import CancelledError
 from tests.helpers.served import save_photo, tiny_predictor
 
@@ -52,8 +52,8 @@ def mixed(tmp_path, photo):
 
 
 def run(predictor, source, target, report=lambda progress: None, **sink):
-    with items_of_zip(source) as items, ZipSink(target, **sink) as archive:
-        return reconstruct_batch(predictor, items, archive, BatchSettings(0.0, 2), report)
+    with items_from_zip(source) as items, ZipSink(target, **sink) as archive:
+        return reconstruct_folder(predictor, items, archive, FolderSettings(0.0, 2), report)
 
 
 def read_table(archive, name):
@@ -165,10 +165,10 @@ def test_memory_does_not_grow_with_the_number_of_photos(predictor, tmp_path, mon
     )
 
     def peak(count):
-        items = [BatchItem(f"{index}.png", lambda: photo.copy()) for index in range(count)]
+        items = [PhotoItem(f"{index}.png", lambda: photo.copy()) for index in range(count)]
         tracemalloc.start()
         with ZipSink(tmp_path / "a.zip") as sink:
-            reconstruct_batch(predictor, items, sink, BatchSettings(), lambda progress: None)
+            reconstruct_folder(predictor, items, sink, FolderSettings(), lambda progress: None)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak

@@ -65,13 +65,13 @@ def test_frames_a_second_are_those_of_the_clock(predictor, clock):
 
 
 def test_smoothing_makes_still_people_stiller(predictor, clock, monkeypatch):
-    usual, posed = live.Follower.pose, []
+    usual, posed = live.StreamTracker.pose, []
 
-    def pose(follower, followed):
-        posed.append(followed.people.global_orient[0].copy())
-        return usual(follower, followed)
+    def pose(tracker, tracked):
+        posed.append(tracked.people.global_orient[0].copy())
+        return usual(tracker, tracked)
 
-    monkeypatch.setattr(live.Follower, "pose", pose)
+    monkeypatch.setattr(live.StreamTracker, "pose", pose)
 
     def restlessness(smooth):
         stream = LiveStream(predictor)

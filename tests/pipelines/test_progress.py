@@ -2,13 +2,13 @@
 
 import pytest
 
-from aios.pipelines.progress import CancelledError, Reporter, duration_text
+from aios.pipelines.progress import CancelledError, ProgressReporter, duration_text
 
 
 def reports(stages, script):
     """What is told during a script of ("begin", stage, total) and ("step", seconds)."""
     now, told = [100.0], []
-    reporter = Reporter(told.append, stages, clock=lambda: now[0])
+    reporter = ProgressReporter(told.append, stages, clock=lambda: now[0])
     for action, *rest in script:
         if action == "begin":
             reporter.begin(*rest)
@@ -50,7 +50,7 @@ def test_cancelling_goes_through():
         raise CancelledError
 
     with pytest.raises(CancelledError):
-        Reporter(stop, {"A": 1.0}).begin("A", 3)
+        ProgressReporter(stop, {"A": 1.0}).begin("A", 3)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from aios.media.photo import read_photo
 from aios.media.video_reader import VideoError, VideoReader
 from aios.people import SMPLX_NAMES
 from aios.pipelines import video as film
-from aios.pipelines.follow import Followed, Follower
 from aios.pipelines.progress import CancelledError
-from aios.pipelines.video import FilmSettings, draw_people, reconstruct_video
+from aios.pipelines.stream_tracker import StreamTracker, TrackedPeople
+from aios.pipelines.video import VideoSettings, draw_people, reconstruct_video
 from aios.prediction import Candidates
 from aios.render.overlay import person_colors
 from aios.resources import STANDIN_BODY
@@ -80,7 +80,7 @@ def crossing(frame):
 
 
 def run(predictor, source, folder, settings=None, report=lambda progress: None):
-    settings = settings or FilmSettings(threshold=0.5)
+    settings = settings or VideoSettings(threshold=0.5)
     return reconstruct_video(predictor, source, folder, "clip", settings, report)
 
 
@@ -219,7 +219,7 @@ def test_shape_is_one_and_motion_smooth_unless_told_otherwise(
     for smooth in (True, False):
         acted(predictor, monkeypatch, trembling)
         folder = tmp_path / str(smooth)
-        run(predictor, clip, folder, FilmSettings(threshold=0.5, smooth=smooth, max_seconds=1.5))
+        run(predictor, clip, folder, VideoSettings(threshold=0.5, smooth=smooth, max_seconds=1.5))
         with np.load(folder / "clip.npz") as arrays:
             assert len(arrays["track"]) == 15
             assert (np.ptp(arrays["betas"], axis=0) == 0).all() == smooth
@@ -229,7 +229,7 @@ def test_shape_is_one_and_motion_smooth_unless_told_otherwise(
 
 def test_rate_and_length_can_be_less(predictor, clip, tmp_path, monkeypatch):
     acted(predictor, monkeypatch, crossing)
-    settings = FilmSettings(threshold=0.5, max_rate=5, max_seconds=1.0)
+    settings = VideoSettings(threshold=0.5, max_rate=5, max_seconds=1.0)
     found = run(predictor, clip, tmp_path, settings)
     assert found.frames == 5
     with VideoReader(tmp_path / "clip_overlay.mp4") as reader:
@@ -253,7 +253,7 @@ def test_a_broken_tail_is_said(predictor, tmp_path, monkeypatch):
 
 def test_nobody_in_the_whole_video(predictor, clip, tmp_path, monkeypatch):
     acted(predictor, monkeypatch, lambda frame: [])
-    found = run(predictor, clip, tmp_path, FilmSettings(threshold=0.5, max_seconds=0.5))
+    found = run(predictor, clip, tmp_path, VideoSettings(threshold=0.5, max_seconds=0.5))
     assert [path.name for path in found.files] == ["clip_overlay.mp4", "clip.npz", "clip.json"]
     with np.load(tmp_path / "clip.npz") as arrays:
         assert arrays["body_pose"].shape == (0, 63)
@@ -264,7 +264,7 @@ def test_numbers_that_are_not_finite_are_refused(predictor, clip, tmp_path, monk
     broken = standing(0.0, 8.0, expression=np.full(10, np.nan))
     acted(predictor, monkeypatch, lambda frame: [broken])
     with pytest.raises(ExportError, match="expression"):
-        run(predictor, clip, tmp_path, FilmSettings(threshold=0.5, max_seconds=0.5))
+        run(predictor, clip, tmp_path, VideoSettings(threshold=0.5, max_seconds=0.5))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -320,8 +320,8 @@ def test_motion_files_are_bounded_too(predictor, tmp_path, monkeypatch):
 def test_pictures_of_other_sizes(predictor):
     """Drawn at the size asked for; the number of who is cut off by the edge stays in sight."""
     people = together(standing(0.0, 3.0))
-    follower = Follower(predictor)
-    prediction = follower.pose(Followed(people, np.array([4]), CAMERA))
+    tracker = StreamTracker(predictor)
+    prediction = tracker.pose(TrackedPeople(people, np.array([4]), CAMERA))
     frame = gray(0, SIZE)
     assert draw_people(frame, prediction, np.array([4])).shape == (180, 320, 3)
     small = draw_people(frame, prediction, np.array([4]), (160, 90))
@@ -338,7 +338,7 @@ def test_built_in_weights_follow_people(tmp_path):
 
     source = make_clip(tmp_path / "a.mp4", 6, (480, 360), 10, pixels=moving)
     predictor = AiOSPredictor.from_pretrained("builtin", STANDIN_BODY, "cpu")
-    found = run(predictor, source, tmp_path / "out", FilmSettings())
+    found = run(predictor, source, tmp_path / "out", VideoSettings())
     assert found.frames == 6
     with np.load(tmp_path / "out" / "clip.npz") as arrays:
         seen = np.bincount(arrays["track"])

@@ -21,7 +21,7 @@ from .check_values import (
 )
 from .columns import Columns
 from .humandata import BODY_MODELS, BOX_KEYS, ReadOptions
-from .photos import open_annotations, read_photo
+from .photos import open_annotations, read_image_as_stored
 from .sets import DataSet
 
 _GENDERS = {"male", "female", "neutral"}
@@ -141,7 +141,7 @@ def _check_photos(file: File) -> Iterator[Finding]:
     there = [(str(p), row) for p, row in zip(pictures, first, strict=True) if str(p) not in absent]
     step = max(len(there) // _OPENED_PHOTOS, 1)
     for name, row in there[::step]:
-        height, width = read_photo(file.images / name).shape[:2]
+        height, width = read_image_as_stored(file.images / name).shape[:2]
         if [width, height] != sizes[row].tolist():
             yield error(
                 f"{name} is {width} x {height} pixels, annotated as "

@@ -50,7 +50,7 @@ def mean_hands() -> tuple[np.ndarray, np.ndarray] | None:
     return None if body.is_standin else (body.left_hand_mean, body.right_hand_mean)
 
 
-def read_photo(path: Path) -> np.ndarray:
+def read_image_as_stored(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB, as stored: what a camera noted about turning is ignored.
 
     Raises:
@@ -101,7 +101,7 @@ class PhotoSet:
         """
         annotation = self.annotations[index]
         path = self.images / annotation.image
-        picture = read_photo(path)
+        picture = read_image_as_stored(path)
         height, width = picture.shape[:2]
         if (width, height) != annotation.size_wh:
             raise DataError(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import DataError
-from ..data.photos import read_photo
+from ..data.photos import read_image_as_stored
 from .benchmarks import Benchmark
 from .cases import Case, Truth, joint_boxes_in
 from .metrics import LicensedFileError, TruePeople
@@ -86,7 +86,7 @@ def _load(
 ) -> tuple[np.ndarray, Truth | None]:
     entry = read_frame(path).iloc[row]
     assert benchmark.resolution_wh is not None
-    picture = read_photo(_picture(images, str(entry["imgPath"])))
+    picture = read_image_as_stored(_picture(images, str(entry["imgPath"])))
     return picture, truth_of_row(entry, benchmark.resolution_wh)
 
 

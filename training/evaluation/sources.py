@@ -15,7 +15,7 @@ from aios.geometry.camera import Camera
 from ..data import DATA_SETS, PhotoSet
 from ..data.annotation import Annotation
 from ..data.humandata import ReadOptions
-from ..data.photos import read_photo
+from ..data.photos import read_image_as_stored
 from ..synthetic import BENCHMARK_PARTS, benchmark_scene
 from ..targets import NEUTRAL, Targets
 from .benchmarks import VALIDATION_FILES, Benchmark
@@ -243,4 +243,4 @@ def _folder(benchmark: Benchmark, folder: Path) -> list[Case]:
 
 
 def _photo(path: Path) -> tuple[np.ndarray, None]:
-    return read_photo(path), None
+    return read_image_as_stored(path), None

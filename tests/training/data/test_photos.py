@@ -9,7 +9,7 @@ import pytest
 from aios.body.model import BodyModel
 from tests.helpers.humandata_files import open_set, write_set
 from training.data.archive import DataError
-from training.data.photos import mean_hands, read_photo
+from training.data.photos import mean_hands, read_image_as_stored
 from training.data.sets import DATA_SETS
 
 
@@ -22,17 +22,17 @@ def test_colours_are_red_green_blue_and_turning_is_ignored(tmp_path):
     marked = encoded[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + encoded[2:]
     (tmp_path / "photo.jpg").write_bytes(marked)
     assert cv2.imread(str(tmp_path / "photo.jpg")).shape == (30, 20, 3)
-    again = read_photo(tmp_path / "photo.jpg")
+    again = read_image_as_stored(tmp_path / "photo.jpg")
     assert again.shape == (20, 30, 3)
     assert again[10, 15, 0] > 190 and again[10, 15, 1:].max() < 10
 
 
 def test_errors_name_the_photo(tmp_path):
     with pytest.raises(DataError, match=r"gone\.png cannot be read: No such file"):
-        read_photo(tmp_path / "gone.png")
+        read_image_as_stored(tmp_path / "gone.png")
     (tmp_path / "empty.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"empty\.png cannot be decoded"):
-        read_photo(tmp_path / "empty.png")
+        read_image_as_stored(tmp_path / "empty.png")
 
 
 def test_a_photo_of_another_size_is_refused(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aios.geometry.camera import Camera
-from aios.pipelines.follow import Follower
+from aios.pipelines.stream_tracker import StreamTracker
 from aios.prediction import Candidates
 from tests.helpers.people_makers import make_person, together
 from tests.helpers.served import tiny_predictor
@@ -25,11 +25,11 @@ def candidates(*people):
 
 def test_everyone_is_numbered_and_posed(predictor):
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
-    follower = Follower(predictor)
-    first, second = follower(frame, 0.0), follower(frame, 0.1)
+    tracker = StreamTracker(predictor)
+    first, second = tracker(frame, 0.0), tracker(frame, 0.1)
     assert first.numbers.tolist() == second.numbers.tolist() == [1, 2, 3, 4, 5]
     np.testing.assert_allclose(first.people.body_pose, second.people.body_pose, atol=1e-5)
-    prediction = follower.pose(second)
+    prediction = tracker.pose(second)
     assert prediction.vertices.shape == (5, 10475, 3)
     np.testing.assert_array_equal(prediction.people.transl, second.people.transl)
     direct = predictor.predict(frame, 0.0)
@@ -39,37 +39,37 @@ def test_everyone_is_numbered_and_posed(predictor):
 
 
 def test_nobody(predictor):
-    follower = Follower(predictor, threshold=0.5)
-    followed = follower.follow(candidates(), 0.0)
-    assert len(followed.people) == len(followed.numbers) == 0
-    assert follower.pose(followed).vertices.shape == (0, 10475, 3)
+    tracker = StreamTracker(predictor, threshold=0.5)
+    tracked = tracker.track(candidates(), 0.0)
+    assert len(tracked.people) == len(tracked.numbers) == 0
+    assert tracker.pose(tracked).vertices.shape == (0, 10475, 3)
 
 
 def test_those_seen_first_stay_when_more_come(predictor):
-    follower = Follower(predictor, threshold=0.5, max_people=1)
+    tracker = StreamTracker(predictor, threshold=0.5, max_people=1)
     old = make_person((50, 50), 20, score=0.6)
     new = make_person((100, 50), 20, score=0.9)
-    assert follower.follow(candidates(old), 0.0).numbers.tolist() == [1]
-    followed = follower.follow(candidates(new, old), 0.1)
-    assert followed.numbers.tolist() == [1]
-    np.testing.assert_allclose(followed.people.scores, [0.6])
+    assert tracker.track(candidates(old), 0.0).numbers.tolist() == [1]
+    tracked = tracker.track(candidates(new, old), 0.1)
+    assert tracked.numbers.tolist() == [1]
+    np.testing.assert_allclose(tracked.people.scores, [0.6])
 
 
 def test_without_smoothing_people_stay_as_they_are(predictor):
     for smoothing, moved in (({}, True), ({"smoothing": None}, False)):
-        follower = Follower(predictor, threshold=0.5, **smoothing)
-        follower.follow(candidates(make_person(body_pose=np.zeros(63))), 0.0)
-        found = follower.follow(candidates(make_person(body_pose=np.full(63, 0.5))), 0.03)
+        tracker = StreamTracker(predictor, threshold=0.5, **smoothing)
+        tracker.track(candidates(make_person(body_pose=np.zeros(63))), 0.0)
+        found = tracker.track(candidates(make_person(body_pose=np.full(63, 0.5))), 0.03)
         assert (np.abs(found.people.body_pose - 0.5) > 0.1).all() == moved
 
 
 def test_filters_are_dropped_with_their_people(predictor):
-    follower = Follower(predictor, threshold=0.5)
+    tracker = StreamTracker(predictor, threshold=0.5)
     for index in range(50):
-        follower.follow(candidates(make_person((100 + 400 * (index % 2), 100))), 2.0 * index)
-    assert len(follower._filters) == 1
+        tracker.track(candidates(make_person((100 + 400 * (index % 2), 100))), 2.0 * index)
+    assert len(tracker._filters) == 1
 
 
 def test_a_threshold_out_of_range_is_refused(predictor):
     with pytest.raises(ValueError, match="between 0 and 1"):
-        Follower(predictor, threshold=1.5)
+        StreamTracker(predictor, threshold=1.5)

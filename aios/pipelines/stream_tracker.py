@@ -15,7 +15,7 @@ from ..tracking.tracker import TRACKING, Tracker, Tracking, clothes_colors
 
 
 @dataclass(frozen=True)
-class Followed:
+class TrackedPeople:
     """The people of one frame.
 
     Attributes:
@@ -30,16 +30,16 @@ class Followed:
     camera: Camera
 
 
-class Follower:
+class StreamTracker:
     """One stream: hand it every frame in turn.
 
     ::
 
-        follower = Follower(predictor)
-        followed = follower(frame, seconds)
-        prediction = follower.pose(followed)
+        tracker = StreamTracker(predictor)
+        tracked = tracker(frame, seconds)
+        prediction = tracker.pose(tracked)
         picture = overlay(frame, prediction.vertices, prediction.faces, prediction.camera,
-                          person_colors(followed.numbers - 1))
+                          person_colors(tracked.numbers - 1))
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Follower:
         Args:
             predictor: finds the people.
             threshold: lowest score with which somebody is first seen, 0-1; None takes that of the
-                weights.  People once seen are followed down to a part of it (see `Tracking`).
+                weights.  People once seen are tracked down to a part of it (see `Tracking`).
             max_people: at most this many at a time, those seen first.
             smoothing: None leaves people as the network has them, each frame with its own shape.
-            tracking: how people are followed.
+            tracking: how people are tracked.
 
         Raises:
             ValueError: a threshold outside 0-1.
@@ -74,7 +74,7 @@ class Follower:
         self._filters: dict[int, PersonFilter] = {}
         self._seen: dict[int, float] = {}
 
-    def __call__(self, frame: np.ndarray, time: float) -> Followed:
+    def __call__(self, frame: np.ndarray, time: float) -> TrackedPeople:
         """Find and follow the people of the next frame.
 
         Args:
@@ -85,11 +85,11 @@ class Follower:
             PhotoError: a frame that cannot be worked on, such as one much too narrow.
         """
         found = self._predictor.find_candidates(frame)
-        return self.follow(found, time, frame)
+        return self.track(found, time, frame)
 
-    def follow(
+    def track(
         self, candidates: Candidates, time: float, frame: np.ndarray | None = None
-    ) -> Followed:
+    ) -> TrackedPeople:
         """The same for candidates already at hand; `frame` helps to tell people apart."""
         people = candidates.people
         people = people.select(people.scores >= self._tracker.lowest_score)
@@ -102,16 +102,16 @@ class Follower:
         people, numbers = people.select(order), numbers[order]
         if self._smoothing is not None:
             people = self._smooth(people, numbers, time)
-        return Followed(people, numbers, candidates.camera)
+        return TrackedPeople(people, numbers, candidates.camera)
 
-    def pose(self, followed: Followed) -> Prediction:
-        """The bodies of followed people, as `AiOSPredictor.predict` gives them.
+    def pose(self, tracked: TrackedPeople) -> Prediction:
+        """The bodies of tracked people, as `AiOSPredictor.predict` gives them.
 
         Raises:
             ValueError: parameters that no body can be posed with.
         """
-        candidates = Candidates(followed.people, followed.camera, placed=True)
-        return self._predictor.assemble(candidates, 0.0, len(followed.people))
+        candidates = Candidates(tracked.people, tracked.camera, placed=True)
+        return self._predictor.assemble(candidates, 0.0, len(tracked.people))
 
     def _smooth(self, people: People, numbers: np.ndarray, time: float) -> People:
         smoothed = []

@@ -1,0 +1,84 @@
+"""Summary line and table of the people in one photo, as Markdown and HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from ..descriptions import person_name
+from ..prediction import Prediction
+from ..render.overlay import person_colors
+
+_COLUMNS = (
+    ("Person", "Name and colour in the picture"),
+    ("Score", "Detection confidence, 0 to 1"),
+    ("Depth order", "1 is nearest to the camera"),
+    ("Distance", "From the camera to the pelvis, metres"),
+    ("Box", "Left, top, width × height, pixels of the photo"),
+)
+
+
+def summary_text(prediction: Prediction, threshold: float, best_score: float) -> str:
+    """Markdown: number of people found, or a hint if only the threshold hides them.
+
+    Args:
+        prediction: people at or above `threshold`.
+        threshold: 0-1.
+        best_score: highest score of all candidates, 0-1.
+    """
+    count = len(prediction)
+    if count:
+        people = "1 person" if count == 1 else f"{count} people"
+        return f"**{people}** found (confidence ≥ {threshold:.2f})."
+    hint = ""
+    if best_score < threshold:
+        hint = f" The best candidate has {best_score:.2f}: lower the threshold to show it."
+    return f"**No people found** (confidence ≥ {threshold:.2f}).{hint}"
+
+
+def people_rows(prediction: Prediction) -> list[dict[str, Any]]:
+    """JSON-ready values of each person, highest score first.
+
+    `distance_m` is the depth of the pelvis along the optical axis; `depth_order` starts at 0.
+    """
+    people = prediction.people
+    order = prediction.depth_order
+    return [
+        {
+            "name": person_name(index),
+            "score": round(float(people.scores[index]), 4),
+            "depth_order": int(order[index]),
+            "distance_m": round(float(prediction.joints_3d[index, 0, 2]), 3),
+            "box_xyxy_px": [round(float(v), 1) for v in people.boxes_xyxy_px[index]],
+        }
+        for index in prediction
+    ]
+
+
+def people_html(prediction: Prediction, person: int | None = None) -> str:
+    """Table of people with the row of index `person` highlighted; empty without people."""
+    if not len(prediction):
+        return ""
+    head = "".join(
+        f'<th scope="col" title="{escape(about)}">{escape(name)}</th>' for name, about in _COLUMNS
+    )
+    body = ""
+    colors = person_colors(len(prediction))
+    for index, (row, color) in enumerate(zip(people_rows(prediction), colors, strict=True)):
+        mark = ' class="aios-chosen" aria-current="true"' if index == person else ""
+        red, green, blue = (int(part) for part in color)
+        swatch = f'<span class="aios-swatch" style="background:rgb({red},{green},{blue})"></span>'
+        x0, y0, x1, y1 = (round(v) for v in row["box_xyxy_px"])
+        body += (
+            f'<tr{mark}><th scope="row">{swatch}{row["name"]}</th><td>{row["score"]:.2f}</td>'
+            f"<td>{row['depth_order'] + 1}</td><td>{row['distance_m']:.2f} m</td>"
+            f"<td>{x0}, {y0}, {x1 - x0} × {y1 - y0}</td></tr>"
+        )
+    camera = prediction.camera
+    focal, degrees = round(camera.focal_length), round(camera.field_of_view)
+    return (
+        f'<div class="aios-people"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
+        "</table></div><p class='aios-note'>Distances assume a camera with a focal length of "
+        f"{focal} pixels, a field of view of {degrees} degrees. Relative order is more reliable "
+        "than absolute distance.</p>"
+    )

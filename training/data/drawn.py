@@ -17,7 +17,8 @@ from ..synthetic.surface import BodySurface
 from ..synthetic.world import TRAIN_SEED, Scenes, SceneWorld
 from .batch import Batch, join_batches
 from .framed import framed
-from .mixture import TrainBatches, load_batches
+from .loader import load_batches
+from .mixture import TrainBatches
 
 DRAWN_LARGER = 1.25
 """Sides of a scene in those of the window around one of its people that is learnt from."""

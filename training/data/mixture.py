@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from aios.network.config import ConfigError, ImageConfig
 from aios.resources import STANDIN_BODY
@@ -195,22 +192,3 @@ class TrainBatches(Dataset[Batch]):
 
 def _pick(source: Samples, random: np.random.Generator) -> Sample:
     return source[int(random.integers(len(source)))]
-
-
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def load_batches(batches: Dataset[Batch], first: int, stride: int, workers: int) -> Iterator[Batch]:
-    """Batches `first`, `first + stride`, ..., made by worker processes (none: in this one)."""
-    cv2.setNumThreads(1)
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(first, _ENDLESS, stride),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
-    )
-    return iter(loader)

@@ -11,7 +11,8 @@ from aios.resources import STANDIN_BODY
 
 from ..data.batch import Batch
 from ..data.drawn import DrawnBatches
-from ..data.mixture import Sources, TrainBatches, load_batches
+from ..data.loader import load_batches
+from ..data.mixture import Sources, TrainBatches
 from ..data.photo_mix import PhotoBatches, open_set
 from ..synthetic.backgrounds import load_backgrounds
 from ..synthetic.surface import BodySurface

@@ -12,7 +12,7 @@ from aios.network.plain import ConfigError, from_plain, to_plain, with_changes
 from tests.helpers.humandata_files import write_set
 from training.data.archive import DataError
 from training.data.instance_crop import InstanceCrop
-from training.data.mixture import load_batches
+from training.data.loader import load_batches
 from training.data.photo_mix import MIXTURES, PhotoBatches, PhotoConfig, SetShare, open_set
 from training.data.sets import DATA_SETS
 from training.targets import TENSOR_FIELDS

@@ -10,35 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from torch import Tensor
-
 from aios.network.config import AiOSConfig
-from aios.network.model import AiOS
 from aios.weights.checkpoint import CheckpointError, save_own
 from aios.weights.load import Placement
 
-from .engine.batch_norm import without_counters
-from .engine.checkpointing import load_newest
-
-
-def averaged_weights(
-    state: dict[str, Any], run: Path
-) -> tuple[AiOSConfig, dict[str, Tensor], dict[str, Any]]:
-    """Of a checkpoint: sizes, averaged weights under the network's names, their cost.
-
-    Args:
-        state: the checkpoint.
-        run: the folder it is from, for messages.
-
-    Raises:
-        CheckpointError: it does not hold the network that it names.
-    """
-    config = AiOSConfig.from_dict(json.loads(state["config"])["model"])
-    weights = without_counters(state["average"]["state"])
-    other = set(AiOS(config).state_dict()) ^ set(weights)
-    if other:
-        raise CheckpointError(f"{run} does not hold the network's tensors: {min(other)}")
-    return config, weights, {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
+from .engine.checkpointing import averaged_weights, load_newest
 
 
 def with_short_side(config: AiOSConfig, short_side: int) -> AiOSConfig:
@@ -70,7 +46,8 @@ def export(
     Raises:
         CheckpointError: there is nothing to export.
     """
-    config, weights, cost = averaged_weights(load_newest(run), run)
+    state = load_newest(run)
+    config, weights = averaged_weights(state, run)
     if short_side is not None:
         config = with_short_side(config, short_side)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +67,7 @@ def export(
         "max_overlap": max_overlap,
         "placed_by": placed_by,
         "short_side": config.image.short_side,
-        "training": cost,
+        "training": {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)},
     }
 
 

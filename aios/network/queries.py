@@ -44,6 +44,10 @@ class TokenLayout:
         """Every token that is not a box."""
         return tuple(t for t in range(self.num_tokens) if t not in self.box_tokens)
 
+    def __deepcopy__(self, memo: dict) -> TokenLayout:
+        """The layout itself, so that `is` also holds in a copied network."""
+        return self
+
 
 LOCATE = TokenLayout("locate", 1, (0,))
 REFINE_BODY = TokenLayout("refine_body", 21, (0, 18, 19, 20), slice(1, 18))

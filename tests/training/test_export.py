@@ -12,7 +12,6 @@ from aios.weights.checkpoint import load_strictly, read_own
 from tests.helpers.training_samples import random_batch
 from tests.helpers.training_sources import TINY
 from training.config import TINY_MODEL
-from training.engine.batch_norm import use_batch_norm
 from training.engine.loop import Trainer
 from training.engine.start import load_start
 from training.export import main as export_main
@@ -42,11 +41,9 @@ def test_export_gives_a_network_that_loads_and_agrees(run, tmp_path):
     assert manifest["training"]["steps"] == 3
     model = AiOS(config).eval()
     load_strictly(model, state, out)
-    averaged = use_batch_norm(AiOS(config)).eval()
-    averaged.load_state_dict(run.average.state)
     images = random_batch(BodyModel.load()).images(config.image)
     with torch.no_grad():
-        one, other = model(images).final, averaged(images).final
+        one, other = model(images).final, run.average(images).final
     torch.testing.assert_close(one.boxes, other.boxes, atol=5e-3, rtol=0)
 
 
@@ -56,7 +53,7 @@ def test_the_next_phase_starts_from_the_average_of_the_last(run):
     load_start(str(run.folder), model, labels)
     assert torch.equal(labels.weight, run.learner.denoising.labels.weight)
     name = "decoder.norm.weight"
-    assert torch.equal(model.state_dict()[name], run.average.state[name])
+    assert torch.equal(model.state_dict()[name], run.average.module.state_dict()[name])
     assert not torch.equal(model.state_dict()[name], run.learner.model.state_dict()[name])
 
 

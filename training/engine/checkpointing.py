@@ -1,15 +1,21 @@
-"""Checkpoints of a run: written atomically, the newest ones kept."""
+"""Checkpoints of a run: atomic writes, the newest ones kept, averaged weights read back."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from aios.network.config import AiOSConfig
+from aios.network.model import AiOS
 from aios.weights.checkpoint import CheckpointError
+
+from .batch_norm import without_counters
 
 _PATTERN = re.compile(r"step_(\d+)\.pt")
 KEPT = 3
@@ -66,3 +72,21 @@ def load_newest(run: Path) -> dict[str, Any]:
     if not found:
         raise CheckpointError(f"{run} holds no checkpoint of a run yet")
     return load_checkpoint(found[-1])
+
+
+def averaged_weights(state: dict[str, Any], run: Path) -> tuple[AiOSConfig, dict[str, Tensor]]:
+    """Network config and averaged weights in a checkpoint, under the network's own names.
+
+    Args:
+        state: the checkpoint.
+        run: folder of the run, for messages.
+
+    Raises:
+        CheckpointError: the tensors do not fit the config.
+    """
+    config = AiOSConfig.from_dict(json.loads(state["config"])["model"])
+    weights = without_counters(state["average"]["state"])
+    other = set(AiOS(config).state_dict()) ^ set(weights)
+    if other:
+        raise CheckpointError(f"{run} does not hold the network's tensors: {min(other)}")
+    return config, weights

@@ -1,62 +1,36 @@
-"""Exponential moving average of the weights, buffers included."""
+"""Exponential moving average (EMA) of the network's weights and buffers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
-class WeightAverage:
-    """Average of everything in a module's state dict; the first steps weigh more.
+def build_average(model: nn.Module, decay: float) -> AveragedModel:
+    """Average that starts at the present weights of `model`, in evaluation mode.
 
-    It starts after pre-trained weights are loaded, and it is what evaluation and export use.
+    The decay rises to `decay` as (1 + n) / (10 + n) with the number n of updates, which makes the
+    average forget its start.  `average.module` is the averaged network: what is evaluated, shown
+    and exported.
+
+    Args:
+        model: network on its device, pre-trained weights loaded.
+        decay: 0-1.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        """Start from the present weights of `module`."""
-        self.decay = decay
-        self.updates = 0
-        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
-
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Take in the present weights.
+    def update(averaged: Sequence[Tensor], present: Sequence[Tensor], count: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():
+            torch._foreach_copy_(averaged, present)
+            return
+        updates = int(count)
+        factor = min(decay, (1 + updates) / (10 + updates))
+        torch._foreach_lerp_(averaged, present, 1 - factor)
 
-        The decay rises to its value as (1 + n) / (10 + n), so that the random start is forgotten.
-        """
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        average, present = [], []
-        for name, value in module.state_dict().items():
-            if value.is_floating_point():
-                average.append(self.state[name])
-                present.append(value.detach())
-            else:
-                self.state[name].copy_(value)
-        torch._foreach_lerp_(average, present, 1 - decay)
-
-    @contextmanager
-    def in_place_of(self, module: nn.Module) -> Iterator[None]:
-        """Inside, `module` has the averaged weights and is in evaluation mode."""
-        present = {name: value.detach().clone() for name, value in module.state_dict().items()}
-        training = module.training
-        module.load_state_dict(self.state)
-        module.eval()
-        try:
-            yield
-        finally:
-            module.load_state_dict(present)
-            module.train(training)
-
-    def state_dict(self) -> dict[str, int | dict[str, Tensor]]:
-        """What a checkpoint needs."""
-        return {"updates": self.updates, "state": self.state}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Continue from a checkpoint."""
-        self.updates = state["updates"]
-        for name, value in self.state.items():
-            value.copy_(state["state"][name])
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    # At 0 the first update would replace the start instead of averaging with it.
+    average.n_averaged.fill_(1)
+    return average.eval()

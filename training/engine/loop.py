@@ -31,7 +31,7 @@ from .distributed import (
     sum_over_processes,
     world_size,
 )
-from .ema import WeightAverage
+from .ema import build_average
 from .journal import Journal
 from .learner import Learner, StepShare
 from .optim import Position, build_optimizer, learning_rate_factor, set_learning_rate
@@ -75,7 +75,7 @@ class Trainer:
         self.parallel = parallel(self.learner)
         self.optimizer = build_optimizer(self.learner, config.optim)
         self.scaler = build_scaler(config.precision, self.device)
-        self.average = WeightAverage(self.learner.model, config.ema_decay)
+        self.average = build_average(self.learner.model, config.ema_decay)
         self.step, self.seconds = 0, 0.0
         self.steps_an_epoch = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ class Trainer:
             self._stop(batches, losses, "the gradient")
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.average.update(self.learner.model)
+        self.average.update_parameters(self.learner.model)
         self.step += 1
         known = {
             "norm": float(norm),
@@ -211,7 +211,10 @@ class Trainer:
                 "learner": self.learner.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
-                "average": self.average.state_dict(),
+                "average": {
+                    "updates": int(self.average.n_averaged) - 1,
+                    "state": self.average.module.state_dict(),
+                },
                 "step": self.step,
                 "seconds": self.seconds,
             },
@@ -223,7 +226,8 @@ class Trainer:
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.average.load_state_dict(state["average"])
+        self.average.module.load_state_dict(state["average"]["state"])
+        self.average.n_averaged.fill_(state["average"]["updates"] + 1)
         self.step, self.seconds = state["step"], state["seconds"]
         logger.info("continuing %s at step %d", path.name, self.step)
 
@@ -245,9 +249,8 @@ class Trainer:
         every = self.config.pictures_every
         if self.rank or not every or self.step % every:
             return
-        model = self.learner.model
-        with self.average.in_place_of(model):
-            image = truth_and_prediction(model, batch.to(self.device), self.body_model)
+        model = self.average.module
+        image = truth_and_prediction(model, batch.to(self.device), self.body_model)
         self.journal.picture(self.step, image)
 
     def _stop(self, batches: Sequence[Batch], losses: dict[str, Tensor], what: str) -> None:

@@ -18,8 +18,7 @@ from aios.network.model import AiOS
 from aios.weights.checkpoint import CheckpointError, load_strictly, read_own, read_released
 from aios.weights.official_names import from_official
 
-from ..export import averaged_weights
-from .checkpointing import load_newest
+from .checkpointing import averaged_weights, load_newest
 
 logger = logging.getLogger(__name__)
 

@@ -84,9 +84,9 @@ def pictures_to_learn(side: int, count: int = PICTURES) -> list[Sample]:
 
 def measure(trainer: Trainer, batch: Batch) -> dict[str, float | int]:
     """Figures of the averaged weights on pictures of one size."""
-    model, tally = trainer.learner.model, Tally()
-    with trainer.average.in_place_of(model), torch.no_grad():
-        final = model(batch.images(trainer.config.model.image)).final
+    tally = Tally()
+    with torch.no_grad():
+        final = trainer.average(batch.images(trainer.config.model.image)).final
     height, width = batch.size_hw
     for index in range(len(batch)):
         people = people_from_output(final, index, width, height)
@@ -148,8 +148,7 @@ def learn_by_heart(config: TrainConfig, folder: Path, every: int) -> list[Point]
             curve.append(point)
             logger.info("F1 %.3f, %.1f mm after %.0f s", point.f1, point.mve_mm, cpu)
     trainer.save()
-    with trainer.average.in_place_of(trainer.learner.model):
-        shown = truth_and_prediction(trainer.learner.model, batch, trainer.body_model)
+    shown = truth_and_prediction(trainer.average.module, batch, trainer.body_model)
     trainer.journal.picture(trainer.step, shown)
     trainer.journal.close()
     return curve

@@ -1,11 +1,9 @@
-"""Groups, schedules and the average of the weights."""
+"""Parameter groups and learning-rate schedules."""
 
 import pytest
-import torch
 
 from aios.network.model import AiOS
 from training.config import CONFIGS, TINY_MODEL
-from training.engine.ema import WeightAverage
 from training.engine.optim import OptimConfig, Position, learning_rate_factor, parameter_groups
 
 
@@ -50,28 +48,3 @@ def test_groups_of_the_paper_are_backbone_and_everything_else():
     assert all(name.startswith("backbone.") for name in groups[0.1])
     assert not any(name.startswith("backbone.") for name in groups[1.0])
     assert "backbone.conv1.weight" not in groups[0.1]
-
-
-def test_average_covers_buffers_and_follows_the_weights():
-    module = torch.nn.BatchNorm1d(2)
-    average = WeightAverage(module, decay=0.5)
-    with torch.no_grad():
-        module.weight.fill_(3.0)
-        module.running_mean.fill_(2.0)
-    for _ in range(40):
-        average.update(module)
-    torch.testing.assert_close(average.state["weight"], torch.full((2,), 3.0))
-    torch.testing.assert_close(average.state["running_mean"], torch.full((2,), 2.0))
-
-
-def test_average_stands_in_and_steps_back():
-    module = torch.nn.Linear(2, 2)
-    average = WeightAverage(module, decay=0.9)
-    before = module.weight.detach().clone()
-    with torch.no_grad():
-        module.weight.add_(1.0)
-    with average.in_place_of(module):
-        assert torch.equal(module.weight, before)
-        assert not module.training
-    assert torch.equal(module.weight, before + 1)
-    assert module.training

@@ -32,7 +32,7 @@ NORM = {name: "*fp32" for name in ("tokens", "weight", "bias", "result")} | {
     name: "*bf16" for name in ("update", "rounded")
 }
 RASTER = {name: "*fp32" for name in ("planes", "low", "span", "focal_length")} | {
-    **{name: "*i64" for name in ("areas", "picture", "owner", "label", "keys")},
+    **{name: "*i64" for name in ("areas", "image_of", "owner", "label", "keys")},
     "covered": "*u8",
 }
 EVEN = ("channels",)

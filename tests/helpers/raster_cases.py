@@ -32,7 +32,7 @@ def made(count: int, size: float = 1.0) -> raster.Triangles:
 
 def compared(some: raster.Triangles, people: int, keys: torch.Tensor | None = None) -> list[int]:
     """Different keys, different covers, pixels drawn."""
-    boxes = raster._bounding_boxes(some, FOCAL, SIZE, 11)
+    boxes = raster.bounding_boxes(some, FOCAL, SIZE, 11)
     empty = torch.full((PIXELS,), raster.EMPTY) if keys is None else keys
     found = []
     for way in (fill_by_kernel, raster.fill):
@@ -48,7 +48,7 @@ def compared(some: raster.Triangles, people: int, keys: torch.Tensor | None = No
 
 
 def main() -> None:
-    before = raster.draw(made(20), FOCAL, SIZE).keys
+    before = raster.rasterize(made(20), FOCAL, SIZE).keys
     found = {
         "people": compared(made(50), 2),
         "nobody": compared(made(50), 0),
@@ -58,7 +58,7 @@ def main() -> None:
         "over what is there": compared(made(30), 2, before),
         "none": compared(made(0), 2),
     }
-    chosen = raster._filler(torch.device("cpu")) is fill_by_kernel
+    chosen = raster.select_fill(torch.device("cpu")) is fill_by_kernel
     sys.stdout.write(json.dumps({"cases": found, "chosen": chosen}))
 
 

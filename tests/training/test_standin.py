@@ -14,7 +14,7 @@ from training.standin.decimate import decimate_symmetric
 from training.standin.hands import hand_components, relaxed_hand
 from training.standin.phenotype import Phenotype, displacements
 from training.standin.pose_directions import pose_directions
-from training.standin.skeleton import FINGERS, JOINT_INDEX, JOINTS, MIRRORED_JOINTS, PARENTS
+from training.standin.smplx_joints import FINGERS, JOINT_INDEX, JOINTS, MIRRORED_JOINTS, PARENTS
 from training.standin.source import BaseMesh, Source
 from training.standin.t_pose import PELVIS, to_t_pose
 

@@ -16,7 +16,7 @@ import torch
 
 from aios.resources import STANDIN_BODY
 
-from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
+from ..synthetic.generator import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import BodySurface
 from .archive import DataError
 from .check import check_file

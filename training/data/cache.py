@@ -21,8 +21,8 @@ from torch import Tensor
 
 from aios.resources import STANDIN_BODY
 
-from ..synthetic.backgrounds import load_backgrounds
-from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
+from ..synthetic.background_photos import load_backgrounds
+from ..synthetic.generator import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import BodySurface
 from ..targets import TENSOR_FIELDS, Targets, joint_keypoints
 from .batch import Sample, join_targets

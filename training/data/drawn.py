@@ -12,9 +12,9 @@ from torch import Tensor
 
 from aios.accelerate.cuda_graphs import Recorder
 
-from ..synthetic.chance import Chance
+from ..synthetic.batch_generator import TRAIN_SEED, SceneBatch, SceneBatchGenerator
+from ..synthetic.rng import CounterRng
 from ..synthetic.surface import BodySurface
-from ..synthetic.world import TRAIN_SEED, Scenes, SceneWorld
 from .batch import Batch, join_batches
 from .framed import framed
 from .loader import load_batches
@@ -28,11 +28,11 @@ DRAWN_LARGER = 1.25
 class _Ahead:
     """Scenes that are being drawn."""
 
-    scenes: Scenes
+    scenes: SceneBatch
     done: Any = None
     """CUDA event; None where nothing happens by itself."""
 
-    def ready(self) -> Scenes:
+    def ready(self) -> SceneBatch:
         """The scenes, for what the device is told from now on."""
         if self.done is not None:
             here = torch.cuda.current_stream(self.scenes.pictures.device)
@@ -51,7 +51,7 @@ class DrawnBatches:
         scenes: how many scenes are drawn for a batch; it has `photos.config.windows` pictures of
             each.
         body: its device is where scenes are drawn and where batches are.
-        backgrounds: as of `SceneWorld`.
+        backgrounds: as of `SceneBatchGenerator`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DrawnBatches:
         """Worlds are made as sizes come up."""
         self._photos, self._scenes, self._body = photos, scenes, body
         self._backgrounds = None if backgrounds is None else backgrounds.to(body.device)
-        self._worlds: dict[tuple[int, int], SceneWorld] = {}
+        self._worlds: dict[tuple[int, int], SceneBatchGenerator] = {}
         self._seed = TRAIN_SEED + photos.seed
         # Of a GPU all worlds use the same memory, and none waits for the network or it for them.
         self._recorder, self._stream = Recorder(), None
@@ -100,27 +100,27 @@ class DrawnBatches:
         width, height = (round(side * DRAWN_LARGER) for side in self._photos.size_wh(index))
         with self._aside():
             if (height, width) not in self._worlds:
-                self._worlds[height, width] = SceneWorld(
+                self._worlds[height, width] = SceneBatchGenerator(
                     (height, width),
                     self._body,
                     self._seed,
                     self._backgrounds,
                     recorder=self._recorder,
                 )
-            scenes = self._worlds[height, width].draw(self._numbers(index))
+            scenes = self._worlds[height, width].generate(self._numbers(index))
             return _Ahead(scenes, None if self._stream is None else self._stream.record_event())
 
     @torch.no_grad()
-    def _framed(self, index: int, scenes: Scenes) -> Batch:
+    def _framed(self, index: int, scenes: SceneBatch) -> Batch:
         size_wh = self._photos.size_wh(index)
         batch = _batch_of(scenes, self._photos.focal_length_at(size_wh))
-        chance = Chance.of_scenes(self._seed, self._numbers(index)).to(self._body.device)
+        rng = CounterRng.for_scenes(self._seed, self._numbers(index)).to(self._body.device)
         config = self._photos.config
-        each = Chance(chance.split("windows", config.windows).keys.t().flatten())
+        each = CounterRng(rng.split("windows", config.windows).keys.t().flatten())
         return framed(each, join_batches([batch] * config.windows), size_wh, config.augment)
 
 
-def _batch_of(scenes: Scenes, focal_length: float) -> Batch:
+def _batch_of(scenes: SceneBatch, focal_length: float) -> Batch:
     """A batch with pictures and targets on the device that drew them."""
     targets, image_index = scenes.targets()
     height, width = scenes.pictures.shape[2:]

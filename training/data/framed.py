@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..synthetic.chance import Chance, constant
+from ..synthetic.rng import CounterRng, constant
 from .augment import MOST_BORDER, MOST_ENLARGED, AugmentConfig, moved_targets
 from .batch import Batch
 
@@ -30,16 +30,16 @@ class Windows:
     """(B, 2) width, height."""
 
 
-def framed(chance: Chance, batch: Batch, size_wh: tuple[int, int], config: AugmentConfig) -> Batch:
+def framed(rng: CounterRng, batch: Batch, size_wh: tuple[int, int], config: AugmentConfig) -> Batch:
     """Each picture's window around one of its people as a picture of `size_wh`.
 
     Args:
-        chance: one key a picture, on the batch's device.
+        rng: one key a picture, on the batch's device.
         batch: without padding.
         size_wh: pixels of the new pictures.
         config: how much of a window a person fills, and who is kept.
     """
-    windows = _draw_windows(chance.child("window"), batch, size_wh, config)
+    windows = _draw_windows(rng.child("window"), batch, size_wh, config)
     height, width = batch.size_hw
     size = constant((width, height), windows.extent.device)
     scale, shift = size / windows.extent, -windows.corner / windows.extent
@@ -56,34 +56,34 @@ def framed(chance: Chance, batch: Batch, size_wh: tuple[int, int], config: Augme
 
 
 def _draw_windows(
-    chance: Chance, batch: Batch, size_wh: tuple[int, int], config: AugmentConfig
+    rng: CounterRng, batch: Batch, size_wh: tuple[int, int], config: AugmentConfig
 ) -> Windows:
     height, width = batch.size_hw
     source = constant((width, height), batch.pictures.device)
     jitter = config.aspect_jitter
-    aspect = size_wh[0] / size_wh[1] * chance.uniform("aspect", low=-jitter, high=jitter).exp()
+    aspect = size_wh[0] / size_wh[1] * rng.uniform("aspect", low=-jitter, high=jitter).exp()
     whole = torch.maximum(source[1], source[0] / aspect)
-    box, found = _one_person(chance, batch)
+    box, found = _one_person(rng, batch)
     centre, size = box[:, :2] * source, box[:, 2:] * source
     extent = torch.maximum(size[:, 1], size[:, 0] / aspect)
     least, most = (math.log(share) for share in config.person_share)
-    around = extent / chance.uniform("share", low=least, high=most).exp()
-    anywhere = whole / chance.uniform("part", high=0.7).exp()
+    around = extent / rng.uniform("share", low=least, high=most).exp()
+    anywhere = whole / rng.uniform("part", high=0.7).exp()
     tall = torch.where(found, around, anywhere)
     tall = torch.minimum(tall.clamp_min(size_wh[1] * MOST_ENLARGED), whole * MOST_BORDER)
     extents = torch.stack([tall * aspect, tall], 1)
     centre = torch.where(
-        found[:, None], centre, source * chance.uniform("centre", 2, low=0.2, high=0.8)
+        found[:, None], centre, source * rng.uniform("centre", 2, low=0.2, high=0.8)
     )
     # Beside who is smaller than the window; of who is larger, anything from head to feet.
     free = ((1 - size / extents).abs() / 2).clamp_min(_FREE_BORDER) * found[:, None]
-    corner = centre - extents * (0.5 + chance.uniform("moved", 2, low=-1, high=1) * free)
+    corner = centre - extents * (0.5 + rng.uniform("moved", 2, low=-1, high=1) * free)
     # Inside the picture where it fits, around it where it does not.
     low, high = (source - extents).clamp_max(0), (source - extents).clamp_min(0)
     return Windows(torch.minimum(torch.maximum(corner, low), high), extents)
 
 
-def _one_person(chance: Chance, batch: Batch) -> tuple[Tensor, Tensor]:
+def _one_person(rng: CounterRng, batch: Batch) -> tuple[Tensor, Tensor]:
     """A box (B, 4) of each picture, drawn by chance, and (B,) bool: there is one."""
     index, boxes = batch.image_index, batch.targets.boxes
     pictures = torch.arange(len(batch), device=index.device)
@@ -91,7 +91,7 @@ def _one_person(chance: Chance, batch: Batch) -> tuple[Tensor, Tensor]:
     count = torch.searchsorted(index, pictures, right=True) - first
     if not len(boxes):
         return boxes.new_ones(len(batch), 4), count > 0
-    chosen = first + (chance.uniform("person") * count).long()
+    chosen = first + (rng.uniform("person") * count).long()
     return boxes[chosen.clamp_max(len(boxes) - 1)], count > 0
 
 

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 from aios.network.config import ConfigError, ImageConfig
 from aios.resources import STANDIN_BODY
 
-from ..synthetic.backgrounds import load_backgrounds
-from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
+from ..synthetic.background_photos import load_backgrounds
+from ..synthetic.generator import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import BodySurface
 from .augment import AugmentConfig, augment
 from .batch import Batch, Sample, build_batch

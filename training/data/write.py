@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aios.geometry.boxes import cxcywh_to_xyxy
 
-from ..synthetic.scenes import SceneGenerator
+from ..synthetic.generator import SceneGenerator
 from ..targets import FEMALE, MALE, Targets
 from .annotation import PARAMETERS, PARTS
 from .archive import DataError

@@ -14,9 +14,9 @@ from ..data.drawn import DrawnBatches
 from ..data.loader import load_batches
 from ..data.mixture import Sources, TrainBatches
 from ..data.photo_mix import PhotoBatches, open_set
-from ..synthetic.backgrounds import load_backgrounds
+from ..synthetic.background_photos import load_backgrounds
+from ..synthetic.batch_generator import stack_photos
 from ..synthetic.surface import BodySurface
-from ..synthetic.world import stack_photos
 from .distributed import device
 from .recipe import Stage, TrainConfig
 

@@ -15,7 +15,7 @@ from .pose_directions import pose_directions
 from .regions import clothing_regions
 from .regressor import joint_regressor
 from .shape_space import ShapeSpace, build_shape_space
-from .skeleton import JOINTS, PARENTS, JointFinder, skin_weights
+from .smplx_joints import JOINTS, PARENTS, JointFinder, skin_weights
 from .source import Source
 from .symmetry import symmetrised
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .shape_space import LIPS_EXPRESSION, ShapeSpace
-from .skeleton import FINGERS, JOINT_INDEX
+from .smplx_joints import FINGERS, JOINT_INDEX
 from .source import BaseMesh
 
 # Pairs (right, left) among the 51 landmarks of the 68-point face without its contour, from 0.

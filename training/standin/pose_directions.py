@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .skeleton import PARENTS, descendants
+from .smplx_joints import PARENTS, descendants
 
 _SMALLEST = 2e-4
 """Metres for a quarter turn; less than that is left out, which keeps the file small."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .shape_space import ShapeSpace
-from .skeleton import JOINT_INDEX
+from .smplx_joints import JOINT_INDEX
 
 SKIN, SHIRT, TROUSERS, SHOES, HAIR, EYE = range(6)
 _SLEEVE = 0.72

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .shape_space import ShapeSpace
-from .skeleton import JOINTS, MIRRORED_JOINTS
+from .smplx_joints import JOINTS, MIRRORED_JOINTS
 
 _NUM_NEAREST = 900
 _WIDTH_RANK = 150

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .phenotype import Phenotype, displacements
-from .skeleton import JointFinder
+from .smplx_joints import JointFinder
 from .source import BaseMesh, Source
 from .t_pose import to_t_pose
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .shape_space import ShapeSpace
-from .skeleton import MIRRORED_JOINTS
+from .smplx_joints import MIRRORED_JOINTS
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .skeleton import JOINT_INDEX, PARENTS, descendants
+from .smplx_joints import JOINT_INDEX, PARENTS, descendants
 
 PELVIS = np.array([0.0, -0.35, 0.01])
 """Metres, where the pelvis of the rest pose lies, as in SMPL-X."""

@@ -1,10 +1,15 @@
-"""Labelled pictures of stand-in people, drawn in batches on any device as they are asked for."""
+"""Synthetic training images: labelled scenes of the stand-in body, rendered in batches.
 
-from .backgrounds import load_backgrounds
+May import `training.targets` and `aios`. Entry points: `SceneBatchGenerator` (batches of tensors on
+any device) and `SceneGenerator` (single scenes as numpy images). Every scene is a function of its
+seed and index.
+"""
+
+from .background_photos import load_backgrounds
+from .batch_generator import SceneBatch, SceneBatchGenerator, stack_photos
 from .benchmark import BENCHMARK_PARTS, BENCHMARK_SIZE_HW, BENCHMARK_VERSION, benchmark_scene
-from .scenes import TEST_SEED, TRAIN_SEED, Scene, SceneGenerator
+from .generator import TEST_SEED, TRAIN_SEED, SceneGenerator, SyntheticScene
 from .surface import BodySurface
-from .world import Scenes, SceneWorld, stack_photos
 
 __all__ = [
     "BENCHMARK_PARTS",
@@ -13,10 +18,10 @@ __all__ = [
     "TEST_SEED",
     "TRAIN_SEED",
     "BodySurface",
-    "Scene",
+    "SceneBatch",
+    "SceneBatchGenerator",
     "SceneGenerator",
-    "SceneWorld",
-    "Scenes",
+    "SyntheticScene",
     "benchmark_scene",
     "load_backgrounds",
     "stack_photos",

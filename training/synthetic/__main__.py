@@ -1,6 +1,6 @@
-"""Show scenes with their labels drawn, film one of them, or time them.
+"""Preview synthetic scenes with their labels, render one as a video, or measure generation speed.
 
-`python -m training.synthetic show --seed 1 --out x.png`, `... film --first 3 --out x.mp4`,
+`python -m training.synthetic preview --seed 1 --out x.png`, `... video --first 3 --out x.mp4`,
 `... speed`.
 """
 
@@ -18,45 +18,51 @@ import torch
 from aios.media.video_writer import VideoWriter
 from aios.resources import STANDIN_BODY
 
-from .backgrounds import load_backgrounds
+from .background_photos import load_backgrounds
+from .batch_generator import MAX_PEOPLE, SceneBatchGenerator, stack_photos
 from .benchmark import BENCHMARK_PARTS, benchmark_scene
-from .scenes import Scene, SceneGenerator
-from .show import contact_sheet
+from .generator import SceneGenerator, SyntheticScene
+from .preview import contact_sheet
 from .surface import BodySurface
-from .world import MOST_PEOPLE, SceneWorld, stack_photos
 
-_FRAMES_A_SECOND = 15
+_FRAME_RATE = 15
 _WARM_UP = 4
-"""Batches: a GPU records the second of each kind, see `aios.accelerate.cuda_graphs`."""
+"""Batches before timing; CUDA graphs are captured in the second batch of each size."""
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.synthetic", description=__doc__)
-    parser.add_argument("command", choices=list(_COMMANDS), help="what to do")
+    parser.add_argument("command", choices=list(_COMMANDS), help="action")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0, help="number of the first scene")
+    parser.add_argument("--first", type=int, default=0, help="index of the first scene")
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--height", type=int, default=256)
     parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--people", type=int, nargs=2, default=(0, MOST_PEOPLE), help="range")
-    parser.add_argument("--part", choices=BENCHMARK_PARTS, help="show scenes of the test set")
+    parser.add_argument(
+        "--people",
+        type=int,
+        nargs=2,
+        default=(0, MAX_PEOPLE),
+        help="per scene, range",
+    )
+    parser.add_argument("--part", choices=BENCHMARK_PARTS, help="preview this part of the test set")
     parser.add_argument("--out", type=Path, default=Path("scenes.png"))
     parser.add_argument("--body", type=Path, default=STANDIN_BODY)
-    parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar to stand before")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of the film")
-    parser.add_argument("--plain", action="store_true", help="draw no labels")
+    parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar (photos)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of the video")
+    parser.add_argument("--plain", action="store_true", help="do not draw labels")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=8, help="scenes drawn at once")
+    parser.add_argument("--batch", type=int, default=8, help="scenes per batch")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args(arguments)
 
 
-def _photos(options: argparse.Namespace) -> list[np.ndarray]:
+def _background_photos(options: argparse.Namespace) -> list[np.ndarray]:
     archives = sorted(options.real.glob("backgrounds_*.tar")) if options.real else []
     return load_backgrounds(archives)
 
 
-def _show(options: argparse.Namespace) -> None:
+def _preview(options: argparse.Namespace) -> None:
     numbers = range(options.first, options.first + options.count)
     if options.part:
         scenes = [benchmark_scene(options.part, index) for index in numbers]
@@ -66,12 +72,12 @@ def _show(options: argparse.Namespace) -> None:
     cv2.imwrite(str(options.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
 
 
-def _generated(options: argparse.Namespace, numbers: range) -> list[Scene]:
+def _generated(options: argparse.Namespace, numbers: range) -> list[SyntheticScene]:
     generator = SceneGenerator(
         (options.height, options.width),
         BodySurface(options.body, options.device),
         options.seed,
-        _photos(options),
+        _background_photos(options),
         tuple(options.people),
     )
     scenes = []
@@ -80,58 +86,60 @@ def _generated(options: argparse.Namespace, numbers: range) -> list[Scene]:
     return scenes
 
 
-def _world(options: argparse.Namespace) -> SceneWorld:
-    return SceneWorld(
+def _batch_generator(options: argparse.Namespace) -> SceneBatchGenerator:
+    return SceneBatchGenerator(
         (options.height, options.width),
         BodySurface(options.body, options.device),
         options.seed,
-        stack_photos(_photos(options)),
+        stack_photos(_background_photos(options)),
         tuple(options.people),
     )
 
 
 def _speed(options: argparse.Namespace) -> None:
-    world = _world(options)
-    wait = torch.cuda.synchronize if torch.device(options.device).type == "cuda" else (lambda: None)
+    generator = _batch_generator(options)
+    on_gpu = torch.device(options.device).type == "cuda"
+    synchronize = torch.cuda.synchronize if on_gpu else (lambda: None)
     for number in range(_WARM_UP):
-        world.draw(range(number * options.batch, (number + 1) * options.batch))
-    wait()
+        generator.generate(range(number * options.batch, (number + 1) * options.batch))
+    synchronize()
     start, cpu_start, people, scenes = time.perf_counter(), time.process_time(), 0, 0
     while scenes < options.count:
-        drawn = world.draw(range(options.first + scenes, options.first + scenes + options.batch))
+        first = options.first + scenes
+        batch = generator.generate(range(first, first + options.batch))
         scenes += options.batch
-        people += len(drawn.targets()[1])
-    wait()
+        people += len(batch.targets()[1])
+    synchronize()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     sys.stdout.write(
-        f"{scenes / seconds:.1f} scenes a second "
-        f"({1000 * cpu / scenes:.0f} ms of processor each), "
-        f"{people / scenes:.2f} people each, {options.threads} thread(s), "
-        f"{options.height}x{options.width} px, batches of {options.batch}, {options.device}\n"
+        f"{scenes / seconds:.1f} scenes/s "
+        f"({1000 * cpu / scenes:.0f} ms CPU per scene), "
+        f"{people / scenes:.2f} people per scene, {options.threads} thread(s), "
+        f"{options.height}x{options.width} px, batch size {options.batch}, {options.device}\n"
     )
 
 
-def _film(options: argparse.Namespace) -> None:
+def _video(options: argparse.Namespace) -> None:
     if options.width % 2 or options.height % 2:
-        sys.exit("The pictures of a film need an even width and height.")
-    count = max(int(options.seconds * _FRAMES_A_SECOND), 1)
-    times = [number / _FRAMES_A_SECOND for number in range(count)]
-    frames = _world(options).film(options.first, times)
-    with VideoWriter(options.out, options.width, options.height, _FRAMES_A_SECOND) as video:
+        sys.exit("A video needs an even --width and --height.")
+    count = max(int(options.seconds * _FRAME_RATE), 1)
+    times = [number / _FRAME_RATE for number in range(count)]
+    frames = _batch_generator(options).video_frames(options.first, times)
+    with VideoWriter(options.out, options.width, options.height, _FRAME_RATE) as video:
         for time_s, frame in zip(times, frames, strict=True):
             video.write(frame.permute(1, 2, 0).contiguous().cpu().numpy(), time_s)
-        video.close(len(times) / _FRAMES_A_SECOND)
+        video.close(len(times) / _FRAME_RATE)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     options = _parse(arguments)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     _COMMANDS[options.command](options)
 
 
-_COMMANDS = {"show": _show, "film": _film, "speed": _speed}
+_COMMANDS = {"preview": _preview, "video": _video, "speed": _speed}
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aios.geometry.rotations import quaternion_to_axis_angle, rotmat_to_quaternion
 
-from .chance import constant
+from .rng import constant
 
 TRUNK_LIMITS: dict[str, tuple[float, float]] = {
     "spine_flex": (-0.55, 1.4),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .scenes import TEST_SEED, Scene, SceneGenerator
+from .generator import TEST_SEED, SceneGenerator, SyntheticScene
 from .surface import BodySurface
 
 BENCHMARK_VERSION = 1
@@ -37,7 +37,7 @@ BENCHMARK_PARTS = {
 """Single person; group; crowd with occlusion."""
 
 
-def benchmark_scene(part: str, index: int) -> Scene:
+def benchmark_scene(part: str, index: int) -> SyntheticScene:
     """One scene of the test set.
 
     Args:
@@ -58,7 +58,7 @@ def benchmark_scene(part: str, index: int) -> Scene:
 def _generator(part: str) -> SceneGenerator:
     seed = TEST_SEED + 1 + list(BENCHMARK_PARTS).index(part)
     people = BENCHMARK_PARTS[part].people
-    return SceneGenerator(BENCHMARK_SIZE_HW, _body(), seed, people=people, evenly=True)
+    return SceneGenerator(BENCHMARK_SIZE_HW, _body(), seed, people=people, uniform_counts=True)
 
 
 @lru_cache(maxsize=1)

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from .anatomy import ANGLES, COLUMN
 
-Moment = dict[str, float]
+Keyframe = dict[str, float]
 """Angles by name; a limb's angle without `l_` or `r_` means both sides. `pitch` (forwards), `spin`
 (about the body's own length) and `roll` turn the pelvis, `lift` is the height in metres of the
 lowest point above the ground."""
 
 ROOT = ("pitch", "spin", "roll", "lift")
-HABIT: Moment = {
+NEUTRAL: Keyframe = {
     "hip_out": -0.03, "knee": 0.08, "shoulder_out": 0.12, "elbow": 0.3, "shoulder_twist": 0.2,
     "collar_front": 0.0,
 }  # fmt: skip
@@ -34,7 +34,7 @@ class Clip:
         name: of it.
         group: people of one scene often do things of the same group.
         weight: how often it is drawn.
-        moments: in order.
+        keyframes: in order.
         cycle: the last moment leads back to the first.
         free_arms: how likely each arm does something of its own (`gestures.py`).
         support: "ground", "seat" (a seat is put under the pelvis) or "bed".
@@ -49,7 +49,7 @@ class Clip:
     name: str
     group: str
     weight: float
-    moments: tuple[Moment, ...]
+    keyframes: tuple[Keyframe, ...]
     cycle: bool = False
     free_arms: float = 0.0
     support: str = "ground"
@@ -61,14 +61,14 @@ class Clip:
     test: bool = False
 
 
-def moment_angles(moment: Moment) -> tuple[Tensor, Tensor]:
+def keyframe_angles(keyframe: Keyframe) -> tuple[Tensor, Tensor]:
     """(A,) angles and (4,) root of a moment, habits filled in.
 
     Raises:
         KeyError: if a name is neither an angle nor a root entry.
     """
     angles = torch.zeros(len(ANGLES))
-    for source in (HABIT, moment):
+    for source in (NEUTRAL, keyframe):
         # One side's own angle goes before what is said of both.
         for name in sorted(source, key=lambda key: key[:2] in ("l_", "r_")):
             if name in ROOT:
@@ -76,5 +76,5 @@ def moment_angles(moment: Moment) -> tuple[Tensor, Tensor]:
             names = [name] if name in COLUMN else [f"l_{name}", f"r_{name}"]
             for one in names:
                 angles[COLUMN[one]] = source[name]
-    root = torch.tensor([moment.get(name, 0.0) for name in ROOT])
+    root = torch.tensor([keyframe.get(name, 0.0) for name in ROOT])
     return angles, root

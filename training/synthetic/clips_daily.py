@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .clips import Clip, Moment
+from .clips import Clip, Keyframe
 
 
-def _stride(size: float, elbow: float, bend: float) -> tuple[Moment, ...]:
+def _stride(size: float, elbow: float, bend: float) -> tuple[Keyframe, ...]:
     """Contact, passing, contact, passing of a gait; opposite arm and leg swing together."""
     front = {"hip_flex": 0.55 * size + 0.25 * bend, "knee": 0.1 + 0.3 * bend, "ankle": -0.1}
     back = {"hip_flex": -0.35 * size, "knee": 0.25 + 0.35 * bend, "ankle": 0.35 * size,
@@ -13,7 +13,7 @@ def _stride(size: float, elbow: float, bend: float) -> tuple[Moment, ...]:
     bearing = {"hip_flex": 0.05 + 0.2 * bend, "knee": 0.12 + 0.35 * bend, "ankle": -0.12}
     lifted = {"hip_flex": 0.3 * size + 0.55 * bend, "knee": 0.75 * size + 1.0 * bend, "ankle": 0.1}
 
-    def both(first: Moment, second: Moment, swing: float) -> Moment:
+    def both(first: Keyframe, second: Keyframe, swing: float) -> Keyframe:
         answer = {f"l_{name}": value for name, value in first.items()}
         answer |= {f"r_{name}": value for name, value in second.items()}
         return answer | {
@@ -29,7 +29,7 @@ def _stride(size: float, elbow: float, bend: float) -> tuple[Moment, ...]:
     )  # fmt: skip
 
 
-_SIT: Moment = {"hip_flex": 1.5, "knee": 1.5, "hip_out": 0.12, "spine_flex": 0.12,
+_SIT: Keyframe = {"hip_flex": 1.5, "knee": 1.5, "hip_out": 0.12, "spine_flex": 0.12,
                 "pitch": -0.12, "shoulder_flex": 0.25}  # fmt: skip
 
 DAILY: tuple[Clip, ...] = (

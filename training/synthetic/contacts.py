@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from .anatomy import COLUMN, angles_to_body_pose, shoulder_angles, within_limits
-from .chance import constant
+from .rng import constant
 from .surface import BodySurface
 
-PLACES: dict[str, tuple[tuple[float, float, float], float]] = {
+CONTACT_POINTS: dict[str, tuple[tuple[float, float, float], float]] = {
     "": ((0.0, 0.0, 0.0), 0.0),
     "hip": ((0.17, -0.24, 0.0), 0.01),
     "pocket": ((0.19, -0.4, 0.03), -0.01),
@@ -30,8 +30,8 @@ PLACES: dict[str, tuple[tuple[float, float, float], float]] = {
 }
 """For a left hand: a point of the T-pose near the skin, and how far above the skin the palm stays,
 metres. `grip` is the palm of the other hand."""
-PLACE_NUMBER = {name: number for number, name in enumerate(PLACES)}
-PARTNER_PLACES = ("other_shoulder", "hip", "nape", "chest")
+CONTACT_NUMBER = {name: number for number, name in enumerate(CONTACT_POINTS)}
+PARTNER_CONTACTS = ("other_shoulder", "hip", "nape", "chest")
 """Where a palm may lie on somebody else."""
 _PALM_M = 0.075  # from the wrist
 _GRIP_GAP_M = 0.085  # between two hands on one handle
@@ -39,16 +39,16 @@ _ELBOW_BACK, _ELBOW_AHEAD = (0.75, -0.75, -0.5), (0.5, -1.0, 0.6)
 _CHEST, _COLLARS, _SHOULDERS, _ELBOWS, _WRISTS = 9, (13, 14), (16, 17), (18, 19), (20, 21)
 
 
-class Places:
+class ContactPoints:
     """The touchable points of a body: their nearest vertices, followed wherever they are posed."""
 
     def __init__(self, body: BodySurface) -> None:
         """Find the vertices."""
-        points = torch.tensor([point for point, _ in PLACES.values()], device=body.device)
+        points = torch.tensor([point for point, _ in CONTACT_POINTS.values()], device=body.device)
         sides = torch.stack([points, points * constant((-1.0, 1.0, 1.0), points.device)])
         gaps = torch.cdist(sides.flatten(0, 1), body.template)
         self._vertices = gaps.argmin(1)
-        self._gap = torch.tensor([gap for _, gap in PLACES.values()], device=body.device)
+        self._gap = torch.tensor([gap for _, gap in CONTACT_POINTS.values()], device=body.device)
         self._body = body
 
     def of(
@@ -64,7 +64,7 @@ class Places:
             side: of the hand.
         """
         body = self._body
-        vertex = self._vertices[place + side * len(PLACES)]
+        vertex = self._vertices[place + side * len(CONTACT_POINTS)]
         directions = body.all_shapedirs.view(20, -1, 3)[:, vertex]  # (20, N, 3)
         point = body.template[vertex] + (coefficients.T[..., None] * directions).sum(0)
         point = point + self._gap[place, None] * body.normals[vertex]
@@ -136,7 +136,7 @@ def reach(
 
 def touch(
     body: BodySurface,
-    places: Places,
+    places: ContactPoints,
     pose: Tensor,
     coefficients: Tensor,
     angles: Tensor,
@@ -154,7 +154,7 @@ def touch(
         wanted: (N, 2) left and right.
         swivel: (N, 2) radians.
     """
-    grip = PLACE_NUMBER["grip"]
+    grip = CONTACT_NUMBER["grip"]
     for side in (0, 1):
         _, world, joints = body.skeleton(pose, coefficients)
         target = places.of(world, joints, coefficients, wanted[:, side], side)

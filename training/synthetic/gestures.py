@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .clips import Moment
+from .clips import Keyframe
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Gesture:
     """
 
     weight: float
-    angles: Moment = field(default_factory=dict)
+    angles: Keyframe = field(default_factory=dict)
     hand: str = "any"
     touch: str = ""
     holds: str = ""

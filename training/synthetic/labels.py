@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..targets import BODY_KEYPOINTS, Targets, joint_keypoints
-from .chance import constant
+from .rng import constant
 from .surface import BodySurface
 
 MIN_VISIBLE_SHARE = 0.1
@@ -41,7 +41,7 @@ class PosedPeople:
 
 
 @dataclass(frozen=True)
-class Composite:
+class VisibilityBuffer:
     """Who is seen where in B pictures.
 
     Attributes:
@@ -69,7 +69,7 @@ def project(points: Tensor, focal_length: Tensor, size_hw: tuple[int, int]) -> T
 
 
 def label(
-    people: PosedPeople, picture: Composite, body: BodySurface, focal_length: Tensor
+    people: PosedPeople, picture: VisibilityBuffer, body: BodySurface, focal_length: Tensor
 ) -> tuple[Targets, Tensor, Tensor]:
     """Labels of all people.
 
@@ -130,7 +130,7 @@ def label(
 class _View:
     """Look-ups in the picture of each person."""
 
-    def __init__(self, picture: Composite, scene: Tensor) -> None:
+    def __init__(self, picture: VisibilityBuffer, scene: Tensor) -> None:
         self._owner, self._depth = picture.owner.flatten(), picture.depth.flatten()
         self.size_hw = (picture.owner.shape[1], picture.owner.shape[2])
         self._start = scene[:, None] * (self.size_hw[0] * self.size_hw[1])

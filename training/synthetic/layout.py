@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .anatomy import turn
-from .chance import Chance, constant
+from .rng import CounterRng, constant
 
 NEAREST_M = 1.2
 PAIR_SHARE = 0.12
@@ -23,7 +23,7 @@ _PUSHES = 8
 
 
 @dataclass(frozen=True)
-class View:
+class Cameras:
     """B pinhole cameras in their worlds, principal point in the middle of the picture.
 
     Attributes:
@@ -38,13 +38,13 @@ class View:
     focal_length: Tensor
     distance: Tensor
 
-    def take(self, index: Tensor) -> View:
+    def take(self, index: Tensor) -> Cameras:
         """Some of them."""
-        return View(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+        return Cameras(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
-class Places:
+class PersonLayout:
     """Where the people of B scenes are; P slots a scene.
 
     Attributes:
@@ -58,34 +58,34 @@ class Places:
     partner: Tensor
 
 
-def draw_layout(
-    chance: Chance, each: Chance, present: Tensor, extents_m: Tensor, size_hw: tuple[int, int]
-) -> tuple[View, Places]:
+def sample_layout(
+    rng: CounterRng, each: CounterRng, present: Tensor, extents_m: Tensor, size_hw: tuple[int, int]
+) -> tuple[Cameras, PersonLayout]:
     """Choose cameras and a place for each person.
 
     Args:
-        chance: one key a scene.
+        rng: one key a scene.
         each: (B, P) keys, one a person.
         present: (B, P) bool, those who are there; the first slots of each scene.
         extents_m: (B, P) how long each person is, metres.
         size_hw: pixels of the pictures.
     """
     count = present.sum(1)
-    offsets, yaw, partner = _arrange(chance, each, present, count)
+    offsets, yaw, partner = _arrange(rng, each, present, count)
     offsets = _apart(offsets, present, partner)
     height, width = size_hw
-    focal = _focal_length(chance, max(size_hw))
+    focal = _focal_length(rng, max(size_hw))
     main = torch.where(present[:, 0], extents_m[:, 0], 1.7)
-    distance = focal * main / (_main_share(chance, count) * height)
+    distance = focal * main / (_main_share(rng, count) * height)
     # Everyone stands in front of the lens, and most of a group fits in.
     nearest = torch.where(present, offsets[..., 1], -9.0).amax(1)
     spread = torch.where(present, offsets[..., 0].abs(), 0.0).amax(1)
     distance = torch.maximum(distance, NEAREST_M + nearest.clamp_min(0))
-    fits = chance.uniform("fits", low=0.45, high=1.1) * focal * spread * 2 / width
+    fits = rng.uniform("fits", low=0.45, high=1.1) * focal * spread * 2 / width
     distance = torch.maximum(distance, fits)
     share = focal * main / (distance * height)
-    column = chance.uniform("column")
-    column = torch.where(chance.happens("edge", 0.2), column, 0.2 + 0.6 * column)
+    column = rng.uniform("column")
+    column = torch.where(rng.bernoulli("edge", 0.2), column, 0.2 + 0.6 * column)
     column = torch.where(count > 2, 0.3 + 0.4 * column, column)
     across = (column - 0.5) * width / focal * distance
     ground = torch.stack(
@@ -93,32 +93,32 @@ def draw_layout(
     )
     # Towards the camera as seen from where one stands.
     yaw = yaw + torch.atan2(-ground[..., 0], -ground[..., 1])
-    eye = _camera_height(chance, distance)
-    row_px = height * _middle_row(chance, share)
+    eye = _camera_height(rng, distance)
+    row_px = height * _middle_row(rng, share)
     down = torch.atan2(eye - main / 2, distance) - torch.atan2(row_px - height / 2, focal)
-    roll = chance.normal("roll")
-    roll = torch.where(chance.happens("tilted", 0.15), 0.3, 0.05) * roll
+    roll = rng.normal("roll")
+    roll = torch.where(rng.bernoulli("tilted", 0.15), 0.3, 0.05) * roll
     flip = constant(((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)), focal.device)
     rotation = turn("Z", roll) @ turn("X", down) @ flip
     zero = torch.zeros_like(eye)
-    return View(rotation, torch.stack([zero, eye, zero], 1), focal, distance), Places(
+    return Cameras(rotation, torch.stack([zero, eye, zero], 1), focal, distance), PersonLayout(
         ground, yaw, partner
     )
 
 
 def _arrange(
-    chance: Chance, each: Chance, present: Tensor, count: Tensor
+    rng: CounterRng, each: CounterRng, present: Tensor, count: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Offsets (B, P, 2) from the first person's place, yaw (B, P) and partners (B, P)."""
     people = present.shape[1]
     size = count.clamp_min(1).float().sqrt()[:, None]
     table = constant(_CHANCES, present.device)
     row_of = (count > 1).long() + (count > 4).long()
-    kind = chance.choice("arrangement", table[row_of])[:, None]
+    kind = rng.choice("arrangement", table[row_of])[:, None]
     slot = torch.arange(people, device=present.device).float()
     x, z = each.uniform("x", low=-1, high=1), each.uniform("z", low=-1, high=1)
     g, h = each.normal("gx"), each.normal("gz")
-    spacing = chance.uniform("spacing", 1, low=0.5, high=0.95)
+    spacing = rng.uniform("spacing", 1, low=0.5, high=0.95)
     middle = ((slot + 1) / 2).floor() * (1 - 2 * (slot % 2))  # 0, -1, 1, -2, 2 ...
     layouts = [
         (1.3 * size * x, 1.2 * size * z),
@@ -135,18 +135,18 @@ def _arrange(
     offsets = torch.where((slot > 0)[:, None], offsets, 0.0)
     wild = each.uniform("any way", low=-math.pi, high=math.pi)
     tame = each.normal("towards", std=0.6)
-    common = chance.uniform("common", 1, low=-math.pi, high=math.pi)
-    together = chance.happens("same way", 0.45)[:, None]
-    yaw = torch.where(each.happens("towards camera", 0.55), tame, wild)
+    common = rng.uniform("common", 1, low=-math.pi, high=math.pi)
+    together = rng.bernoulli("same way", 0.45)[:, None]
+    yaw = torch.where(each.bernoulli("towards camera", 0.55), tame, wild)
     yaw = torch.where(together & (count > 1)[:, None], common + 0.4 * each.normal("nearly"), yaw)
     row_partner = (slot + 2 + 0 * x).long()  # the next one on the same side of the row
     row_partner = torch.where(row_partner < count[:, None], row_partner, -1)
     pair_partner = torch.where(slot < 2, 1 - slot, -1).long() + 0 * row_partner
-    embraced = chance.happens("arms about", 0.3)[:, None]
+    embraced = rng.bernoulli("arms about", 0.3)[:, None]
     partner = torch.where(embraced & (kind == 2), row_partner, -1)
     partner = torch.where((kind == 3) & (count > 1)[:, None], pair_partner, partner)
     # The two of a pair face each other, or both look ahead.
-    facing = chance.happens("face to face", 0.5)[:, None] & (kind == 3) & (slot < 2)
+    facing = rng.bernoulli("face to face", 0.5)[:, None] & (kind == 3) & (slot < 2)
     sides = torch.where(slot == 0, math.pi / 2, -math.pi / 2) + 0.3 * tame
     return offsets, torch.where(facing, sides, yaw), partner
 
@@ -168,34 +168,34 @@ def _apart(offsets: Tensor, present: Tensor, partner: Tensor) -> Tensor:
     return offsets - offsets[:, :1]
 
 
-def _focal_length(chance: Chance, long_side: int) -> Tensor:
+def _focal_length(rng: CounterRng, long_side: int) -> Tensor:
     """(B,) pixels: phones mostly, wide angles and long lenses too."""
-    low = constant((55.0, 30.0, 75.0, 12.0), chance.keys.device)
-    high = constant((75.0, 55.0, 95.0, 30.0), chance.keys.device)
-    lens = chance.choice("lens", (0.45, 0.3, 0.1, 0.15))
-    view = chance.uniform("field of view", low=low[lens], high=high[lens])
+    low = constant((55.0, 30.0, 75.0, 12.0), rng.keys.device)
+    high = constant((75.0, 55.0, 95.0, 30.0), rng.keys.device)
+    lens = rng.choice("lens", (0.45, 0.3, 0.1, 0.15))
+    view = rng.uniform("field of view", low=low[lens], high=high[lens])
     return long_side / (2 * torch.tan(torch.deg2rad(view) / 2))
 
 
-def _main_share(chance: Chance, count: Tensor) -> Tensor:
+def _main_share(rng: CounterRng, count: Tensor) -> Tensor:
     """(B,) person height / picture height of the first person."""
     low = torch.where(count > 4, 0.14, torch.where(count > 1, 0.22, 0.27)).log()
     high = torch.where(count > 4, 0.75, torch.where(count > 1, 1.1, 1.35)).log()
-    return chance.uniform("share", low=low, high=high).exp()
+    return rng.uniform("share", low=low, high=high).exp()
 
 
-def _camera_height(chance: Chance, distance: Tensor) -> Tensor:
+def _camera_height(rng: CounterRng, distance: Tensor) -> Tensor:
     """(B,) metres: of an eye or a hand, near the ground, or above heads."""
-    kind, share = chance.uniform("kind of height"), chance.uniform("height")
+    kind, share = rng.uniform("kind of height"), rng.uniform("height")
     usual, low, high = 0.9 + 0.9 * share, 0.15 + 0.75 * share, 1.8 + share * (0.2 + 0.7 * distance)
     return torch.where(kind < 0.68, usual, torch.where(kind < 0.84, low, high.clamp_max(14)))
 
 
-def _middle_row(chance: Chance, share: Tensor) -> Tensor:
+def _middle_row(rng: CounterRng, share: Tensor) -> Tensor:
     """(B,) where the middle of the first person appears, 0-1 of the picture's height."""
-    place, noise = chance.uniform("row"), chance.normal("row noise", std=0.06)
+    place, noise = rng.uniform("row"), rng.normal("row noise", std=0.06)
     inside = share / 2 + place * (1 - share) + noise
     head = share / 2 - 0.08 + 0.2 * place
     feet = 1 - share / 2 - 0.1 + 0.25 * place
-    near = torch.where(chance.happens("head", 0.8), head, feet)
+    near = torch.where(rng.bernoulli("head", 0.8), head, feet)
     return torch.where(share < 0.85, inside, near)

@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .chance import Chance
+from .rng import CounterRng
 
 SIDE = 256
 CLOUDS, _GRAINS = 6, 2
@@ -16,8 +16,8 @@ CLOUDS, _GRAINS = 6, 2
 @lru_cache(maxsize=8)
 def clouds(test: bool, device: torch.device) -> Tensor:
     """(6 * 256 * 256,) smooth fractal noise, about -1 to 1; training and test have their own."""
-    chance = Chance.of_scenes(7_000_000 + test, range(CLOUDS))
-    white = torch.fft.rfft2(chance.normal("clouds", SIDE, SIDE))
+    rng = CounterRng.for_scenes(7_000_000 + test, range(CLOUDS))
+    white = torch.fft.rfft2(rng.normal("clouds", SIDE, SIDE))
     down = torch.fft.fftfreq(SIDE)[:, None]
     frequency = torch.hypot(down, torch.fft.rfftfreq(SIDE)[None]).clamp_min(1 / SIDE)
     slope = torch.linspace(0.8, 1.5, CLOUDS)[:, None, None]
@@ -29,7 +29,7 @@ def clouds(test: bool, device: torch.device) -> Tensor:
 @lru_cache(maxsize=4)
 def grain(device: torch.device) -> Tensor:
     """(2, 256 * 256) independent Gaussian numbers."""
-    return Chance.of_scenes(7_000_003, range(_GRAINS)).normal("grain", SIDE * SIDE).to(device)
+    return CounterRng.for_scenes(7_000_003, range(_GRAINS)).normal("grain", SIDE * SIDE).to(device)
 
 
 def cloud_at(table: Tensor, which: Tensor | int, u: Tensor, v: Tensor) -> Tensor:

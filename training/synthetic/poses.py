@@ -11,15 +11,15 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
+from .accessories import HELD_NUMBER
 from .anatomy import ANGLES, COLUMN, LIMB_LIMITS, euler, limits, mirror_angles, within_limits
-from .chance import Chance, constant
-from .clips import HABIT, Clip, moment_angles
+from .body_parameters import KIND_NUMBER
+from .clips import NEUTRAL, Clip, keyframe_angles
 from .clips_daily import DAILY, RUN
 from .clips_sport import SPORT
-from .contacts import PLACE_NUMBER
+from .contacts import CONTACT_NUMBER
 from .gestures import GESTURES, Gesture
-from .hands import KIND_NUMBER
-from .props import HELD_NUMBER
+from .rng import CounterRng, constant
 
 CLIPS = (*DAILY, *RUN, *SPORT)
 SUPPORTS = ("ground", "seat", "bed")
@@ -68,12 +68,12 @@ class _Tables:
     """Clips and gestures of one split as tensors."""
 
     def __init__(self, test: bool, device: torch.device) -> None:
-        longest = max(len(clip.moments) for clip in CLIPS)
-        moments = [[moment_angles(m) for m in clip.moments] for clip in CLIPS]
-        padded = [row + [row[-1]] * (longest - len(row)) for row in moments]
+        longest = max(len(clip.keyframes) for clip in CLIPS)
+        keyframes = [[keyframe_angles(m) for m in clip.keyframes] for clip in CLIPS]
+        padded = [row + [row[-1]] * (longest - len(row)) for row in keyframes]
         self.angles = torch.stack([torch.stack([m[0] for m in row]) for row in padded])
         self.roots = torch.stack([torch.stack([m[1] for m in row]) for row in padded])
-        self.count = torch.tensor([len(clip.moments) for clip in CLIPS])
+        self.count = torch.tensor([len(clip.keyframes) for clip in CLIPS])
         self.cycle = torch.tensor([clip.cycle for clip in CLIPS])
         self.weight = torch.tensor([clip.weight * (clip.test == test) for clip in CLIPS])
         self.free_arms = torch.tensor([clip.free_arms for clip in CLIPS])
@@ -84,11 +84,11 @@ class _Tables:
         self.gesture_weight = torch.tensor([gesture.weight for gesture in gestures])
         self.gesture_facts = torch.tensor([_gesture_facts(gesture) for gesture in gestures])
         left = [{f"l_{n}": v for n, v in gesture.angles.items()} for gesture in gestures]
-        arms = torch.stack([moment_angles(HABIT | angles)[0] for angles in left])
+        arms = torch.stack([keyframe_angles(NEUTRAL | angles)[0] for angles in left])
         self.gesture_angles = arms[:, [COLUMN[f"l_{name}"] for name in _ARM]]
         self.spread = torch.tensor([_SPREAD[n[2:] if n[1] == "_" else n] for n in ANGLES])
         self.paired = torch.tensor([name[1] == "_" for name in ANGLES])
-        self.rest = moment_angles({})[0]
+        self.rest = keyframe_angles({})[0]
         for name, value in vars(self).items():
             setattr(self, name, value.to(device))
 
@@ -102,7 +102,7 @@ def _clip_facts(clip: Clip) -> list[int]:
 
 
 def _gesture_facts(gesture: Gesture) -> list[int]:
-    return [PLACE_NUMBER[gesture.touch], HELD_NUMBER[gesture.holds], KIND_NUMBER[gesture.hand]]
+    return [CONTACT_NUMBER[gesture.touch], HELD_NUMBER[gesture.holds], KIND_NUMBER[gesture.hand]]
 
 
 @lru_cache(maxsize=4)
@@ -110,30 +110,30 @@ def _tables(test: bool, device: torch.device) -> _Tables:
     return _Tables(test, device)
 
 
-def draw_poses(
-    chance: Chance, scene_chance: Chance, *, test: bool, instant: float | None = None
+def sample_poses(
+    rng: CounterRng, scene_rng: CounterRng, *, test: bool, time_s: float | None = None
 ) -> Poses:
     """Poses of N people.
 
     Args:
-        chance: one key a person.
-        scene_chance: the key of each person's scene, once a person: people of a scene often do
+        rng: one key a person.
+        scene_rng: the key of each person's scene, once a person: people of a scene often do
             similar things.
         test: use the clips of the test set instead of those of training.
-        instant: as `Studio.instant`.
+        time_s: as `Studio.instant`.
     """
-    table = _tables(test, chance.keys.device)
-    clip = _draw_clips(chance, scene_chance, table)
-    caught = _between if instant is None else partial(_at, instant=instant)
-    angles, root = _moments(chance, table, clip, caught(chance, table, clip))
+    table = _tables(test, rng.keys.device)
+    clip = _draw_clips(rng, scene_rng, table)
+    caught = _between if time_s is None else partial(_at, time_s=time_s)
+    angles, root = _moments(rng, table, clip, caught(rng, table, clip))
     _, support, feet, held, two_hands, hand = table.facts[clip].unbind(-1)
-    noise = _noise(chance, table) * chance.uniform("loose", low=0.4, high=1.2)[:, None]
+    noise = _noise(rng, table) * rng.uniform("loose", low=0.4, high=1.2)[:, None]
     angles = within_limits(angles + noise * table.loose[clip][:, None])
-    free = chance.happens("free", _FREE_SHARE)
+    free = rng.bernoulli("free", _FREE_SHARE)
     low, high = limits(angles.device)
-    share = chance.uniform("free pose", 2, len(ANGLES)).mean(1)
+    share = rng.uniform("free pose", 2, len(ANGLES)).mean(1)
     angles = torch.where(free[:, None], low + (high - low) * share, angles)
-    mirrored = chance.happens("mirror", 0.5)
+    mirrored = rng.bernoulli("mirror", 0.5)
     angles = torch.where(mirrored[:, None], mirror_angles(angles), angles)
     root = root * torch.where(mirrored[:, None], constant((1, -1, -1, 1), root.device), 1.0)
     nothing = torch.zeros_like(held)
@@ -142,11 +142,11 @@ def draw_poses(
     sides = torch.where(mirrored[:, None], sides, sides.flip(1))  # one hand: the right's
     # The second hand of a two-handed grip holds nothing itself: it touches the first.
     grips = (two_hands > 0)[:, None] & constant((False, True), held.device, torch.bool)
-    touch = torch.where(grips, PLACE_NUMBER["grip"], 0)
+    touch = torch.where(grips, CONTACT_NUMBER["grip"], 0)
     sides = torch.where(grips, 0, torch.where((two_hands > 0)[:, None], held[:, None], sides))
     kinds = hand[:, None].expand(-1, 2)
     for side in (0, 1):
-        angles, facts, replaced = _gesture(chance, table, angles, clip, side)
+        angles, facts, replaced = _gesture(rng, table, angles, clip, side)
         fresh = torch.stack([touch[:, side], sides[:, side], kinds[:, side]], 1)
         chosen = torch.where(replaced[:, None], facts, fresh)
         touch, sides, kinds = (
@@ -155,7 +155,7 @@ def draw_poses(
         )
     tumble = torch.where(free, 0.3, 0.06)
     pitch, spin, roll = (
-        root[:, i] + chance.normal(f"root {i}") * tumble * factor
+        root[:, i] + rng.normal(f"root {i}") * tumble * factor
         for i, factor in enumerate((1.0, 0.3, 0.7))
     )
     return Poses(
@@ -164,29 +164,29 @@ def draw_poses(
     )  # fmt: skip
 
 
-def _draw_clips(chance: Chance, scene_chance: Chance, table: _Tables) -> Tensor:
+def _draw_clips(rng: CounterRng, scene_rng: CounterRng, table: _Tables) -> Tensor:
     """(N,) clip; six of ten people do what is usual in their scene."""
-    theme = table.facts[scene_chance.choice("theme", table.weight), 0]
+    theme = table.facts[scene_rng.choice("theme", table.weight), 0]
     same = table.facts[:, 0] == theme[:, None]
-    follows = chance.happens("follow", 0.6)[:, None]
-    return chance.choice("clip", table.weight * torch.where(follows, same, True))
+    follows = rng.bernoulli("follow", 0.6)[:, None]
+    return rng.choice("clip", table.weight * torch.where(follows, same, True))
 
 
-def _between(chance: Chance, table: _Tables, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _between(rng: CounterRng, table: _Tables, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(N,) two moments of each person's clip, and how far from the first to the second, 0-1."""
     count = table.count[clip]
-    first = (chance.uniform("first") * count).long().clamp_max(count - 1)
-    other = (chance.uniform("second") * count).long().clamp_max(count - 1)
+    first = (rng.uniform("first") * count).long().clamp_max(count - 1)
+    other = (rng.uniform("second") * count).long().clamp_max(count - 1)
     second = torch.where(table.cycle[clip], (first + 1) % count, other)
-    return first, second, chance.uniform("between")
+    return first, second, rng.uniform("between")
 
 
 def _at(
-    chance: Chance, table: _Tables, clip: Tensor, instant: float
+    rng: CounterRng, table: _Tables, clip: Tensor, time_s: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same at a time: a clip that is no cycle runs to and fro."""
     count, cycle = table.count[clip], table.cycle[clip]
-    gone = chance.uniform("first") * count + instant * _MOMENTS_A_SECOND
+    gone = rng.uniform("first") * count + time_s * _MOMENTS_A_SECOND
     period = torch.where(cycle, count, (2 * (count - 1)).clamp_min(1))
     place = gone % period
     place = torch.where(cycle, place, torch.minimum(place, period - place))
@@ -196,22 +196,22 @@ def _at(
 
 
 def _moments(
-    chance: Chance, table: _Tables, clip: Tensor, between: tuple[Tensor, Tensor, Tensor]
+    rng: CounterRng, table: _Tables, clip: Tensor, between: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """(N, A) and (N, 4) between two moments of each person's clip."""
     first, second, share = between
     share = (share * share * (3 - 2 * share))[:, None]
-    scale = chance.uniform("size", low=0.8, high=1.15)[:, None]
+    scale = rng.uniform("size", low=0.8, high=1.15)[:, None]
     rest = table.rest
     angles = torch.lerp(table.angles[clip, first], table.angles[clip, second], share)
     root = torch.lerp(table.roots[clip, first], table.roots[clip, second], share)
-    lift = root[:, 3] * chance.uniform("lift", low=0.3, high=1.5)
+    lift = root[:, 3] * rng.uniform("lift", low=0.3, high=1.5)
     return rest + (angles - rest) * scale, torch.cat([root[:, :3], lift[:, None]], 1)
 
 
-def _noise(chance: Chance, table: _Tables) -> Tensor:
+def _noise(rng: CounterRng, table: _Tables) -> Tensor:
     """(N, A): both sides are alike in part, and the neck makes up for the spine."""
-    own = chance.normal("noise", len(ANGLES))
+    own = rng.normal("noise", len(ANGLES))
     noise = torch.where(table.paired, 0.79 * own + 0.61 * mirror_angles(own), own) * table.spread
     spine, neck = COLUMN["spine_flex"], COLUMN["neck_flex"]
     level = torch.zeros_like(noise)
@@ -220,22 +220,22 @@ def _noise(chance: Chance, table: _Tables) -> Tensor:
 
 
 def _gesture(
-    chance: Chance, table: _Tables, angles: Tensor, clip: Tensor, side: int
+    rng: CounterRng, table: _Tables, angles: Tensor, clip: Tensor, side: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One arm's own doing, where it has one.
 
     Returns:
         angles (N, A); (N, 3) place touched, thing held, kind of hand; (N,) bool where they apply.
     """
-    replaced = chance.happens(f"gesture {side}", table.free_arms[clip])
+    replaced = rng.bernoulli(f"gesture {side}", table.free_arms[clip])
     # Often both arms do the same.
-    alike = chance.happens("alike", 0.3)
-    keys = torch.where(alike, chance.child("arms").keys, chance.child("arms", 1 + side).keys)
-    kind = Chance(keys).choice("kind", table.gesture_weight)
+    alike = rng.bernoulli("alike", 0.3)
+    keys = torch.where(alike, rng.child("arms").keys, rng.child("arms", 1 + side).keys)
+    kind = CounterRng(keys).choice("kind", table.gesture_weight)
     names = [f"{'lr'[side]}_{name}" for name in _ARM]
     columns = constant(tuple(COLUMN[n] for n in names), angles.device, torch.int64)
     low, high = (limit[columns] for limit in limits(angles.device))
-    vary = chance.normal(f"arm noise {side}", len(_ARM)) * table.spread[columns]
+    vary = rng.normal(f"arm noise {side}", len(_ARM)) * table.spread[columns]
     arm = table.gesture_angles[kind] + 0.7 * vary
     arm = torch.minimum(torch.maximum(arm, low), high)
     mixed = angles.index_copy(1, columns, torch.where(replaced[:, None], arm, angles[:, columns]))

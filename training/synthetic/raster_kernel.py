@@ -1,23 +1,19 @@
-"""Filling triangles as one Triton kernel: what `raster.fill` does with lists of all cells.
+"""Triangle filling as one Triton kernel, equivalent to `raster_fill.fill`.
 
-Such a list is longer than the pictures by far and is read and written by every operation on it;
-here each program walks through the boxes of a few triangles and keeps everything in registers.
-Triton comes with the CUDA build of torch; this module is imported only where it is to be used.
+The plain fill builds a list of all bounding-box pixels, which is far longer than the images and is
+read and written by every operation. Here each program walks through the boxes of a few triangles
+and keeps all values in registers. Triton is part of the CUDA build of torch, so this module is
+imported only if the kernel is used.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from .raster import DEPTH_STEPS, FARTHEST_M, SLACK
-
-if TYPE_CHECKING:
-    from .raster import Boxes
+from .raster_fill import DEPTH_STEPS, FARTHEST_M, SLACK, BoundingBoxes
 
 SIZES = {
     "SLACK": SLACK,
@@ -26,17 +22,17 @@ SIZES = {
     "TRIANGLES": 16,
     "CELLS": 32,
 }
-"""The constants the kernel is compiled for; a program looks at so many cells of so many triangles
-together."""
+"""Compile-time constants of the kernel: each program handles TRIANGLES triangles and CELLS pixels
+of each at a time."""
 
 
 @triton.jit
-def fill_kernel(  # noqa: PLR0913 - a launch has no other way to hand numbers over
+def fill_kernel(  # noqa: PLR0913 - Triton kernels take plain arguments only
     planes: tl.tensor,
     low: tl.tensor,
     span: tl.tensor,
     areas: tl.tensor,
-    picture: tl.tensor,
+    image_of: tl.tensor,
     owner: tl.tensor,
     label: tl.tensor,
     focal_length: tl.tensor,
@@ -52,33 +48,33 @@ def fill_kernel(  # noqa: PLR0913 - a launch has no other way to hand numbers ov
     CELLS: tl.constexpr,
     PEOPLE: tl.constexpr,
 ) -> None:
-    """Tensors as in `fill_by_kernel`, all contiguous."""
+    """Fill the boxes of one block of triangles; arguments as in `fill_by_kernel`, contiguous."""
     triangle = tl.program_id(0).to(tl.int64) * TRIANGLES + tl.arange(0, TRIANGLES)
-    there = triangle < count
-    area = tl.load(areas + triangle, mask=there, other=0)
+    exists = triangle < count
+    area = tl.load(areas + triangle, mask=exists, other=0)
     most = tl.max(area, 0).to(tl.int32)
     if most > 0:
-        here = there & (area > 0)
+        active = exists & (area > 0)
         pixels = (height * width).to(tl.int64)
-        left = tl.load(low + triangle, mask=here, other=0.0)
-        top = tl.load(low + count + triangle, mask=here, other=0.0)
-        wide = tl.maximum(tl.load(span + triangle, mask=here, other=1.0), 1.0)
-        image = tl.load(picture + triangle, mask=here, other=0)
-        focal = tl.load(focal_length + image, mask=here, other=1.0)
-        number = tl.load(label + triangle, mask=here, other=0)
-        ax = tl.load(planes + triangle, mask=here, other=0.0)
-        bx = tl.load(planes + count + triangle, mask=here, other=0.0)
-        cx = tl.load(planes + 2 * count + triangle, mask=here, other=0.0)
-        ay = tl.load(planes + 3 * count + triangle, mask=here, other=0.0)
-        by = tl.load(planes + 4 * count + triangle, mask=here, other=0.0)
-        cy = tl.load(planes + 5 * count + triangle, mask=here, other=0.0)
-        az = tl.load(planes + 6 * count + triangle, mask=here, other=0.0)
-        bz = tl.load(planes + 7 * count + triangle, mask=here, other=0.0)
-        cz = tl.load(planes + 8 * count + triangle, mask=here, other=0.0)
-        volume = tl.load(planes + 9 * count + triangle, mask=here, other=0.0)
+        left = tl.load(low + triangle, mask=active, other=0.0)
+        top = tl.load(low + count + triangle, mask=active, other=0.0)
+        wide = tl.maximum(tl.load(span + triangle, mask=active, other=1.0), 1.0)
+        image = tl.load(image_of + triangle, mask=active, other=0)
+        focal = tl.load(focal_length + image, mask=active, other=1.0)
+        number = tl.load(label + triangle, mask=active, other=0)
+        ax = tl.load(planes + triangle, mask=active, other=0.0)
+        bx = tl.load(planes + count + triangle, mask=active, other=0.0)
+        cx = tl.load(planes + 2 * count + triangle, mask=active, other=0.0)
+        ay = tl.load(planes + 3 * count + triangle, mask=active, other=0.0)
+        by = tl.load(planes + 4 * count + triangle, mask=active, other=0.0)
+        cy = tl.load(planes + 5 * count + triangle, mask=active, other=0.0)
+        az = tl.load(planes + 6 * count + triangle, mask=active, other=0.0)
+        bz = tl.load(planes + 7 * count + triangle, mask=active, other=0.0)
+        cz = tl.load(planes + 8 * count + triangle, mask=active, other=0.0)
+        volume = tl.load(planes + 9 * count + triangle, mask=active, other=0.0)
         who = tl.full((TRIANGLES,), -1, tl.int64)
         if PEOPLE:
-            who = tl.load(owner + triangle, mask=here, other=-1)
+            who = tl.load(owner + triangle, mask=active, other=-1)
         start = 0
         while start < most:
             cell = start + tl.arange(0, CELLS)
@@ -109,21 +105,25 @@ def fill_kernel(  # noqa: PLR0913 - a launch has no other way to hand numbers ov
 
 
 def fill_by_kernel(
-    boxes: Boxes, focal_length: Tensor, size_hw: tuple[int, int], keys: Tensor, covered: Tensor
+    boxes: BoundingBoxes,
+    focal_length: Tensor,
+    size_hw: tuple[int, int],
+    keys: Tensor,
+    covered: Tensor,
 ) -> None:
-    """As `raster.fill`."""
+    """Rasterize triangles in place; same arguments and result as `raster_fill.fill`."""
     count = len(boxes.areas)
     if not count:
         return
     tensors = (
-        *(boxes.planes, boxes.low, boxes.span, boxes.areas, boxes.picture, boxes.owner),
+        *(boxes.planes, boxes.low, boxes.span, boxes.areas, boxes.image, boxes.owner),
         *(boxes.label, focal_length),
     )
     grid = (triton.cdiv(count, SIZES["TRIANGLES"]),)
-    given = [tensor.contiguous() for tensor in tensors]
+    contiguous = [tensor.contiguous() for tensor in tensors]
     with torch.cuda.device_of(keys):
         fill_kernel[grid](
-            *given,
+            *contiguous,
             keys,
             covered.view(torch.uint8),
             count,

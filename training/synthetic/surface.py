@@ -14,7 +14,7 @@ from aios.body.rig import generations
 from aios.geometry.rotations import axis_angle_to_rotmat
 from aios.resources import STANDIN_BODY
 
-from .sheets import build_sheets
+from .shells import build_shells
 
 # Vertices that count as joints 55-75 of the SMPL-X output (nose, eyes, ears, feet, finger tips).
 VERTEX_JOINTS = (
@@ -29,7 +29,7 @@ _ANKLE_M = -1.13  # height of the edge of a shoe in the T-pose
 
 
 @dataclass(frozen=True)
-class Posed:
+class PosedSurface:
     """N bodies about their pelvis' rest place; V skin vertices, then those of the sheets.
 
     Attributes:
@@ -96,7 +96,7 @@ class BodySurface:
             data = {name: file[name] for name in file.files if name != "standin_note"}
         self.device = torch.device(device)
         self._read_body(data)
-        self._add_sheets(data)
+        self._add_shells(data)
         for name, value in list(vars(self).items()):
             if isinstance(value, Tensor | _SparseRows):
                 setattr(self, name, value.to(self.device))
@@ -145,22 +145,22 @@ class BodySurface:
         self.face_eye = (self.region[self.faces] == _EYE).all(1)
         self.face_joint = self.weights[self.faces].sum(1).argmax(1)
 
-    def _add_sheets(self, data: dict[str, np.ndarray]) -> None:
-        sheets = build_sheets(data["v_template"].astype(np.float64))
+    def _add_shells(self, data: dict[str, np.ndarray]) -> None:
+        shells = build_shells(data["v_template"].astype(np.float64))
         shapedirs = data["shapedirs"].astype(np.float64)
-        every = np.concatenate([shapedirs, shapedirs[sheets.anchors].mean(1)])
-        self.all_template = torch.cat([self.template, _tensor(sheets.vertices)])
+        every = np.concatenate([shapedirs, shapedirs[shells.anchors].mean(1)])
+        self.all_template = torch.cat([self.template, _tensor(shells.vertices)])
         self.all_shapedirs = _tensor(every.transpose(2, 0, 1).reshape(20, -1))
-        self.all_weights = torch.cat([self.weights, _tensor(sheets.weights)])
-        self.all_normals = torch.cat([self.normals, _tensor(sheets.normals)])
-        self.all_hair = torch.cat([self.hair, torch.zeros(len(sheets.vertices))])
-        self.sheet_flare, self.sheet_ease = _tensor(sheets.flare), _tensor(sheets.ease)
-        self.sheet_of_vertex = torch.from_numpy(sheets.sheet)
-        faces = torch.from_numpy(sheets.faces) + self.num_vertices
+        self.all_weights = torch.cat([self.weights, _tensor(shells.weights)])
+        self.all_normals = torch.cat([self.normals, _tensor(shells.normals)])
+        self.all_hair = torch.cat([self.hair, torch.zeros(len(shells.vertices))])
+        self.shell_flare, self.shell_ease = _tensor(shells.flare), _tensor(shells.ease)
+        self.shell_of_vertex = torch.from_numpy(shells.sheet)
+        faces = torch.from_numpy(shells.faces) + self.num_vertices
         self.all_faces = torch.cat([self.faces, faces])
-        self.sheet_of_face = torch.from_numpy(sheets.face_sheet)
-        self.sheet_row = torch.from_numpy(sheets.face_row)
-        self.sheet_side = _tensor(sheets.face_side)
+        self.shell_of_face = torch.from_numpy(shells.face_shell)
+        self.shell_row = torch.from_numpy(shells.face_row)
+        self.shell_side = _tensor(shells.face_side)
 
     @property
     def hand_vertices(self) -> dict[str, Tensor]:
@@ -192,7 +192,7 @@ class BodySurface:
 
     def pose(
         self, pose: Tensor, betas: Tensor, expression: Tensor, offsets: Tensor | None = None
-    ) -> Posed:
+    ) -> PosedSurface:
         """Pose N bodies about their pelvis' rest place, without translation.
 
         Args:
@@ -220,7 +220,7 @@ class BodySurface:
         labelled = (moves[..., :3] * labelled[..., None, :]).sum(-1) + moves[..., 3]
         normals = (blended[..., :3] * self.all_normals[:, None, :]).sum(-1)
         joints_3d = self._all_joints(labelled, joints, local)
-        return Posed(vertices, normals, joints_3d, world)
+        return PosedSurface(vertices, normals, joints_3d, world)
 
     def _index_labels(self) -> None:
         """Which vertices the 89 joints on the skin lie on, numbered among themselves."""

@@ -30,7 +30,7 @@ from ..engine.loop import Trainer
 from ..engine.pictures import truth_and_prediction
 from ..engine.recipe import TrainConfig
 from ..evaluation.metrics import Tally, match_greedily, pelvis_aligned_mm
-from ..synthetic.scenes import TRAIN_SEED, SceneGenerator
+from ..synthetic.generator import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import BodySurface
 from ..targets import Targets
 

@@ -18,7 +18,7 @@ from training.data.augment import (
 )
 from training.data.batch import Sample, build_batch
 from training.data.framed import Windows, _draw_windows, _shown, framed
-from training.synthetic.chance import Chance
+from training.synthetic.rng import CounterRng
 from training.targets import TENSOR_FIELDS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -42,8 +42,8 @@ def batch(samples):
     return build_batch(samples, 200.0)
 
 
-def chance(seed=0):
-    return Chance.of_scenes(seed, range(len(COUNTS)))
+def rng(seed=0):
+    return CounterRng.for_scenes(seed, range(len(COUNTS)))
 
 
 def window(windows, number):
@@ -52,8 +52,8 @@ def window(windows, number):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_targets_are_those_of_each_sample_in_its_window(samples, batch, seed):
-    found = framed(chance(seed), batch, SIZE_WH, CONFIG)
-    windows = _draw_windows(chance(seed).child("window"), batch, SIZE_WH, CONFIG)
+    found = framed(rng(seed), batch, SIZE_WH, CONFIG)
+    windows = _draw_windows(rng(seed).child("window"), batch, SIZE_WH, CONFIG)
     for number, sample in enumerate(samples):
         shown = show_window(sample, window(windows, number), SIZE_WH, (0, 0, 0))
         own = found.targets.select(found.image_index == number)
@@ -80,9 +80,9 @@ def test_pictures_are_those_of_each_sample_in_its_window(samples, batch):
 
 
 def test_windows_follow_from_their_keys_and_show_somebody(batch):
-    first = framed(chance(), batch, SIZE_WH, CONFIG)
-    again = framed(chance(), batch, SIZE_WH, CONFIG)
-    other = framed(chance(1), batch, SIZE_WH, CONFIG)
+    first = framed(rng(), batch, SIZE_WH, CONFIG)
+    again = framed(rng(), batch, SIZE_WH, CONFIG)
+    other = framed(rng(1), batch, SIZE_WH, CONFIG)
     assert torch.equal(first.pictures, again.pictures)
     assert not torch.equal(first.pictures, other.pictures)
     shown = torch.bincount(first.image_index, minlength=len(COUNTS)).tolist()
@@ -92,7 +92,7 @@ def test_windows_follow_from_their_keys_and_show_somebody(batch):
 
 def test_one_of_the_people_fills_the_share_that_was_asked_for(batch):
     exact = replace(CONFIG, person_share=(0.6, 0.6), aspect_jitter=0.0)
-    found = framed(chance(2), batch, SIZE_WH, exact)
+    found = framed(rng(2), batch, SIZE_WH, exact)
     widths, heights = found.targets.boxes[:, 2], found.targets.boxes[:, 3]
     longest = torch.maximum(widths, heights)
     for number in (0, 2, 3):
@@ -112,7 +112,7 @@ def test_of_large_people_anything_from_head_to_feet_is_shown(batch):
     random = np.random.default_rng(0)
     tops = {"device": [], "cpu": []}
     for seed in range(40):
-        windows = _draw_windows(Chance.of_scenes(seed, range(1)), alone, (64, 64), close)
+        windows = _draw_windows(CounterRng.for_scenes(seed, range(1)), alone, (64, 64), close)
         tops["device"].append(float(windows.corner[0, 1]) / height)
         seen = random_window(random, sample, (64, 64), close.person_share, 0.0)
         tops["cpu"].append(seen.y / height)
@@ -124,5 +124,5 @@ def test_of_large_people_anything_from_head_to_feet_is_shown(batch):
 def test_a_batch_of_nobody_stays_empty(batch):
     nobody = torch.zeros(0, dtype=torch.int64)
     empty = replace(batch, targets=batch.targets.select(nobody), image_index=nobody)
-    found = framed(chance(), empty, SIZE_WH, CONFIG)
+    found = framed(rng(), empty, SIZE_WH, CONFIG)
     assert len(found.targets) == 0 and found.pictures.shape == (4, 3, 48, 64)

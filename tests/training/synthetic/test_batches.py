@@ -8,21 +8,22 @@ from torch.utils._pytree import tree_leaves
 
 from aios.accelerate.cuda_graphs import Recording
 from tests.helpers.watching import watched
-from training.synthetic import TRAIN_SEED, BodySurface, SceneWorld
-from training.synthetic import world as world_module
-from training.synthetic.effects import jpeg
+from training.synthetic import TRAIN_SEED, BodySurface, SceneBatchGenerator, batch_generator
+from training.synthetic.camera_effects import jpeg
 from training.targets import TENSOR_FIELDS
 
 
 def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
     """What is recorded on a GPU fits one number of slots; most batches have fewer people."""
-    world = SceneWorld((64, 96), BodySurface(), TRAIN_SEED)
-    plain = world.draw(range(7))
-    slots = world_module._slots
-    monkeypatch.setattr(world_module, "_slots", lambda counts, padded: slots(counts, padded=True))
-    padded = world.draw(range(7))
-    count = len(plain.person_scene)
-    assert count % 7 and len(padded.person_scene) % 7 == 0
+    world = SceneBatchGenerator((64, 96), BodySurface(), TRAIN_SEED)
+    plain = world.generate(range(7))
+    slots = batch_generator._slots
+    monkeypatch.setattr(
+        batch_generator, "_slots", lambda counts, padded: slots(counts, padded=True)
+    )
+    padded = world.generate(range(7))
+    count = len(plain.scene_index)
+    assert count % 7 and len(padded.scene_index) % 7 == 0
     assert not padded.kept[count:].any()
     assert torch.equal(padded.owner, plain.owner)
     difference = (padded.pictures.int() - plain.pictures.int()).abs()
@@ -35,7 +36,7 @@ def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
 
 def test_a_recorded_world_draws_the_same(monkeypatch) -> None:
     """As on a GPU, with a recorder that draws again."""
-    monkeypatch.setattr(world_module, "allowed", lambda device: True)
+    monkeypatch.setattr(batch_generator, "allowed", lambda device: True)
     replayed = []
 
     def recorder(network, given):
@@ -49,12 +50,12 @@ def test_a_recorded_world_draws_the_same(monkeypatch) -> None:
         return Recording(given, answer, replay)
 
     body = BodySurface()
-    recorded = SceneWorld((64, 64), body, TRAIN_SEED, recorder=recorder)
-    monkeypatch.setattr(world_module, "allowed", lambda device: False)
-    plain = SceneWorld((64, 64), body, TRAIN_SEED)
+    recorded = SceneBatchGenerator((64, 64), body, TRAIN_SEED, recorder=recorder)
+    monkeypatch.setattr(batch_generator, "allowed", lambda device: False)
+    plain = SceneBatchGenerator((64, 64), body, TRAIN_SEED)
     for start in range(0, 20, 4):
         indices = range(start, start + 4)
-        found, wanted = recorded.draw(indices), plain.draw(indices)
+        found, wanted = recorded.generate(indices), plain.generate(indices)
         difference = (found.pictures.int() - wanted.pictures.int()).abs()
         assert difference.float().mean() < 0.05
         assert torch.equal(found.owner, wanted.owner)
@@ -66,7 +67,7 @@ def test_drawing_neither_waits_for_a_device_nor_mixes_two() -> None:
     """Tensors without values: reading one back, or one left on the CPU, is an error."""
     body = BodySurface(device="meta")
     photos = torch.zeros(3, 3, 288, 288, dtype=torch.uint8)
-    scenes = SceneWorld((64, 96), body, TRAIN_SEED, photos).draw(range(4))
+    scenes = SceneBatchGenerator((64, 96), body, TRAIN_SEED, photos).generate(range(4))
     assert scenes.pictures.device.type == "meta"
     assert scenes.pictures.shape == (4, 3, 64, 96)
     assert scenes.everyone.joints_3d.device.type == "meta"
@@ -108,23 +109,23 @@ class _Crossings(TorchDispatchMode):
 
 def test_nothing_but_keys_and_numbers_of_people_goes_to_the_device() -> None:
     """Each copy from the CPU would be a wait; constants are carried over once."""
-    world = SceneWorld((64, 96), BodySurface(device="meta"), TRAIN_SEED)
-    world.draw(range(4))
+    world = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED)
+    world.generate(range(4))
     with _Crossings() as crossings:
-        world.draw(range(4, 8))
+        world.generate(range(4, 8))
     assert len(crossings.found) <= 6, crossings.found
 
 
 def test_drawing_can_be_recorded() -> None:
     """Nothing is copied to the device unseen either, as a list that is an index would be."""
-    world = SceneWorld((64, 96), BodySurface(device="meta"), TRAIN_SEED)
-    slots = world_module._slots(torch.tensor([2, 0, 3]), padded=True)
+    world = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED)
+    slots = batch_generator._slots(torch.tensor([2, 0, 3]), padded=True)
     given = (slots.scene, slots.slot, slots.present, slots.real)
     moved = [tensor.to("meta") for tensor in (torch.zeros(3, dtype=torch.int64), *given)]
 
     def draw():
         with torch.no_grad():
-            world._drawn(*moved)
+            world._generate_tensors(*moved)
 
     draw()
     count, found = watched(draw)

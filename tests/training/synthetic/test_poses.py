@@ -16,11 +16,11 @@ from training.synthetic.anatomy import (
     mirror_angles,
     shoulder_angles,
 )
-from training.synthetic.chance import Chance
-from training.synthetic.clips import moment_angles
-from training.synthetic.contacts import PLACE_NUMBER, Places, full_pose, palm, reach, touch
-from training.synthetic.hands import HAND_KINDS, draw_betas, draw_faces, draw_hand
-from training.synthetic.poses import CLIPS, Poses, draw_poses
+from training.synthetic.body_parameters import HAND_KINDS, sample_betas, sample_faces, sample_hand
+from training.synthetic.clips import keyframe_angles
+from training.synthetic.contacts import CONTACT_NUMBER, ContactPoints, full_pose, palm, reach, touch
+from training.synthetic.poses import CLIPS, Poses, sample_poses
+from training.synthetic.rng import CounterRng
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def body() -> BodySurface:
 
 
 def drawn(count: int, *, test: bool = False) -> Poses:
-    chance = Chance.of_scenes(5, range(count))
-    return draw_poses(chance, chance.child("scene"), test=test)
+    rng = CounterRng.for_scenes(5, range(count))
+    return sample_poses(rng, rng.child("scene"), test=test)
 
 
 def angles_of(**angles: float) -> torch.Tensor:
@@ -60,8 +60,8 @@ def test_every_clip_is_seen_and_tests_have_their_own() -> None:
     assert {CLIPS[number].test for number in test} == {True}
     assert len(train) + len(test) == len(CLIPS)
     for clip in CLIPS:
-        for moment in clip.moments:
-            angles = moment_angles(moment)[0]
+        for keyframe in clip.keyframes:
+            angles = keyframe_angles(keyframe)[0]
             assert (angles >= LOW - 0.35).all(), clip.name
             assert (angles <= HIGH + 0.35).all(), clip.name
 
@@ -109,14 +109,14 @@ def test_shoulder_angles_undo_the_rotation() -> None:
 
 
 def test_hands_close_towards_the_palm(body: BodySurface) -> None:
-    chance = Chance.of_scenes(0, range(40))
+    rng = CounterRng.for_scenes(0, range(40))
     for side, wrist, tips in ((0, 20, slice(67, 71)), (1, 21, slice(72, 76))):
         rows = slice(25, 40) if side == 0 else slice(40, 55)
         reaches = {}
         for name in ("open", "fist"):
             kind = torch.full((40,), list(HAND_KINDS).index(name))
             pose = torch.zeros(40, 55, 3)
-            pose[:, rows] = draw_hand(chance, side, kind)
+            pose[:, rows] = sample_hand(rng, side, kind)
             joints = body.pose(pose, torch.zeros(40, 10), torch.zeros(40, 10)).joints_3d
             reaches[name] = (joints[:, tips] - joints[:, wrist, None]).norm(dim=-1).mean()
             if name == "fist":  # palms look down at rest
@@ -125,12 +125,12 @@ def test_hands_close_towards_the_palm(body: BodySurface) -> None:
 
 
 def test_faces_and_shapes_stay_within_bounds() -> None:
-    chance = Chance.of_scenes(1, range(500))
-    expression, jaw = draw_faces(chance)
+    rng = CounterRng.for_scenes(1, range(500))
+    expression, jaw = sample_faces(rng)
     assert expression.abs().max() <= 1.9
     assert 0 <= jaw[:, 0].min()
     assert 0.2 < jaw[:, 0].max() <= 0.45
-    betas = draw_betas(chance)
+    betas = sample_betas(rng)
     assert betas[:, 1:].abs().max() <= 2.3
     assert betas[:, 0].min() < -2.4
 
@@ -159,11 +159,11 @@ def test_palms_come_to_where_they_are_wanted(body: BodySurface) -> None:
 
 @pytest.mark.parametrize("place", ["hip", "pocket", "belly", "chin", "ear", "crown"])
 def test_hands_lie_on_the_body(body: BodySurface, place: str) -> None:
-    angles = moment_angles({})[0].expand(4, -1)
+    angles = keyframe_angles({})[0].expand(4, -1)
     coefficients = torch.randn(4, 20, generator=torch.Generator().manual_seed(0)) * 0.7
     pose = full_pose(angles, torch.zeros(4, 3), torch.zeros(4, 30, 3), torch.zeros(4, 3))
-    wanted = torch.full((4, 2), PLACE_NUMBER[place])
-    places = Places(body)
+    wanted = torch.full((4, 2), CONTACT_NUMBER[place])
+    places = ContactPoints(body)
     swivel = torch.zeros(4, 2)
     found = touch(body, places, pose, coefficients, angles, wanted, swivel)
     bent = torch.cat([pose[:, :1], angles_to_body_pose(found), pose[:, 22:]], 1)

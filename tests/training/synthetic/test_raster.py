@@ -13,7 +13,8 @@ import torch
 from tests.accelerate.test_deformable_kernel import figures_of
 from training.synthetic import raster
 from training.synthetic.primitives import BOX, CYLINDER, ELLIPSOID, Primitives, mesh_templates
-from training.synthetic.raster import EMPTY, Triangles, draw, unpack
+from training.synthetic.raster import Triangles, rasterize
+from training.synthetic.raster_fill import EMPTY, unpack
 
 SIZE = (24, 32)
 
@@ -59,7 +60,9 @@ def slow_draw(corners: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray
 
 def test_like_the_slow_twin() -> None:
     corners = random_corners(40)
-    drawn = draw(triangles(corners, torch.zeros(40, dtype=torch.int64)), torch.tensor([30.0]), SIZE)
+    drawn = rasterize(
+        triangles(corners, torch.zeros(40, dtype=torch.int64)), torch.tensor([30.0]), SIZE
+    )
     number, depth = unpack(drawn.keys.view(SIZE))
     wanted, wanted_depth = slow_draw(corners.double().numpy(), 30.0)
     found = torch.where(drawn.keys.view(SIZE) < EMPTY, number, -1).numpy()
@@ -74,8 +77,8 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
     first, second = random_corners(30, 1), random_corners(50, 2)
     focal = torch.tensor([25.0, 40.0])
     pictures = torch.tensor([0] * 30 + [1] * 50)
-    both = draw(triangles(torch.cat([first, second]), pictures), focal, SIZE).keys.view(2, -1)
-    alone = draw(triangles(second, torch.zeros(50, dtype=torch.int64)), focal[1:], SIZE).keys
+    both = rasterize(triangles(torch.cat([first, second]), pictures), focal, SIZE).keys.view(2, -1)
+    alone = rasterize(triangles(second, torch.zeros(50, dtype=torch.int64)), focal[1:], SIZE).keys
     number, depth = unpack(both[1])
     own_number, own_depth = unpack(alone)
     assert torch.equal(depth, own_depth)
@@ -88,7 +91,7 @@ def test_backs_are_not_seen_unless_asked_for() -> None:
     for corners, seen in ((front, True), (front.flip(1), False)):
         for two_sided in (False, True):
             one = triangles(corners, torch.zeros(1, dtype=torch.int64), two_sided)
-            drawn = draw(one, torch.tensor([30.0]), SIZE).keys < EMPTY
+            drawn = rasterize(one, torch.tensor([30.0]), SIZE).keys < EMPTY
             assert bool(drawn.any()) == (seen or two_sided)
 
 
@@ -100,10 +103,8 @@ def test_neighbours_leave_no_gap_and_cover_counts_each_owner() -> None:
     person = square[torch.tensor([[0, 2, 1], [0, 3, 2]])] * 0.02 + torch.tensor([0, 0, 4.0])
     corners = torch.cat([wall, person])
     one = triangles(corners, torch.zeros(4, dtype=torch.int64))
-    one = Triangles(
-        one.corners, one.picture, torch.tensor([-1, -1, 0, 0]), one.shown, one.two_sided
-    )
-    drawn = draw(one, torch.tensor([30.0]), SIZE, people=1)
+    one = Triangles(one.corners, one.image, torch.tensor([-1, -1, 0, 0]), one.shown, one.two_sided)
+    drawn = rasterize(one, torch.tensor([30.0]), SIZE, people=1)
     number, _ = unpack(drawn.keys)
     assert (drawn.keys < EMPTY).all()
     assert (number < 2).all()
@@ -113,7 +114,7 @@ def test_neighbours_leave_no_gap_and_cover_counts_each_owner() -> None:
 
 def test_nothing_to_draw() -> None:
     none = triangles(torch.zeros(0, 3, 3), torch.zeros(0, dtype=torch.int64))
-    assert (draw(none, torch.tensor([30.0]), SIZE).keys == EMPTY).all()
+    assert (rasterize(none, torch.tensor([30.0]), SIZE).keys == EMPTY).all()
 
 
 def test_primitives_have_their_size_and_face_outwards() -> None:
@@ -154,14 +155,14 @@ def test_without_its_kernel_a_gpu_draws_the_plain_way(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    raster._filler.cache_clear()
+    raster.select_fill.cache_clear()
     monkeypatch.setitem(sys.modules, "training.synthetic.raster_kernel", None)
-    assert raster._filler(torch.device("cpu")) is raster.fill
+    assert raster.select_fill(torch.device("cpu")) is raster.fill
     assert "without their kernel" in caplog.text
-    raster._filler.cache_clear()
+    raster.select_fill.cache_clear()
     wrong = ModuleType("training.synthetic.raster_kernel")
     wrong.fill_by_kernel = lambda *_: None
     monkeypatch.setitem(sys.modules, "training.synthetic.raster_kernel", wrong)
-    assert raster._filler(torch.device("cpu")) is raster.fill
+    assert raster.select_fill(torch.device("cpu")) is raster.fill
     assert "drawn without their kernel: the fast way is off by" in caplog.text
-    raster._filler.cache_clear()
+    raster.select_fill.cache_clear()

@@ -18,15 +18,15 @@ from training.synthetic import (
     TEST_SEED,
     TRAIN_SEED,
     BodySurface,
+    SceneBatch,
+    SceneBatchGenerator,
     SceneGenerator,
-    Scenes,
-    SceneWorld,
     load_backgrounds,
     stack_photos,
 )
 from training.synthetic.__main__ import main
-from training.synthetic.chance import Chance
-from training.synthetic.wardrobe import draw_looks, garment_offsets, shown_faces
+from training.synthetic.appearance import garment_offsets, sample_appearance, visible_faces
+from training.synthetic.rng import CounterRng
 from training.targets import TENSOR_FIELDS, Targets
 
 SIZE = (144, 176)
@@ -45,39 +45,39 @@ def model() -> BodyModel:
 
 
 @pytest.fixture(scope="module")
-def alone(body: BodySurface) -> Scenes:
+def alone(body: BodySurface) -> SceneBatch:
     """Sixteen scenes of one person each."""
-    return SceneWorld(SIZE, body, TEST_SEED, people=(1, 1)).draw(range(16))
+    return SceneBatchGenerator(SIZE, body, TEST_SEED, people=(1, 1)).generate(range(16))
 
 
 @pytest.fixture(scope="module")
-def crowds(body: BodySurface) -> Scenes:
+def crowds(body: BodySurface) -> SceneBatch:
     """Eight scenes of several people."""
-    return SceneWorld(SIZE, body, TRAIN_SEED, people=(3, 9)).draw(range(8))
+    return SceneBatchGenerator(SIZE, body, TRAIN_SEED, people=(3, 9)).generate(range(8))
 
 
-def pixels_of(scenes: Scenes, person: int, points_norm: torch.Tensor) -> torch.Tensor:
+def pixels_of(scenes: SceneBatch, person: int, points_norm: torch.Tensor) -> torch.Tensor:
     """(K, 2) column and row of those in the picture of a person."""
     points = points_norm * torch.tensor([SIZE[1], SIZE[0]])
     inside = ((points >= 0) & (points < torch.tensor([SIZE[1], SIZE[0]]))).all(-1)
     return points[inside].floor().long()
 
 
-def naked_pixels(scenes: Scenes, model: BodyModel) -> list[torch.Tensor]:
+def naked_pixels(scenes: SceneBatch, model: BodyModel) -> list[torch.Tensor]:
     """For every person the pixels (K, 2) on which the bare body's vertices fall."""
     parameters = {name: getattr(scenes.everyone, name) for name in PARAMETERS}
     vertices = model(parameters).vertices
-    focal = scenes.focal_length[scenes.person_scene][:, None, None]
+    focal = scenes.focal_length[scenes.scene_index][:, None, None]
     size = torch.tensor([SIZE[1], SIZE[0]])
     flat = vertices[..., :2] / vertices[..., 2:] * focal / size + 0.5
     return [pixels_of(scenes, person, points) for person, points in enumerate(flat)]
 
 
 def test_a_scene_is_the_same_alone_and_in_any_batch(body: BodySurface) -> None:
-    world = SceneWorld(SIZE, body, TRAIN_SEED)
-    together = world.draw([11, 4, 7, 30])
+    world = SceneBatchGenerator(SIZE, body, TRAIN_SEED)
+    together = world.generate([11, 4, 7, 30])
     for place, number in enumerate((11, 4, 7, 30)):
-        one = world.draw([number])
+        one = world.generate([number])
         differs = (one.pictures[0].int() - together.pictures[place].int()).abs().amax(0) > 2
         # Rounding may move a pixel at an edge, and with it a block of a JPEG.
         assert differs.float().mean() < 0.02
@@ -103,22 +103,22 @@ def test_seeds_and_numbers_make_different_scenes(body: BodySurface) -> None:
 
 
 def test_chance_is_uniform_and_independent() -> None:
-    chance = Chance.of_scenes(3, range(20_000))
-    first, second = chance.uniform("a"), chance.uniform("b")
+    rng = CounterRng.for_scenes(3, range(20_000))
+    first, second = rng.uniform("a"), rng.uniform("b")
     assert 0 <= first.min()
     assert first.max() < 1
     assert abs(float(first.mean()) - 0.5) < 0.01
     assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.03
     assert abs(float(torch.corrcoef(torch.stack([first[1:], first[:-1]]))[0, 1])) < 0.03
-    lanes = chance.take(torch.arange(2000)).normal("lanes", 8)
+    lanes = rng.take(torch.arange(2000)).normal("lanes", 8)
     assert abs(float(lanes.std()) - 1) < 0.03
     assert abs(float(torch.corrcoef(lanes.T).triu(1).abs().max())) < 0.1
-    kinds = chance.choice("kind", (1.0, 0.0, 3.0)).bincount(minlength=3) / 20_000
+    kinds = rng.choice("kind", (1.0, 0.0, 3.0)).bincount(minlength=3) / 20_000
     torch.testing.assert_close(kinds, torch.tensor([0.25, 0.0, 0.75]), atol=0.02, rtol=0)
-    assert torch.equal(chance.take(torch.tensor([5])).uniform("a"), first[5:6])
+    assert torch.equal(rng.take(torch.tensor([5])).uniform("a"), first[5:6])
 
 
-def test_scenes_are_complete_and_finite(crowds: Scenes) -> None:
+def test_scenes_are_complete_and_finite(crowds: SceneBatch) -> None:
     assert crowds.pictures.shape == (8, 3, *SIZE)
     assert crowds.pictures.dtype == torch.uint8
     assert crowds.pictures.float().std((1, 2, 3)).min() > 5
@@ -136,17 +136,19 @@ def test_scenes_are_complete_and_finite(crowds: Scenes) -> None:
 
 
 def test_nobody_is_a_scene(body: BodySurface) -> None:
-    world = SceneWorld((64, 64), body, 1, people=(0, 0))
-    scenes = world.draw([0, 1, 2])
+    world = SceneBatchGenerator((64, 64), body, 1, people=(0, 0))
+    scenes = world.generate([0, 1, 2])
     assert len(scenes.targets()[0]) == 0
     assert (scenes.owner < 0).all()
     assert (scenes.joint == -1).all()
     assert scenes.pictures.float().std((1, 2, 3)).min() > 0
     with pytest.raises(ValueError, match="0 to 20"):
-        SceneWorld((64, 64), body, 1, people=(3, 21))
+        SceneBatchGenerator((64, 64), body, 1, people=(3, 21))
 
 
-def test_labels_pose_the_body_model_to_the_same_joints(crowds: Scenes, model: BodyModel) -> None:
+def test_labels_pose_the_body_model_to_the_same_joints(
+    crowds: SceneBatch, model: BodyModel
+) -> None:
     """Parameters, translation, focal length and projected joints say the same thing."""
     targets, scene = crowds.targets()
     joints = model({name: getattr(targets, name) for name in PARAMETERS}).joints_3d
@@ -158,11 +160,11 @@ def test_labels_pose_the_body_model_to_the_same_joints(crowds: Scenes, model: Bo
     torch.testing.assert_close(flat[ahead], targets.joints_2d[ahead], atol=4e-3, rtol=1e-3)
 
 
-def test_drawn_people_are_where_the_labels_say(alone: Scenes, model: BodyModel) -> None:
+def test_drawn_people_are_where_the_labels_say(alone: SceneBatch, model: BodyModel) -> None:
     """The bare body's vertices fall on its clothed picture, which its box holds."""
     share, checked = [], 0
     for person, pixels in enumerate(naked_pixels(alone, model)):
-        scene = int(alone.person_scene[person])
+        scene = int(alone.scene_index[person])
         mask = alone.owner[scene] == person
         if not alone.kept[person] or alone.everyone.visible_share[person] < 0.995:
             continue
@@ -183,8 +185,8 @@ def test_drawn_people_are_where_the_labels_say(alone: Scenes, model: BodyModel) 
 
 def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
     """Of two people the nearer is whole; what it takes from the farther one is counted."""
-    world = SceneWorld(SIZE, body, TRAIN_SEED, people=(4, 12))
-    scenes = world.draw(range(6))
+    world = SceneBatchGenerator(SIZE, body, TRAIN_SEED, people=(4, 12))
+    scenes = world.generate(range(6))
     share = scenes.everyone.visible_share
     visible = torch.bincount(scenes.owner[scenes.owner >= 0], minlength=len(share))
     assert (share <= 1).all()
@@ -194,7 +196,7 @@ def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
     assert whole.any()
     # Pixels are taken by something nearer.
     for person in torch.nonzero(hidden)[:, 0].tolist():
-        scene = int(scenes.person_scene[person])
+        scene = int(scenes.scene_index[person])
         box = scenes.everyone.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
         low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
         rows, columns = slice(int(low[1]), int(high[1]) + 1), slice(int(low[0]), int(high[0]) + 1)
@@ -206,12 +208,12 @@ def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
         assert others.sum() >= 0.9 * (total - visible[person])
 
 
-def test_hidden_joints_lie_behind_others(crowds: Scenes) -> None:
-    hidden = crowds.joints_hidden
+def test_hidden_joints_lie_behind_others(crowds: SceneBatch) -> None:
+    hidden = crowds.joints_occluded
     assert 0.01 < hidden.float().mean() < 0.7
     targets = crowds.everyone
     for person in range(len(hidden)):
-        scene = int(crowds.person_scene[person])
+        scene = int(crowds.scene_index[person])
         points = targets.joints_2d[person] * torch.tensor([SIZE[1], SIZE[0]])
         inside = ((points >= 0) & (points < torch.tensor([SIZE[1], SIZE[0]]))).all(-1)
         column, row = points.clamp(min=0).floor().long().unbind(-1)
@@ -223,14 +225,14 @@ def test_hidden_joints_lie_behind_others(crowds: Scenes) -> None:
     assert not hidden[targets.visible_share > 0.9999].all(1).any()
 
 
-def test_left_is_left(crowds: Scenes, alone: Scenes) -> None:
+def test_left_is_left(crowds: SceneBatch, alone: SceneBatch) -> None:
     """What is drawn at a left wrist in sight is moved by joints of the left arm."""
     left = {9, 13, 16, 18, 20, *range(25, 40)}
     right = {9, 14, 17, 19, 21, *range(40, 55)}
     seen = {"left": [], "right": []}
     for scenes in (crowds, alone):
         for person in range(len(scenes.kept)):
-            scene = int(scenes.person_scene[person])
+            scene = int(scenes.scene_index[person])
             for side, wrist, joints in (("left", 20, left), ("right", 21, right)):
                 if not getattr(scenes.everyone, f"{side}_hand_box_valid")[person]:
                     continue
@@ -268,22 +270,22 @@ def test_surface_agrees_with_the_body_model(body: BodySurface, model: BodyModel)
 
 
 def test_clothes_and_hair_leave_the_labelled_points_in_place(body: BodySurface) -> None:
-    looks = draw_looks(Chance.of_scenes(1, range(30)), test=False)
-    offsets = garment_offsets(body, looks)
+    appearance = sample_appearance(CounterRng.for_scenes(1, range(30)), test=False)
+    offsets = garment_offsets(body, appearance)
     assert offsets[:, : body.num_vertices].norm(dim=-1).max() > 0.02
     rest, zeros = torch.zeros(30, 55, 3), torch.zeros(30, 10)
     bare = body.pose(rest, zeros, zeros).joints_3d
     dressed = body.pose(rest, zeros, zeros, offsets).joints_3d
     assert (bare - dressed).norm(dim=-1).max() < 1e-5
-    shown = shown_faces(body, looks)
+    shown = visible_faces(body, appearance)
     assert shown[:, : len(body.faces)].all()
     skirts = shown[:, len(body.faces) :].float().mean(1)
     assert 3 < (skirts > 0).sum() < 30
 
 
 def test_test_scenes_have_patterns_of_their_own() -> None:
-    chance = Chance.of_scenes(1, range(500))
-    train, test = (draw_looks(chance, test=t).patterns[..., 0].unique() for t in (False, True))
+    rng = CounterRng.for_scenes(1, range(500))
+    train, test = (sample_appearance(rng, test=t).patterns[..., 0].unique() for t in (False, True))
     assert set(train.tolist()) & set(test.tolist()) == {0.0}  # plain cloth
 
 
@@ -310,8 +312,8 @@ def test_backgrounds_are_read_from_archives(tmp_path: Path, body: BodySurface) -
     assert np.array_equal(pictures[0][0, 0], [10, 200, 60])
     with pytest.raises(ValueError, match=r"broken\.jpg"):
         load_backgrounds([tmp_path / "bad.tar"])
-    world = SceneWorld((64, 64), body, 1, stack_photos(pictures), people=(0, 0))
-    green = world.draw(range(12)).pictures.float().median(-1).values.median(-1).values
+    world = SceneBatchGenerator((64, 64), body, 1, stack_photos(pictures), people=(0, 0))
+    green = world.generate(range(12)).pictures.float().median(-1).values.median(-1).values
     assert (green[:, 1] > 1.7 * green[:, 0]).sum() >= 5
     assert stack_photos([]) is None
 
@@ -319,16 +321,16 @@ def test_backgrounds_are_read_from_archives(tmp_path: Path, body: BodySurface) -
 def test_contact_sheet_is_written(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     main(
-        ["show", "--seed", "4", "--count", "2", "--height", "64", "--width", "64"]
+        ["preview", "--seed", "4", "--count", "2", "--height", "64", "--width", "64"]
         + ["--out", str(out)]
     )
     assert cv2.imread(str(out)).shape == (128, 256, 3)
 
 
-def test_in_a_film_people_move_little_by_little(body: BodySurface) -> None:
-    world = SceneWorld((96, 128), body, 77, None, people=(1, 2))
+def test_video_frames_change_gradually(body: BodySurface) -> None:
+    world = SceneBatchGenerator((96, 128), body, 77, None, people=(1, 2))
     times = (0.0, 0.1, 0.8, 0.0)
-    first, next_one, later, again = (frame.float() for frame in world.film(20, times))
+    first, next_one, later, again = (frame.float() for frame in world.video_frames(20, times))
     assert torch.equal(first, again)
     little, much = ((frame - first).abs().mean() for frame in (next_one, later))
     assert 0 < little < much
@@ -336,11 +338,23 @@ def test_in_a_film_people_move_little_by_little(body: BodySurface) -> None:
     assert (later - first).abs().median() < 4
 
 
-def test_a_film_is_written(tmp_path: Path) -> None:
-    out = tmp_path / "film.mp4"
+def test_video_command_writes_all_frames(tmp_path: Path) -> None:
+    out = tmp_path / "video.mp4"
     size = ["--height", "48", "--width", "64"]
     main(
-        ["film", "--first", "3", "--people", "1", "1", "--seconds", "0.4", "--out", str(out), *size]
+        [
+            "video",
+            "--first",
+            "3",
+            "--people",
+            "1",
+            "1",
+            "--seconds",
+            "0.4",
+            "--out",
+            str(out),
+            *size,
+        ]
     )
     with VideoReader(out) as video:
         frames = list(video)

@@ -8,41 +8,41 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .accessories import object_colours
 from .anatomy import turn
-from .chance import Chance, constant
+from .object_models import OBJECT_MODELS
 from .primitives import Primitives, row_table, rows_shown, rows_to_linear
-from .props import thing_colours
-from .things import THINGS
+from .rng import CounterRng, constant
 
 _OBJECTS, _SLOTS = 9, 8
 
 
 @lru_cache(maxsize=4)
 def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    things = list(THINGS.values())
+    things = list(OBJECT_MODELS.values())
     rows = row_table([rows for _, _, rows in things], _SLOTS)
     weights = torch.tensor([[weight, front] for weight, front, _ in things])
     return rows.to(device), weights[:, 0].to(device), weights[:, 1].to(device)
 
 
-def draw_furniture(
-    chance: Chance, distance: Tensor, half_width: Tensor, occupied: tuple[Tensor, Tensor]
+def sample_objects(
+    rng: CounterRng, distance: Tensor, half_width: Tensor, occupied: tuple[Tensor, Tensor]
 ) -> Primitives:
     """Up to nine things a scene; the first may stand between the camera and a person.
 
     Args:
-        chance: one key a scene.
+        rng: one key a scene.
         distance: (B,) metres to the first person.
         half_width: (B,) what the camera sees to either side at a distance of 1, in the same unit.
         occupied: (B, P, 2) world x and z of people and (B, P) bool whether there is one.
     """
-    rows, weights, front_weights = _tables(chance.keys.device)
-    each = chance.split("things", _OBJECTS)
-    number = torch.arange(_OBJECTS, device=chance.keys.device)
-    is_front = (number == 0) & chance.happens("front", 0.32)[:, None]
+    rows, weights, front_weights = _tables(rng.keys.device)
+    each = rng.split("things", _OBJECTS)
+    number = torch.arange(_OBJECTS, device=rng.keys.device)
+    is_front = (number == 0) & rng.bernoulli("front", 0.32)[:, None]
     weight = torch.where(is_front[..., None], front_weights, weights)
     thing = each.choice("thing", weight)
-    shown = is_front | ((number > 0) & (number <= chance.uniform("count", 1) ** 1.6 * _OBJECTS))
+    shown = is_front | ((number > 0) & (number <= rng.uniform("count", 1) ** 1.6 * _OBJECTS))
     depth = distance[:, None] * torch.exp(each.uniform("depth", low=-0.25, high=1.1))
     target, present = occupied[0][:, 0], occupied[1][:, :1]
     near = distance[:, None] * each.uniform("near", low=0.55, high=0.88)
@@ -76,9 +76,9 @@ def draw_furniture(
     )
 
 
-def _colours(each: Chance) -> Tensor:
+def _colours(each: CounterRng) -> Tensor:
     """(B, O, 5, 3): three of the thing, bark, leaves."""
     shade = each.uniform("leaf", 1, low=0.4, high=1.3)
     leaf = constant((0.25, 0.4, 0.12), shade.device) * shade
     bark = constant((0.35, 0.27, 0.2), shade.device) * shade
-    return torch.cat([thing_colours(each, 3), bark[..., None, :], leaf[..., None, :]], -2)
+    return torch.cat([object_colours(each, 3), bark[..., None, :], leaf[..., None, :]], -2)

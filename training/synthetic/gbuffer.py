@@ -8,22 +8,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .backdrop import Backdrop, pixel_rays
-from .cast import Cast
-from .labels import Composite
-from .layout import View
-from .light import Light, lit, shade
+from .assets import SceneAssets
+from .background import Background, pixel_rays
+from .characters import Characters
+from .labels import VisibilityBuffer
+from .layout import Cameras
+from .lighting import Lighting, lit, shade
 from .noise import cloud_at, clouds
 from .primitives import BOX, PRIMITIVE_FACES, Primitives, mesh_templates
-from .raster import Triangles, those
-from .studio import Studio
+from .raster import Triangles
+from .raster_fill import active_indices
 
 
-class Canvas:
+class GBuffer:
     """B pictures of H * W = P pixels; all tensors have a leading B * P, world frame.
 
     Args:
-        backdrop: what is painted first.
+        background: what is painted first.
         view: the cameras.
         size_hw: pixels.
         picture: who is seen where.
@@ -32,25 +33,27 @@ class Canvas:
 
     def __init__(
         self,
-        backdrop: Backdrop,
-        view: View,
+        background: Background,
+        view: Cameras,
         size_hw: tuple[int, int],
-        picture: Composite,
+        picture: VisibilityBuffer,
         number: Tensor,
     ) -> None:
         """Start with the backdrop."""
-        self.shape = backdrop.albedo.shape[:2]
+        self.shape = background.albedo.shape[:2]
         self.owner, self.number = picture.owner.flatten(), number
         depth = picture.depth.flatten()
         drawn = depth.isfinite()
         seen = pixel_rays(view, size_hw)
         rays = seen @ view.rotation
         places = view.position[:, None] + rays * depth.view(self.shape)[..., None]
-        self.place = torch.where(drawn[:, None], places.flatten(0, 1), backdrop.place.flatten(0, 1))
-        self.albedo = backdrop.albedo.flatten(0, 1)
-        self.normal = backdrop.normal.flatten(0, 1)
+        self.place = torch.where(
+            drawn[:, None], places.flatten(0, 1), background.place.flatten(0, 1)
+        )
+        self.albedo = background.albedo.flatten(0, 1)
+        self.normal = background.normal.flatten(0, 1)
         self.gloss = torch.zeros_like(depth)
-        self.shining = backdrop.flat.flatten() & ~drawn
+        self.shining = background.flat.flatten() & ~drawn
         self.rays, self.camera_rays = rays.flatten(0, 1), seen.flatten(0, 1)
 
     def put(
@@ -66,7 +69,7 @@ class Canvas:
         self.normal[pixel] = torch.where(chosen, normal, self.normal.index_select(0, pixel))
         self.gloss[pixel] = torch.where(mask, gloss, self.gloss.index_select(0, pixel))
 
-    def lit(self, depths: Tensor, light: Light) -> Tensor:
+    def lit(self, depths: Tensor, light: Lighting) -> Tensor:
         """(B, P, 3) what reaches the lens."""
         shape = (*self.shape, 3)
         reached = lit(self.place.view(shape), depths, light)
@@ -98,52 +101,61 @@ def _mixed(table: Tensor, corners: list[Tensor], weights: tuple[Tensor, ...]) ->
     return parts[0] + parts[1] + parts[2]
 
 
-def paint_bodies(canvas: Canvas, studio: Studio, cast: Cast, triangles: Triangles) -> Tensor:
+def write_bodies(
+    gbuffer: GBuffer, assets: SceneAssets, characters: Characters, triangles: Triangles
+) -> Tensor:
     """Paint everybody's skin and clothes; gives (B * P,) bool where."""
-    body = studio.body
+    body = assets.body
     count = len(body.all_faces)
-    on_body = (canvas.owner >= 0) & (canvas.number < triangles.owner.shape[0])
-    pixel = those(on_body)
+    on_body = (gbuffer.owner >= 0) & (gbuffer.number < triangles.owner.shape[0])
+    pixel = active_indices(on_body)
     mask = on_body[pixel]
-    triangle = torch.where(mask, canvas.number[pixel], 0)
+    triangle = torch.where(mask, gbuffer.number[pixel], 0)
     person = triangle // count
     face = triangle - person * count
-    ray = canvas.camera_rays.index_select(0, pixel)
+    ray = gbuffer.camera_rays.index_select(0, pixel)
     weights = _barycentric(triangles, triangle, ray)
     corners = [body.all_faces[:, k][face] for k in range(3)]
     table = torch.cat([body.all_template, body.all_hair[:, None]], 1).T.contiguous()
     x, y, z, hair = _mixed(table, corners, weights)
-    normals = cast.body.normals @ cast.turn.transpose(1, 2)
+    normals = characters.body.normals @ characters.turn.transpose(1, 2)
     each = person * normals.shape[1]
     normals = normals.reshape(-1, 3).T.contiguous()
     normal = _mixed(normals, [corner + each for corner in corners], weights)
     normal = torch.nn.functional.normalize(normal, dim=0)
-    albedo, cloth = studio.paint.albedo(face, torch.stack([x, y, z]), hair, person, cast.looks)
+    albedo, cloth = assets.paint.albedo(
+        face, torch.stack([x, y, z]), hair, person, characters.appearance
+    )
     # Creases: waves over the T-pose that lean the normal.
-    folds = cast.looks.folds.flatten(1).T.contiguous().index_select(1, person).unflatten(0, (4, 5))
+    folds = (
+        characters.appearance.folds.flatten(1)
+        .T.contiguous()
+        .index_select(1, person)
+        .unflatten(0, (4, 5))
+    )
     strength = 0.15 + 0.85 * cloth
     for along_x, along_y, along_z, phase, depth in folds:
         wave = torch.cos(along_x * x + along_y * y + along_z * z + phase)
         wave = wave * depth * strength / 38.0
         normal = normal + wave * torch.stack([along_x, along_y, along_z])
-    gloss = cast.looks.gloss.flatten()[2 * person + cloth.long()]
-    canvas.put(pixel, mask, albedo, normal, gloss)
+    gloss = characters.appearance.gloss.flatten()[2 * person + cloth.long()]
+    gbuffer.put(pixel, mask, albedo, normal, gloss)
     return on_body
 
 
-def paint_things(
-    canvas: Canvas, shapes: Primitives, triangles: Triangles, first: int, test: bool
+def write_objects(
+    gbuffer: GBuffer, shapes: Primitives, triangles: Triangles, first: int, test: bool
 ) -> None:
     """Paint primitives (world frame), whose triangles are numbered from `first` on."""
     if not len(shapes.kind):
         return
-    on_thing = (canvas.owner > -2) & (canvas.number >= first)
-    pixel = those(on_thing)
+    on_thing = (gbuffer.owner > -2) & (gbuffer.number >= first)
+    pixel = active_indices(on_thing)
     mask = on_thing[pixel]
-    triangle = (canvas.number[pixel] - first).clamp_min(0)
+    triangle = (gbuffer.number[pixel] - first).clamp_min(0)
     shape = triangle // PRIMITIVE_FACES
     face = triangle - shape * PRIMITIVE_FACES
-    weights = _barycentric(triangles, triangle, canvas.camera_rays.index_select(0, pixel))
+    weights = _barycentric(triangles, triangle, gbuffer.camera_rays.index_select(0, pixel))
     vertices, normals = shapes.mesh()
     faces = mesh_templates(shape.device)[2]
     a, b, c = (vertices[:, faces[:, k]] for k in range(3))
@@ -151,11 +163,11 @@ def paint_things(
     corners = [shape * normals.shape[1] + faces[:, k][face] for k in range(3)]
     smooth = _mixed(normals.reshape(-1, 3).T.contiguous(), corners, weights)
     normal = torch.where(shapes.kind[shape] == BOX, flat, smooth)
-    x, y, z = canvas.place.index_select(0, pixel).T
+    x, y, z = gbuffer.place.index_select(0, pixel).T
     colour = shapes.colour.index_select(0, shape)
     # Differs from thing to thing, not from batch to batch.
     salt = (shapes.colour * 977).sum(1).long()[shape]
     table = clouds(test, x.device)
     grain = cloud_at(table, salt % 4, (x + y) * 90, z * 90 + salt * 37)
     albedo = (colour * (1 + 0.16 * grain[:, None])).clamp(0, 1)
-    canvas.put(pixel, mask, albedo, normal, 0.1 + 0.1 * (salt % 3))
+    gbuffer.put(pixel, mask, albedo, normal, 0.1 + 0.1 * (salt % 3))

@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 from .anatomy import angles_to_body_pose, rotations_to_axis_angle, turn
-from .chance import Chance, constant
-from .contacts import PARTNER_PLACES, PLACE_NUMBER, Places, full_pose, palm, reach, touch
-from .hands import draw_betas, draw_faces, draw_hand
+from .appearance import Appearance, garment_offsets, sample_appearance
+from .assets import SceneAssets
+from .body_parameters import sample_betas, sample_faces, sample_hand
+from .contacts import CONTACT_NUMBER, PARTNER_CONTACTS, ContactPoints, full_pose, palm, reach, touch
 from .labels import PosedPeople
-from .layout import View, draw_layout
-from .poses import Poses, draw_poses
-from .studio import Studio
-from .surface import BodySurface, Posed
-from .wardrobe import Looks, draw_looks, garment_offsets
+from .layout import Cameras, sample_layout
+from .poses import Poses, sample_poses
+from .rng import CounterRng, constant
+from .surface import BodySurface, PosedSurface
 
 _HEAD_M = 0.22  # from the highest joint to the crown, and from the lowest to the sole
 _SOLE_M = 0.06
 
 
 @dataclass(frozen=True)
-class Slots:
+class CharacterSlots:
     """Which people belong to which of B scenes.
 
     Attributes:
@@ -40,7 +40,7 @@ class Slots:
 
 
 @dataclass(frozen=True)
-class Cast:
+class Characters:
     """N people in their worlds.
 
     Attributes:
@@ -49,20 +49,20 @@ class Cast:
         pose: (N, 55, 3) axis-angle without the root.
         betas: (N, 10).
         expression: (N, 10).
-        looks: of all.
+        appearance: of all.
         body: posed about the pelvis' rest place.
         yaw: (N, 3, 3) about the vertical.
         turn: (N, 3, 3) body -> world.
         pelvis: (N, 3) metres, world.
     """
 
-    slots: Slots
+    slots: CharacterSlots
     poses: Poses
     pose: Tensor
     betas: Tensor
     expression: Tensor
-    looks: Looks
-    body: Posed
+    appearance: Appearance
+    body: PosedSurface
     yaw: Tensor
     turn: Tensor
     pelvis: Tensor
@@ -81,57 +81,65 @@ class Cast:
         return (points - self.body.joints_3d[:, :1]) @ whole.transpose(1, 2) + shift[:, None]
 
 
-def draw_cast(studio: Studio, chance: Chance, slots: Slots) -> tuple[Cast, View]:
+def sample_characters(
+    assets: SceneAssets, rng: CounterRng, slots: CharacterSlots
+) -> tuple[Characters, Cameras]:
     """Draw all people of B scenes and the cameras that look at them.
 
     Args:
-        studio: what all scenes share.
-        chance: one key a scene.
+        assets: what all scenes share.
+        rng: one key a scene.
         slots: who is to be drawn.
     """
-    body = studio.body
-    everyone = chance.split("people", slots.present.shape[1])
-    person = Chance(everyone.keys[slots.scene, slots.slot])
-    scene = chance.take(slots.scene)
-    poses = draw_poses(person, scene, test=studio.test, instant=studio.instant)
-    betas = draw_betas(person)
-    expression, jaw = draw_faces(person)
-    hands = torch.cat([draw_hand(person, side, poses.hand_kind[:, side]) for side in (0, 1)], 1)
+    body = assets.body
+    everyone = rng.split("people", slots.present.shape[1])
+    person = CounterRng(everyone.keys[slots.scene, slots.slot])
+    scene = rng.take(slots.scene)
+    poses = sample_poses(person, scene, test=assets.test, time_s=assets.time_s)
+    betas = sample_betas(person)
+    expression, jaw = sample_faces(person)
+    hands = torch.cat([sample_hand(person, side, poses.hand_kind[:, side]) for side in (0, 1)], 1)
     coefficients = torch.cat([betas, expression], 1)
     root = torch.zeros_like(jaw)
     pose = full_pose(poses.angles, root, hands, jaw)
     swivel = person.normal("swivel", 2, std=0.3)
-    angles = touch(body, studio.places, pose, coefficients, poses.angles, poses.touch, swivel)
+    angles = touch(body, assets.places, pose, coefficients, poses.angles, poses.touch, swivel)
     pose = torch.cat([pose[:, :1], angles_to_body_pose(angles), pose[:, 22:]], 1)
     _, world, joints = body.skeleton(pose, coefficients)
     standing = ((joints - joints[:, :1]) @ poses.tilt.transpose(1, 2))[:, :55]
-    view, ground, yaw, partner = _layout(chance, everyone, slots, standing, studio.size_hw)
+    view, ground, yaw, partner = _layout(rng, everyone, slots, standing, assets.size_hw)
     facing = turn("Y", yaw)
     whole = facing @ poses.tilt
     lowest = standing[..., 1].amin(1) - _SOLE_M
     pelvis = torch.stack([ground[:, 0], poses.lift - lowest, ground[:, 1]], 1)
     angles = _touch_partner(
-        person, studio.places, angles, (world, joints), (whole, pelvis), coefficients, partner
+        person, assets.places, angles, (world, joints), (whole, pelvis), coefficients, partner
     )
     pose = torch.cat([pose[:, :1], angles_to_body_pose(angles), pose[:, 22:]], 1)
-    looks = draw_looks(person, test=studio.test)
-    posed = body.pose(pose, betas, expression, garment_offsets(body, looks))
+    appearance = sample_appearance(person, test=assets.test)
+    posed = body.pose(pose, betas, expression, garment_offsets(body, appearance))
     skin = posed.vertices[:, : body.num_vertices] - posed.joints_3d[:, :1]
     lowest = (skin @ poses.tilt[:, 1, :, None])[..., 0].amin(1)
     pelvis = torch.stack([ground[:, 0], poses.lift - lowest, ground[:, 1]], 1)
-    cast = Cast(slots, poses, pose, betas, expression, looks, posed, facing, whole, pelvis)
-    return cast, view
+    characters = Characters(
+        slots, poses, pose, betas, expression, appearance, posed, facing, whole, pelvis
+    )
+    return characters, view
 
 
 def _layout(
-    chance: Chance, everyone: Chance, slots: Slots, standing: Tensor, size_hw: tuple[int, int]
-) -> tuple[View, Tensor, Tensor, Tensor]:
+    rng: CounterRng,
+    everyone: CounterRng,
+    slots: CharacterSlots,
+    standing: Tensor,
+    size_hw: tuple[int, int],
+) -> tuple[Cameras, Tensor, Tensor, Tensor]:
     """Cameras; ground (N, 2), yaw (N,) and partner (N,; a person's number or -1) of everyone."""
     spans = standing.amax(1) - standing.amin(1)
     extents = torch.maximum(spans[:, 1] + _HEAD_M, 0.8 * spans[:, ::2].amax(1) + 0.15)
     table = torch.full(slots.present.shape, 1.7, device=extents.device)
     table = table.index_put((slots.scene, slots.slot), extents)
-    view, layout = draw_layout(chance, everyone, slots.present, table, size_hw)
+    view, layout = sample_layout(rng, everyone, slots.present, table, size_hw)
     here = (slots.scene, slots.slot)
     numbers = torch.arange(len(slots.scene), device=extents.device)
     partner = layout.partner[here]
@@ -140,8 +148,8 @@ def _layout(
 
 
 def _touch_partner(
-    person: Chance,
-    places: Places,
+    person: CounterRng,
+    places: ContactPoints,
     angles: Tensor,
     skeleton: tuple[Tensor, Tensor],
     stance: tuple[Tensor, Tensor],
@@ -153,7 +161,7 @@ def _touch_partner(
     world, joints = skeleton
     swivel = person.normal("swivel to partner", 2, std=0.3)
     other = partner.clamp_min(0)
-    options = tuple(PLACE_NUMBER[name] for name in PARTNER_PLACES)
+    options = tuple(CONTACT_NUMBER[name] for name in PARTNER_CONTACTS)
     place = constant(options, angles.device, torch.int64)[
         person.choice("partner's place", (3.0, 1.5, 1.0, 0.7))
     ]
@@ -175,26 +183,28 @@ def _touch_partner(
     return angles
 
 
-def people_before(cast: Cast, view: View, body: BodySurface) -> tuple[PosedPeople, Tensor]:
+def camera_space_people(
+    characters: Characters, view: Cameras, body: BodySurface
+) -> tuple[PosedPeople, Tensor]:
     """Everyone in the camera's frame with the parameters that say the same.
 
     Returns:
         the people (skin vertices only), and all vertices (N, V + A, 3) with those of the sheets.
     """
-    vertices = cast.placed(view.rotation, view.position, cast.body.vertices)
-    joints = cast.placed(view.rotation, view.position, cast.body.joints_3d)
-    coefficients = torch.cat([cast.betas, cast.expression], 1)
+    vertices = characters.placed(view.rotation, view.position, characters.body.vertices)
+    joints = characters.placed(view.rotation, view.position, characters.body.joints_3d)
+    coefficients = torch.cat([characters.betas, characters.expression], 1)
     rest = body.joint_template[0] + coefficients @ body.joint_dirs[:, 0]
-    orient = rotations_to_axis_angle(view.rotation[cast.slots.scene] @ cast.turn)
+    orient = rotations_to_axis_angle(view.rotation[characters.slots.scene] @ characters.turn)
     parameters = {
         "global_orient": orient,
-        "body_pose": cast.pose[:, 1:22].flatten(1),
-        "jaw_pose": cast.pose[:, 22],
-        "left_hand_pose": cast.pose[:, 25:40].flatten(1),
-        "right_hand_pose": cast.pose[:, 40:].flatten(1),
-        "betas": cast.betas,
-        "expression": cast.expression,
+        "body_pose": characters.pose[:, 1:22].flatten(1),
+        "jaw_pose": characters.pose[:, 22],
+        "left_hand_pose": characters.pose[:, 25:40].flatten(1),
+        "right_hand_pose": characters.pose[:, 40:].flatten(1),
+        "betas": characters.betas,
+        "expression": characters.expression,
         "transl": joints[:, 0] - rest,
     }
     skin = vertices[:, : body.num_vertices]
-    return PosedPeople(cast.slots.scene, skin, joints, parameters), vertices
+    return PosedPeople(characters.slots.scene, skin, joints, parameters), vertices

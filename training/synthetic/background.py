@@ -9,12 +9,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .chance import Chance, constant
-from .layout import View
+from .accessories import object_colours
+from .background_textures import clutter_texture, photo_windows, sky_at
+from .layout import Cameras
 from .noise import CLOUDS, cloud_at, clouds
-from .props import thing_colours
-from .raster import those
-from .scenery import patchwork, photographs, sky_at
+from .raster_fill import active_indices
+from .rng import CounterRng, constant
 
 _ROOM, _STREET, _FIELD, _STUDIO, _CLUTTER = range(5)
 _KIND_CHANCES = (0.34, 0.23, 0.22, 0.11, 0.1)
@@ -32,7 +32,7 @@ _PHOTO_SHARE = 0.7
 
 
 @dataclass(frozen=True)
-class Backdrop:
+class Background:
     """Behind everything, in each of B pictures of P pixels.
 
     Attributes:
@@ -48,7 +48,7 @@ class Backdrop:
     flat: Tensor
 
 
-def pixel_rays(view: View, size_hw: tuple[int, int]) -> Tensor:
+def pixel_rays(view: Cameras, size_hw: tuple[int, int]) -> Tensor:
     """(B, P, 3) camera frame, as long as a depth of 1 asks."""
     height, width = size_hw
     device = view.focal_length.device
@@ -61,24 +61,24 @@ def pixel_rays(view: View, size_hw: tuple[int, int]) -> Tensor:
     return torch.cat([flat, torch.ones_like(flat[..., :1])], -1)
 
 
-def draw_backdrop(
-    chance: Chance, view: View, rays: Tensor, photos: Tensor | None, *, test: bool
-) -> Backdrop:
+def sample_background(
+    rng: CounterRng, view: Cameras, rays: Tensor, photos: Tensor | None, *, test: bool
+) -> Background:
     """Invent what is behind people, or take it from a photograph in seven of ten scenes.
 
     Args:
-        chance: one key a scene.
+        rng: one key a scene.
         view: the cameras.
         rays: (B, P, 3) of the pixels, world frame, as long as a depth of 1 asks.
         photos: (n, 3, 288, 288) uint8, or none.
         test: use the textures of the test set.
     """
-    source = chance.child("backdrop")
+    source = rng.child("backdrop")
     kind = source.choice("kind", _KIND_CHANCES)[:, None]
     place, surface = _surfaces(source, kind, view, rays)
     normal = _normals(surface, rays)
     clutter, sky = kind[:, 0] == _CLUTTER, surface == _SKY
-    used = chance.happens("photo", 0.0 if photos is None else _PHOTO_SHARE)
+    used = rng.bernoulli("photo", 0.0 if photos is None else _PHOTO_SHARE)
 
     def built(s: Tensor) -> Tensor:
         colours = _surface_colours(source.take(s), kind[s], surface[s], place[s], normal[s], test)
@@ -87,17 +87,19 @@ def draw_backdrop(
         return _hazed(source.take(s), torch.where(sky[s][..., None], painted, colours), far)
 
     albedo = _replaced(torch.zeros_like(rays), ~(used | clutter), built)
-    albedo = _replaced(albedo, clutter & ~used, lambda s: patchwork(source.take(s), rays[s], test))
+    albedo = _replaced(
+        albedo, clutter & ~used, lambda s: clutter_texture(source.take(s), rays[s], test)
+    )
     if photos is not None:
         albedo = _replaced(
-            albedo, used, lambda s: photographs(source.take(s), photos, view.take(s), rays[s])
+            albedo, used, lambda s: photo_windows(source.take(s), photos, view.take(s), rays[s])
         )
-    return Backdrop(albedo.clamp(0, 1), place, normal, sky | (clutter | used)[:, None])
+    return Background(albedo.clamp(0, 1), place, normal, sky | (clutter | used)[:, None])
 
 
 def _replaced(albedo: Tensor, used: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
     """Albedo (B, P, 3) with what `draw` gives for the scenes that use (B,) it."""
-    scenes = those(used)
+    scenes = active_indices(used)
     if not len(scenes):
         return albedo
     new = torch.where(used[scenes, None, None], draw(scenes), albedo[scenes])
@@ -108,7 +110,9 @@ _NORMALS = ((0, 1, 0), (0, 0, 1), (1, 0, 0), (-1, 0, 0), (0, -1, 0), (0, 1, 0))
 _GROUND, _BACK, _LEFT, _RIGHT, _TOP, _SKY = range(6)
 
 
-def _surfaces(source: Chance, kind: Tensor, view: View, rays: Tensor) -> tuple[Tensor, Tensor]:
+def _surfaces(
+    source: CounterRng, kind: Tensor, view: Cameras, rays: Tensor
+) -> tuple[Tensor, Tensor]:
     """First plane that each ray meets: (B, P, 3) where, and (B, P) which."""
     eye = view.position[:, None, 1]
     x, y, z = rays.unbind(-1)
@@ -148,7 +152,7 @@ def _normals(surface: Tensor, rays: Tensor) -> Tensor:
 
 
 def _surface_colours(
-    source: Chance, kind: Tensor, surface: Tensor, place: Tensor, normal: Tensor, test: bool
+    source: CounterRng, kind: Tensor, surface: Tensor, place: Tensor, normal: Tensor, test: bool
 ) -> Tensor:
     """(B, P, 3) albedo of floors, walls, facades and ceilings."""
     each = source.split("surfaces", 6)
@@ -163,7 +167,7 @@ def _surface_colours(
     scale = each.uniform("scale", low=-1.8, high=0.7).exp()
     scale = torch.where(texture == _TEXTURES.index("windows"), 1.2 + scale, scale)
     ratio = each.uniform("ratio", low=0.3, high=2.0)
-    colours = thing_colours(each.child("colours"), 2) * 0.75 + 0.15
+    colours = object_colours(each.child("colours"), 2) * 0.75 + 0.15
     colours = torch.where((kind == _FIELD)[..., None, None], _soil(each), colours)
     contrast = each.uniform("contrast", low=0.15, high=1.0)
     second = torch.lerp(colours[..., 0, :], colours[..., 1, :], contrast[..., None])
@@ -185,7 +189,7 @@ def _surface_colours(
     return torch.stack([(fact[5 + k] + mask * fact[8 + k]) * bright for k in range(3)], -1)
 
 
-def _soil(each: Chance) -> Tensor:
+def _soil(each: CounterRng) -> Tensor:
     """(B, 6, 2, 3) lawn, sand, asphalt, snow or water."""
     table = constant(_SOILS, each.keys.device)
     soil = table[each.choice("soil", (3, 1.5, 1.5, 1.5, 1.2, 1))]
@@ -225,9 +229,9 @@ def _texture(texture: Tensor, a: Tensor, b: Tensor, test: bool) -> Tensor:
     return (share * factor).clamp(0, 1)
 
 
-def _hazed(source: Chance, albedo: Tensor, distance: Tensor) -> Tensor:
+def _hazed(source: CounterRng, albedo: Tensor, distance: Tensor) -> Tensor:
     """Farther things fade, in half of the scenes."""
     reach = source.uniform("haze", 1, low=2.5, high=5.0).exp()
-    reach = torch.where(source.happens("hazy", 0.5)[:, None], reach, 1e4)
+    reach = torch.where(source.bernoulli("hazy", 0.5)[:, None], reach, 1e4)
     fade = torch.exp(-distance / reach)[..., None]
     return albedo * fade + 0.75 * (1 - fade)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chance import Chance, constant
-from .sheets import HAIR_ROWS, HAIR_STEP, HAIR_TOP, SKIRT_ROWS, SKIRT_STEP, SKIRT_TOP
+from .rng import CounterRng, constant
+from .shells import HAIR_ROWS, HAIR_STEP, HAIR_TOP, SKIRT_ROWS, SKIRT_STEP, SKIRT_TOP
 from .surface import BodySurface
 
 _SKIN = (
@@ -40,7 +40,7 @@ _OUTFIT_CHANCES = (0.19, 0.25, 0.07, 0.17, 0.07, 0.09, 0.1, 0.03, 0.03)
 
 
 @dataclass(frozen=True)
-class Looks:
+class Appearance:
     """Appearance of N people.
 
     Attributes:
@@ -49,10 +49,10 @@ class Looks:
         patterns: (N, 2, 7) upper and lower: number in `PATTERNS`, two frequencies (radians a
             metre), two phases, threshold, share.
         folds: (N, 4, 5) wave vectors (1/m), phases and strengths of creases in the cloth.
-        sheet_rows: (N, 2) last row shown of the skirt and of the long hair, 0 for none.
-        sheet_sides: (N, 2) radians from the back to which they reach.
-        sheet_flare: (N, 2) how far they stand off.
-        sheet_ease: (N, 2) metres added all around.
+        shell_rows: (N, 2) last row shown of the skirt and of the long hair, 0 for none.
+        shell_sides: (N, 2) radians from the back to which they reach.
+        shell_flare: (N, 2) how far they stand off.
+        shell_ease: (N, 2) metres added all around.
         skirt_is_upper: (N,) bool: a coat or a dress rather than a skirt.
         gloss: (N, 2) of skin and of cloth.
     """
@@ -61,24 +61,24 @@ class Looks:
     shapes: Tensor
     patterns: Tensor
     folds: Tensor
-    sheet_rows: Tensor
-    sheet_sides: Tensor
-    sheet_flare: Tensor
-    sheet_ease: Tensor
+    shell_rows: Tensor
+    shell_sides: Tensor
+    shell_flare: Tensor
+    shell_ease: Tensor
     skirt_is_upper: Tensor
     gloss: Tensor
 
 
 def _pick(
-    chance: Chance, label: str, options: tuple[float, ...], weights: tuple[float, ...]
+    rng: CounterRng, label: str, options: tuple[float, ...], weights: tuple[float, ...]
 ) -> Tensor:
-    table = constant(options, chance.keys.device)
-    return table[chance.choice(label, weights)]
+    table = constant(options, rng.keys.device)
+    return table[rng.choice(label, weights)]
 
 
-def _palette(chance: Chance, label: str, count: int) -> Tensor:
+def _palette(rng: CounterRng, label: str, count: int) -> Tensor:
     """(N, count, 3) cloth colours: often grey, black, white or dark blue, else any hue."""
-    source = chance.child(label)
+    source = rng.child(label)
     kind = source.uniform("kind", count)[..., None]
     grey = constant((0.05, 0.15, 0.35, 0.6, 0.92), kind.device)
     grey = grey[source.choice("grey", (1, 1, 1, 1, 1), count)][..., None]
@@ -94,24 +94,24 @@ def _palette(chance: Chance, label: str, count: int) -> Tensor:
     return torch.where(kind < 0.35, grey, torch.where(kind < 0.5, blue, strong)).clamp(0.02, 0.97)
 
 
-def _skin(chance: Chance) -> Tensor:
+def _skin(rng: CounterRng) -> Tensor:
     """(N, 3) 0-1."""
-    table = constant(_SKIN, chance.keys.device) / 255
-    tone = chance.uniform("tone", high=len(_SKIN) - 1.001)
+    table = constant(_SKIN, rng.keys.device) / 255
+    tone = rng.uniform("tone", high=len(_SKIN) - 1.001)
     low = tone.long()
     skin = torch.lerp(table[low], table[low + 1], (tone - low)[:, None])
-    return (skin * chance.normal("skin", 3, mean=1, std=0.035)).clamp(0, 1)
+    return (skin * rng.normal("skin", 3, mean=1, std=0.035)).clamp(0, 1)
 
 
-def draw_looks(chance: Chance, *, test: bool) -> Looks:
+def sample_appearance(rng: CounterRng, *, test: bool) -> Appearance:
     """Looks of N people; with `test` the patterns are those of the test set."""
-    source = chance.child("looks")
+    source = rng.child("looks")
     outfit = source.choice("outfit", _OUTFIT_CHANCES)
     worn = {name: outfit == number for number, name in enumerate(_OUTFITS)}
     shapes = _shapes(source, worn)
-    skirt = source.happens("skirt", 0.16) & ~(worn["coat"] | worn["swimwear"] | worn["overall"])
+    skirt = source.bernoulli("skirt", 0.16) & ~(worn["coat"] | worn["swimwear"] | worn["overall"])
     hanging = worn["coat"] | worn["dress"] | skirt
-    long_hair = source.happens("long hair", 0.33)
+    long_hair = source.bernoulli("long hair", 0.33)
     colours = _colours(source, worn, shapes)
     hem = _pick(source, "skirt hem", (-0.5, -0.62, -0.78, -0.95, -1.12), (1, 1.5, 1.5, 0.8, 0.7))
     rows = torch.where(hanging, ((SKIRT_TOP - hem) / SKIRT_STEP).round(), 0).clamp(
@@ -119,11 +119,11 @@ def draw_looks(chance: Chance, *, test: bool) -> Looks:
     )
     end = source.uniform("hair end", low=-0.05, high=0.28)
     hair_rows = torch.where(long_hair, ((HAIR_TOP - end) / HAIR_STEP).round(), 0)
-    open_coat = worn["coat"] & source.happens("open", 0.6)
+    open_coat = worn["coat"] & source.bernoulli("open", 0.6)
     sides = torch.where(open_coat, source.uniform("gap", low=2.5, high=3.0), 3.2)
     hair_sides = source.uniform("hair side", low=1.5, high=2.1)
     # Under a short skirt or dress legs are bare or in tights.
-    bare = hanging & ~worn["coat"] & source.happens("bare legs", 0.7)
+    bare = hanging & ~worn["coat"] & source.bernoulli("bare legs", 0.7)
     hem_column = SHAPES.index("hem")
     shapes[:, hem_column] = torch.where(bare, -0.34, shapes[:, hem_column])
     folds = torch.cat(
@@ -135,24 +135,24 @@ def draw_looks(chance: Chance, *, test: bool) -> Looks:
         -1,
     )
     ease = torch.where(worn["coat"], 0.02, 0.0)
-    return Looks(
+    return Appearance(
         colours=colours,
         shapes=shapes,
         patterns=_patterns(source, test, worn["dress"] | worn["overall"]),
         folds=folds,
-        sheet_rows=torch.stack([rows, hair_rows.clamp(0, HAIR_ROWS - 1)], 1),
-        sheet_sides=torch.stack([sides, hair_sides], 1),
-        sheet_flare=torch.stack(
+        shell_rows=torch.stack([rows, hair_rows.clamp(0, HAIR_ROWS - 1)], 1),
+        shell_sides=torch.stack([sides, hair_sides], 1),
+        shell_flare=torch.stack(
             [source.uniform("flare", low=-0.25, high=1.2), source.uniform("hair flare", high=1.0)],
             1,
         ),
-        sheet_ease=torch.stack([ease, source.uniform("hair ease", high=0.012)], 1),
+        shell_ease=torch.stack([ease, source.uniform("hair ease", high=0.012)], 1),
         skirt_is_upper=worn["coat"] | worn["dress"],
         gloss=source.uniform("gloss", 2) ** 2 * 0.35,
     )
 
 
-def _shapes(source: Chance, worn: dict[str, Tensor]) -> Tensor:
+def _shapes(source: CounterRng, worn: dict[str, Tensor]) -> Tensor:
     """(N, 16) columns `SHAPES`."""
     sleeve = _pick(source, "sleeve", (0.2, 0.3, 0.38, 0.5, 0.64), (1, 3, 1, 1, 4))
     sleeve = torch.where(worn["t-shirt"], 0.3, sleeve)
@@ -165,7 +165,7 @@ def _shapes(source: Chance, worn: dict[str, Tensor]) -> Tensor:
     shoe = _pick(source, "shoe", (-1.16, -1.08, -0.9, -1.4), (6, 2, 0.8, 1.2))
     bulky = worn["jacket"] | worn["coat"]
     upper = source.uniform("upper loose", high=0.028) + torch.where(bulky, 0.014, 0.0)
-    tight = worn["swimwear"] | source.happens("tight", 0.15)
+    tight = worn["swimwear"] | source.bernoulli("tight", 0.15)
     values = {
         "waist": torch.where(
             worn["overall"] | worn["dress"], -0.3, source.uniform("waist", low=-0.34, high=-0.16)
@@ -179,41 +179,41 @@ def _shapes(source: Chance, worn: dict[str, Tensor]) -> Tensor:
         "hem": torch.where(worn["overall"], -1.14, hem),
         "shoe_top": shoe,
         "hairline": torch.where(
-            source.happens("bald", 0.07), 1.5, source.uniform("hairline", low=0.25, high=0.75)
+            source.bernoulli("bald", 0.07), 1.5, source.uniform("hairline", low=0.25, high=0.75)
         ),
         "upper_loose": torch.where(tight, 0.002, upper),
         "lower_loose": torch.where(tight, 0.002, source.uniform("lower loose", high=0.03)),
         "hair_volume": source.uniform("volume", high=0.03)
-        + torch.where(source.happens("big hair", 0.1), source.uniform("curls", high=0.06), 0.0),
-        "hat": source.happens("beanie", 0.06).float(),
-        "opening": torch.where(bulky & source.happens("unbuttoned", 0.55),
+        + torch.where(source.bernoulli("big hair", 0.1), source.uniform("curls", high=0.06), 0.0),
+        "hat": source.bernoulli("beanie", 0.06).float(),
+        "opening": torch.where(bulky & source.bernoulli("unbuttoned", 0.55),
                                source.uniform("opening", low=0.02, high=0.09), 0.0),
         "beard": source.choice("beard", (0.8, 0.07, 0.07, 0.06)).float(),
-        "glasses": source.happens("glasses", 0.14).float(),
+        "glasses": source.bernoulli("glasses", 0.14).float(),
         "sock_top": source.uniform("sock", low=-1.2, high=-0.75),
-        "glove_top": torch.where(source.happens("gloves", 0.06), 0.63, 2.0),
+        "glove_top": torch.where(source.bernoulli("gloves", 0.06), 0.63, 2.0),
         "bell": source.uniform("bell", low=-0.3, high=1.0),
     }  # fmt: skip
     return torch.stack([values[name] for name in SHAPES], 1)
 
 
-def _colours(source: Chance, worn: dict[str, Tensor], shapes: Tensor) -> Tensor:
+def _colours(source: CounterRng, worn: dict[str, Tensor], shapes: Tensor) -> Tensor:
     """(N, 16, 3) columns `COLOURS`."""
     skin = _skin(source)
     table = constant(_HAIR, skin.device) / 255
     hair = table[source.choice("hair", _HAIR_CHANCES)] * source.uniform("dye", 1, low=0.8, high=1.2)
     cloth = _palette(source, "cloth", 8)
     upper, lower = cloth[:, 0], cloth[:, 1]
-    same = worn["dress"] | worn["overall"] | source.happens("suit", 0.08)
+    same = worn["dress"] | worn["overall"] | source.bernoulli("suit", 0.08)
     lower = torch.where(same[:, None], upper, lower)
     denim = constant((0.2, 0.28, 0.42), skin.device) * source.uniform("denim", 1, low=0.5, high=1.8)
-    lower = torch.where((source.happens("jeans", 0.25) & ~same)[:, None], denim, lower)
+    lower = torch.where((source.bernoulli("jeans", 0.25) & ~same)[:, None], denim, lower)
     iris = constant(((0.2, 0.12, 0.08), (0.3, 0.4, 0.5), (0.3, 0.35, 0.2)), skin.device)
-    belt = torch.where(source.happens("belt", 0.4)[:, None], cloth[:, 2] * 0.4, lower)
-    sock = torch.where(source.happens("white socks", 0.5)[:, None], 0.88, cloth[:, 3])
+    belt = torch.where(source.bernoulli("belt", 0.4)[:, None], cloth[:, 2] * 0.4, lower)
+    sock = torch.where(source.bernoulli("white socks", 0.5)[:, None], 0.88, cloth[:, 3])
     bare = constant((0.85, 0.6, 0.6), skin.device)
-    lip = skin * torch.where(source.happens("lipstick", 0.1)[:, None], bare * 0.8, bare)
-    tights = source.happens("tights", 0.25)[:, None]
+    lip = skin * torch.where(source.bernoulli("lipstick", 0.1)[:, None], bare * 0.8, bare)
+    tights = source.bernoulli("tights", 0.25)[:, None]
     sock = torch.where(tights, cloth[:, 3] * 0.5, sock)
     values = {
         "skin": skin, "hair": hair.clamp(0, 1), "upper": upper, "upper_2": cloth[:, 4],
@@ -225,7 +225,7 @@ def _colours(source: Chance, worn: dict[str, Tensor], shapes: Tensor) -> Tensor:
     return torch.stack([values[name] for name in COLOURS], 1)
 
 
-def _patterns(source: Chance, test: bool, alike: Tensor) -> Tensor:
+def _patterns(source: CounterRng, test: bool, alike: Tensor) -> Tensor:
     """(N, 2, 7); dresses and overalls have one pattern."""
     kind = source.choice("pattern", _TEST_PATTERNS if test else _TRAIN_PATTERNS, 2).float()
     waves = source.uniform("waves", 2, 2, low=3.1, high=5.1).exp()
@@ -236,9 +236,9 @@ def _patterns(source: Chance, test: bool, alike: Tensor) -> Tensor:
     return torch.where(alike[:, None, None], patterns[:, :1], patterns)
 
 
-def garment_offsets(body: BodySurface, looks: Looks) -> Tensor:
+def garment_offsets(body: BodySurface, appearance: Appearance) -> Tensor:
     """(N, V + A, 3) metres by which clothes and hair stand off the skin."""
-    shape = {name: looks.shapes[:, i, None] for i, name in enumerate(SHAPES)}
+    shape = {name: appearance.shapes[:, i, None] for i, name in enumerate(SHAPES)}
     x, y = body.template[:, 0].abs(), body.template[:, 1]
 
     def above(value: Tensor, edge: Tensor | float) -> Tensor:
@@ -256,16 +256,16 @@ def garment_offsets(body: BodySurface, looks: Looks) -> Tensor:
     amount = amount + shape["hair_volume"] * body.hair
     shod = shape["shoe_top"] > -1.3
     skin = amount[..., None] * body.normals + shod[..., None] * body.shoe
-    sheet = body.sheet_of_vertex
-    hanging = looks.sheet_flare[:, sheet, None] * body.sheet_flare
-    hanging = hanging + looks.sheet_ease[:, sheet, None] * body.sheet_ease
+    sheet = body.shell_of_vertex
+    hanging = appearance.shell_flare[:, sheet, None] * body.shell_flare
+    hanging = hanging + appearance.shell_ease[:, sheet, None] * body.shell_ease
     return torch.cat([skin, hanging], 1)
 
 
-def shown_faces(body: BodySurface, looks: Looks) -> Tensor:
+def visible_faces(body: BodySurface, appearance: Appearance) -> Tensor:
     """(N, F) bool: all skin, and of the sheets what is worn."""
-    sheet = body.sheet_of_face
-    worn = body.sheet_row <= looks.sheet_rows[:, sheet]
-    worn = worn & (body.sheet_side <= looks.sheet_sides[:, sheet])
+    sheet = body.shell_of_face
+    worn = body.shell_row <= appearance.shell_rows[:, sheet]
+    worn = worn & (body.shell_side <= appearance.shell_sides[:, sheet])
     skin = torch.ones(len(worn), len(body.faces), dtype=torch.bool, device=worn.device)
     return torch.cat([skin, worn], 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _COLUMNS = 36
-SHEETS = ("skirt", "hair")
+SHELLS = ("skirt", "hair")
 SKIRT_TOP, SKIRT_STEP, SKIRT_ROWS = -0.2, 0.042, 23
 """Metres of the T-pose: upper edge, distance of the rows, number of rows."""
 HAIR_TOP, HAIR_STEP, HAIR_ROWS = 0.425, 0.03, 19
@@ -20,7 +20,7 @@ _PELVIS, _KNEES, _THIGHS, _NECK, _HEAD, _CHEST = 0, (4, 5), (1, 2), 12, 15, 9
 
 
 @dataclass(frozen=True)
-class Sheets:
+class Shells:
     """All sheets together; A vertices, F triangles.
 
     Attributes:
@@ -45,12 +45,12 @@ class Sheets:
     normals: np.ndarray
     sheet: np.ndarray
     faces: np.ndarray
-    face_sheet: np.ndarray
+    face_shell: np.ndarray
     face_row: np.ndarray
     face_side: np.ndarray
 
 
-def build_sheets(template: np.ndarray) -> Sheets:
+def build_shells(template: np.ndarray) -> Shells:
     """Fit both sheets around the T-pose template (V, 3)."""
     parts = [_skirt(template), _hair(template)]
     columns = [np.concatenate([part[k] for part in parts]) for k in range(4)]
@@ -65,13 +65,13 @@ def build_sheets(template: np.ndarray) -> Sheets:
     facts = np.concatenate(face_facts)
     # Squared distances but for a term that is the same for all candidates.
     gaps = (template**2).sum(1) - 2 * vertices @ template.T
-    return Sheets(
+    return Shells(
         vertices, flare, ease, weights,
         anchors=np.argpartition(gaps, 6, axis=1)[:, :6],
         normals=ease,
         sheet=np.repeat(np.arange(2), np.array(rows) * _COLUMNS),
         faces=np.concatenate(faces),
-        face_sheet=facts[:, 0].astype(np.int64),
+        face_shell=facts[:, 0].astype(np.int64),
         face_row=facts[:, 1].astype(np.int64),
         face_side=facts[:, 2],
     )  # fmt: skip

@@ -40,7 +40,7 @@ def constant(
     return torch.tensor(values, dtype=dtype, device=device)
 
 
-class Chance:
+class CounterRng:
     """Sources of chance, one a key.
 
     Args:
@@ -52,29 +52,29 @@ class Chance:
         self.keys = keys
 
     @classmethod
-    def of_scenes(cls, seed: int, indices: Sequence[int]) -> Chance:
+    def for_scenes(cls, seed: int, indices: Sequence[int]) -> CounterRng:
         """One source a scene, on the CPU: what `seed` and the scene's number decide."""
         numbers = torch.tensor(list(indices), dtype=torch.int64)
         return cls(_mix(_mix(torch.tensor(seed) * _GOLDEN) + numbers * _GOLDEN))
 
-    def to(self, device: torch.device) -> Chance:
+    def to(self, device: torch.device) -> CounterRng:
         """The same sources on `device`."""
-        return Chance(self.keys.to(device, non_blocking=True))
+        return CounterRng(self.keys.to(device, non_blocking=True))
 
-    def take(self, index: Tensor) -> Chance:
+    def take(self, index: Tensor) -> CounterRng:
         """The sources number `index`, along the first dimension."""
-        return Chance(self.keys[index])
+        return CounterRng(self.keys[index])
 
-    def child(self, label: str, number: Tensor | int = 0) -> Chance:
+    def child(self, label: str, number: Tensor | int = 0) -> CounterRng:
         """Independent sources of the same shape as `number` (or one a key)."""
         if isinstance(number, int):
             number = constant((number,), self.keys.device, torch.int64)[0]
-        return Chance(_mix(self.keys + _label(label) + number * _GOLDEN))
+        return CounterRng(_mix(self.keys + _label(label) + number * _GOLDEN))
 
-    def split(self, label: str, count: int) -> Chance:
+    def split(self, label: str, count: int) -> CounterRng:
         """`count` independent sources a key, in a new last dimension."""
         lanes = torch.arange(1, count + 1, device=self.keys.device)
-        return Chance(_mix(self.keys[..., None] + _label(label) + lanes * _GOLDEN))
+        return CounterRng(_mix(self.keys[..., None] + _label(label) + lanes * _GOLDEN))
 
     def uniform(
         self, label: str, *shape: int, low: float | Tensor = 0.0, high: float | Tensor = 1.0
@@ -93,7 +93,7 @@ class Chance:
         second = (drawn & 0xFFFFFF).float() * (2 * math.pi * 2.0**-24)
         return mean + std * (-2 * first.log()).sqrt() * second.cos()
 
-    def happens(self, label: str, probability: float | Tensor) -> Tensor:
+    def bernoulli(self, label: str, probability: float | Tensor) -> Tensor:
         """(...) bool."""
         return self.uniform(label) < probability
 

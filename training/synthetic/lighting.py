@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chance import Chance, constant
-from .raster import Triangles, draw, unpack
+from .raster import Triangles, rasterize
+from .raster_fill import unpack
+from .rng import CounterRng, constant
 
 _LAMP_M = 15.0
 _MAP = 160
@@ -18,7 +19,7 @@ _BIAS_M = 0.05
 
 
 @dataclass(frozen=True)
-class Light:
+class Lighting:
     """A far lamp and the sky of each of B scenes, world frame.
 
     Attributes:
@@ -40,33 +41,33 @@ class Light:
     focal_length: Tensor
 
 
-def draw_light(chance: Chance, middle: Tensor, radius: Tensor) -> Light:
+def sample_lighting(rng: CounterRng, middle: Tensor, radius: Tensor) -> Lighting:
     """Lights for what lies within `radius` (B,) metres of `middle` (B, 3)."""
-    turn = chance.uniform("lamp turn", high=2 * math.pi)
-    height = chance.uniform("lamp height", low=0.3, high=1.45)
+    turn = rng.uniform("lamp turn", high=2 * math.pi)
+    height = rng.uniform("lamp height", low=0.3, high=1.45)
     direction = torch.stack(
         [turn.cos() * height.cos(), height.sin(), turn.sin() * height.cos()], -1
     )
-    warm = chance.normal("warm", std=0.07)
+    warm = rng.normal("warm", std=0.07)
     tint = torch.stack([1 + warm, torch.ones_like(warm), 1 - warm], -1)
-    share = chance.uniform("sky", low=0.3, high=0.8)[:, None]
+    share = rng.uniform("sky", low=0.3, high=0.8)[:, None]
     side = torch.linalg.cross(
         direction, constant((0.3, 0.1, 0.95), direction.device).expand_as(direction)
     )
     side = torch.nn.functional.normalize(side, dim=-1)
     rotation = torch.stack([side, torch.linalg.cross(-direction, side), -direction], 1)
-    return Light(
+    return Lighting(
         direction,
         1.45 * (1 - share) * tint,
         share * (2 - tint),
-        chance.uniform("darkness", low=0.35, high=1.0),
+        rng.uniform("darkness", low=0.35, high=1.0),
         rotation,
         middle + _LAMP_M * direction,
         0.5 * _MAP * _LAMP_M / radius,
     )
 
 
-def shadow_map(groups: Sequence[Triangles], light: Light) -> Tensor:
+def render_shadow_map(groups: Sequence[Triangles], light: Lighting) -> Tensor:
     """(B, 160 * 160) metres from the lamp of the nearest thing, infinite where none is.
 
     Args:
@@ -75,12 +76,12 @@ def shadow_map(groups: Sequence[Triangles], light: Light) -> Tensor:
     """
     keys = None
     for triangles in groups:
-        keys = draw(triangles, light.focal_length, (_MAP, _MAP), keys).keys
+        keys = rasterize(triangles, light.focal_length, (_MAP, _MAP), keys).keys
     assert keys is not None
     return unpack(keys)[1].view(len(light.direction), -1)
 
 
-def lit(places: Tensor, depths: Tensor, light: Light) -> Tensor:
+def lit(places: Tensor, depths: Tensor, light: Lighting) -> Tensor:
     """Share of the lamp's light that reaches places.
 
     Args:
@@ -113,7 +114,7 @@ def lit(places: Tensor, depths: Tensor, light: Light) -> Tensor:
 
 
 def shade(
-    albedo: Tensor, normal: Tensor, reached: Tensor, gloss: Tensor, sight: Tensor, light: Light
+    albedo: Tensor, normal: Tensor, reached: Tensor, gloss: Tensor, sight: Tensor, light: Lighting
 ) -> Tensor:
     """Colours of lit points.
 

@@ -7,19 +7,19 @@ import math
 import torch
 from torch import Tensor
 
-from .chance import Chance, constant
-from .layout import View
+from .accessories import object_colours
+from .layout import Cameras
 from .noise import SIDE, cloud_at, clouds
-from .props import thing_colours
-from .raster import those
+from .raster_fill import active_indices
+from .rng import CounterRng, constant
 
 PHOTO_PX = 288
 
 
-def sky_at(source: Chance, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
+def sky_at(source: CounterRng, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
     """(B, P, 3) sky with clouds, hills and rows of trees at its foot, where sky (B, P) is."""
     scenes = torch.arange(len(sky), device=sky.device)[:, None].expand_as(sky).flatten()
-    pixel = those(sky.flatten())
+    pixel = active_indices(sky.flatten())
     scene = scenes[pixel]
     ray = rays.flatten(0, 1)[pixel]
     level = torch.hypot(ray[:, 0], ray[:, 2]).clamp_min(1e-3)
@@ -41,20 +41,20 @@ def sky_at(source: Chance, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
     start = source.uniform("start", high=SIDE)[scene]
     ridge = rough * (1.0 + cloud_at(table, 3, start + around * 40, zero))
     ridge = ridge + 0.3 * rough * cloud_at(table, 1, start + around * 250, zero)
-    hill = thing_colours(source.child("hill"), 1)[:, 0] * 0.5 + 0.1
+    hill = object_colours(source.child("hill"), 1)[:, 0] * 0.5 + 0.1
     leaf = constant((0.22, 0.32, 0.16), hill.device) * source.uniform("leaf", 1, low=0.5, high=1.6)
-    hill = torch.where(source.happens("woods", 0.6)[:, None], leaf, hill)[scene]
+    hill = torch.where(source.bernoulli("woods", 0.6)[:, None], leaf, hill)[scene]
     shade = 1 + 0.25 * cloud_at(table, 2, around * 400, height * 400)
     answer = torch.where((height < ridge)[:, None], hill * shade[:, None], answer)
     whole = torch.zeros(rays.flatten(0, 1).shape, device=rays.device)
     return whole.index_put((pixel,), answer).view_as(rays)
 
 
-def patchwork(source: Chance, rays: Tensor, test: bool) -> Tensor:
+def clutter_texture(source: CounterRng, rays: Tensor, test: bool) -> Tensor:
     """(B, P, 3) flat shapes of all sizes over each other, as if much lay about."""
     table = clouds(test, rays.device)
     x, y = rays[..., 0] / rays[..., 2].abs().clamp_min(0.1), rays[..., 1]
-    answer = (thing_colours(source.child("under"), 1) * 0.8 + 0.1).expand(*x.shape, 3)
+    answer = (object_colours(source.child("under"), 1) * 0.8 + 0.1).expand(*x.shape, 3)
     for layer in range(3):
         each = source.child("layer", layer)
         size = each.uniform("size", 1, low=-2.6, high=-0.6).exp()
@@ -81,11 +81,11 @@ def patchwork(source: Chance, rays: Tensor, test: bool) -> Tensor:
     return answer * (1 + 0.15 * noise[..., None])
 
 
-def photographs(source: Chance, photos: Tensor, view: View, rays: Tensor) -> Tensor:
+def photo_windows(source: CounterRng, photos: Tensor, view: Cameras, rays: Tensor) -> Tensor:
     """(B, P, 3) windows of photographs, mirrored half of the time."""
     number = (source.uniform("which photo") * len(photos)).long()
     zoom = source.uniform("zoom", 1, low=0.45, high=1.0)
-    flip = torch.where(source.happens("flip", 0.5), -1.0, 1.0)[:, None]
+    flip = torch.where(source.bernoulli("flip", 0.5), -1.0, 1.0)[:, None]
     local = (rays @ view.rotation.transpose(1, 2))[..., :2] * view.focal_length[:, None, None]
     local = local / local.abs().amax((1, 2), keepdim=True)
     shift = source.uniform("shift", 2, low=-1, high=1) * (1 - zoom)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .cast import Cast
+from .appearance import visible_faces
+from .characters import Characters
 from .primitives import Primitives, mesh_templates
 from .raster import Triangles
 from .surface import BodySurface
-from .wardrobe import shown_faces
 
 
 @dataclass(frozen=True)
-class Stage:
+class SceneMesh:
     """What is drawn, in one frame.
 
     Attributes:
@@ -27,19 +27,19 @@ class Stage:
     things: Triangles
 
 
-def build_stage(
-    cast: Cast,
+def build_scene_mesh(
+    characters: Characters,
     body: BodySurface,
     vertices: Tensor,
     shapes: Primitives,
     frame: tuple[Tensor, Tensor],
     *,
     step: int = 1,
-) -> Stage:
+) -> SceneMesh:
     """Triangles in a frame.
 
     Args:
-        cast: the people.
+        characters: the people.
         body: their surface.
         vertices: (N, V + A, 3) of the people in the frame.
         shapes: everything else, world frame.
@@ -54,10 +54,10 @@ def build_stage(
     person = torch.arange(count, device=device)[:, None].expand(-1, len(faces)).flatten()
     sheet = torch.zeros(len(faces), dtype=torch.bool, device=device)
     sheet[-(-len(body.faces) // step) :] = True
-    shown = shown_faces(body, cast.looks)[:, ::step] & cast.slots.real[:, None]
+    shown = visible_faces(body, characters.appearance)[:, ::step] & characters.slots.real[:, None]
     people = Triangles(
         (corners[0], corners[1], corners[2]),
-        cast.slots.scene[person],
+        characters.slots.scene[person],
         person,
         shown.flatten(),
         sheet.repeat(count),
@@ -74,4 +74,4 @@ def build_stage(
         moved.shown[each],
         torch.zeros(len(each), dtype=torch.bool, device=device),
     )
-    return Stage(people, things)
+    return SceneMesh(people, things)

@@ -1,4 +1,4 @@
-"""Scenes one at a time, as pictures in memory: a thin view of `SceneWorld`."""
+"""Scenes one at a time, as pictures in memory: a thin view of `SceneBatchGenerator`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from ..targets import Targets
+from .batch_generator import MAX_PEOPLE, TEST_SEED, TRAIN_SEED, SceneBatchGenerator, stack_photos
 from .surface import BodySurface
-from .world import MOST_PEOPLE, TEST_SEED, TRAIN_SEED, SceneWorld, stack_photos
 
-__all__ = ["TEST_SEED", "TRAIN_SEED", "Scene", "SceneGenerator"]
+__all__ = ["TEST_SEED", "TRAIN_SEED", "SceneGenerator", "SyntheticScene"]
 
 
 @dataclass(frozen=True)
-class Scene:
+class SyntheticScene:
     """One labelled picture.
 
     Attributes:
@@ -40,7 +40,7 @@ class SceneGenerator:
         seed: `TRAIN_SEED`, or from `TEST_SEED` on for tests; different seeds share nothing.
         backgrounds: RGB uint8 photographs with nobody in them, or none for invented ones only.
         people: fewest and most people of a scene, within 0 to 20.
-        evenly: every number of people is as likely; otherwise small ones are likelier.
+        uniform_counts: every number of people is as likely; otherwise small ones are likelier.
     """
 
     def __init__(
@@ -49,26 +49,30 @@ class SceneGenerator:
         body: BodySurface,
         seed: int,
         backgrounds: Sequence[np.ndarray] | None = None,
-        people: tuple[int, int] = (0, MOST_PEOPLE),
+        people: tuple[int, int] = (0, MAX_PEOPLE),
         *,
-        evenly: bool = False,
+        uniform_counts: bool = False,
     ) -> None:
         """Keep what all scenes share; raises ValueError if `people` is out of range."""
         photos = stack_photos(backgrounds or ())
-        self._world = SceneWorld(size_hw, body, seed, photos, people, evenly=evenly)
+        self._batches = SceneBatchGenerator(
+            size_hw, body, seed, photos, people, uniform_counts=uniform_counts
+        )
 
-    def generate(self, index: int) -> Scene:
+    def generate(self, index: int) -> SyntheticScene:
         """The scene with this number."""
         return self.generate_many([index])[0]
 
-    def generate_many(self, indices: Sequence[int]) -> list[Scene]:
+    def generate_many(self, indices: Sequence[int]) -> list[SyntheticScene]:
         """The scenes with these numbers, drawn together: the same as one by one, in less time."""
-        scenes = self._world.draw(indices)
+        scenes = self._batches.generate(indices)
         pictures = scenes.pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        first = [int((scenes.person_scene < k).sum()) for k in range(len(scenes))]
+        first = [int((scenes.scene_index < k).sum()) for k in range(len(scenes))]
         answer = []
         for k, image in enumerate(pictures):
             owner = scenes.owner[k]
             owner = torch.where(owner >= 0, owner - first[k], owner)
-            answer.append(Scene(image, scenes.targets_of(k).to("cpu"), owner.cpu().numpy()))
+            answer.append(
+                SyntheticScene(image, scenes.targets_of(k).to("cpu"), owner.cpu().numpy())
+            )
         return answer

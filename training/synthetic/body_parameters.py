@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .chance import Chance, constant
+from .rng import CounterRng, constant
 
 # Bend of index, middle, pinky, ring, beyond the mean hand, whose fingers are half bent already;
 # spread of the fingers; bend of the thumb.
@@ -43,18 +43,18 @@ JAW_LIMIT = 0.45
 EXPRESSION_LIMIT, BETA_LIMIT, SMALLEST_BETA = 1.9, 2.3, -3.4
 
 
-def draw_hand(chance: Chance, side: int, kind: Tensor) -> Tensor:
+def sample_hand(rng: CounterRng, side: int, kind: Tensor) -> Tensor:
     """Fingers of one hand.
 
     Args:
-        chance: one key a person.
+        rng: one key a person.
         side: 0 left, 1 right.
         kind: (N,) number in `HAND_KINDS`, -1 for any.
 
     Returns:
         (N, 15, 3) axis-angle relative to the mean hand; index, middle, pinky, ring, thumb.
     """
-    source = chance.child("hand", side)
+    source = rng.child("hand", side)
     kind = torch.where(kind < 0, source.choice("kind", _KIND_CHANCES), kind)
     row = constant(tuple(HAND_KINDS.values()), kind.device)[kind]
     bends = row[:, :4] + source.normal("all", 1, std=0.1) + source.normal("each", 4, std=0.06)
@@ -69,9 +69,9 @@ def draw_hand(chance: Chance, side: int, kind: Tensor) -> Tensor:
     return (hand * mirror).reshape(-1, 15, 3)
 
 
-def draw_faces(chance: Chance) -> tuple[Tensor, Tensor]:
+def sample_faces(rng: CounterRng) -> tuple[Tensor, Tensor]:
     """(N, 10) expression and (N, 3) axis-angle of the jaw."""
-    source = chance.child("face")
+    source = rng.child("face")
     mood = source.choice("mood", [share for _, _, share in _MOODS])
     table = constant(tuple(shape for shape, _, _ in _MOODS), mood.device)
     jaw = constant(tuple(opened for _, opened, _ in _MOODS), mood.device)[mood]
@@ -85,11 +85,11 @@ def draw_faces(chance: Chance) -> tuple[Tensor, Tensor]:
     )
 
 
-def draw_betas(chance: Chance) -> Tensor:
+def sample_betas(rng: CounterRng) -> Tensor:
     """(N, 10) shape: some people are much smaller than any grown-up, heavy and slim ones occur."""
-    source = chance.child("body")
+    source = rng.child("body")
     betas = source.normal("betas", 10, std=1.05).clamp(-BETA_LIMIT, BETA_LIMIT)
-    small = source.happens("small", 0.07)
+    small = source.bernoulli("small", 0.07)
     height = source.uniform("height", low=SMALLEST_BETA, high=-BETA_LIMIT)
     betas[:, 0] = torch.where(small, height, betas[:, 0])
     return betas

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..targets import Targets
-from .scenes import Scene
+from .generator import SyntheticScene
 
 _BONES = ((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16), (5, 6), (11, 12))
 _LEFT, _RIGHT, _MIDDLE = (60, 220, 60), (255, 60, 60), (255, 220, 40)
@@ -47,7 +47,9 @@ def _draw_box(sheet: np.ndarray, box: np.ndarray, size: np.ndarray, colour: tupl
     cv2.rectangle(sheet, low.astype(int).tolist(), high.astype(int).tolist(), colour, 1)
 
 
-def contact_sheet(scenes: Sequence[Scene], *, labels: bool = True, columns: int = 5) -> np.ndarray:
+def contact_sheet(
+    scenes: Sequence[SyntheticScene], *, labels: bool = True, columns: int = 5
+) -> np.ndarray:
     """Scenes of one size in rows; those with labels are twice as large."""
     tiles = [draw_labels(scene.image, scene.targets) if labels else scene.image for scene in scenes]
     columns = min(columns, len(tiles))

@@ -17,51 +17,51 @@ from torch import Tensor
 from aios.accelerate.cuda_graphs import Recorded, Recorder, allowed
 
 from ..targets import TENSOR_FIELDS, Targets
-from .cast import Slots, draw_cast, people_before
-from .chance import Chance
-from .contacts import Places
-from .effects import photograph, smooth_edges
+from .assets import SceneAssets
+from .background_textures import PHOTO_PX
+from .body_texture import BodyTexture
+from .camera_effects import antialias, apply_camera_effects
+from .characters import CharacterSlots, camera_space_people, sample_characters
+from .contacts import ContactPoints
 from .labels import label
-from .paint import Paint
-from .picture import draw_picture
-from .scenery import PHOTO_PX
-from .studio import Studio
+from .renderer import render_scenes
+from .rng import CounterRng
 from .surface import BodySurface
 
 TRAIN_SEED = 1
 TEST_SEED = 1_000_003
 """Seeds from here on belong to tests: their scenes have pose clips and textures of their own."""
-MOST_PEOPLE = 20
+MAX_PEOPLE = 20
 _COUNT_CHANCES = (0.06, 0.34, 0.19, 0.13, 0.09, 0.06, 0.04, 0.025, 0.02, 0.01, 0.01) + (
     0.0025,
 ) * 10
 
 
 @dataclass(frozen=True)
-class Scenes:
+class SceneBatch:
     """B drawn scenes with N people in all, also those who cannot be seen well; one device.
 
     Attributes:
         pictures: (B, 3, H, W) uint8 RGB.
         everyone: what is true of the N people.
         kept: (N,) bool: seen well enough to be a target.
-        person_scene: (N,) int64, ascending.
+        scene_index: (N,) int64, ascending.
         focal_length: (B,) pixels, principal point in the middle.
         owner: (B, H, W) int64 person 0..N-1, -1 for a thing, -2 for the background.
         depth: (B, H, W) float32 metres of people and things, infinite elsewhere.
         joint: (B, H, W) int64 SMPL-X joint 0-54 that moves what is seen most, -1 off bodies.
-        joints_hidden: (N, 144) bool: another person or thing is seen in front of the joint.
+        joints_occluded: (N, 144) bool: another person or thing is seen in front of the joint.
     """
 
     pictures: Tensor
     everyone: Targets
     kept: Tensor
-    person_scene: Tensor
+    scene_index: Tensor
     focal_length: Tensor
     owner: Tensor
     depth: Tensor
     joint: Tensor
-    joints_hidden: Tensor
+    joints_occluded: Tensor
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -88,15 +88,15 @@ class Scenes:
         This is where a GPU is waited for: how many people are kept must be known here.
         """
         index = torch.nonzero(self.kept)[:, 0]
-        return self.everyone.select(index), self.person_scene[index]
+        return self.everyone.select(index), self.scene_index[index]
 
     def targets_of(self, scene: int) -> Targets:
         """Targets of one scene."""
-        mine = self.kept & (self.person_scene == scene)
+        mine = self.kept & (self.scene_index == scene)
         return replace(self.everyone.select(mine), focal_length=float(self.focal_length[scene]))
 
 
-class SceneWorld:
+class SceneBatchGenerator:
     """Draws scenes of one seed.
 
     Args:
@@ -106,7 +106,7 @@ class SceneWorld:
         photos: (n, 3, 288, 288) uint8 as `stack_photos` gives them, or none.
         people: fewest and most people of a scene; small numbers are likelier unless the range is
             narrower than 0 to 20.
-        evenly: every number of people is as likely.
+        uniform_counts: every number of people is as likely.
         recorder: several worlds on one CUDA device may share the memory in which they draw.
 
     Raises:
@@ -119,36 +119,38 @@ class SceneWorld:
         body: BodySurface,
         seed: int,
         photos: Tensor | None = None,
-        people: tuple[int, int] = (0, MOST_PEOPLE),
+        people: tuple[int, int] = (0, MAX_PEOPLE),
         *,
-        evenly: bool = False,
+        uniform_counts: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
         """Keep what all scenes share."""
-        if not 0 <= people[0] <= people[1] <= MOST_PEOPLE:
-            raise ValueError(f"people is {people}, wanted a range within 0 to {MOST_PEOPLE}.")
+        if not 0 <= people[0] <= people[1] <= MAX_PEOPLE:
+            raise ValueError(f"people is {people}, wanted a range within 0 to {MAX_PEOPLE}.")
         self.size_hw, self.seed = size_hw, seed
         moved = None if photos is None else photos.to(body.device)
         test = seed >= TEST_SEED
-        self._studio = Studio(body, Places(body), Paint(body), size_hw, moved, test)
+        self._assets = SceneAssets(
+            body, ContactPoints(body), BodyTexture(body), size_hw, moved, test
+        )
         number = torch.arange(len(_COUNT_CHANCES))
-        chances = torch.ones(len(number)) if evenly else torch.tensor(_COUNT_CHANCES)
+        chances = torch.ones(len(number)) if uniform_counts else torch.tensor(_COUNT_CHANCES)
         self._chances = chances * ((number >= people[0]) & (number <= people[1]))
         # Many thousand small operations: starting them one by one takes longer than they do.
-        self._recorded = Recorded(self._drawn, recorder) if allowed(body.device) else None
+        self._graph = Recorded(self._generate_tensors, recorder) if allowed(body.device) else None
 
     @torch.no_grad()
-    def draw(self, indices: Sequence[int]) -> Scenes:
+    def generate(self, indices: Sequence[int]) -> SceneBatch:
         """The scenes with these numbers. Nothing here waits for a GPU."""
-        device = self._studio.body.device
-        drawn = Chance.of_scenes(self.seed, indices)
-        slots = _slots(drawn.choice("count", self._chances), padded=self._recorded is not None)
+        device = self._assets.body.device
+        drawn = CounterRng.for_scenes(self.seed, indices)
+        slots = _slots(drawn.choice("count", self._chances), padded=self._graph is not None)
         given = (drawn.keys, slots.scene, slots.slot, slots.present, slots.real)
         moved = (tensor.to(device, non_blocking=True) for tensor in given)
-        return Scenes.of_tensors((self._recorded or self._drawn)(*moved))
+        return SceneBatch.of_tensors((self._graph or self._generate_tensors)(*moved))
 
     @torch.no_grad()
-    def film(self, index: int, times: Sequence[float]) -> Iterator[Tensor]:
+    def video_frames(self, index: int, times: Sequence[float]) -> Iterator[Tensor]:
         """One scene at some times, seconds, while its people go on with what they do.
 
         The camera looks at them anew at each time.
@@ -160,40 +162,40 @@ class SceneWorld:
         Yields:
             (3, H, W) uint8 RGB.
         """
-        chance = Chance.of_scenes(self.seed, [index])
-        slots = _slots(chance.choice("count", self._chances), padded=False)
-        device = self._studio.body.device
-        slots = Slots(*(getattr(slots, field.name).to(device) for field in fields(slots)))
+        rng = CounterRng.for_scenes(self.seed, [index])
+        slots = _slots(rng.choice("count", self._chances), padded=False)
+        device = self._assets.body.device
+        slots = CharacterSlots(*(getattr(slots, field.name).to(device) for field in fields(slots)))
         for time in times:
-            studio = replace(self._studio, instant=time)
-            yield self._draw(studio, chance.to(device), slots).pictures[0]
+            assets = replace(self._assets, time_s=time)
+            yield self._generate(assets, rng.to(device), slots).pictures[0]
 
-    def _drawn(self, keys: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+    def _generate_tensors(self, keys: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
         """`Scenes.tensors` of keys (B,) and fields of `Slots`, on the device that draws."""
-        return self._draw(self._studio, Chance(keys), Slots(*slots)).tensors()
+        return self._generate(self._assets, CounterRng(keys), CharacterSlots(*slots)).tensors()
 
-    def _draw(self, studio: Studio, chance: Chance, slots: Slots) -> Scenes:
-        body = studio.body
-        cast, view = draw_cast(studio, chance, slots)
-        people, vertices = people_before(cast, view, body)
-        picture = draw_picture(studio, chance, cast, view, vertices)
+    def _generate(self, assets: SceneAssets, rng: CounterRng, slots: CharacterSlots) -> SceneBatch:
+        body = assets.body
+        characters, view = sample_characters(assets, rng, slots)
+        people, vertices = camera_space_people(characters, view, body)
+        picture = render_scenes(assets, rng, characters, view, vertices)
         everyone, kept, hidden = label(people, picture.composite, body, view.focal_length)
         owner = picture.composite.owner
         seen = picture.light.transpose(1, 2).unflatten(2, self.size_hw)
-        return Scenes(
-            pictures=photograph(chance, smooth_edges(seen, owner)),
+        return SceneBatch(
+            pictures=apply_camera_effects(rng, antialias(seen, owner)),
             everyone=everyone,
             kept=kept & slots.real,
-            person_scene=slots.scene,
+            scene_index=slots.scene,
             focal_length=view.focal_length,
             owner=owner,
             depth=picture.composite.depth,
             joint=picture.joint,
-            joints_hidden=hidden,
+            joints_occluded=hidden,
         )
 
 
-def _slots(counts: Tensor, *, padded: bool) -> Slots:
+def _slots(counts: Tensor, *, padded: bool) -> CharacterSlots:
     """From (B,) numbers of people, which are known on the CPU at once.
 
     Padded, there are slots in few different numbers, those too many for people who are not real:
@@ -206,14 +208,14 @@ def _slots(counts: Tensor, *, padded: bool) -> Slots:
     scene = torch.repeat_interleave(torch.arange(scenes), used)
     slot = torch.arange(len(scene)) - (used.cumsum(0) - used)[scene]
     real = slot < counts[scene]
-    most = MOST_PEOPLE + 1 if padded else max(1, int(counts.max()))
+    most = MAX_PEOPLE + 1 if padded else max(1, int(counts.max()))
     if padded:
         # Nobody has the last place of a scene, so nothing there overwrites what is true.
         extra = -len(scene) % scenes
         scene = torch.cat([scene, scene.new_full((extra,), scenes - 1)])
-        slot = torch.cat([slot, slot.new_full((extra,), MOST_PEOPLE)])
+        slot = torch.cat([slot, slot.new_full((extra,), MAX_PEOPLE)])
         real = torch.cat([real, real.new_zeros(extra)])
-    return Slots(scene, slot, torch.arange(most) < counts[:, None], real)
+    return CharacterSlots(scene, slot, torch.arange(most) < counts[:, None], real)
 
 
 def stack_photos(photos: Sequence[np.ndarray]) -> Tensor | None:

@@ -8,14 +8,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .chance import Chance, constant
 from .noise import SIDE, grain
+from .rng import CounterRng, constant
 
 _KERNEL = 7
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def smooth_edges(pictures: Tensor, labels: Tensor) -> Tensor:
+def antialias(pictures: Tensor, labels: Tensor) -> Tensor:
     """Mix pixels at the edges of things with their neighbours, as a lens and a sensor do.
 
     Args:
@@ -35,26 +35,26 @@ def smooth_edges(pictures: Tensor, labels: Tensor) -> Tensor:
     return torch.where(edge[:, None], soft, pictures)
 
 
-def photograph(chance: Chance, pictures: Tensor) -> Tensor:
+def apply_camera_effects(rng: CounterRng, pictures: Tensor) -> Tensor:
     """Take the pictures.
 
     Args:
-        chance: one key a picture.
+        rng: one key a picture.
         pictures: (B, 3, H, W) float32, light about 0-1.
 
     Returns:
         (B, 3, H, W) uint8 RGB.
     """
-    source = chance.child("camera")
+    source = rng.child("camera")
     pictures = _blurred(source, pictures)
     pictures = _exposed(source, pictures)
     pictures = _noisy(source, pictures)
     grey = pictures.mean(1, keepdim=True)
-    pictures = torch.where(source.happens("grey", 0.06)[:, None, None, None], grey, pictures)
+    pictures = torch.where(source.bernoulli("grey", 0.06)[:, None, None, None], grey, pictures)
     return (jpeg(pictures.clamp(0, 1), *_file(source)) * 255 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
-def _blurred(source: Chance, pictures: Tensor) -> Tensor:
+def _blurred(source: CounterRng, pictures: Tensor) -> Tensor:
     """Out of focus, or moved while the shutter was open: a leaning Gaussian for each picture."""
     count, _, height, width = pictures.shape
     kind = source.uniform("blur")
@@ -76,7 +76,7 @@ def _blurred(source: Chance, pictures: Tensor) -> Tensor:
     return torch.nn.functional.conv2d(joined, kernel, groups=count * 3).view_as(pictures)
 
 
-def _exposed(source: Chance, pictures: Tensor) -> Tensor:
+def _exposed(source: CounterRng, pictures: Tensor) -> Tensor:
     """Exposure, more or less by the light there is; colour cast, contrast and darker corners."""
     seen = pictures.clamp(0, 1.5).mean((1, 2, 3)).clamp_min(0.02)[:, None]
     aim = source.uniform("aim", 1, low=0.3, high=0.55)
@@ -93,11 +93,11 @@ def _exposed(source: Chance, pictures: Tensor) -> Tensor:
     return pictures.clamp(1e-4, 2) ** power + level[:, :, None, None]
 
 
-def _noisy(source: Chance, pictures: Tensor) -> Tensor:
+def _noisy(source: CounterRng, pictures: Tensor) -> Tensor:
     """Grain, more of it in the dark parts of some pictures, part of it in colour."""
     count, _, height, width = pictures.shape
     strength = (-source.uniform("noise").log() * 0.018).clamp_max(0.07)
-    strength = torch.where(source.happens("clean", 0.3), 0.0, strength)
+    strength = torch.where(source.bernoulli("clean", 0.3), 0.0, strength)
     table = grain(pictures.device)
     down = torch.arange(height, device=pictures.device)[:, None]
     right = torch.arange(width, device=pictures.device)[None]
@@ -112,9 +112,9 @@ def _noisy(source: Chance, pictures: Tensor) -> Tensor:
     return pictures + strength[:, None, None, None] * noise
 
 
-def _file(source: Chance) -> tuple[Tensor, Tensor]:
+def _file(source: CounterRng) -> tuple[Tensor, Tensor]:
     """(B,) quality 1-100 and (B,) bool whether the picture was a JPEG at all."""
-    return source.uniform("quality", low=25, high=96), source.happens("jpeg", 0.6)
+    return source.uniform("quality", low=25, high=96), source.bernoulli("jpeg", 0.6)
 
 
 @lru_cache(maxsize=4)

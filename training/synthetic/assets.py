@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .contacts import Places
-from .paint import Paint
+from .body_texture import BodyTexture
+from .contacts import ContactPoints
 from .surface import BodySurface
 
 
 @dataclass(frozen=True)
-class Studio:
+class SceneAssets:
     """Everything that is made once.
 
     Attributes:
@@ -22,13 +22,13 @@ class Studio:
         size_hw: pixels of the pictures.
         photos: (n, 3, 288, 288) uint8 to stand before, or none.
         test: clips, patterns and textures of the test set.
-        instant: seconds that everyone has gone on with their clip; None: caught anywhere in it.
+        time_s: seconds that everyone has gone on with their clip; None: caught anywhere in it.
     """
 
     body: BodySurface
-    places: Places
-    paint: Paint
+    places: ContactPoints
+    paint: BodyTexture
     size_hw: tuple[int, int]
     photos: Tensor | None
     test: bool
-    instant: float | None = None
+    time_s: float | None = None

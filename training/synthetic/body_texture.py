@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .appearance import COLOURS, PATTERNS, SHAPES, Appearance
 from .surface import BodySurface
-from .wardrobe import COLOURS, PATTERNS, SHAPES, Looks
 
 _FACE_LOW, _FACE_HIGH, _FACE_CELLS = (-0.1, 0.2), (0.1, 0.44), 320
 _LIP, _BROW, _IRIS, _STUBBLE, _MOUSTACHE, _RIM = (1 << k for k in range(6))
@@ -45,7 +45,7 @@ def face_map(body: BodySurface) -> Tensor:
     return torch.from_numpy(table).to(body.device)
 
 
-class Paint:
+class BodyTexture:
     """Paints bodies; holds what depends on the body alone."""
 
     def __init__(self, body: BodySurface) -> None:
@@ -53,15 +53,15 @@ class Paint:
         self._body = body
         self._face = face_map(body)
         skin = len(body.faces)
-        sheets = len(body.sheet_of_face)
-        nothing = torch.zeros(sheets, dtype=torch.bool, device=body.device)
+        shells = len(body.shell_of_face)
+        nothing = torch.zeros(shells, dtype=torch.bool, device=body.device)
         self._hand = torch.cat([body.face_hand, nothing])
         self._eye = torch.cat([body.face_eye, nothing])
-        sheet = body.sheet_of_face + 1
+        sheet = body.shell_of_face + 1
         self._sheet = torch.cat([torch.zeros(skin, dtype=torch.int64, device=body.device), sheet])
 
     def albedo(
-        self, face: Tensor, rest: Tensor, hair: Tensor, person: Tensor, looks: Looks
+        self, face: Tensor, rest: Tensor, hair: Tensor, person: Tensor, appearance: Appearance
     ) -> tuple[Tensor, Tensor]:
         """Colour of points on bodies.
 
@@ -70,18 +70,18 @@ class Paint:
             rest: (3, M) place on the T-pose, metres.
             hair: (M,) 0-1, how much the place belongs to the hairy part of the head.
             person: (M,) whose.
-            looks: of the N people.
+            appearance: of the N people.
 
         Returns:
             (M, 3) 0-1 and (M,) 1 on cloth, 0 elsewhere.
         """
-        shapes = looks.shapes.T.contiguous().index_select(1, person)
+        shapes = appearance.shapes.T.contiguous().index_select(1, person)
         shape = dict(zip(SHAPES, shapes, strict=True))
         sheet = self._sheet[face]
         row, cloth = self._clothes(rest, self._hand[face], shape)
-        skirt = torch.where(looks.skirt_is_upper[person], 0, 1)
+        skirt = torch.where(appearance.skirt_is_upper[person], 0, 1)
         lower = torch.where(sheet == 1, skirt, ((row == _LOWER) | (row == _BELT)).long())
-        pattern = looks.patterns.flatten(0, 1).T.contiguous()
+        pattern = appearance.patterns.flatten(0, 1).T.contiguous()
         pattern = pattern.index_select(1, 2 * person + lower)
         second = patterned(rest, pattern)
         main = torch.where(lower > 0, _LOWER, _UPPER)
@@ -89,7 +89,7 @@ class Paint:
         row = torch.where(second & ((row == _UPPER) | (row == _LOWER)), row + 1, row)
         row = self._head(row, rest, hair, self._eye[face], shape)
         row = torch.where(sheet == 2, _HAIR, row)
-        colours = looks.colours.flatten(0, 1).index_select(0, person * len(COLOURS) + row)
+        colours = appearance.colours.flatten(0, 1).index_select(0, person * len(COLOURS) + row)
         return colours, torch.where(sheet > 0, sheet == 1, cloth).float()
 
     def _clothes(

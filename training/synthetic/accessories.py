@@ -8,7 +8,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .chance import Chance, constant
 from .primitives import (
     BOX,
     CYLINDER,
@@ -19,6 +18,7 @@ from .primitives import (
     rows_shown,
     rows_to_linear,
 )
+from .rng import CounterRng, constant
 
 _ALONG = math.pi / 2  # turns the axis y of a cylinder to z, the axis of a grip
 _X, _Y = 0.085, -0.03  # the middle of a grip, metres from the left wrist of the T-pose
@@ -112,14 +112,14 @@ def _tables(device: torch.device) -> dict[str, Tensor]:
     return {name: table.to(device) for name, table in tables.items()}
 
 
-def draw_headwear(chance: Chance) -> tuple[Tensor, Tensor]:
+def sample_headwear(rng: CounterRng) -> tuple[Tensor, Tensor]:
     """(N,) number in `HEADWEAR` and (N,) what is before the eyes: nothing, sunglasses, goggles."""
-    worn = chance.choice("headwear", [share for share, _ in HEADWEAR.values()])
-    return worn, chance.choice("lenses", (0.88, 0.08, 0.04))
+    worn = rng.choice("headwear", [share for share, _ in HEADWEAR.values()])
+    return worn, rng.choice("lenses", (0.88, 0.08, 0.04))
 
 
-def worn_things(
-    chance: Chance,
+def accessory_primitives(
+    rng: CounterRng,
     held: Tensor,
     feet: Tensor,
     headwear: tuple[Tensor, Tensor],
@@ -130,7 +130,7 @@ def worn_things(
     """Everything that moves with a body.
 
     Args:
-        chance: one key a person.
+        rng: one key a person.
         held: (N, 2) numbers in `HELD`, left and right.
         feet: (N,) number in `poses.FEET`.
         headwear: as `draw_headwear` gives it.
@@ -140,9 +140,9 @@ def worn_things(
     """
     table = _tables(held.device)
     worn, lenses = headwear
-    back = chance.choice("backpack", (0.9, 0.07, 0.03))
-    size = chance.uniform("size of things", low=0.75, high=1.15)
-    ball = (held == HELD_NUMBER["ball"]) & chance.happens("small ball", 0.5)[:, None]
+    back = rng.choice("backpack", (0.9, 0.07, 0.03))
+    size = rng.uniform("size of things", low=0.75, high=1.15)
+    ball = (held == HELD_NUMBER["ball"]) & rng.bernoulli("small ball", 0.5)[:, None]
     groups = [
         (table["held"][held[:, 0]], _WRISTS[0], False, torch.where(ball[:, 0], 0.35, size)),
         (table["held"][held[:, 1]], _WRISTS[1], True, torch.where(ball[:, 1], 0.35, size)),
@@ -152,28 +152,26 @@ def worn_things(
         (table["foot"][feet], _ANKLES[0], False, torch.ones_like(size)),
         (table["foot"][torch.where(feet == 2, 0, feet)], _ANKLES[1], True, torch.ones_like(size)),
     ]
-    colours = _thing_colours(chance, hair)
+    colours = _thing_colours(rng, hair)
     parts = [_attached(*group, colours, skeleton, scene) for group in groups]
     return Primitives.join(parts)
 
 
-def _thing_colours(chance: Chance, hair: Tensor) -> Tensor:
+def _thing_colours(rng: CounterRng, hair: Tensor) -> Tensor:
     """(N, 4, 3): two colours of the person's things, nearly black, and the hair."""
-    colours = thing_colours(chance.child("things"), 2)
-    dark = chance.uniform("dark", 1, 1, high=0.12).expand(-1, 1, 3)
+    colours = object_colours(rng.child("things"), 2)
+    dark = rng.uniform("dark", 1, 1, high=0.12).expand(-1, 1, 3)
     return torch.cat([colours, dark, hair[:, None]], 1)
 
 
-def thing_colours(chance: Chance, count: int) -> Tensor:
+def object_colours(rng: CounterRng, count: int) -> Tensor:
     """(..., count, 3): greys, woods and strong colours."""
-    hue = chance.uniform("hue", count)[..., None] * 6 + constant(
-        (0.0, 4.0, 2.0), chance.keys.device
-    )
+    hue = rng.uniform("hue", count)[..., None] * 6 + constant((0.0, 4.0, 2.0), rng.keys.device)
     pure = ((torch.remainder(hue, 6) - 3).abs() - 1).clamp(0, 1)
-    kind = chance.uniform("kind of colour", count)[..., None]
-    saturation = chance.uniform("saturation", count)[..., None]
+    kind = rng.uniform("kind of colour", count)[..., None]
+    saturation = rng.uniform("saturation", count)[..., None]
     saturation = torch.where(kind < 0.45, 0.12 * saturation, saturation)
-    value = chance.uniform("value", count, low=0.05, high=0.98)[..., None]
+    value = rng.uniform("value", count, low=0.05, high=0.98)[..., None]
     wood = constant((0.55, 0.36, 0.2), pure.device) * (0.4 + 1.2 * value)
     plain = value * (1 - saturation + saturation * pure)
     return torch.where((kind > 0.45) & (kind < 0.65), wood, plain).clamp(0, 1)
@@ -207,13 +205,13 @@ def _attached(
     )
 
 
-def seats(
-    chance: Chance, support: Tensor, yaw: Tensor, pelvis: Tensor, extent: Tensor, scene: Tensor
+def seat_primitives(
+    rng: CounterRng, support: Tensor, yaw: Tensor, pelvis: Tensor, extent: Tensor, scene: Tensor
 ) -> Primitives:
     """What people sit or lie on.
 
     Args:
-        chance: one key a person.
+        rng: one key a person.
         support: (N,) number in `poses.SUPPORTS`.
         yaw: (N, 3, 3) person -> world, about the vertical.
         pelvis: (N, 3) world.
@@ -221,7 +219,7 @@ def seats(
         scene: (N,).
     """
     count = len(support)
-    kind = chance.choice("seat", (0.0, 0.25, 0.35, 0.15, 0.13, 0.12))
+    kind = rng.choice("seat", (0.0, 0.25, 0.35, 0.15, 0.13, 0.12))
     rows = _tables(support.device)["seat"][torch.where(support == 1, kind, 0)].clone()
     height = (pelvis[:, 1] - 0.1).clamp_min(0.03)
     rows[..., 2] *= height[:, None]
@@ -232,7 +230,7 @@ def seats(
     mattress = [zero, zero, half, zero, extent[:, 0], half, extent[:, 1], zero, zero, zero]
     rows[:, 0] = torch.where(bed[:, None], torch.stack(mattress, 1), rows[:, 0])
     ground = pelvis * constant((1.0, 0.0, 1.0), pelvis.device)
-    colours = thing_colours(chance.child("seat"), 2)
+    colours = object_colours(rng.child("seat"), 2)
     colours = torch.cat([colours, 0.3 * colours[:, :1]], 1)
     slots = rows.shape[1]
     turn = yaw[:, None]

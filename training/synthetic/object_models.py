@@ -15,7 +15,7 @@ def _legs(x: float, z: float, height: float, radius: float, colour: float = 1) -
     ]
 
 
-THINGS: dict[str, tuple[float, float, list[Row]]] = {
+OBJECT_MODELS: dict[str, tuple[float, float, list[Row]]] = {
     "table": (3, 3, [(BOX, 0, 0.73, 0, 0.7, 0.025, 0.42), *_legs(0.62, 0.35, 0.72, 0.03)]),
     "desk": (
         1,

@@ -1,0 +1,155 @@
+"""Drawing a batch of scenes: who is seen where, and in which colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .accessories import accessory_primitives, sample_headwear, seat_primitives
+from .appearance import COLOURS
+from .assets import SceneAssets
+from .background import pixel_rays, sample_background
+from .characters import Characters
+from .gbuffer import GBuffer, write_bodies, write_objects
+from .labels import VisibilityBuffer
+from .layout import Cameras
+from .lighting import Lighting, render_shadow_map, sample_lighting
+from .object_layout import sample_objects
+from .primitives import PRIMITIVE_FACES, Primitives
+from .raster import rasterize
+from .raster_fill import EMPTY, active_indices, unpack
+from .rng import CounterRng
+from .scene_mesh import build_scene_mesh
+from .surface import BodySurface
+
+
+@dataclass(frozen=True)
+class RenderedScenes:
+    """B drawn scenes of H * W = P pixels.
+
+    Attributes:
+        light: (B, P, 3) what reaches the lens, about 0-1.
+        composite: who is seen where.
+        joint: (B, H, W) joint that moves most what is seen, -1 off bodies.
+    """
+
+    light: Tensor
+    composite: VisibilityBuffer
+    joint: Tensor
+
+
+def render_scenes(
+    assets: SceneAssets, rng: CounterRng, characters: Characters, view: Cameras, vertices: Tensor
+) -> RenderedScenes:
+    """Draw everything.
+
+    Args:
+        assets: what all scenes share.
+        rng: one key a scene.
+        characters: the people.
+        view: the cameras.
+        vertices: (N, V + A, 3) of the people in the cameras' frames.
+    """
+    body, size_hw, test = assets.body, assets.size_hw, assets.test
+    shapes = _things(rng, characters, view, size_hw)
+    stage = build_scene_mesh(characters, body, vertices, shapes, (view.rotation, view.position))
+    light = _light(rng, characters)
+    lamp_vertices = characters.placed(light.rotation, light.position, characters.body.vertices)
+    place = (light.rotation, light.position)
+    lamp = build_scene_mesh(characters, body, lamp_vertices, shapes, place, step=2)
+    depths = render_shadow_map([lamp.body, lamp.things], light)
+    people = len(vertices)
+    first = rasterize(stage.body, view.focal_length, size_hw, people=people)
+    faces = people * len(body.all_faces)
+    second = rasterize(
+        stage.things, view.focal_length, size_hw, first.keys, people=people, first_number=faces
+    )
+    composite, number = _composite(
+        second.keys, first.covered | second.covered, shapes.owner, faces, body, size_hw
+    )
+    rays = pixel_rays(view, size_hw) @ view.rotation
+    background = sample_background(rng, view, rays, assets.photos, test=test)
+    gbuffer = GBuffer(background, view, size_hw, composite, number)
+    on_body = write_bodies(gbuffer, assets, characters, stage.body)
+    write_objects(gbuffer, shapes, stage.things, faces, test)
+    shown = gbuffer.lit(depths, light)
+    joints = torch.cat([body.face_joint, 15 * body.shell_of_face])
+    joint = torch.where(on_body, joints[number % len(body.all_faces)], -1)
+    return RenderedScenes(shown, composite, joint.view(-1, *size_hw))
+
+
+def _things(
+    rng: CounterRng, characters: Characters, view: Cameras, size_hw: tuple[int, int]
+) -> Primitives:
+    """Everything that is no body, world frame."""
+    slots = characters.slots
+    person = CounterRng(rng.split("people", slots.present.shape[1]).keys[slots.scene, slots.slot])
+    rest, whole = characters.body.joints_3d[:, :1], characters.turn
+    joints = (characters.body.joints_3d[:, :55] - rest) @ whole.transpose(1, 2) + characters.pelvis[
+        :, None
+    ]
+    skeleton = (whole[:, None] @ characters.body.rotations, joints)
+    hair = characters.appearance.colours[:, COLOURS.index("hair")]
+    worn = accessory_primitives(
+        person,
+        characters.poses.held,
+        characters.poses.feet,
+        sample_headwear(person),
+        hair,
+        skeleton,
+        slots.scene,
+    )
+    flat = (joints - characters.pelvis[:, None]) @ characters.yaw
+    bed = torch.stack([flat[..., 0].abs().amax(1), flat[..., 2].abs().amax(1)], 1) + 0.15
+    under = seat_primitives(
+        person, characters.poses.support, characters.yaw, characters.pelvis, bed, slots.scene
+    )
+    ground = torch.zeros(*slots.present.shape, 2, device=joints.device)
+    ground = ground.index_put((slots.scene, slots.slot), characters.pelvis[:, ::2])
+    half_width = size_hw[1] / 2 / view.focal_length
+    furniture = sample_objects(rng, view.distance, half_width, (ground, slots.present))
+    # Nobody's things are not drawn either.
+    real = torch.cat([slots.real, slots.real.new_ones(1)])
+    everything = Primitives.join([worn, under, furniture])
+    everything = replace(everything, shown=everything.shown & real[everything.owner])
+    return everything.take(active_indices(everything.shown))
+
+
+def _light(rng: CounterRng, characters: Characters) -> Lighting:
+    """A lamp that shines on all people of each scene."""
+    slots = characters.slots
+    scenes = len(rng.keys)
+    weight = slots.present.sum(1).clamp_min(1)[:, None]
+    total = torch.zeros(scenes, 3, device=characters.pelvis.device)
+    middle = total.index_add(0, slots.scene, characters.pelvis * slots.real[:, None]) / weight
+    far = (characters.pelvis - middle[slots.scene]).norm(dim=1) * slots.real
+    radius = far.new_zeros(scenes).scatter_reduce(0, slots.scene, far, "amax")
+    return sample_lighting(rng, middle, (radius + 1.6).clamp(2.0, 8.0))
+
+
+def _composite(
+    keys: Tensor,
+    covered: Tensor,
+    owners: Tensor,
+    faces: int,
+    body: BodySurface,
+    size_hw: tuple[int, int],
+) -> tuple[VisibilityBuffer, Tensor]:
+    """Who is seen where, and (B * P,) number of the triangle in each pixel."""
+    number, depth = unpack(keys)
+    drawn, on_body = keys < EMPTY, number < faces
+    shape = ((number - faces) // PRIMITIVE_FACES).clamp_min(0)
+    of_shape = torch.cat([owners, owners.new_full((1,), -1)])
+    owner = torch.where(on_body, number // len(body.all_faces), of_shape[shape])
+    owner = torch.where(drawn, owner, -2)
+    people = len(covered)
+    visible = torch.zeros(people + 1, device=keys.device)
+    visible.index_add_(0, torch.where(owner >= 0, owner, people), torch.ones_like(depth))
+    total = covered.sum(1).float()
+    visible = visible[:people]
+    shaped = (-1, *size_hw)
+    return VisibilityBuffer(
+        owner.view(shaped), depth.view(shaped), torch.maximum(total, visible), visible
+    ), number

@@ -187,7 +187,7 @@ def test_gradio_is_the_pages_alone():
 def test_scientific_extras_are_trainings_alone():
     """Running needs none of the packages of the extra `train`."""
     outside = set(PROGRAM) - set(TRAINING)
-    assert not users(outside, "scipy", "tensorboard", "torch.utils.tensorboard", "matplotlib")
+    assert not users(outside, "tensorboard", "torch.utils.tensorboard", "matplotlib", "pandas")
     assert not users(outside, "torch.distributed")
 
 
@@ -235,7 +235,7 @@ def test_importing_everything_does_nothing():
         "import importlib, sys, threading\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
         "assert threading.active_count() == 1, threading.enumerate()\n"
-        "heavy = {'smplx', 'pyrender', 'OpenGL', 'gradio', 'scipy'} & set(sys.modules)\n"
+        "heavy = {'smplx', 'pyrender', 'OpenGL', 'gradio'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     assert python(code) == ""

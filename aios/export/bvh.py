@@ -1,4 +1,4 @@
-"""A person's motion as a BVH file, for Blender and other animation programs."""
+"""BVH file of one person's motion, for Blender and other animation programs."""
 
 from __future__ import annotations
 
@@ -6,117 +6,95 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from ..body.skeleton import JOINT_NAMES, PARENTS, Rig, joint_turns, pelvis_places
-from ..geometry.quaternions import quaternion_to_rotmat, slerp
+from ..body.kinematics import JOINT_NAMES, PARENTS, RestPose
 from .motion import MotionStore
+from .resample import resample
 
-_ROTATIONS = "Yrotation Xrotation Zrotation"
-_LEAF_SHARE = 0.5
+_ROTATION_CHANNELS = "Yrotation Xrotation Zrotation"
+_END_SITE_SCALE = 0.5
+"""Length of the last bone of a chain, relative to the bone before it."""
 
 
-def write_bvh(path: Path, rig: Rig, store: MotionStore, number: int, rate: float) -> int:
-    """Write the motion of one person in even steps; gaps are bridged evenly.
+def write_bvh(path: Path, rest: RestPose, store: MotionStore, number: int, rate: float) -> int:
+    """Write the motion of one person at a constant frame rate; gaps are interpolated.
 
-    Names, axes and rest pose are those of `skeleton`; lengths are metres, angles degrees.  The
-    first step is the person's first frame.  The pelvis has a place and a turn, other joints a turn
-    only, in the order y, x, z (the matrices multiply as Y X Z).
+    Names, axes and rest pose are those of `body.kinematics`; lengths are metres, angles degrees.
+    The first frame is the first frame of the person.  The pelvis has position and rotation, the
+    other joints rotation only, in the order y, x, z (matrices multiply as Y X Z).
 
     Args:
-        path: replaced if it is there.
-        rig: of this person.
-        store: where the motion is.
-        number: of the person's track.
-        rate: steps a second.
+        path: file to write; an existing file is replaced.
+        rest: rest pose of the person.
+        store: finished motion store.
+        number: track number of the person.
+        rate: frames per second.
 
     Returns:
-        Number of steps.
+        Number of frames.
 
     Raises:
         OSError: the file cannot be written.
     """
-    steps = 0
+    frames = 0
     with path.open("w", encoding="ascii", newline="\n") as file:
-        file.write("HIERARCHY\n" + "\n".join(_hierarchy(rig)) + "\nMOTION\n")
-        place = file.tell()
-        # The number of steps is known only at the end: room for ten digits.
+        file.write("HIERARCHY\n" + "\n".join(_hierarchy(rest)) + "\nMOTION\n")
+        header = file.tell()
+        # The number of frames is known at the end: reserve ten digits.
         file.write(f"Frames: {0:10d}\nFrame Time: {1 / rate:.10f}\n")
         order = list(_depth_first(0))
-        angles = np.zeros((len(order), 3))
-        for places, turns in _even_steps(rig, store, number, rate):
-            angles = _follow(euler_yxz(turns[order]), angles)
-            file.write(_numbers(np.concatenate([places, angles.reshape(-1)])) + "\n")
-            steps += 1
-        file.seek(place)
-        file.write(f"Frames: {steps:10d}\n")
-    return steps
+        previous = np.zeros((1, len(order), 3))
+        for samples in resample(rest, store, number, rate):
+            angles = euler_yxz(samples.rotations)[:, order]
+            # Add full turns so that curves do not jump.
+            angles = np.unwrap(np.concatenate([previous, angles]), period=360.0, axis=0)[1:]
+            previous = angles[-1:]
+            for position, frame_angles in zip(samples.pelvis, angles, strict=True):
+                values = np.concatenate([position, frame_angles.reshape(-1)])
+                file.write(_numbers(values) + "\n")
+            frames += len(samples)
+        file.seek(header)
+        file.write(f"Frames: {frames:10d}\n")
+    return frames
 
 
-def _even_steps(
-    rig: Rig, store: MotionStore, number: int, rate: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The motion at even steps: pelvis (3,) and turns (55, 4), straight on between records."""
-    before: tuple[float, np.ndarray, np.ndarray] | None = None
-    start, step = 0.0, 0
-    for rows in store.track_chunks(number):
-        places, turns = pelvis_places(rig, rows), joint_turns(rig, rows)
-        times = store.times[rows["frame"]].tolist()
-        for time, place, turn in zip(times, places, turns, strict=True):
-            if before is None:
-                start, before = time, (time, place, turn)
-            while start + step / rate <= time + 1e-6:
-                gone = time - before[0]
-                share = 1.0 if gone <= 0 else (start + step / rate - before[0]) / gone
-                share = min(max(share, 0.0), 1.0)
-                yield before[1] + share * (place - before[1]), slerp(before[2], turn, share)
-                step += 1
-            before = (time, place, turn)
+def euler_yxz(rotations: Rotation) -> np.ndarray:
+    """Rotations (...) -> degrees (..., 3) about y, x and z, with R = Y X Z.
 
-
-def euler_yxz(turns: np.ndarray) -> np.ndarray:
-    """Quaternions (J, 4) -> degrees (J, 3) about y, x and z, with R = Y X Z."""
-    m = quaternion_to_rotmat(turns)
-    x = np.arcsin(np.clip(-m[:, 1, 2], -1.0, 1.0))
-    # Straight up or down, y and z turn about one axis: all of it goes to y.
-    locked = np.abs(m[:, 1, 2]) > 1 - 1e-9
-    y = np.where(locked, np.arctan2(-m[:, 2, 0], m[:, 0, 0]), np.arctan2(m[:, 0, 2], m[:, 2, 2]))
-    z = np.where(locked, 0.0, np.arctan2(m[:, 1, 0], m[:, 1, 1]))
-    return np.degrees(np.stack([y, x, z], 1))
-
-
-def _follow(angles: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """The same angles, full turns added so that curves do not jump."""
-    return angles + 360.0 * np.round((before - angles) / 360.0)
+    In gimbal lock, z is 0.
+    """
+    return rotations.as_euler("YXZ", degrees=True, suppress_warnings=True)
 
 
 def _children(joint: int) -> list[int]:
-    return [other for other, parent in enumerate(PARENTS) if parent == joint]
+    return [child for child, parent in enumerate(PARENTS) if parent == joint]
 
 
 def _depth_first(joint: int) -> Iterator[int]:
-    """The order of the hierarchy, in which each step lists the joints' angles."""
+    """Joints in the order of the hierarchy, which is the order of the channels of a frame."""
     yield joint
     for child in _children(joint):
         yield from _depth_first(child)
 
 
-def _hierarchy(rig: Rig, joint: int = 0, depth: int = 0) -> Iterator[str]:
-    """The lines of a joint and of what hangs from it."""
+def _hierarchy(rest: RestPose, joint: int = 0, depth: int = 0) -> Iterator[str]:
+    """Lines of a joint and its descendants."""
     indent, inner = "\t" * depth, "\t" * (depth + 1)
     is_root = depth == 0
     yield f"{indent}{'ROOT' if is_root else 'JOINT'} {JOINT_NAMES[joint]}"
     yield indent + "{"
-    # The pelvis has its place in every step: an offset would be added to it.
-    away = np.zeros(3) if is_root else rig.joints[joint] - rig.joints[PARENTS[joint]]
-    yield f"{inner}OFFSET {_numbers(away)}"
-    places = "6 Xposition Yposition Zposition" if is_root else "3"
-    yield f"{inner}CHANNELS {places} {_ROTATIONS}"
+    # Programs add the offset to the position channels, which already hold the pelvis position.
+    offset = np.zeros(3) if is_root else rest.joints[joint] - rest.joints[PARENTS[joint]]
+    yield f"{inner}OFFSET {_numbers(offset)}"
+    channels = "6 Xposition Yposition Zposition" if is_root else "3"
+    yield f"{inner}CHANNELS {channels} {_ROTATION_CHANNELS}"
     for child in _children(joint):
-        yield from _hierarchy(rig, child, depth + 1)
+        yield from _hierarchy(rest, child, depth + 1)
     if not _children(joint):
         yield f"{inner}End Site"
         yield inner + "{"
-        yield f"{inner}\tOFFSET {_numbers(_LEAF_SHARE * away)}"
+        yield f"{inner}\tOFFSET {_numbers(_END_SITE_SCALE * offset)}"
         yield inner + "}"
     yield indent + "}"
 

@@ -1,4 +1,4 @@
-"""What was seen of everyone in a video, on disk: memory stays the same however long it is."""
+"""On-disk records of everyone in a video; memory does not grow with its length."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ROWS_AT_ONCE = 1024
 
 @dataclass
 class Track:
-    """One person through a video.
+    """One person in a video.
 
     Attributes:
         number: from 1 in order of first appearance.
-        count: frames in which the person was seen.
-        first_frame: number of the first of them.
-        last_frame: number of the last.
-        first_row: place of the first record in the store.
-        last_row: place of the last.
+        count: number of frames with the person.
+        first_frame: index of the first of these frames.
+        last_frame: index of the last.
+        first_row: index of the first record in the store.
+        last_row: index of the last record.
         betas: (10,) float32 mean shape.
     """
 
@@ -39,17 +39,17 @@ class Track:
 
 
 class MotionStore:
-    """Records of people, frame after frame, in a file.
+    """File of records, one per person and frame.
 
-    A record has the fields of `People`, without the first axis, besides `frame` and `track`, both
-    numbers.  Add all frames, call `finish`, then read.
+    A record has the fields of `People`, without the first axis, and the integers `frame` and
+    `track`.  Add all frames, call `finish`, then read.
 
     Attributes:
-        tracks: who is kept, by number, once finished.
+        tracks: track number -> track; after `finish`, the kept tracks.
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the file at `path`."""
+        """Create the file at `path`."""
         self._path = path
         self._file = path.open("wb")
         self._dtype = _record_type()
@@ -61,12 +61,12 @@ class MotionStore:
         self.tracks: dict[int, Track] = {}
 
     def add(self, people: People, numbers: np.ndarray, time: float) -> None:
-        """Take in a frame.
+        """Append a frame.
 
         Args:
             people: P people.
-            numbers: (P,) of their tracks.
-            time: of the frame, seconds, rising.
+            numbers: (P,) track numbers.
+            time: of the frame, seconds, increasing.
         """
         frame = len(self._times)
         self._times.append(time)
@@ -86,17 +86,17 @@ class MotionStore:
             track.betas = people.betas[index].copy()
         self._rows += len(people)
 
-    def finish(self, least_frames: int, mean_shape: bool) -> None:
-        """Close for writing; leave out who was seen in fewer frames and number the rest anew.
+    def finish(self, min_frames: int, mean_shape: bool) -> None:
+        """Close for writing, drop short tracks and renumber the others from 1.
 
         Args:
-            least_frames: a person of a single frame is more often a mistake than a person.
-            mean_shape: whether every record shall have the last shape of its track, which is the
-                mean over it where a `StreamTracker` smoothed.
+            min_frames: tracks with fewer frames are dropped, as most of them are false positives.
+            mean_shape: give every record the last shape of its track, which is the mean shape
+                when the records were smoothed.
         """
         self._file.close()
-        least = min(least_frames, len(self._times))
-        kept = [track for track in self.tracks.values() if track.count >= least]
+        limit = min(min_frames, len(self._times))
+        kept = [track for track in self.tracks.values() if track.count >= limit]
         kept.sort(key=lambda track: track.number)
         self._renumbered = {track.number: new for new, track in enumerate(kept, 1)}
         self._mean_shape = mean_shape
@@ -111,20 +111,20 @@ class MotionStore:
 
     @property
     def fields(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-        """Kind of number and shape of each part of a record."""
+        """Field name -> dtype and shape of the fields of a record."""
         parts = {name: self._dtype[name] for name in ("frame", "track", *self._names)}
         return {name: (part.base, part.shape) for name, part in parts.items()}
 
     def count(self) -> int:
-        """Records of those who are kept."""
+        """Number of records of the kept tracks."""
         return sum(track.count for track in self.tracks.values())
 
     def chunks(self, first: int = 0, last: int | None = None) -> Iterator[np.ndarray]:
-        """Records of those who are kept, a thousand at a time, in order.
+        """Read the records of the kept tracks in order, at most `_ROWS_AT_ONCE` at a time.
 
         Args:
-            first: place in the store to start at.
-            last: place of the last record; None for all.
+            first: index of the first record.
+            last: index of the last record; None for all.
         """
         stop = self._rows if last is None else last + 1
         with self._path.open("rb") as file:
@@ -138,7 +138,7 @@ class MotionStore:
                 yield rows
 
     def track_chunks(self, number: int) -> Iterator[np.ndarray]:
-        """Records of one person, some at a time, in order."""
+        """Read the records of one person in order, in non-empty chunks."""
         track = self.tracks[number]
         for rows in self.chunks(track.first_row, track.last_row):
             mine = rows[rows["track"] == number]
@@ -146,13 +146,13 @@ class MotionStore:
                 yield mine
 
     def frames(self) -> Iterator[tuple[People, np.ndarray]]:
-        """People and their numbers in each frame, also in those where nobody is."""
+        """People and their track numbers of every frame, including empty frames."""
         frame, waiting = 0, np.zeros(0, self._dtype)
         for rows in self.chunks():
             rows = np.concatenate([waiting, rows])
             if not len(rows):
                 continue
-            # The last frame of a chunk may go on in the next one.
+            # The last frame of a chunk may continue in the next chunk.
             while frame < rows["frame"][-1]:
                 mine = rows[: np.searchsorted(rows["frame"], frame, "right")]
                 yield self._people(mine)
@@ -169,9 +169,9 @@ class MotionStore:
 
 
 def _record_type() -> np.dtype[Any]:
-    nobody = People.empty()
+    empty = People.empty()
     columns: list[tuple[Any, ...]] = [("frame", np.int32), ("track", np.int32)]
     for field in fields(People):
-        values = getattr(nobody, field.name)
+        values = getattr(empty, field.name)
         columns.append((field.name, values.dtype, values.shape[1:]))
     return np.dtype(columns)

@@ -1,4 +1,4 @@
-"""The motion of everyone in a video as files; see `motion_to_npz` for what an archive holds."""
+"""Motion of everyone in a video as NPZ, BVH and animated GLB files."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from ..body.skeleton import build_rig
+from ..body.kinematics import build_rest_pose
+from ..body.model import BodyModel
 from ..geometry.camera import Camera
-from ..predictor import AiOSPredictor
 from ..render.colors import person_colors
 from .animated_glb import write_animated_glb
 from .bvh import write_bvh
 from .motion import MotionStore
-from .photo_files import ExportError, npz_notes
+from .photo_files import ExportError, npz_metadata
 from .skin import build_skin
 
 
-def motion_to_npz(path: Path, store: MotionStore, camera: Camera, predictor: AiOSPredictor) -> None:
+def motion_to_npz(path: Path, store: MotionStore, camera: Camera, weights: str, body: str) -> None:
     """Write all frames and people as a NumPy archive that loads without pickle.
 
-    R records, one for each person in each frame, by frame and then by track: `frame` (R,) int32
-    from 0, `track` (R,) int32 from 1, and every array of the archive of a photo (see
-    `export.prediction_to_npz`) with R in the place of P, in pixels of the video, except for
-    `depth_order`.  So `arrays["body_pose"][arrays["track"] == 2]` is the motion of person 2.
+    R records, one per person and frame, sorted by frame and then by track: `frame` (R,) int32
+    from 0, `track` (R,) int32 from 1, and every array of a photo's archive except `depth_order`
+    (see `prediction_to_npz`) with R instead of P, in pixels of the video.  For example,
+    `arrays["body_pose"][arrays["track"] == 2]` is the motion of person 2.
 
-    Further: `frame_times` (F,) float64 seconds; for the T tracks `track_numbers` (T,),
-    `track_colors` (T, 3) uint8, `track_betas` (T, 10); and the notes of the archive of a photo.
+    Also `frame_times` (F,) float64 seconds; for the T tracks `track_numbers` (T,),
+    `track_colors` (T, 3) uint8, `track_betas` (T, 10); and the metadata of a photo's archive.
+
+    Args:
+        path: file to write; an existing file is replaced.
+        store: finished motion store.
+        camera: camera of the video.
+        weights: name of the weights.
+        body: name of the body model.
 
     Raises:
         ExportError: a number is not finite.
@@ -43,7 +50,7 @@ def motion_to_npz(path: Path, store: MotionStore, camera: Camera, predictor: AiO
         "track_numbers": numbers,
         "track_colors": person_colors(numbers - 1),
         "track_betas": np.array(betas, np.float32).reshape(-1, 10),
-        **npz_notes(camera, predictor.weights.name, predictor.body.name),
+        **npz_metadata(camera, weights, body),
     }
     rows = store.count()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
@@ -60,7 +67,7 @@ def motion_to_npz(path: Path, store: MotionStore, camera: Camera, predictor: AiO
 def _column(store: MotionStore, name: str) -> Iterator[np.ndarray]:
     for rows in store.chunks():
         values = rows[name]
-        # Networks without point tokens say so by NaN in keypoints alone.
+        # Keypoints are NaN for networks without point tokens.
         if not name.endswith("keypoints_2d_px") and not np.isfinite(values).all():
             raise ExportError(f"{name} has a value that is not finite, so nothing was written")
         yield values
@@ -73,7 +80,7 @@ def _write_array(
     shape: tuple[int, ...],
     parts: Iterator[np.ndarray],
 ) -> None:
-    """One array, of which only a part at a time is in memory."""
+    """Write one array in parts, so that memory stays bounded."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
         npy.write_array_header_1_0(file, header)
@@ -82,15 +89,34 @@ def _write_array(
 
 
 def write_track_files(
-    folder: Path, stem: str, store: MotionStore, number: int, predictor: AiOSPredictor, rate: float
+    folder: Path,
+    stem: str,
+    store: MotionStore,
+    number: int,
+    body: BodyModel,
+    from_official: bool,
+    rate: float,
 ) -> tuple[Path, Path]:
-    """Write `STEM_track_N.bvh` and `STEM_track_N.glb`; see `skeleton` for frame and names."""
+    """Write `STEM_track_N.bvh` and `STEM_track_N.glb`; see `body.kinematics` for frame and names.
+
+    Args:
+        folder: existing folder.
+        stem: start of the file names.
+        store: finished motion store.
+        number: track number of the person.
+        body: the body model.
+        from_official: convention of the shape coefficients, see `BodyModel.adapt`.
+        rate: frames per second of the BVH.
+
+    Returns:
+        The paths of the two files.
+    """
     betas = store.tracks[number].betas
-    rig = build_rig(predictor, betas)
+    rest = build_rest_pose(body, betas, from_official)
     bvh = folder / f"{stem}_track_{number}.bvh"
-    write_bvh(bvh, rig, store, number, rate)
+    write_bvh(bvh, rest, store, number, rate)
     glb = bvh.with_suffix(".glb")
     color = person_colors(np.array([number - 1]))[0]
-    skin = build_skin(predictor, betas)
-    write_animated_glb(glb, f"person_{number}", rig, skin, color, store, number)
+    skin = build_skin(body, betas, from_official)
+    write_animated_glb(glb, f"person_{number}", rest, skin, color, store, number)
     return bvh, glb

@@ -1,6 +1,6 @@
-"""Results as files: JSON and NPZ for programs, GLB for 3-D viewers, a PNG for people.
+"""Result files of one photo: JSON, NPZ, GLB and the overlay as PNG.
 
-No array of a body model is ever written, only meshes posed with it.
+The files contain posed meshes and parameters, never arrays of a body model.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from ..geometry.camera import Camera
 from ..people import SMPLX_NAMES
 from ..prediction import Prediction
-from ..render.overlay import overlay, person_colors
-from ..render.scene import srgb_to_linear, vertex_normals
+from ..render.colors import person_colors
+from ..render.overlay import overlay
+from .scene_glb import people_to_glb
 
 _PIXEL_FIELDS = (
     "keypoints_2d_px",
@@ -33,30 +34,25 @@ _BOX_FIELDS = {
     "face_box_xyxy_px": "face_boxes_xyxy_px",
 }
 _PIXEL_DECIMALS = 3
-_EMPTY_GLTF = {
-    "asset": {"version": "2.0"},
-    "scene": 0,
-    "scenes": [{"name": "people"}],  # a list of no nodes would be against the standard
-}
 
 
 class ExportError(ValueError):
-    """A prediction that cannot be written; says what is wrong with it."""
+    """A prediction that cannot be written; the message is one sentence for a person."""
 
 
 def prediction_to_json(prediction: Prediction, photo_name: str) -> dict[str, Any]:
-    """A prediction as plain numbers, texts, lists and dictionaries.
+    """Convert a prediction to JSON values.
 
-    Pixels are rounded to a thousandth, parameters keep every digit of their float32.  `id` counts
-    from 1 in the order of the scores and names the node of the GLB (`person_1`); `depth_order`
-    is 0 for the nearest person.
+    Pixels are rounded to three decimals, parameters keep full float32 precision.  `id` starts at
+    1 in the order of the scores and matches the GLB node (`person_1`); `depth_order` is 0 for the
+    nearest person.
 
     Args:
         prediction: of one photo.
-        photo_name: file name to write down.
+        photo_name: file name of the photo.
 
     Raises:
-        ExportError: a number is not finite.
+        ExportError: a value is not finite.
     """
     _check_finite(prediction)
     camera = prediction.camera
@@ -92,7 +88,7 @@ def _pixels(values: np.ndarray) -> list[Any]:
 
 
 def _exact(value: np.floating[Any]) -> float:
-    """The shortest decimal number that is this float32."""
+    """Shortest decimal number that rounds to this float32."""
     return float(str(np.float32(value)))
 
 
@@ -106,9 +102,9 @@ def _check_finite(prediction: Prediction) -> None:
 
 
 def prediction_to_npz(prediction: Prediction) -> bytes:
-    """All parameters as a NumPy archive that loads without pickle.
+    """Write all parameters as a NumPy archive that loads without pickle.
 
-    P people.  Under the names of the `smplx` package: `betas` (P, 10), `expression` (P, 10),
+    P people.  Named as arguments of the `smplx` package: `betas` (P, 10), `expression` (P, 10),
     `global_orient` (P, 3), `body_pose` (P, 63), `left_hand_pose` and `right_hand_pose` (P, 45),
     `jaw_pose`, `leye_pose`, `reye_pose` (P, 3), `transl` (P, 3) metres; all float32, rotations as
     axis-angle, in the camera frame (x right, y down, z forward).  To pose them::
@@ -116,13 +112,13 @@ def prediction_to_npz(prediction: Prediction) -> bytes:
         model = smplx.create(FOLDER, "smplx", gender="neutral", num_betas=10, use_pca=False,
                              flat_hand_mean=False, batch_size=P)
 
-    Further: `scores`, `query_indices`, boxes and keypoints in pixels of the photo, `weak_camera`,
+    Also `scores`, `query_indices`, boxes and keypoints in pixels of the photo, `weak_camera`,
     `depth_order`, `focal_length`, `principal_point` (2,), `image_size` (2,) width and height, and
-    notes: `gender`, `num_betas`, `num_expression_coeffs`, `use_pca`, `flat_hand_mean`, `weights`
-    and `body` (texts, where the numbers come from).
+    metadata: `gender`, `num_betas`, `num_expression_coeffs`, `use_pca`, `flat_hand_mean`, and the
+    names `weights` and `body`.
 
     Raises:
-        ExportError: a number is not finite.
+        ExportError: a value is not finite.
     """
     _check_finite(prediction)
     count = len(prediction)
@@ -135,14 +131,14 @@ def prediction_to_npz(prediction: Prediction) -> bytes:
         "reye_pose": np.zeros((count, 3), np.float32),
         "depth_order": prediction.depth_order,
     }
-    arrays |= npz_notes(prediction.camera, prediction.weights, prediction.body)
+    arrays |= npz_metadata(prediction.camera, prediction.weights, prediction.body)
     archive = io.BytesIO()
     np.savez_compressed(archive, allow_pickle=False, **arrays)
     return archive.getvalue()
 
 
-def npz_notes(camera: Camera, weights: str, body: str) -> dict[str, Any]:
-    """What an NPZ says besides the people: the camera, how to pose them, whose numbers they are."""
+def npz_metadata(camera: Camera, weights: str, body: str) -> dict[str, Any]:
+    """Metadata arrays of an NPZ: camera, arguments of `smplx.create`, names of weights and body."""
     return {
         "focal_length": np.float64(camera.focal_length),
         "principal_point": np.array(camera.principal_point, np.float64),
@@ -158,51 +154,17 @@ def npz_notes(camera: Camera, weights: str, body: str) -> dict[str, Any]:
 
 
 def prediction_to_glb(prediction: Prediction) -> bytes:
-    """The posed meshes as binary glTF, one node a person: `person_1`, `person_2`, ...
+    """Write the posed meshes as binary glTF with nodes `person_1`, `person_2`, ...
 
-    glTF is right-handed with y up, so points are (x, -y, -z) of the camera frame, in metres; the
-    camera stands at the origin and looks along -z.  Each person has the colour of the overlay
-    (glTF wants amounts of light, so it is not the same number) and smooth normals.
+    The colours are those of the overlay; for frame and units see `people_to_glb`.
 
     Raises:
-        ExportError: a number is not finite.
+        ExportError: a value is not finite.
     """
     _check_finite(prediction)
-    if not len(prediction):
-        return _glb(_EMPTY_GLTF)
-    import trimesh
-
-    # Half a turn about x: left stays left, and faces keep their outside.
-    turn = np.array([1.0, -1.0, -1.0], np.float32)
-    points = prediction.vertices * turn
-    normals = vertex_normals(points, prediction.faces)
-    colors = srgb_to_linear(person_colors(len(prediction)) / 255.0)
-    scene = trimesh.Scene()
-    for index in prediction:
-        name = f"person_{index + 1}"
-        material = trimesh.visual.material.PBRMaterial(
-            name=name,
-            baseColorFactor=np.append(colors[index], 1.0),
-            metallicFactor=0.0,
-            roughnessFactor=0.7,
-        )
-        mesh = trimesh.Trimesh(
-            points[index],
-            prediction.faces,
-            vertex_normals=normals[index],
-            visual=trimesh.visual.TextureVisuals(material=material),
-            process=False,
-        )
-        scene.add_geometry(mesh, node_name=name, geom_name=name)
-    return bytes(scene.export(file_type="glb", include_normals=True))
-
-
-def _glb(document: dict[str, Any]) -> bytes:
-    """A binary glTF file without binary data."""
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    header = b"glTF" + np.array([2, 20 + len(text)], "<u4").tobytes()
-    return header + np.array([len(text)], "<u4").tobytes() + b"JSON" + text
+    names = [f"person_{index + 1}" for index in prediction]
+    colors = person_colors(len(prediction))
+    return people_to_glb(prediction.vertices, prediction.faces, names, colors)
 
 
 def write_results(
@@ -212,21 +174,21 @@ def write_results(
     folder: str | Path,
     photo_name: str | None = None,
 ) -> list[Path]:
-    """Write `<stem>.json`, `.npz`, `.glb` and `<stem>_overlay.png`; nothing half, ever.
+    """Write `STEM.json`, `STEM.npz`, `STEM.glb` and `STEM_overlay.png`, each atomically.
 
     Args:
         prediction: of this photo.
         photo: (H, W, 3) uint8 RGB.
         stem: start of the file names.
-        folder: made if it is not there; files of the same names are replaced.
-        photo_name: file name that the JSON gives; `stem` if None.
+        folder: created if missing; files of the same names are replaced.
+        photo_name: file name of the photo in the JSON; None for `stem`.
 
     Returns:
         The four paths, in the order above.
 
     Raises:
-        ExportError: a number is not finite.
-        OSError: the folder cannot be written to.
+        ExportError: a value is not finite.
+        OSError: the folder is not writable.
     """
     contents = results_as_bytes(prediction, photo, stem, photo_name or stem)
     folder = Path(folder)
@@ -237,29 +199,29 @@ def write_results(
 def results_as_bytes(
     prediction: Prediction, photo: np.ndarray, stem: str, photo_name: str
 ) -> dict[str, bytes]:
-    """File names and contents of all results of one photo; see `write_results`.
+    """Map file names to contents for all results of one photo; see `write_results`.
 
     Raises:
-        ExportError: a number is not finite.
+        ExportError: a value is not finite.
     """
     document = prediction_to_json(prediction, photo_name)
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-    picture = overlay(photo, prediction.vertices, prediction.faces, prediction.camera)
+    image = overlay(photo, prediction.vertices, prediction.faces, prediction.camera)
     return {
         f"{stem}.json": text.encode(),
         f"{stem}.npz": prediction_to_npz(prediction),
         f"{stem}.glb": prediction_to_glb(prediction),
-        f"{stem}_overlay.png": encode_png(picture),
+        f"{stem}_overlay.png": encode_png(image),
     }
 
 
-def encode_png(picture: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 RGB -> the bytes of a PNG file."""
-    return bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
+def encode_png(image: np.ndarray) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as a PNG file."""
+    return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
 
 
 def write_file(path: Path, content: bytes) -> Path:
-    """Write under another name first, so that a reader sees the old file or the new one; `path`."""
+    """Write a file atomically, by renaming a temporary file; returns `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)

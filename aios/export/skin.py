@@ -1,4 +1,4 @@
-"""The surface that moves with a skeleton: the stand-in's skin, or a figure of bones."""
+"""Surface that follows a skeleton: the skin of the stand-in, or a figure of bones."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import numpy as np
 import torch
 
 from ..body.file import read_body_file
-from ..body.skeleton import PARENTS, Rig, build_rig, rest_parameters
-from ..predictor import AiOSPredictor
+from ..body.kinematics import PARENTS, RestPose, build_rest_pose, rest_parameters
+from ..body.model import BodyModel
 from ..resources import STANDIN_BODY
 
 _INFLUENCES = 4
-_THICKNESS = 0.12
+_NUM_EXPRESSIONS = 10
+_BONE_THICKNESS = 0.12
+"""Half width of a bone, relative to its length."""
 
 
 @dataclass(frozen=True)
 class Skin:
-    """A surface that follows the joints.
+    """A skinned surface.
 
     Attributes:
         vertices: (V, 3) float32 metres, in the rest pose.
         faces: (F, 3) int64.
-        joints: (V, 4) uint16, which joints move each vertex.
-        weights: (V, 4) float32, how much, 1 in all.
-        expressions: (E, V, 3) float32, how the surface changes with each coefficient of the
-            expression; E is 0 or 10.
+        joints: (V, 4) uint16, the joints that move each vertex.
+        weights: (V, 4) float32 skinning weights, with sum 1 per vertex.
+        expressions: (E, V, 3) float32 vertex offsets per expression coefficient; E is 0 or 10.
     """
 
     vertices: np.ndarray
@@ -36,18 +37,24 @@ class Skin:
     expressions: np.ndarray
 
 
-def build_skin(predictor: AiOSPredictor, betas: np.ndarray) -> Skin:
-    """The surface of one person of shape `betas` (10,).
+def build_skin(body: BodyModel, betas: np.ndarray, from_official: bool) -> Skin:
+    """Build the surface of a person.
 
-    On the stand-in that is its own skin with its expressions.  SMPL-X's skin would hand on the
-    model itself, which its licence reserves: in its place each bone gets a solid of its own, and
-    the skeleton is SMPL-X's.
+    The stand-in gives its own skin and expressions.  The licence of SMPL-X forbids publishing the
+    model, which its skin would do: an SMPL-X body gives one solid per bone of its skeleton.
+
+    Args:
+        body: the body model.
+        betas: (10,) predicted shape coefficients.
+        from_official: convention of `betas`, see `BodyModel.adapt`.
     """
-    if not predictor.body.is_standin:
-        return bone_figure(build_rig(predictor, betas))
-    shapes = rest_parameters(predictor, np.repeat(np.atleast_2d(betas), 11, 0))
-    shapes["expression"] = torch.cat([torch.zeros(1, 10), torch.eye(10)]).to(predictor.device)
-    surfaces = predictor.body(shapes).vertices.cpu().numpy()
+    if not body.is_standin:
+        return bone_figure(build_rest_pose(body, betas, from_official))
+    shapes = np.repeat(np.atleast_2d(betas), _NUM_EXPRESSIONS + 1, 0)
+    parameters = rest_parameters(body, shapes, from_official)
+    units = torch.cat([torch.zeros(1, _NUM_EXPRESSIONS), torch.eye(_NUM_EXPRESSIONS)])
+    parameters["expression"] = units.to(body.device)
+    surfaces = body(parameters).vertices.cpu().numpy()
     weights = read_body_file(STANDIN_BODY).arrays["weights"]
     order = np.argsort(-weights, 1, kind="stable")[:, :_INFLUENCES]
     strongest = np.take_along_axis(weights, order, 1)
@@ -55,33 +62,22 @@ def build_skin(predictor: AiOSPredictor, betas: np.ndarray) -> Skin:
     order[strongest == 0] = 0
     return Skin(
         surfaces[0],
-        predictor.body.faces,
+        body.faces,
         order.astype(np.uint16),
         strongest.astype(np.float32),
         surfaces[1:] - surfaces[0],
     )
 
 
-def bone_figure(rig: Rig) -> Skin:
-    """A double pyramid along each bone, from parent to child."""
+def bone_figure(rest: RestPose) -> Skin:
+    """Build a double pyramid along each bone, from parent to child."""
     vertices, owners = [], []
     for joint, parent in enumerate(PARENTS):
         if parent < 0:
             continue
-        start, end = rig.joints[parent], rig.joints[joint]
-        length = np.linalg.norm(end - start)
-        along = (end - start) / max(length, 1e-9)
-        side = np.cross(along, np.eye(3)[np.abs(along).argmin()])
-        side *= _THICKNESS * length / np.linalg.norm(side)
-        other = np.cross(along, side)
-        middle = start + 0.2 * (end - start)
-        ring = [middle + side, middle + other, middle - side, middle - other]
-        corners = np.array([start, *ring, end])
-        faces = [(0, 2, 1), (0, 3, 2), (0, 4, 3), (0, 1, 4)]
-        faces += [(5, 1, 2), (5, 2, 3), (5, 3, 4), (5, 4, 1)]
-        # Corners of their own for each face keep the edges sharp.
-        vertices.append(corners[np.array(faces).reshape(-1)])
-        owners.append(np.full(3 * len(faces), parent))
+        bone = _double_pyramid(rest.joints[parent], rest.joints[joint])
+        vertices.append(bone)
+        owners.append(np.full(len(bone), parent))
     points = np.concatenate(vertices).astype(np.float32)
     joints = np.zeros((len(points), _INFLUENCES), np.uint16)
     joints[:, 0] = np.concatenate(owners)
@@ -89,3 +85,19 @@ def bone_figure(rig: Rig) -> Skin:
     weights[:, 0] = 1.0
     triangles = np.arange(len(points)).reshape(-1, 3)
     return Skin(points, triangles, joints, weights, np.zeros((0, len(points), 3), np.float32))
+
+
+def _double_pyramid(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Triangle corners (24, 3) of the solid between two joints (3,)."""
+    length = np.linalg.norm(end - start)
+    along = (end - start) / max(length, 1e-9)
+    side = np.cross(along, np.eye(3)[np.abs(along).argmin()])
+    side *= _BONE_THICKNESS * length / np.linalg.norm(side)
+    other = np.cross(along, side)
+    middle = start + 0.2 * (end - start)
+    ring = [middle + side, middle + other, middle - side, middle - other]
+    corners = np.array([start, *ring, end])
+    faces = [(0, 2, 1), (0, 3, 2), (0, 4, 3), (0, 1, 4)]
+    faces += [(5, 1, 2), (5, 2, 3), (5, 3, 4), (5, 4, 1)]
+    # Faces do not share corners: this keeps the edges sharp.
+    return corners[np.array(faces).reshape(-1)]

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from ..body.skeleton import JOINT_NAMES
+from ..body.kinematics import JOINT_NAMES
 from ..descriptions import person_name
 from ..prediction import Prediction
 

@@ -69,7 +69,7 @@ class StreamTracker:
         self._predictor = predictor
         self._max_people = max_people
         self._smoothing = smoothing
-        self._patience = tracking.patience
+        self._max_gap_s = tracking.max_gap_s
         self._tracker = Tracker(threshold, tracking)
         self._filters: dict[int, PersonFilter] = {}
         self._seen: dict[int, float] = {}
@@ -95,8 +95,8 @@ class StreamTracker:
         people = people.select(people.scores >= self._tracker.lowest_score)
         people = people.without_doubles(self._predictor.weights.max_overlap)
         people = self._predictor.placed(people, candidates.camera)
-        looks = None if frame is None else clothes_colors(frame, people)
-        numbers = self._tracker.update(people, time, looks)
+        colors = None if frame is None else clothes_colors(frame, people)
+        numbers = self._tracker.update(people, time, colors)
         order = np.argsort(numbers, kind="stable")
         order = order[numbers[order] > 0][: max(self._max_people, 0)]
         people, numbers = people.select(order), numbers[order]
@@ -119,7 +119,7 @@ class StreamTracker:
             person = self._filters.setdefault(number, PersonFilter(self._smoothing or SMOOTHING))
             smoothed.append(person(people.select(slice(index, index + 1)), time))
             self._seen[number] = time
-        for number in [n for n, seen in self._seen.items() if time - seen > self._patience]:
+        for number in [n for n, seen in self._seen.items() if time - seen > self._max_gap_s]:
             del self._filters[number], self._seen[number]
         return _concatenate(smoothed) if smoothed else people
 

@@ -116,11 +116,14 @@ def reconstruct_video(
         film = work / f"{stem}_overlay.mp4"
         notes += _draw(predictor, settings.open(source), camera, store, reporter, film, source)
         npz, summary = work / f"{stem}.npz", work / f"{stem}.json"
-        motion_to_npz(npz, store, camera, predictor)
+        motion_to_npz(npz, store, camera, predictor.weights.name, predictor.body.name)
         reporter.begin(WRITE, len(store.tracks))
         made = [film, npz, summary]
+        from_official = predictor.weights.body_convention == "smplx"
         for number in store.tracks:
-            made += write_track_files(work, stem, store, number, predictor, rate)
+            made += write_track_files(
+                work, stem, store, number, predictor.body, from_official, rate
+            )
             reporter.step()
         document = _summary(source.name, stem, store, camera, predictor)
         document |= {"rate": rate, "notes": notes}

@@ -1,4 +1,4 @@
-"""Identity and smoothness over time: a tracker and one-euro filters.
+"""Identity and smoothness over time: a multi-person tracker and one-euro filters.
 
 May import `aios.people` and `aios.geometry`.
 """

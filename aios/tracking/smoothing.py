@@ -1,8 +1,8 @@
-"""Steady motion from frames that were seen one by one: one-euro filters over a person's values.
+"""Temporal smoothing of a person's parameters with one-euro filters.
 
-The one-euro filter (Casiez et al., CHI 2012) is a low-pass whose cutoff rises with speed: still
-people stop trembling, fast ones are not held back.  It looks at the past alone, so that a live
-stream and a file are smoothed alike.
+The one-euro filter (Casiez et al., CHI 2012) is a low-pass filter whose cutoff rises with speed:
+little jitter at rest, little lag in fast motion.  It is causal, so live streams and files are
+smoothed in the same way.
 """
 
 from __future__ import annotations
@@ -11,24 +11,19 @@ from dataclasses import dataclass, field, fields
 from typing import Self
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from ..geometry.quaternions import (
-    axis_angle_to_quaternion,
-    conjugate,
-    multiply,
-    quaternion_to_axis_angle,
-)
 from ..people import People
 
 
 @dataclass(frozen=True)
 class OneEuro:
-    """How strongly to smooth.
+    """Parameters of a one-euro filter.
 
     Attributes:
-        min_cutoff: Hz, for what stands still: lower is smoother and later.
-        speed_weight: Hz by which the cutoff rises for each unit of value a second.
-        speed_cutoff: Hz, of the low-pass over the speed itself.
+        min_cutoff: Hz, cutoff at rest; lower means smoother and more lag.
+        speed_weight: increase of the cutoff in Hz per unit of speed (value per second).
+        speed_cutoff: Hz, cutoff of the low-pass filter on the speed.
     """
 
     min_cutoff: float
@@ -38,43 +33,46 @@ class OneEuro:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """One-euro filters for the parts of a person.
+    """One-euro filter parameters for the parts of a person.
 
     Attributes:
-        rotation: of body joints and jaw; speeds in radians a second.
-        hand: of finger joints, whose vectors are added to a mean and are no rotations alone.
-        place: sideways, metres at the distance at which the track began.
+        rotation: body joints and jaw; speed in radians per second.
+        hand: hand pose vectors, which are offsets to the mean hand and not rotations.
+        position: lateral position, in metres at the distance of the first frame of the track.
         depth: logarithm of the distance.
-        expression: coefficients.
+        expression: expression coefficients.
     """
 
     rotation: OneEuro = OneEuro(1.2, 1.5)
     hand: OneEuro = OneEuro(1.0, 0.8)
-    place: OneEuro = OneEuro(1.5, 4.0)
+    position: OneEuro = OneEuro(1.5, 4.0)
     depth: OneEuro = OneEuro(0.5, 2.0)
     expression: OneEuro = OneEuro(1.0, 0.5)
 
 
 SMOOTHING = Smoothing()
-"""For people filmed at ten frames a second or more."""
+"""Defaults for frame rates of 10 Hz and more."""
 
 
 class VectorFilter:
-    """One-euro filter over vectors (..., C), each with one speed: no axis is special."""
+    """One-euro filter on vectors (..., C); the speed is the norm, so all axes are equal."""
 
     def __init__(self, settings: OneEuro) -> None:
-        """Start without a past: the first value passes as it is."""
+        """Create a filter; it returns the first value unchanged."""
         self._settings = settings
         self._value: np.ndarray | None = None
         self._speed: np.ndarray | None = None
         self._time = 0.0
 
     def __call__(self, value: np.ndarray, time: float) -> np.ndarray:
-        """The smoothed value.
+        """Filter the next value.
 
         Args:
-            value: (..., C), the same shape each time.
-            time: seconds; a moment not after the last one leaves the value as it was.
+            value: (..., C), of the same shape in every call.
+            time: seconds; if it does not increase, the value is ignored.
+
+        Returns:
+            (..., C) float64 smoothed value.
         """
         elapsed = time - self._time
         if self._value is None or self._speed is None:
@@ -99,30 +97,32 @@ class VectorFilter:
 
 
 class RotationFilter(VectorFilter):
-    """The same over unit quaternions (..., 4): steps are turns, along the shorter way."""
+    """One-euro filter on axis-angle rotations (..., 3), along the shortest arc.
+
+    The first value is returned unchanged, later ones with an angle of at most pi.
+    """
 
     def _difference(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        return quaternion_to_axis_angle(multiply(conjugate(start), end))
+        return (Rotation.from_rotvec(start).inv() * Rotation.from_rotvec(end)).as_rotvec()
 
     def _moved(self, start: np.ndarray, step: np.ndarray) -> np.ndarray:
-        moved = multiply(start, axis_angle_to_quaternion(step))
-        return moved / np.linalg.norm(moved, axis=-1, keepdims=True)
+        return (Rotation.from_rotvec(start) * Rotation.from_rotvec(step)).as_rotvec()
 
 
 def _share(cutoff: np.ndarray, elapsed: float) -> np.ndarray:
-    """How far a low-pass of `cutoff` Hz moves towards a new value after `elapsed` seconds."""
+    """Weight of a new value in a low-pass filter of `cutoff` Hz after `elapsed` seconds, 0-1."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * elapsed))
 
 
 @dataclass
 class ShapeMean:
-    """The mean shape of a track, weighted by score: a body does not change from frame to frame."""
+    """Mean shape of a track, weighted by score."""
 
     total: np.ndarray = field(default_factory=lambda: np.zeros(10))
     weight: float = 0.0
 
     def add(self, betas: np.ndarray, score: float) -> Self:
-        """Take in one frame: betas (10,)."""
+        """Add the `betas` (10,) of one frame."""
         weight = max(score, 1e-3)
         self.total = self.total + weight * betas.astype(np.float64)
         self.weight += weight
@@ -130,7 +130,7 @@ class ShapeMean:
 
     @property
     def betas(self) -> np.ndarray:
-        """(10,) float32."""
+        """(10,) float32 mean."""
         return (self.total / max(self.weight, 1e-9)).astype(np.float32)
 
 
@@ -138,38 +138,38 @@ class PersonFilter:
     """Smooths one tracked person, frame by frame."""
 
     def __init__(self, settings: Smoothing = SMOOTHING) -> None:
-        """Start a track."""
+        """Create the filters of a new track."""
         self.shape = ShapeMean()
         self._rotation = RotationFilter(settings.rotation)
         self._hand = VectorFilter(settings.hand)
-        self._place = VectorFilter(settings.place)
+        self._position = VectorFilter(settings.position)
         self._depth = VectorFilter(settings.depth)
         self._expression = VectorFilter(settings.expression)
         self._distance = 0.0
 
     def __call__(self, person: People, time: float) -> People:
-        """The person smoothed, with the mean shape so far.
+        """Smooth the next frame of a person and replace the shape by the mean so far.
 
-        Boxes, keypoints and score stay as they were seen.  Body rotations come back with angles
-        of at most pi; hand vectors are smoothed as vectors, because posing adds them to the mean
-        hand; the place is smoothed in the picture and in depth, whose errors differ widely.
+        Boxes, keypoints and score are unchanged.  Body rotations get angles of at most pi.  Hand
+        poses are filtered as vectors, since posing adds them to the mean hand.  Lateral position
+        and depth are filtered separately, since their errors differ widely.
 
         Args:
-            person: of one (P = 1).
-            time: seconds, rising.
+            person: one person (P = 1).
+            time: seconds, increasing.
         """
         joints = [person.global_orient, person.body_pose, person.jaw_pose]
-        turns = np.concatenate(joints, 1).reshape(-1, 3)
-        smooth = self._rotation(axis_angle_to_quaternion(turns), time)
-        turns = quaternion_to_axis_angle(smooth).reshape(1, -1)
+        rotations = np.concatenate(joints, 1).reshape(-1, 3).astype(np.float64)
+        rotations = Rotation.from_rotvec(rotations).as_rotvec()  # angles of at most pi
+        rotations = self._rotation(rotations, time).reshape(1, -1)
         hands = np.concatenate([person.left_hand_pose, person.right_hand_pose], 1)
         hands = self._hand(hands.reshape(-1, 3), time).reshape(1, -1)
         self.shape.add(person.betas[0], float(person.scores[0]))
-        transl = self._smooth_place(person.transl[0].astype(np.float64), time)
+        transl = self._smooth_position(person.transl[0].astype(np.float64), time)
         changes = {
-            "global_orient": turns[:, :3],
-            "body_pose": turns[:, 3:66],
-            "jaw_pose": turns[:, 66:],
+            "global_orient": rotations[:, :3],
+            "body_pose": rotations[:, 3:66],
+            "jaw_pose": rotations[:, 66:],
             "left_hand_pose": hands[:, :45],
             "right_hand_pose": hands[:, 45:],
             "betas": self.shape.betas[None],
@@ -180,11 +180,11 @@ class PersonFilter:
         kept = {f.name: getattr(person, f.name) for f in fields(person)}
         return People(**kept | {n: v.astype(np.float32) for n, v in changes.items()})
 
-    def _smooth_place(self, transl: np.ndarray, time: float) -> np.ndarray:
-        """(3,) metres; a person behind the camera, where there is no logarithm, stays."""
+    def _smooth_position(self, transl: np.ndarray, time: float) -> np.ndarray:
+        """Smooth `transl` (3,) metres; not behind the camera, where log depth is undefined."""
         if transl[2] <= 0:
             return transl
         self._distance = self._distance or transl[2]
-        place = self._place(transl[:2] / transl[2] * self._distance, time)
+        lateral = self._position(transl[:2] / transl[2] * self._distance, time)
         depth = np.exp(self._depth(np.log(transl[2:]), time))
-        return np.concatenate([place / self._distance * depth, depth])
+        return np.concatenate([lateral / self._distance * depth, depth])

@@ -1,4 +1,4 @@
-"""Animated glTF, evaluated here by SciPy and read by trimesh, gives our joints and surface."""
+"""Animated glTF, evaluated with SciPy and read by trimesh, gives joints and surface of the body."""
 
 import json
 
@@ -8,7 +8,7 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from aios.body.file import read_body_file
-from aios.body.skeleton import JOINT_NAMES, PARENTS, build_rig
+from aios.body.kinematics import JOINT_NAMES, PARENTS, build_rest_pose
 from aios.export.animated_glb import write_animated_glb
 from aios.export.skin import bone_figure, build_skin
 from aios.render.overlay import person_colors
@@ -22,7 +22,7 @@ WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 class ReadGlb:
-    """A second, slow reading of the standard."""
+    """Independent reader of glTF, written for readability."""
 
     def __init__(self, path):
         content = path.read_bytes()
@@ -67,10 +67,10 @@ class ReadGlb:
             node = self.nodes[number]
             local = np.eye(4)
             local[:3, 3] = node.get("translation", (0, 0, 0))
-            if (places := self.keys(number, "translation")) is not None:
-                local[:3, 3] = places[1][key]
-            if (turns := self.keys(number, "rotation")) is not None:
-                local[:3, :3] = Rotation.from_quat(turns[1][key]).as_matrix()
+            if (positions := self.keys(number, "translation")) is not None:
+                local[:3, 3] = positions[1][key]
+            if (rotations := self.keys(number, "rotation")) is not None:
+                local[:3, :3] = Rotation.from_quat(rotations[1][key]).as_matrix()
             matrices[number] = above @ local
             for child in node.get("children", []):
                 visit(child, matrices[number])
@@ -113,8 +113,11 @@ def store(tmp_path_factory):
 def path(predictor, store, tmp_path_factory):
     path = tmp_path_factory.mktemp("glb") / "a.glb"
     betas = store.tracks[2].betas
-    rig, skin = build_rig(predictor, betas), build_skin(predictor, betas)
-    write_animated_glb(path, "person_2", rig, skin, person_colors(2)[1], store, 2)
+    rest, skin = (
+        build_rest_pose(predictor.body, betas, False),
+        build_skin(predictor.body, betas, False),
+    )
+    write_animated_glb(path, "person_2", rest, skin, person_colors(2)[1], store, 2)
     return path
 
 
@@ -130,7 +133,7 @@ def test_joints_within_a_tenth_of_a_millimetre(path, predictor, store):
         np.testing.assert_allclose(found, joints, atol=1e-4)
 
 
-def test_surface_is_ours_but_for_the_fifth_influence(path, predictor, store):
+def test_surface_is_the_body_up_to_the_fifth_skinning_weight(path, predictor, store):
     import torch
 
     from aios.people import SMPLX_NAMES
@@ -140,63 +143,66 @@ def test_surface_is_ours_but_for_the_fifth_influence(path, predictor, store):
     truth = predictor.body(parameters).vertices.numpy() * (1, -1, -1)
     glb = ReadGlb(path)
     for key in (0, 8):
-        away = np.linalg.norm(glb.skinned(key) - truth[key], axis=1)
-        assert away.mean() < 2e-3
-        assert np.quantile(away, 0.99) < 0.02
+        distance = np.linalg.norm(glb.skinned(key) - truth[key], axis=1)
+        assert distance.mean() < 2e-3
+        assert np.quantile(distance, 0.99) < 0.02
 
 
-def test_times_are_those_of_the_video(path, store):
+def test_key_times_are_those_of_the_video(path, store):
     glb = ReadGlb(path)
     for node, kind in ((joint_nodes(glb)[0], "translation"), (joint_nodes(glb)[20], "rotation")):
         times, values = glb.keys(node, kind)
         np.testing.assert_allclose(times, [0.1, 0.2, 0.3, 0.4, 0.7, 0.8, 0.9, 1.0, 1.1], rtol=1e-6)
         assert len(values) == len(times)
-    turns = [glb.keys(node, "rotation") for node in joint_nodes(glb)]
-    for keys in turns:
+    for node in joint_nodes(glb):
+        keys = glb.keys(node, "rotation")
         if keys is not None:
             np.testing.assert_allclose(np.linalg.norm(keys[1], axis=1), 1, atol=1e-6)
             assert ((keys[1][1:] * keys[1][:-1]).sum(1) > 0).all()
 
 
-def test_another_library_reads_rest_pose_names_and_colour(path, predictor, store):
+def test_trimesh_reads_rest_pose_names_and_colour(path, predictor, store):
     scene = trimesh.load_scene(path)
-    rig = build_rig(predictor, store.tracks[2].betas)
-    for name, place in zip(JOINT_NAMES, rig.joints, strict=True):
-        np.testing.assert_allclose(scene.graph[name][0][:3, 3], place, atol=1e-6)
+    rest = build_rest_pose(predictor.body, store.tracks[2].betas, False)
+    for name, joint in zip(JOINT_NAMES, rest.joints, strict=True):
+        np.testing.assert_allclose(scene.graph[name][0][:3, 3], joint, atol=1e-6)
     [mesh] = scene.geometry.values()
     assert len(mesh.vertices) == 10475
     assert mesh.volume > 0.02
     color = mesh.visual.material.baseColorFactor[:3].astype(float)
     assert np.abs(255 * (color / 255) ** (1 / 2.2) - person_colors(2)[1]).max() < 4
-    # A person who stands, y up, facing +z, with the left arm towards +x.
+    # Standing person, y up, face towards +z, left arm towards +x.
     height, nose = np.ptp(mesh.vertices[:, 1]), mesh.vertices[9120]
     assert 1.4 < height < 2.1
     assert nose[2] > 0.05
 
 
-def test_the_structure_is_one_that_programs_expect(path):
+def test_document_structure(path):
     document = ReadGlb(path).document
     assert [node["name"] for node in document["nodes"][:55]] == list(JOINT_NAMES)
     assert document["skins"][0]["joints"] == list(range(55))
     children = [c for node in document["nodes"] for c in node.get("children", [])]
-    assert sorted(children) == list(range(55))  # a tree: nobody has two parents
-    assert document["scenes"][0]["nodes"] == [56, 55]  # a skinned surface stands by itself
+    assert sorted(children) == list(range(55))  # a tree: each joint has one parent
+    assert document["scenes"][0]["nodes"] == [56, 55]  # the skinned surface is a root
     primitive = document["meshes"][0]["primitives"][0]
     assert set(primitive["attributes"]) == {"POSITION", "NORMAL", "JOINTS_0", "WEIGHTS_0"}
     assert len(primitive["targets"]) == len(document["meshes"][0]["weights"]) == 10
     assert [] not in [*document.values(), *(n.get("children") for n in document["nodes"])]
 
 
-def test_chunks_leave_no_seams(predictor, store, path, tmp_path, monkeypatch):
+def test_chunk_size_does_not_change_the_file(predictor, store, path, tmp_path, monkeypatch):
     monkeypatch.setattr("aios.export.motion._ROWS_AT_ONCE", 2)
     betas = store.tracks[2].betas
-    rig, skin = build_rig(predictor, betas), build_skin(predictor, betas)
+    rest, skin = (
+        build_rest_pose(predictor.body, betas, False),
+        build_skin(predictor.body, betas, False),
+    )
     other = tmp_path / "b.glb"
-    write_animated_glb(other, "person_2", rig, skin, person_colors(2)[1], store, 2)
+    write_animated_glb(other, "person_2", rest, skin, person_colors(2)[1], store, 2)
     assert other.read_bytes() == path.read_bytes()
 
 
-def test_the_skeleton_is_that_of_the_body_files():
+def test_joint_tree_is_that_of_the_body_files():
     table = read_body_file(STANDIN_BODY).arrays["kintree_table"]
     assert list(PARENTS[1:]) == table[0, 1:].tolist()
     from smplx.joint_names import JOINT_NAMES as theirs
@@ -204,21 +210,21 @@ def test_the_skeleton_is_that_of_the_body_files():
     assert list(JOINT_NAMES) == theirs[:55]
 
 
-def test_a_licensed_body_gets_a_figure_of_bones(predictor, monkeypatch):
-    """No template, skin weight or shape direction of an SMPL-X file leaves the program."""
+def test_licensed_body_gives_a_figure_of_bones(predictor, monkeypatch):
+    """Exports contain no template, skinning weight or shape direction of an SMPL-X file."""
     monkeypatch.setattr(predictor.body, "is_standin", False)
-    skin = build_skin(predictor, np.zeros(10))
+    skin = build_skin(predictor.body, np.zeros(10), False)
     assert len(skin.vertices) == 54 * 24
     assert skin.expressions.shape[0] == 0
     assert set(np.unique(skin.weights)) == {0.0, 1.0}
 
 
 def test_bones_reach_from_joint_to_joint(predictor):
-    rig = build_rig(predictor, np.zeros(10))
-    skin = bone_figure(rig)
+    rest = build_rest_pose(predictor.body, np.zeros(10), False)
+    skin = bone_figure(rest)
     for joint, parent in enumerate(PARENTS[1:], 1):
         bone = skin.vertices[24 * (joint - 1) : 24 * joint]
-        for end in (rig.joints[parent], rig.joints[joint]):
+        for end in (rest.joints[parent], rest.joints[joint]):
             assert np.linalg.norm(bone - end, axis=1).min() < 1e-5
         assert (skin.joints[24 * (joint - 1) : 24 * joint, 0] == parent).all()
         mesh = trimesh.Trimesh(bone, np.arange(24).reshape(-1, 3))

@@ -1,4 +1,4 @@
-"""Records of a video come back as they went in, some at a time."""
+"""Motion store: records are read back unchanged, in chunks."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ def chunk(request, monkeypatch):
 
 
 def fill(path, frames):
-    """Frames are lists of (number, shade)."""
+    """Build a store; frames are lists of (track number, pose value)."""
     store = MotionStore(path)
     for index, frame in enumerate(frames):
-        people = together(*(make_person(body_pose=np.full(63, shade)) for _, shade in frame))
+        people = together(*(make_person(body_pose=np.full(63, value)) for _, value in frame))
         store.add(people, np.array([number for number, _ in frame], np.int64), index / 10)
     return store
 
@@ -26,7 +26,7 @@ def fill(path, frames):
 FRAMES = [[], [(1, 0.1)], [(1, 0.2), (2, 0.3)], [], [(2, 0.4), (3, 0.5)], [(2, 0.6)], []]
 
 
-def test_frames_come_back(tmp_path, chunk):
+def test_frames_are_read_back(tmp_path, chunk):
     store = fill(tmp_path / "motion", FRAMES)
     store.finish(1, mean_shape=False)
     found = [
@@ -38,7 +38,7 @@ def test_frames_come_back(tmp_path, chunk):
     assert store.count() == 6
 
 
-def test_short_tracks_go_and_the_rest_is_numbered_anew(tmp_path, chunk):
+def test_short_tracks_are_dropped_and_others_renumbered(tmp_path, chunk):
     store = fill(tmp_path / "motion", FRAMES)
     store.finish(2, mean_shape=False)
     assert list(store.tracks) == [1, 2]
@@ -52,20 +52,20 @@ def test_short_tracks_go_and_the_rest_is_numbered_anew(tmp_path, chunk):
     np.testing.assert_allclose(records(store, 1)["body_pose"][:, 0], [0.3, 0.4, 0.6], rtol=1e-6)
 
 
-def test_a_video_of_one_frame_keeps_its_people(tmp_path):
+def test_single_frame_video_keeps_its_people(tmp_path):
     store = fill(tmp_path / "motion", [[(1, 0.1)]])
     store.finish(3, mean_shape=False)
     assert list(store.tracks) == [1]
 
 
-def test_nobody_ever(tmp_path):
+def test_video_without_people(tmp_path):
     store = fill(tmp_path / "motion", [[], []])
     store.finish(3, mean_shape=True)
     assert [len(people) for people, _ in store.frames()] == [0, 0]
     assert (store.tracks, store.count()) == ({}, 0)
 
 
-def test_every_record_has_the_shape_of_its_track(tmp_path, chunk):
+def test_records_have_the_mean_shape_of_the_track(tmp_path, chunk):
     for mean_shape in (True, False):
         store = MotionStore(tmp_path / "motion")
         for index in range(4):
@@ -75,7 +75,7 @@ def test_every_record_has_the_shape_of_its_track(tmp_path, chunk):
         assert records(store, 1)["betas"][:, 0].tolist() == expected
 
 
-def test_everything_of_a_person_is_kept(tmp_path):
+def test_all_fields_are_kept(tmp_path):
     store = make_store(tmp_path / "motion", 3)
     (people, numbers), *_ = store.frames()
     assert numbers.tolist() == [1, 2]

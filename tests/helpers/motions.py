@@ -1,16 +1,16 @@
-"""Motions of nobody, stored as a video's are, for tests of what writes them."""
+"""Synthetic motion records of a video, for tests of exporters."""
 
 import numpy as np
 import torch
 
-from aios.body.skeleton import UP_FROM_CAMERA
+from aios.body.kinematics import CAMERA_TO_WORLD
 from aios.export.motion import MotionStore
 from aios.people import SMPLX_NAMES
 from tests.helpers.people_makers import make_person, together
 
 
 def wild_person(time, who):
-    """Somebody with every joint bent; smooth in time, different for each `who`."""
+    """A person with all joints bent; smooth in time, different for each `who`."""
     phase = np.random.default_rng(who).uniform(0, 6, 200)
 
     def wave(count, size):
@@ -30,7 +30,7 @@ def wild_person(time, who):
 
 
 def make_store(path, count=12, rate=10.0, seen=None):
-    """Two people through `count` frames; `seen(who, frame)` says when they are there."""
+    """Two people in `count` frames; `seen(who, frame)` is whether a person is in a frame."""
     store = MotionStore(path)
     for frame in range(count):
         there = [who for who in (1, 2) if seen is None or seen(who, frame)]
@@ -46,9 +46,9 @@ def records(store, number):
 
 
 def true_joints(predictor, store, number):
-    """(T, 55, 3) metres, y up: the joints as our own body model poses them."""
+    """Joints of a track from the body model: (T, 55, 3) metres, y up."""
     rows = records(store, number)
     parameters = {name: torch.from_numpy(rows[name].copy()) for name in SMPLX_NAMES}
     adapted = predictor.body.adapt(parameters, predictor.weights.body_convention == "smplx")
     joints = predictor.body(adapted).joints_3d[:, :55]
-    return joints.double().numpy() * UP_FROM_CAMERA
+    return joints.double().numpy() * CAMERA_TO_WORLD

@@ -311,7 +311,11 @@ def test_motion_files_are_bounded_too(predictor, tmp_path, monkeypatch):
         for count in (50, 450)
     }
     few, many = peaks_of(
-        lambda count: write_track_files(tmp_path, "a", stores[count], 1, predictor, 25.0), 50, 450
+        lambda count: write_track_files(
+            tmp_path, "a", stores[count], 1, predictor.body, False, 25.0
+        ),
+        50,
+        450,
     )
     # 400 more turns of 55 joints are 700 kB.
     assert many - few < 200_000

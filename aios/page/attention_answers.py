@@ -12,11 +12,11 @@ import numpy as np
 from ..attention import KeptLayer, token_in_layer
 from ..descriptions import person_name
 from ..render.attention import (
-    compose,
-    heat_picture,
-    people_matrix,
-    sampling_picture,
-    token_matrix,
+    draw_heatmap,
+    draw_people_matrix,
+    draw_sampling_points,
+    draw_token_matrix,
+    image_grid,
 )
 from ..render.colors import person_colors
 from .sessions import Result
@@ -84,9 +84,9 @@ def token_pictures(result: Result, question: Question) -> tuple[np.ndarray, np.n
     photo = _cut(result.photo, part)
     size = part.high - part.low
     own_box = np.concatenate([part.of(box[:2]), box[2:] / size])
-    sampling = sampling_picture(photo, own_box, part.of(places[token]), amounts[token])
+    sampling = draw_sampling_points(photo, own_box, part.of(places[token]), amounts[token])
     everywhere = part.of(places.reshape(-1, 2))
-    heat = heat_picture(photo, everywhere, amounts.ravel())
+    heat = draw_heatmap(photo, everywhere, amounts.ravel())
     return sampling, heat, _sentence(layer, row, token, question, places, amounts)
 
 
@@ -101,8 +101,8 @@ def matrix_pictures(result: Result, question: Question) -> tuple[np.ndarray, np.
     colors = person_colors(len(result.prediction))[people]
     names = [str(index + 1) for index in people]
     others = layer.others[rows][:, :, rows]
-    between = people_matrix(layer.own[rows], others, layer.box_tokens, names, colors)
-    return between, token_matrix(layer.own[row], layer.tokens)
+    between = draw_people_matrix(layer.own[rows], others, layer.box_tokens, names, colors)
+    return between, draw_token_matrix(layer.own[row], layer.tokens)
 
 
 def attention_figure(result: Result, question: Question) -> np.ndarray:
@@ -111,7 +111,7 @@ def attention_figure(result: Result, question: Question) -> np.ndarray:
     between, among = matrix_pictures(result, question)
     name = person_name(question.person)
     title = f"{name}, {question.token}, decoder layer {question.layer + 1}"
-    return compose(
+    return image_grid(
         [
             (f"Where this token looks: {title}", sampling),
             (f"Where all tokens of {name.lower()} look", heat),

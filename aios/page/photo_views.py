@@ -11,16 +11,16 @@ import numpy as np
 from ..export.photo_files import prediction_to_glb
 from ..render.labels import label_points
 from ..render.marks import (
-    BODY_LINES,
-    FACE_LINES,
-    HAND_LINES,
+    BODY_EDGES,
+    FACE_EDGES,
+    HAND_EDGES,
     draw_box,
+    draw_keypoints,
     draw_names,
-    draw_points,
-    mark_unit,
+    keypoint_radius,
 )
-from ..render.overlay import depth_picture, overlay, person_colors, render_people
-from ..render.plan import plan_picture
+from ..render.orthographic import draw_side_and_top_views
+from ..render.overlay import depth_overlay, overlay, person_colors, render_people
 from .scene_view import restyle_glb
 from .sessions import Result
 
@@ -67,7 +67,7 @@ def overlay_view(result: Result, look: Look) -> np.ndarray:
 def depth_view(result: Result, look: Look) -> np.ndarray:
     """People coloured and numbered from near to far, with a legend in metres."""
     prediction, (shown, colors) = result.on_screen, _chosen(result, look)
-    return depth_picture(
+    return depth_overlay(
         result.photo,
         prediction.vertices[shown],
         prediction.faces,
@@ -83,7 +83,7 @@ def marks_view(result: Result, look: Look) -> np.ndarray:
     people = result.prediction.people
     shown, colors = _chosen(result, look)
     scale = result.photo.shape[1] / result.prediction.camera.width
-    unit = mark_unit(picture)
+    unit = keypoint_radius(picture)
     faded_first = sorted(range(len(shown)), key=lambda place: shown[place] == look.person)
     for place in faded_first:
         person, color = people.select(slice(shown[place], shown[place] + 1)), colors[place]
@@ -93,13 +93,13 @@ def marks_view(result: Result, look: Look) -> np.ndarray:
                 box = getattr(person, f"{name}_boxes_xyxy_px")[0] * scale
                 draw_box(picture, box, color, 0.7 * unit)
         if "body" in look.parts:
-            draw_points(picture, person.keypoints_2d_px[0] * scale, BODY_LINES, color, unit)
+            draw_keypoints(picture, person.keypoints_2d_px[0] * scale, BODY_EDGES, color, unit)
         if "hands" in look.parts:
             for points in (person.left_hand_keypoints_2d_px, person.right_hand_keypoints_2d_px):
-                draw_points(picture, points[0] * scale, HAND_LINES, color, 0.6 * unit)
+                draw_keypoints(picture, points[0] * scale, HAND_EDGES, color, 0.6 * unit)
         if "face" in look.parts:
             points = person.face_keypoints_2d_px[0] * scale
-            draw_points(picture, points, FACE_LINES, color, 0.6 * unit)
+            draw_keypoints(picture, points, FACE_EDGES, color, 0.6 * unit)
     texts = [f"{index + 1}  {people.scores[index]:.2f}" for index in shown]
     return draw_names(picture, people.boxes_xyxy_px[shown, :2] * scale, texts, colors)
 
@@ -109,7 +109,7 @@ def plan_view(result: Result, look: Look) -> np.ndarray:
     shown, colors = _chosen(result, look)
     prediction = result.prediction
     numbers = [str(index + 1) for index in shown]
-    return plan_picture(prediction.vertices[shown], prediction.faces, colors, numbers)
+    return draw_side_and_top_views(prediction.vertices[shown], prediction.faces, colors, numbers)
 
 
 def scene_view(result: Result, look: Look) -> bytes:

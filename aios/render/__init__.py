@@ -1,4 +1,4 @@
-"""Pictures of meshes: scenes, two rasterisers, labels, plans, attention figures.
+"""Images of meshes: lighting, two rasterizers, labels, side views, attention figures.
 
-Takes arrays only, never a network or its output types. May import `aios.geometry`.
+Takes arrays, never a network or its output types.  May import `aios.geometry`.
 """

@@ -1,11 +1,11 @@
-"""Colours of people and of distances, uint8 sRGB."""
+"""Colours of people and distances, uint8 sRGB."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-_GOLDEN_TURN = 0.6180339887498949
+_GOLDEN_RATIO = 0.6180339887498949
 _PALETTE = (
     (86, 156, 235),
     (245, 150, 80),
@@ -19,14 +19,14 @@ _PALETTE = (
     (198, 146, 112),
 )
 _NEAR_SHADE, _FAR_SHADE = 240, 40
-"""Part of the colour map in use: its dark end would hide the light."""
+"""Range of the colour map in use; on its dark end, shading would not be visible."""
 
 
 def person_colors(people: int | np.ndarray) -> np.ndarray:
-    """Distinct colours, the same for the same number always.
+    """Distinct colours that depend on the person index alone.
 
     Args:
-        people: how many, for persons 0, 1, 2, ..., or (n,) non-negative integers.
+        people: number of people, for indices 0, 1, 2, ..., or (n,) non-negative indices.
 
     Returns:
         (n, 3) uint8 sRGB.
@@ -34,14 +34,14 @@ def person_colors(people: int | np.ndarray) -> np.ndarray:
     numbers = np.arange(people) if isinstance(people, int) else np.asarray(people, np.int64)
     colors = np.empty((len(numbers), 3), np.uint8)
     for row, number in enumerate(numbers):
-        known = number < len(_PALETTE)
-        colors[row] = _PALETTE[number] if known else _further_color(int(number))
+        in_palette = number < len(_PALETTE)
+        colors[row] = _PALETTE[number] if in_palette else _generated_color(int(number))
     return colors
 
 
-def _further_color(number: int) -> np.ndarray:
-    """Beyond the palette: hues a golden turn apart never come close for long."""
-    hue = 179.0 * ((number * _GOLDEN_TURN) % 1.0)
+def _generated_color(number: int) -> np.ndarray:
+    """Colour beyond the palette: consecutive hues differ by the golden ratio of a full turn."""
+    hue = 179.0 * ((number * _GOLDEN_RATIO) % 1.0)
     saturation = (130, 175, 100)[number % 3]
     value = (235, 200, 215)[number % 3]
     pixel = np.array([[[hue, saturation, value]]], np.uint8)
@@ -49,10 +49,10 @@ def _further_color(number: int) -> np.ndarray:
 
 
 def distance_colors(distances: np.ndarray, near: float, far: float) -> np.ndarray:
-    """Yellow for `near` over red to violet for `far`, even steps for even ratios.
+    """Colour distances on a logarithmic scale: yellow for `near`, red, violet for `far`.
 
     Args:
-        distances: (...) metres; what lies outside `near` to `far` gets the colour of the end.
+        distances: (...) metres, clipped to `near` and `far`.
         near: metres, above 0.
         far: metres, above `near`.
 

@@ -1,8 +1,8 @@
-"""Pictures of people: all of them in one scene with one z-buffer, laid over the photo.
+"""Renders people with one z-buffer and composites them over the photo.
 
-Takes arrays only.  Frame: x right, y down, z forward, metres.  `AIOS_RENDERER` in the environment
-chooses who draws: `gl` (pyrender), `software` (a z-buffer of ours, the same picture) or `auto`,
-the default: pyrender where an OpenGL context comes up, else our own.
+Frame: x right, y down, z forward, metres.  The environment variable `AIOS_RENDERER` chooses the
+rasterizer: `gl` (pyrender), `software` (a z-buffer in numpy with the same image) or `auto`, the
+default: `gl` if an OpenGL context can be created, else `software`.
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ import cv2
 import numpy as np
 
 from ..geometry.camera import Camera
-from . import opengl as render_gl
-from . import software as render_software
+from . import opengl, software
 from .colors import distance_colors, person_colors
 from .labels import draw_labels, draw_legend, label_points
 from .scene import (
     NEAR,
     Layers,
-    Scene,
+    LitScene,
     antialias,
     build_scene,
     feather,
-    shade_behind,
+    shade_depth_edges,
     visible_region,
 )
 
 __all__ = [
     "MAX_SIDE_PX",
     "RENDERERS",
-    "Rendered",
-    "depth_picture",
+    "RenderedPeople",
+    "depth_overlay",
     "overlay",
     "person_colors",
     "render_people",
@@ -45,39 +44,39 @@ _LOGGER = logging.getLogger(__name__)
 
 RENDERERS = ("auto", "gl", "software")
 MAX_SIDE_PX = 2048
-"""Over larger photos people are drawn at this long side and enlarged."""
+"""Largest long side at which people are rendered; for larger photos the result is upscaled."""
 
 _MARGIN_PX = 4
 _ROWS_AT_ONCE = 256
-_DIM, _DIM_FLOOR = 0.45, 20.0
+_DIM_FACTOR, _DIM_OFFSET = 0.45, 20.0
 _auto_without_gl = False
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """People drawn through a camera of H x W pixels."""
+class RenderedPeople:
+    """People rendered by a camera of H x W pixels."""
 
     color: np.ndarray
-    """(H, W, 3) uint8 sRGB, not multiplied by alpha; black where alpha is 0."""
+    """(H, W, 3) uint8 sRGB, straight alpha; black where alpha is 0."""
     alpha: np.ndarray
-    """(H, W) float32 0-1, 1 inside people, falling softly to 0 around their outline."""
+    """(H, W) float32 0-1, with a soft edge around people."""
     depth: np.ndarray
-    """(H, W) float32 metres along z at the centre of each pixel, inf for nobody."""
+    """(H, W) float32 metres along z at pixel centres, inf for background."""
     person: np.ndarray
-    """(H, W) int32 index of the person at the centre of each pixel, -1 for nobody."""
+    """(H, W) int32 person index at pixel centres, -1 for background."""
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """Layers of the part of a picture that starts at pixel (x0, y0)."""
+class _CroppedLayers:
+    """Layers of a crop whose first pixel is (x0, y0) of the image."""
 
     x0: int
     y0: int
     layers: Layers
 
     @property
-    def part(self) -> tuple[slice, slice]:
-        """Rows and columns of the picture that the layers are of."""
+    def crop(self) -> tuple[slice, slice]:
+        """Rows and columns of the crop in the image."""
         height, width = self.layers.person.shape
         return slice(self.y0, self.y0 + height), slice(self.x0, self.x0 + width)
 
@@ -88,32 +87,32 @@ def render_people(
     camera: Camera,
     renderer: str | None = None,
     colors: np.ndarray | None = None,
-) -> Rendered:
-    """Draw people, the nearest in front.
+) -> RenderedPeople:
+    """Render people with depth test.
 
-    People with a coordinate that is not finite, behind the camera or out of sight are left out;
-    a mesh that crosses the plane just before the camera is cut there.
+    People with non-finite vertices, behind the camera or outside the view are skipped; meshes are
+    clipped at the near plane.
 
     Args:
         vertices: (P, V, 3) metres, camera frame; P may be 0.
-        faces: (F, 3) vertex numbers of one person.
-        camera: decides the size of the picture.
+        faces: (F, 3) vertex indices, shared by all people.
+        camera: its width and height are the size of the image.
         renderer: one of `RENDERERS`; None reads `AIOS_RENDERER`.
-        colors: (P, 3) or (P, V, 3) uint8 sRGB before light; None for `person_colors`.
+        colors: (P, 3) or (P, V, 3) uint8 sRGB before lighting; None for `person_colors`.
 
     Raises:
-        ValueError: shapes that do not fit, or an unknown renderer.
-        aios.render.opengl.OpenGLError: `gl` was asked for and cannot be had.
+        ValueError: wrong shapes or an unknown renderer.
+        aios.render.opengl.OpenGLError: the renderer is `gl` and OpenGL is not available.
     """
     drawn = _draw(vertices, faces, camera, renderer, colors)
     whole = Layers.empty(camera.height, camera.width)
-    whole.person[drawn.part] = drawn.layers.person
-    whole.depth[drawn.part] = drawn.layers.depth
-    whole.rgba[drawn.part] = drawn.layers.rgba
+    whole.person[drawn.crop] = drawn.layers.person
+    whole.depth[drawn.crop] = drawn.layers.depth
+    whole.rgba[drawn.crop] = drawn.layers.rgba
     alpha = whole.rgba[..., 3].astype(np.float32) * np.float32(1 / 255)
     color = whole.rgba[..., :3] / np.maximum(alpha, np.float32(1 / 255))[..., None]
     color = np.minimum(color + 0.5, 255.0).astype(np.uint8)
-    return Rendered(color, alpha, whole.depth, whole.person)
+    return RenderedPeople(color, alpha, whole.depth, whole.person)
 
 
 def overlay(
@@ -124,29 +123,29 @@ def overlay(
     colors: np.ndarray | None = None,
     renderer: str | None = None,
 ) -> np.ndarray:
-    """The photo with the people's meshes over it.
+    """Composite the meshes over the photo.
 
     Args:
-        photo: (H, W, 3) uint8 RGB; left as it is.
+        photo: (H, W, 3) uint8 RGB; not modified.
         vertices: (P, V, 3) metres, camera frame; P may be 0.
-        faces: (F, 3) vertex numbers of one person.
-        camera: of this photo.
-        colors: (P, 3) or (P, V, 3) uint8 sRGB before light; None for `person_colors`.
+        faces: (F, 3) vertex indices, shared by all people.
+        camera: camera of the photo.
+        colors: (P, 3) or (P, V, 3) uint8 sRGB before lighting; None for `person_colors`.
         renderer: one of `RENDERERS`; None reads `AIOS_RENDERER`.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: a photo that is not RGB uint8 or has not the camera's size.
-        aios.render.opengl.OpenGLError: `gl` was asked for and cannot be had.
+        ValueError: the photo is not RGB uint8 or not of the size of the camera.
+        aios.render.opengl.OpenGLError: the renderer is `gl` and OpenGL is not available.
     """
     _check_photo(photo, camera)
-    smaller = _drawing_camera(camera)
-    return _blend(photo.copy(), _draw(vertices, faces, smaller, renderer, colors), smaller)
+    reduced = _reduced_camera(camera)
+    return _blend(photo.copy(), _draw(vertices, faces, reduced, renderer, colors), reduced)
 
 
-def depth_picture(
+def depth_overlay(
     photo: np.ndarray,
     vertices: np.ndarray,
     faces: np.ndarray,
@@ -155,60 +154,62 @@ def depth_picture(
     renderer: str | None = None,
     rings: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The people coloured by distance over the dimmed photo, numbered from near to far.
+    """Composite people, coloured by distance and numbered from near to far, over the dimmed photo.
 
-    Who is hidden wholly, or out of sight, has no number.  A ring in the person's colour ties each
-    number to the overlay.
+    Invisible people get no number.  The ring of each number has the colour of the person in the
+    overlay.
 
     Args:
-        photo: (H, W, 3) uint8 RGB; left as it is.
+        photo: (H, W, 3) uint8 RGB; not modified.
         vertices: (P, V, 3) metres, camera frame; P may be 0.
-        faces: (F, 3) vertex numbers of one person.
-        camera: of this photo.
-        depth_order: (P,) 0 for the nearest, which gets the number 1.
+        faces: (F, 3) vertex indices, shared by all people.
+        camera: camera of the photo.
+        depth_order: (P,) 0 for the nearest person, which gets the number 1.
         renderer: one of `RENDERERS`; None reads `AIOS_RENDERER`.
-        rings: (P, 3) uint8 sRGB around the numbers; None for `person_colors`.
+        rings: (P, 3) uint8 sRGB of the rings; None for `person_colors`.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: a photo that is not RGB uint8 or has not the camera's size.
-        aios.render.opengl.OpenGLError: `gl` was asked for and cannot be had.
+        ValueError: the photo is not RGB uint8 or not of the size of the camera.
+        aios.render.opengl.OpenGLError: the renderer is `gl` and OpenGL is not available.
     """
     _check_photo(photo, camera)
     if len(depth_order) != len(vertices):
         raise ValueError(f"depth_order is of {len(depth_order)} people, wanted {len(vertices)}")
     gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    dimmed = cv2.cvtColor(cv2.convertScaleAbs(gray, None, _DIM, _DIM_FLOOR), cv2.COLOR_GRAY2RGB)
-    limits = _distances_in_sight(vertices, camera)
+    dimmed = cv2.cvtColor(
+        cv2.convertScaleAbs(gray, None, _DIM_FACTOR, _DIM_OFFSET), cv2.COLOR_GRAY2RGB
+    )
+    limits = _visible_depth_range(vertices, camera)
     if limits is None:
         return dimmed
-    smaller = _drawing_camera(camera)
+    reduced = _reduced_camera(camera)
     colors = distance_colors(np.nan_to_num(vertices[..., 2]), *limits)
-    drawn = _draw(vertices, faces, smaller, renderer, colors)
-    picture = _blend(dimmed, drawn, smaller)
-    person = np.full((smaller.height, smaller.width), -1, np.int32)
-    person[drawn.part] = drawn.layers.person
-    points = label_points(person, len(vertices)) * (camera.width / smaller.width)
+    drawn = _draw(vertices, faces, reduced, renderer, colors)
+    image = _blend(dimmed, drawn, reduced)
+    person = np.full((reduced.height, reduced.width), -1, np.int32)
+    person[drawn.crop] = drawn.layers.person
+    points = label_points(person, len(vertices)) * (camera.width / reduced.width)
     texts = [str(int(rank) + 1) for rank in depth_order]
     rings = person_colors(len(vertices)) if rings is None else rings
-    picture = draw_labels(picture, points, texts, rings, np.asarray(depth_order))
-    return draw_legend(picture, *limits, person)
+    image = draw_labels(image, points, texts, rings, np.asarray(depth_order))
+    return draw_legend(image, *limits, person)
 
 
 def warm_up() -> None:
-    """Bring the renderer up in the background, so that the first picture is not late.
+    """Start OpenGL in the background, so that the first image does not wait for it.
 
     Raises:
-        ValueError: `AIOS_RENDERER` names none.
+        ValueError: `AIOS_RENDERER` is not one of `RENDERERS`.
     """
     if _choose(None) != "software":
-        render_gl.warm_up()
+        opengl.warm_up()
 
 
-def _distances_in_sight(vertices: np.ndarray, camera: Camera) -> tuple[float, float] | None:
-    """Least and greatest z of the vertices in the picture, metres; None when nobody is in it."""
+def _visible_depth_range(vertices: np.ndarray, camera: Camera) -> tuple[float, float] | None:
+    """Smallest and largest z of the vertices inside the image, metres; None without any."""
     z = vertices[..., 2]
     front = np.isfinite(vertices).all(-1) & (z > NEAR)
     points = camera.project(vertices[front].astype(np.float64))
@@ -220,7 +221,7 @@ def _distances_in_sight(vertices: np.ndarray, camera: Camera) -> tuple[float, fl
 
 
 def _check_photo(photo: np.ndarray, camera: Camera) -> None:
-    """Raise ValueError unless the photo is RGB uint8 and of the camera's size."""
+    """Raise ValueError unless the photo is RGB uint8 and of the size of the camera."""
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise ValueError(
             f"a photo must be RGB uint8 (H, W, 3), not {photo.dtype} {tuple(photo.shape)}"
@@ -232,7 +233,7 @@ def _check_photo(photo: np.ndarray, camera: Camera) -> None:
         )
 
 
-def _drawing_camera(camera: Camera) -> Camera:
+def _reduced_camera(camera: Camera) -> Camera:
     """The same view with a long side of at most `MAX_SIDE_PX`."""
     scale = MAX_SIDE_PX / max(camera.width, camera.height)
     if scale >= 1.0:
@@ -246,7 +247,7 @@ def _draw(
     camera: Camera,
     renderer: str | None,
     colors: np.ndarray | None,
-) -> _Drawn:
+) -> _CroppedLayers:
     if vertices.ndim != 3 or vertices.shape[2] != 3:
         raise ValueError(f"vertices must be (P, V, 3), not {tuple(vertices.shape)}")
     if faces.ndim != 2 or faces.shape[1] != 3:
@@ -257,15 +258,15 @@ def _draw(
     scene = build_scene(vertices, faces, np.asarray(colors, np.float32) / 255.0)
     region = visible_region(scene, camera, _MARGIN_PX)
     if region is None:
-        return _Drawn(0, 0, Layers.empty(0, 0))
+        return _CroppedLayers(0, 0, Layers.empty(0, 0))
     x0, y0, x1, y1 = region
     x, y = camera.principal_point
     part = Camera(camera.focal_length, (x - x0, y - y0), x1 - x0, y1 - y0)
-    layers = _rasterise(scene, part, chosen)
+    layers = _rasterize(scene, part, chosen)
     antialias(layers)
-    shade_behind(layers, camera.focal_length)
+    shade_depth_edges(layers, camera.focal_length)
     feather(layers.rgba)
-    return _Drawn(x0, y0, layers)
+    return _CroppedLayers(x0, y0, layers)
 
 
 def _choose(renderer: str | None) -> str:
@@ -275,39 +276,39 @@ def _choose(renderer: str | None) -> str:
     return chosen
 
 
-def _rasterise(scene: Scene, camera: Camera, renderer: str) -> Layers:
-    global _auto_without_gl  # what this machine can do does not change while the program runs
+def _rasterize(scene: LitScene, camera: Camera, renderer: str) -> Layers:
+    global _auto_without_gl  # OpenGL is tried once per process
     if renderer == "gl":
-        return render_gl.rasterise(scene, camera)
+        return opengl.rasterize(scene, camera)
     if renderer == "auto" and not _auto_without_gl:
         try:
-            return render_gl.rasterise(scene, camera)
-        except render_gl.OpenGLError as error:
+            return opengl.rasterize(scene, camera)
+        except opengl.OpenGLError as error:
             if not _auto_without_gl:
-                _LOGGER.warning("drawing with the software z-buffer from now on: %s", error)
+                _LOGGER.warning("OpenGL is not available, using the software renderer: %s", error)
             _auto_without_gl = True
-    return render_software.rasterise(scene, camera)
+    return software.rasterize(scene, camera)
 
 
-def _blend(picture: np.ndarray, drawn: _Drawn, camera: Camera) -> np.ndarray:
-    """Lay what was drawn through `camera` over a picture of its size or larger, in place."""
-    height, width = picture.shape[:2]
+def _blend(image: np.ndarray, drawn: _CroppedLayers, camera: Camera) -> np.ndarray:
+    """Composite layers rendered by `camera` over an image of its size or larger, in place."""
+    height, width = image.shape[:2]
     if (width, height) == (camera.width, camera.height):
-        _blend_into(picture[drawn.part], drawn.layers.rgba)
+        _blend_into(image[drawn.crop], drawn.layers.rgba)
     elif drawn.layers.rgba.size:
         whole = np.zeros((camera.height, camera.width, 4), np.uint8)
-        whole[drawn.part] = drawn.layers.rgba
-        _blend_into(picture, cv2.resize(whole, (width, height), interpolation=cv2.INTER_LINEAR))
-    return picture
+        whole[drawn.crop] = drawn.layers.rgba
+        _blend_into(image, cv2.resize(whole, (width, height), interpolation=cv2.INTER_LINEAR))
+    return image
 
 
-def _blend_into(picture: np.ndarray, rgba: np.ndarray) -> None:
-    """Lay premultiplied (h, w, 4) colours over an (h, w, 3) view, both uint8.
+def _blend_into(image: np.ndarray, rgba: np.ndarray) -> None:
+    """Composite premultiplied (h, w, 4) uint8 over (h, w, 3) uint8, in place.
 
-    Works on some rows at a time, so that a photo of 20 megapixels needs little beside itself.
+    Works on blocks of rows, so that large photos need little additional memory.
     """
-    for start in range(0, len(picture), _ROWS_AT_ONCE):
+    for start in range(0, len(image), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         kept = 255 - rgba[rows, :, 3]
-        below = cv2.multiply(picture[rows], cv2.merge([kept, kept, kept]), None, 1.0 / 255.0)
-        picture[rows] = cv2.add(below, cv2.cvtColor(rgba[rows], cv2.COLOR_RGBA2RGB))
+        below = cv2.multiply(image[rows], cv2.merge([kept, kept, kept]), None, 1.0 / 255.0)
+        image[rows] = cv2.add(below, cv2.cvtColor(rgba[rows], cv2.COLOR_RGBA2RGB))

@@ -1,8 +1,8 @@
-"""pyrender drawing colour, person and depth in one pass, where by itself it takes two.
+"""A pyrender renderer that draws colour, person index and depth in one pass.
 
-Both of its own passes draw into a frame of four samples a pixel, which on a processor is most of
-their cost; here edges are smoothed afterwards.  It has no public way to be given other shaders or
-another frame, and its last version is of 2021, so this overrides private methods of that version.
+pyrender itself needs two passes, both with four samples per pixel, which is most of the cost on a
+CPU; here edges are smoothed afterwards.  pyrender has no public way to set shaders or the frame
+buffer.  Its last release is of 2021 and pinned, so this module overrides private methods.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _SHADERS = Path(__file__).resolve().parent / "shaders"
 
 
 def one_pass_renderer(width: int, height: int) -> Any:  # noqa: ANN401 - pyrender has no types
-    """A `pyrender.OffscreenRenderer` whose `render` is to be asked for `RenderFlags.SEG` only.
+    """Create a `pyrender.OffscreenRenderer`; call `render` with `RenderFlags.SEG` only.
 
-    It gives (H, W, 4) uint8, the colours of the vertices and in place of alpha theirs, 255 where
-    nothing is, and (H, W) float32 metres along z, the far plane where nothing is.
+    `render` returns (H, W, 4) uint8, the interpolated vertex colours with the alpha of the first
+    vertex, 255 for background, and (H, W) float32 metres along z, the far plane for background.
     """
-    # Imported and derived from only here, as importing pyrender imports OpenGL.
+    # Importing pyrender imports OpenGL, so it is imported on first use.
     import pyrender
     from OpenGL import GL
     from pyrender.shader_program import ShaderProgramCache
@@ -42,7 +42,7 @@ def one_pass_renderer(width: int, height: int) -> Any:  # noqa: ANN401 - pyrende
             GL.glReadPixels(0, 0, width, height, GL.GL_DEPTH_COMPONENT, GL.GL_FLOAT, depth)
             lens = scene.main_camera_node.camera
             metres = lens.znear * lens.zfar / (lens.zfar - depth * (lens.zfar - lens.znear))
-            return color[::-1], metres[::-1]  # OpenGL begins with the lowest row
+            return color[::-1], metres[::-1]  # OpenGL starts with the bottom row
 
     class OnePassOffscreenRenderer(pyrender.OffscreenRenderer):
         def _create(self) -> None:

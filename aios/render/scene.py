@@ -1,7 +1,7 @@
-"""What both renderers share: the lit scene they take, the layers they give, soft edges.
+"""Input and output of both rasterizers: lit scenes and image layers, with edge smoothing.
 
 Frame: x right, y down, z forward, metres.  Pixels: (0, 0) is the outer corner of the first pixel,
-whose centre is (0.5, 0.5).  P people, V vertices and F faces a person, N = P * V.
+whose centre is (0.5, 0.5).  P people with V vertices and F faces each, N = P * V.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import cv2
 import numpy as np
 
 from ..geometry.camera import Camera
-from .threads import shares, side_by_side
+from .threads import parallel_map, split_evenly
 
 NEAR = 0.05
-"""Metres; nothing nearer to the camera is drawn."""
+"""Near plane, metres."""
 FAR = 1e5
-"""Metres; a person beyond is smaller than a pixel in any photo and is left out."""
+"""Metres; farther people are smaller than a pixel in any photo and are skipped."""
 
 _FEATHER_SIGMA_PX = 0.7
 _EDGE_SIGMA_PX = 0.7
 _EDGE_DEPTH_STEP = 0.05
-"""Metres between neighbouring pixels from which the jump is smoothed like an outline."""
-_FAR_OFF_M = 1e6
-_TOWARDS_KEY = (-0.42, -0.68, -0.60)
-_TOWARDS_FILL = (0.80, -0.10, -0.59)
+"""Depth difference of neighbouring pixels, metres, above which the edge is smoothed."""
+_BACKGROUND_DEPTH_M = 1e6
+_KEY_DIRECTION = (-0.42, -0.68, -0.60)
+_FILL_DIRECTION = (0.80, -0.10, -0.59)
 _AMBIENT_BELOW, _AMBIENT_ABOVE = 0.12, 0.26
 _KEY, _FILL, _GLOSS, _RIM = 0.86, 0.14, 0.12, 0.12
 _SHADE, _SHADE_RADIUS, _SHADE_DEPTH = 0.40, 0.06, 0.40
@@ -35,15 +35,15 @@ _GLOSS_EXPONENT, _RIM_EXPONENT = 22.0, 3.0
 
 
 @dataclass(frozen=True)
-class Scene:
-    """People ready to be drawn: every vertex has its final colour, every person is finite.
+class LitScene:
+    """People with lit vertex colours, ready for a rasterizer; all vertices are finite.
 
     Attributes:
         vertices: (P, V, 3) float32 metres, camera frame.
-        colors: (P, V, 3) float32 0-1, light included, as it shall appear (sRGB).
+        colors: (P, V, 3) float32 0-1 sRGB, after lighting.
         faces: (F, 3) int64, shared by all people.
-        people: (P,) int32, the number under which each appears in `Layers.person`.
-        closed: (P,) bool, True for a closed surface of which nobody outside sees the back.
+        people: (P,) int32, the index of each person in `Layers.person`.
+        closed: (P,) bool, True for a closed surface, whose back faces are never visible.
     """
 
     vertices: np.ndarray
@@ -53,7 +53,7 @@ class Scene:
     closed: np.ndarray
 
     def depth_range(self) -> tuple[float, float]:
-        """A near and a far plane in metres that keep all that may be drawn, as tight as can be."""
+        """Tight near and far planes, metres, that contain everything drawable."""
         z = self.vertices[..., 2]
         nearest, farthest = float(z.min()), float(z.max())
         near = max(NEAR, 0.9 * nearest)
@@ -62,13 +62,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Layers:
-    """What a renderer sees through a camera.
+    """Output of a rasterizer.
 
     Attributes:
-        rgba: (H, W, 4) uint8, colours multiplied by coverage (alpha, 255 for whole); renderers
-            give whole or nothing, `antialias` and `feather` what lies between.
-        person: (H, W) int32, who is at the centre of each pixel, -1 for nobody.
-        depth: (H, W) float32 metres at the centre of each pixel, inf for nobody.
+        rgba: (H, W, 4) uint8, premultiplied alpha; rasterizers give 0 or 255, `antialias` and
+            `feather` values in between.
+        person: (H, W) int32 person index at pixel centres, -1 for background.
+        depth: (H, W) float32 metres at pixel centres, inf for background.
     """
 
     rgba: np.ndarray
@@ -77,7 +77,7 @@ class Layers:
 
     @classmethod
     def empty(cls, height: int, width: int) -> Self:
-        """Nobody in sight."""
+        """Background only."""
         return cls(
             rgba=np.zeros((height, width, 4), np.uint8),
             person=np.full((height, width), -1, np.int32),
@@ -85,19 +85,19 @@ class Layers:
         )
 
 
-def build_scene(vertices: np.ndarray, faces: np.ndarray, base_colors: np.ndarray) -> Scene:
-    """Light the people and leave out those who cannot be drawn.
+def build_scene(vertices: np.ndarray, faces: np.ndarray, base_colors: np.ndarray) -> LitScene:
+    """Light the people; people that cannot be drawn are skipped.
 
     Args:
-        vertices: (P, V, 3) metres, camera frame; a person with a value that is not finite, or with
-            no vertex between `NEAR` and `FAR`, is left out.
-        faces: (F, 3) vertex numbers.
+        vertices: (P, V, 3) metres, camera frame; people with non-finite vertices, with a vertex
+            beyond `FAR` or with all vertices before `NEAR` are skipped.
+        faces: (F, 3) vertex indices.
         base_colors: (P, 3) or (P, V, 3) 0-1 sRGB.
     """
     z = vertices[..., 2]
     with np.errstate(invalid="ignore"):
-        wanted = np.isfinite(vertices).all((1, 2)) & (z > NEAR).any(1) & (z < FAR).all(1)
-    people = np.flatnonzero(wanted).astype(np.int32)
+        drawable = np.isfinite(vertices).all((1, 2)) & (z > NEAR).any(1) & (z < FAR).all(1)
+    people = np.flatnonzero(drawable).astype(np.int32)
     kept = np.ascontiguousarray(vertices[people], np.float32)
     base = np.asarray(base_colors, np.float32)[people]
     if base.ndim == 2:
@@ -112,19 +112,19 @@ def build_scene(vertices: np.ndarray, faces: np.ndarray, base_colors: np.ndarray
             closed[part] = _faces_outwards(kept[part], normals)
         colors[part] = light(kept[part], normals, base[part])
 
-    side_by_side(add, shares(len(kept)))
-    return Scene(kept, colors, faces, people, closed)
+    parallel_map(add, split_evenly(len(kept)))
+    return LitScene(kept, colors, faces, people, closed)
 
 
 @dataclass(frozen=True)
 class _Topology:
-    """What follows from the faces alone.
+    """Adjacency of a face list.
 
     Attributes:
-        vertices: (U,) numbers of those that have a face.
-        faces: (3F,) faces of these vertices, vertex after vertex.
-        starts: (U,) where each vertex's faces start in `faces`.
-        closed: every edge has two faces, which run along it in opposite directions.
+        vertices: (U,) indices of vertices with at least one face.
+        faces: (3F,) face indices, grouped by vertex.
+        starts: (U,) start of each vertex's group in `faces`.
+        closed: every edge has two faces with opposite directions.
     """
 
     vertices: np.ndarray
@@ -135,24 +135,24 @@ class _Topology:
 
 @lru_cache(maxsize=4)
 def _topology(faces: bytes) -> _Topology:
-    """Of (F, 3) int64: the same bodies are drawn again and again."""
+    """Topology of (F, 3) int64 faces, given as bytes; cached, as a body model has fixed faces."""
     corners = np.frombuffer(faces, np.int64)
     vertices, counts = np.unique(corners, return_counts=True)
     ends = corners.reshape(-1, 3)[:, (1, 2, 0)].ravel()
     size = int(corners.max(initial=0)) + 1
-    there, back = np.sort(corners * size + ends), np.sort(ends * size + corners)
+    forward, backward = np.sort(corners * size + ends), np.sort(ends * size + corners)
     return _Topology(
         vertices=vertices,
         faces=np.argsort(corners, kind="stable") // 3,
         starts=np.cumsum(counts) - counts,
-        closed=bool((there == back).all() and (np.diff(there) > 0).all()),
+        closed=bool((forward == backward).all() and (np.diff(forward) > 0).all()),
     )
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals, faces weighted by area: (P, V, 3), (F, 3) -> (P, V, 3) float32.
+    """Area-weighted unit normals: (P, V, 3), (F, 3) -> (P, V, 3) float32.
 
-    A vertex without any area around it gets a zero normal.
+    Vertices without area around them get a zero normal.
     """
     faces = np.asarray(faces, np.int64)
     return _normals(vertices, faces, _topology(faces.tobytes()))
@@ -177,12 +177,12 @@ def _normals(vertices: np.ndarray, faces: np.ndarray, topology: _Topology) -> np
 
 
 def _faces_outwards(vertices: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Who is seen from the outside of a closed surface: (P,) bool."""
+    """Whether the faces of each closed surface are oriented outwards: (P,) bool."""
     return np.einsum("pvk,pvk->p", vertices - vertices.mean(1, keepdims=True), normals) > 0
 
 
 def light(vertices: np.ndarray, normals: np.ndarray, base_colors: np.ndarray) -> np.ndarray:
-    """Light vertices as a photographer would: key from the upper left, soft fill, bright rim.
+    """Light vertices with a key light from the upper left, a fill light and a rim light.
 
     Args:
         vertices: (P, V, 3) metres, camera frame.
@@ -194,8 +194,8 @@ def light(vertices: np.ndarray, normals: np.ndarray, base_colors: np.ndarray) ->
     """
     distances = np.sqrt(np.einsum("pvk,pvk->pv", vertices, vertices))
     facing = -np.einsum("pvk,pvk->pv", normals, vertices) / np.maximum(distances, 1e-6)
-    key, fill = (_unit(direction) for direction in (_TOWARDS_KEY, _TOWARDS_FILL))
-    # Half of the wrapped (n.l + 1) / 2 keeps the dark side readable without a shadow map.
+    key, fill = (_unit(direction) for direction in (_KEY_DIRECTION, _FILL_DIRECTION))
+    # Half-Lambert shading keeps the dark side readable.
     wrapped = 0.5 * normals @ key + 0.5
     up = 0.5 - 0.5 * normals[..., 1]
     diffuse = _AMBIENT_BELOW + (_AMBIENT_ABOVE - _AMBIENT_BELOW) * up
@@ -213,20 +213,22 @@ def _unit(direction: tuple[float, float, float] | np.ndarray) -> np.ndarray:
 
 
 def srgb_to_linear(values: np.ndarray) -> np.ndarray:
-    """Display values 0-1 -> amounts of light 0-1 (power 2.2), float32."""
+    """Convert sRGB 0-1 to linear 0-1, float32, with gamma 2.2."""
     return np.asarray(values, np.float32) ** np.float32(2.2)
 
 
 def linear_to_srgb(values: np.ndarray) -> np.ndarray:
-    """Amounts of light -> display values, clipped to 0-1 (power 1 / 2.2), float32."""
+    """Convert linear values, clipped to 0-1, to sRGB 0-1, float32, with gamma 2.2."""
     return np.clip(values, 0.0, 1.0).astype(np.float32) ** np.float32(1 / 2.2)
 
 
-def visible_region(scene: Scene, camera: Camera, margin: int) -> tuple[int, int, int, int] | None:
-    """Pixels that can change: (x0, y0, x1, y1), half open, or None when nobody is in sight."""
+def visible_region(
+    scene: LitScene, camera: Camera, margin: int
+) -> tuple[int, int, int, int] | None:
+    """Bounding box of the people, (x0, y0, x1, y1) pixels, half open; None if all are outside."""
     if not len(scene.people):
         return None
-    if float(scene.vertices[..., 2].min()) <= NEAR:  # cut by the near plane: may be anywhere
+    if float(scene.vertices[..., 2].min()) <= NEAR:  # clipped by the near plane: projection unknown
         return 0, 0, camera.width, camera.height
     inverse_z = camera.focal_length / scene.vertices[..., 2].astype(np.float64)
     points = [
@@ -241,10 +243,11 @@ def visible_region(scene: Scene, camera: Camera, margin: int) -> tuple[int, int,
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def shade_behind(layers: Layers, focal_length: float) -> None:
-    """Darken, in place, what lies just behind somebody (or a limb) nearer: it shows the order.
+def shade_depth_edges(layers: Layers, focal_length: float) -> None:
+    """Darken, in place, surfaces just behind nearer ones, which makes the depth order visible.
 
-    Compares each depth with the mean depth around it, over some 6 cm at the people's distance.
+    Compares each depth with its local mean, over 6 cm at the distance of the people (unsharp
+    masking of the depth buffer: Luft et al., SIGGRAPH 2006).
     """
     covered = layers.person >= 0
     if not covered.any():
@@ -273,8 +276,8 @@ def shade_behind(layers: Layers, focal_length: float) -> None:
 
 
 def antialias(layers: Layers) -> None:
-    """Smooth, in place, steps where one person, or one limb, ends before another."""
-    depth = np.minimum(layers.depth, np.float32(_FAR_OFF_M))
+    """Smooth, in place, the edges between people and at depth discontinuities."""
+    depth = np.minimum(layers.depth, np.float32(_BACKGROUND_DEPTH_M))
     step = _spread(depth) > _EDGE_DEPTH_STEP
     step |= _spread(layers.person.astype(np.float32)) > 0
     soft = cv2.GaussianBlur(layers.rgba, (3, 3), _EDGE_SIGMA_PX, borderType=cv2.BORDER_REPLICATE)
@@ -282,12 +285,12 @@ def antialias(layers: Layers) -> None:
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Greatest minus least value of each pixel and its four neighbours, (H, W) float32."""
+    """Range of each pixel and its four neighbours: (H, W) float32."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return cv2.dilate(values, cross) - cv2.erode(values, cross)
 
 
 def feather(rgba: np.ndarray) -> None:
-    """Soften the outline, and only the outline, of premultiplied (H, W, 4) uint8; in place."""
+    """Soften the outline of premultiplied (H, W, 4) uint8, in place; the inside is unchanged."""
     soft = cv2.GaussianBlur(rgba, (5, 5), _FEATHER_SIGMA_PX, borderType=cv2.BORDER_REPLICATE)
     cv2.copyTo(soft, (soft[..., 3] < 255).astype(np.uint8), rgba)

@@ -1,9 +1,8 @@
-"""A z-buffer in numpy: draws people where OpenGL does not come up, on any thread and all cores.
+"""Software rasterizer: a z-buffer in numpy, for machines without OpenGL; multi-threaded.
 
-Every triangle is cut into pixel rows, every row into the pixels whose centres it covers, and the
-nearest triangle of each pixel wins.  Triangles that face away are skipped only where a closed
-surface hides them, so open and cut meshes come out right; triangles that cover no pixel centre cost
-next to nothing.
+Triangles are split into pixel rows and rows into covered pixel centres; the nearest triangle of
+each pixel wins.  Back faces are culled on closed surfaces only, so open and clipped meshes are
+correct.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry.camera import Camera
-from .scene import Layers, Scene
-from .threads import shares, side_by_side
+from .scene import Layers, LitScene
+from .threads import parallel_map, split_evenly
 
 _ROWS_AT_ONCE = 1 << 15
 _PIXELS_AT_ONCE = 1 << 15
-_FAR_OFF_SCREEN_PX = 1e6
+_COORDINATE_LIMIT_PX = 1e6
 
 
 @dataclass(frozen=True)
 class _Soup:
-    """Triangles of all people, in front of the near plane.
+    """Triangles of all people, clipped at the near plane.
 
     Attributes:
         screen: (N, 3) float64 x and y in pixels, 1 / z in 1 / metres.
         colors: (N, 3) float32.
-        triangles: three (M,) int64 arrays, the corners.
-        owners: (M,) int32, person of each triangle.
-        one_sided: (M,) bool, True where only a front can be seen; None: nowhere.
+        triangles: three (M,) int64 arrays of corner indices.
+        owners: (M,) int32 person index of each triangle.
+        one_sided: (M,) bool, True for triangles with an invisible back; None if there are none.
     """
 
     screen: np.ndarray
@@ -42,24 +41,24 @@ class _Soup:
 
 @dataclass(frozen=True)
 class _Edges:
-    """M triangles with corners sorted downwards and what interpolation needs, all (M,) float64."""
+    """M triangles with corners sorted by y, and their gradients, all (M,) float64."""
 
     x: tuple[np.ndarray, np.ndarray, np.ndarray]
     y: tuple[np.ndarray, np.ndarray, np.ndarray]
     inverse_z: np.ndarray
-    """At the first corner."""
+    """1 / z of the first corner."""
     slopes: tuple[np.ndarray, np.ndarray, np.ndarray]
     """dx / dy from corner 0 to 1, 0 to 2, 1 to 2."""
     gradient: tuple[np.ndarray, np.ndarray]
     """d(1 / z) / dx and / dy."""
 
 
-def rasterise(scene: Scene, camera: Camera) -> Layers:
+def rasterize(scene: LitScene, camera: Camera) -> Layers:
     """Draw a scene.
 
     Args:
         scene: at least one person.
-        camera: (H, W) of the picture are its height and width.
+        camera: its width and height are the size of the image.
     """
     height, width = camera.height, camera.width
     soup = _triangle_soup(scene, camera)
@@ -81,11 +80,11 @@ def rasterise(scene: Scene, camera: Camera) -> Layers:
         corners = [table[corner[chosen]].T for corner in soup.triangles]
         rgba[part] = _interpolate(corners, part, width)
 
-    side_by_side(color, range(0, len(pixels), _PIXELS_AT_ONCE))
+    parallel_map(color, range(0, len(pixels), _PIXELS_AT_ONCE))
     return layers
 
 
-def _triangle_soup(scene: Scene, camera: Camera) -> _Soup:
+def _triangle_soup(scene: LitScene, camera: Camera) -> _Soup:
     near = scene.depth_range()[0]
     count, size, _ = scene.vertices.shape
     points = scene.vertices.reshape(-1, 3).astype(np.float64)
@@ -96,7 +95,7 @@ def _triangle_soup(scene: Scene, camera: Camera) -> _Soup:
     corners = [(scene.faces[:, k] + offsets).ravel() for k in range(3)]
     if points[:, 2].min() < near:
         points, colors, corners, kept = _clip_near(points, colors, corners, near)
-        owners, one_sided = owners[kept], None  # through the cut one looks inside
+        owners, one_sided = owners[kept], None  # the inside is visible through the cut
     inverse_z = 1.0 / np.maximum(points[:, 2], near)
     x, y = camera.principal_point
     screen = np.empty_like(points)
@@ -109,51 +108,52 @@ def _triangle_soup(scene: Scene, camera: Camera) -> _Soup:
 def _clip_near(
     points: np.ndarray, colors: np.ndarray, corners: list[np.ndarray], near: float
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:
-    """Cut triangles at the plane z = near.
+    """Clip triangles at the plane z = near.
 
     Returns:
-        Points and colours with the new corners appended, corners, and which of the given triangles
-        each of the new ones comes from.
+        Points and colours with the new corners appended, corner indices, and the index of the
+        source triangle of each new triangle.
     """
     triangles = np.stack(corners, 1)
     front = points[triangles, 2] >= near
     fronts = front.sum(1)
     whole = np.flatnonzero(fronts == 3)
     pieces, sources = [triangles[whole]], [whole]
-    for wanted in (1, 2):
-        cut = np.flatnonzero(fronts == wanted)
-        # Turn each so that the corner that is alone on its side comes first.
-        alone = np.argmax(front[cut] == (wanted == 1), axis=1)
-        turned = triangles[cut[:, None], (alone[:, None] + np.arange(3)) % 3]
+    for num_front in (1, 2):
+        cut = np.flatnonzero(fronts == num_front)
+        # Rotate the corners so that the one that is alone on its side comes first.
+        alone = np.argmax(front[cut] == (num_front == 1), axis=1)
+        rotated = triangles[cut[:, None], (alone[:, None] + np.arange(3)) % 3]
         first = len(points)
         for k in (1, 2):
-            a, b = points[turned[:, 0]], points[turned[:, k]]
+            a, b = points[rotated[:, 0]], points[rotated[:, k]]
             share = ((near - a[:, 2]) / (b[:, 2] - a[:, 2]))[:, None]
-            tint = colors[turned[:, 0]] * (1 - share) + colors[turned[:, k]] * share
+            tint = colors[rotated[:, 0]] * (1 - share) + colors[rotated[:, k]] * share
             points = np.concatenate([points, a + (b - a) * share])
             colors = np.concatenate([colors, tint.astype(np.float32)])
         second = np.arange(first, first + len(cut))
         third = second + len(cut)
-        if wanted == 1:
-            pieces.append(np.stack([turned[:, 0], second, third], 1))
+        if num_front == 1:
+            pieces.append(np.stack([rotated[:, 0], second, third], 1))
             sources.append(cut)
         else:
-            pieces.append(np.stack([second, turned[:, 1], turned[:, 2]], 1))
-            pieces.append(np.stack([second, turned[:, 2], third], 1))
+            pieces.append(np.stack([second, rotated[:, 1], rotated[:, 2]], 1))
+            pieces.append(np.stack([second, rotated[:, 2], third], 1))
             sources += [cut, cut]
     joined = np.concatenate(pieces)
     return points, colors, [joined[:, k] for k in range(3)], np.concatenate(sources)
 
 
 def _nearest_triangles(soup: _Soup, height: int, width: int) -> np.ndarray:
-    """Z-buffer (H * W,) int64: float bits of 1 / z, then M minus the triangle; 0 where empty.
+    """Z-buffer (H * W,) int64: 32 float bits of 1 / z, then M minus the triangle; 0 where empty.
 
-    Positive floats sort as their bits do, so the greatest number is the nearest triangle, and of
-    equally near ones the first.
+    Positive floats sort like their bits, so the maximum is the nearest triangle and, on a tie,
+    the first one.
     """
     firsts = _first_centre(soup.screen[:, 1], height), _first_centre(soup.screen[:, 0], width)
-    buffers = side_by_side(
-        lambda part: _nearest_of(soup, part, firsts, (height, width)), shares(len(soup.owners))
+    buffers = parallel_map(
+        lambda part: _nearest_of(soup, part, firsts, (height, width)),
+        split_evenly(len(soup.owners)),
     )
     for buffer in buffers[1:]:
         np.maximum(buffers[0], buffer, out=buffers[0])
@@ -166,7 +166,7 @@ def _nearest_of(
     firsts: tuple[np.ndarray, np.ndarray],
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Z-buffer of some triangles; `firsts` are the points' first rows and columns."""
+    """Z-buffer of a slice of the triangles; `firsts` are first rows and columns of the points."""
     first_row, first_column = firsts
     height, width = size
     a, b, c = (corner[part] for corner in soup.triangles)
@@ -193,15 +193,15 @@ def _nearest_of(
 
 
 def _is_front(screen: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Whether triangles whose faces turn outwards face the camera."""
+    """Whether triangles with outward orientation face the camera."""
     x, y = np.ascontiguousarray(screen[:, 0]), np.ascontiguousarray(screen[:, 1])
     xa, ya = x[a], y[a]
     return (x[b] - xa) * (y[c] - ya) < (x[c] - xa) * (y[b] - ya)
 
 
 def _first_centre(coordinates: np.ndarray, size: int) -> np.ndarray:
-    """Number of the first pixel whose centre is not before the coordinate, within 0..size."""
-    bounded = np.clip(coordinates, -_FAR_OFF_SCREEN_PX, _FAR_OFF_SCREEN_PX)
+    """Index of the first pixel whose centre is at or after the coordinate, clipped to 0..size."""
+    bounded = np.clip(coordinates, -_COORDINATE_LIMIT_PX, _COORDINATE_LIMIT_PX)
     return np.clip(np.ceil(bounded - 0.5), 0, size).astype(np.int32)
 
 
@@ -211,7 +211,7 @@ def _extent(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np
 
 def _edges(screen: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> _Edges:
     height = screen[:, 1]
-    # Both triangles at an edge compute it from its upper end, so that they meet without a crack.
+    # Triangles that share an edge compute it from its upper end, so that there are no cracks.
     for _ in range(2):
         swap = height[b] < height[a]
         a, b = np.where(swap, b, a), np.where(swap, a, b)
@@ -235,7 +235,7 @@ def _draw_rows(
     part: np.ndarray,
     extent: tuple[np.ndarray, np.ndarray, int],
 ) -> None:
-    """Cut the triangles `part` into rows and draw these; `extent` is top row, rows, width."""
+    """Split triangles into rows and draw them; `extent` is top row, number of rows, image width."""
     top, rows, width = extent
     which = np.repeat(part, rows)
     row = np.arange(len(which)) + np.repeat(top - (np.cumsum(rows) - rows), rows)
@@ -273,7 +273,7 @@ def _draw_spans(
     dx: np.ndarray,
     ids: np.ndarray,
 ) -> None:
-    """Draw runs of pixels: each starts at `pixels` with `inverse_z`, which grows by `dx`."""
+    """Draw runs of pixels from `pixels` on, with `inverse_z` at the start and slope `dx`."""
     starts = np.cumsum(lengths) - lengths
     steps = np.arange(int(lengths.sum()))
     depth = np.repeat(inverse_z - starts * dx, lengths) + steps * np.repeat(dx, lengths)
@@ -284,12 +284,12 @@ def _draw_spans(
 
 
 def _interpolate(corners: list[np.ndarray], pixels: np.ndarray, width: int) -> np.ndarray:
-    """Colours of triangles at the centres of pixels, in perspective.
+    """Perspective-correct colours of triangles at pixel centres.
 
     Args:
-        corners: of the triangle at each pixel, three times (6, K): x, y, 1 / z, red, green, blue.
+        corners: three arrays (6, K) of the triangle at each pixel: x, y, 1 / z, red, green, blue.
         pixels: (K,) row * width + column.
-        width: of the picture.
+        width: of the image.
 
     Returns:
         (K, 4) uint8 RGBA.
@@ -311,5 +311,5 @@ def _interpolate(corners: list[np.ndarray], pixels: np.ndarray, width: int) -> n
 
 
 def _twice_area(a: np.ndarray, b: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of the triangles between corners a, b and the points x, y; the sign tells the side."""
+    """Signed double area of the triangles (a, b, point); the sign is the side of the edge."""
     return (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])

@@ -1,4 +1,4 @@
-"""Drawing on several cores: numpy works on one, and most of it may work beside itself."""
+"""Thread pool for drawing with numpy, which releases the interpreter lock."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
-MOST_THREADS = 4
-"""More wait for memory."""
+MAX_THREADS = 4
+"""With more threads, memory bandwidth is the limit."""
 
-_Given = TypeVar("_Given")
-_Made = TypeVar("_Made")
-
-
-def threads() -> int:
-    """How many parts to cut work into."""
-    return min(os.cpu_count() or 1, MOST_THREADS)
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-def side_by_side(work: Callable[[_Given], _Made], parts: Iterable[_Given]) -> list[_Made]:
-    """What `work`, which must not call this in turn, makes of each part, in their order."""
+def num_threads() -> int:
+    """Number of threads to split work over."""
+    return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+def parallel_map(work: Callable[[_Item], _Result], parts: Iterable[_Item]) -> list[_Result]:
+    """Apply `work` to each part in the thread pool; results in order.  Calls must not nest."""
     parts = list(parts)
-    if len(parts) < 2 or threads() == 1:
+    if len(parts) < 2 or num_threads() == 1:
         return [work(part) for part in parts]
     return list(_pool().map(work, parts))
 
 
-def shares(count: int) -> list[slice]:
-    """Whole numbers below `count` cut into as many parts as there are threads; none is empty."""
-    number = min(threads(), count)
+def split_evenly(count: int) -> list[slice]:
+    """Split range(count) into at most `num_threads()` non-empty slices."""
+    number = min(num_threads(), count)
     return [slice(count * i // number, count * (i + 1) // number) for i in range(number)]
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads(), thread_name_prefix="aios-draw")
+    return ThreadPoolExecutor(num_threads(), thread_name_prefix="aios-draw")

@@ -17,11 +17,11 @@ import trimesh
 
 from aios.body.model import BodyModel
 from aios.geometry.camera import Camera
-from aios.render import opengl as render_gl
-from aios.render import overlay as render
+from aios.render import opengl, overlay
 from aios.render.labels import label_points
+from aios.render.overlay import depth_overlay, person_colors, render_people, warm_up
 from aios.render.scene import NEAR, build_scene, vertex_normals
-from aios.render.software import rasterise
+from aios.render.software import rasterize
 
 SPHERE = trimesh.creation.icosphere(subdivisions=3)
 SPHERE_FACES = np.asarray(SPHERE.faces)
@@ -39,7 +39,7 @@ def camera_of(width, height, focal_length):
 
 @pytest.fixture(scope="module")
 def bodies():
-    """Five posed people about 9 m away, arms and legs crossing before one another."""
+    """Five posed people about 9 m away, with overlapping limbs."""
     random = torch.Generator().manual_seed(3)
     body = BodyModel.load()
     pose = torch.randn(5, 63, generator=random) * 0.25
@@ -55,13 +55,13 @@ def bodies():
 
 
 def cast_rays(vertices, faces, camera):
-    """Readable twin: every ray through a pixel centre against every triangle."""
+    """Reference: intersects the ray of each pixel centre with each triangle."""
     x, y = camera.principal_point
     columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
     rays = np.stack([(columns - x), (rows - y), np.full(rows.shape, camera.focal_length)], -1)
     rays = rays.reshape(-1, 3) / camera.focal_length
     depth, person = np.full(len(rays), np.inf), np.full(len(rays), -1)
-    doubtful = np.zeros(len(rays), bool)
+    ambiguous = np.zeros(len(rays), bool)
     for index, points in enumerate(vertices.astype(np.float64)):
         for a, b, c in points[faces]:
             columns_of = np.stack([a - c, b - c], 1)
@@ -69,25 +69,25 @@ def cast_rays(vertices, faces, camera):
             with np.errstate(divide="ignore", invalid="ignore"):
                 distance = (c @ normal) / (rays @ normal)
             hits = rays * distance[:, None]
-            shares = (hits - c) @ np.linalg.pinv(columns_of).T
-            least = np.minimum(shares.min(1), 1 - shares.sum(1))
-            doubtful |= (np.abs(least) < 1e-4) & (distance > 0)
+            barycentric = (hits - c) @ np.linalg.pinv(columns_of).T
+            least = np.minimum(barycentric.min(1), 1 - barycentric.sum(1))
+            ambiguous |= (np.abs(least) < 1e-4) & (distance > 0)
             wins = (least >= 0) & (distance >= NEAR) & (distance < depth)
             depth[wins], person[wins] = distance[wins], index
     shape = rows.shape
-    return depth.reshape(shape), person.reshape(shape), doubtful.reshape(shape)
+    return depth.reshape(shape), person.reshape(shape), ambiguous.reshape(shape)
 
 
-def test_software_agrees_with_ray_casting():
+def test_software_rasterizer_matches_ray_casting():
     random = np.random.default_rng(0)
     faces = np.arange(24).reshape(8, 3)
     centres = random.uniform((-1, -1, 0.5), (1, 1, 4), (4, 8, 1, 3))
     vertices = (centres + random.normal(0, 0.7, (4, 8, 3, 3))).reshape(4, 24, 3)
     assert (vertices[..., 2] < NEAR).any()  # some triangles cross the near plane
     camera = Camera(30.0, (21.3, 17.8), 44, 36)
-    found = rasterise(build_scene(vertices, faces, np.ones((4, 3))), camera)
-    depth, person, doubtful = cast_rays(vertices, faces, camera)
-    sure = ~doubtful
+    found = rasterize(build_scene(vertices, faces, np.ones((4, 3))), camera)
+    depth, person, ambiguous = cast_rays(vertices, faces, camera)
+    sure = ~ambiguous
     assert sure.mean() > 0.95
     assert (person >= 0).mean() > 0.5
     np.testing.assert_array_equal(found.person[sure], person[sure])
@@ -96,7 +96,7 @@ def test_software_agrees_with_ray_casting():
     assert np.isinf(found.depth[found.person < 0]).all()
 
 
-def test_neighbouring_triangles_leave_no_crack():
+def test_adjacent_triangles_leave_no_cracks():
     random = np.random.default_rng(1)
     grid = np.stack(np.meshgrid(np.linspace(-1.2, 1.2, 41), np.linspace(-1.2, 1.2, 41)), -1)
     grid[1:-1, 1:-1] += random.uniform(-0.02, 0.02, (39, 39, 2))
@@ -108,7 +108,7 @@ def test_neighbouring_triangles_leave_no_crack():
             np.stack([corner, corner + 42, corner + 41], 1),
         ]
     )
-    found = rasterise(build_scene(points, faces, np.ones((1, 3))), camera_of(200, 200, 200))
+    found = rasterize(build_scene(points, faces, np.ones((1, 3))), camera_of(200, 200, 200))
     assert (found.person == 0).all()
     np.testing.assert_allclose(found.depth, 2.0, rtol=1e-6)
 
@@ -124,12 +124,12 @@ VIEWS = {
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("winding", [1, -1])
-def test_both_renderers_draw_the_same(bodies, view, winding):
+def test_renderers_agree(bodies, view, winding):
     vertices, faces = bodies
     camera, shift = VIEWS[view]
     vertices = vertices + np.array(shift, np.float32)
     ours, theirs = (
-        render.render_people(vertices, faces[:, ::winding], camera, renderer)
+        render_people(vertices, faces[:, ::winding], camera, renderer)
         for renderer in ("software", "gl")
     )
     covered, also = ours.person >= 0, theirs.person >= 0
@@ -145,17 +145,17 @@ def test_both_renderers_draw_the_same(bodies, view, winding):
     assert np.abs(ours.alpha - theirs.alpha).mean() < 0.02
     difference = ours.color[both].astype(int) - theirs.color[both]
     assert np.abs(difference.mean(0)).max() < 1.5
-    # Where triangles are smaller than pixels, one draws their mean and one the middle triangle.
+    # For triangles smaller than pixels, each renderer picks another triangle of the pixel.
     assert np.abs(difference).mean() < (8 if view == "far" else 3)
 
 
 @pytest.mark.parametrize("renderer", ["software", "gl"])
-def test_nearest_is_in_front_whatever_the_order(renderer):
+def test_depth_test_does_not_depend_on_the_order_of_people(renderer):
     vertices = spheres((-0.2, 0, 6, 0.5), (0.2, 0, 5, 0.5), (0, 0.2, 7, 0.8))
     camera = camera_of(200, 160, 500)
-    forwards = render.render_people(vertices, SPHERE_FACES, camera, renderer)
-    colors = render.person_colors(3)
-    backwards = render.render_people(vertices[::-1], SPHERE_FACES, camera, renderer, colors[::-1])
+    forwards = render_people(vertices, SPHERE_FACES, camera, renderer)
+    colors = person_colors(3)
+    backwards = render_people(vertices[::-1], SPHERE_FACES, camera, renderer, colors[::-1])
     middle = forwards.person[80, 100]
     assert middle == 1
     assert forwards.depth[80, 100] == pytest.approx(4.54, abs=0.02)
@@ -165,19 +165,19 @@ def test_nearest_is_in_front_whatever_the_order(renderer):
 
 
 @pytest.mark.parametrize("renderer", ["software", "gl"])
-def test_people_who_pass_through_each_other_are_split_by_depth(renderer):
+def test_intersecting_people_are_split_by_depth(renderer):
     square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
     slope = np.array([1, 1, 0], np.float32)
     tilted = square * slope + square[:, :1] * (0, 0, 0.5) + (0, 0, 4)
     vertices = np.stack([square + (0, 0, 4), tilted]).astype(np.float32)
     faces = np.array([[0, 1, 2], [0, 2, 3]])
-    found = render.render_people(vertices, faces, camera_of(120, 120, 200), renderer)
+    found = render_people(vertices, faces, camera_of(120, 120, 200), renderer)
     assert (found.person[55:65, 20:55] == 1).all()
     assert (found.person[55:65, 65:100] == 0).all()
 
 
 @pytest.mark.parametrize("renderer", ["software", "gl"])
-def test_who_cannot_be_drawn_is_left_out(renderer):
+def test_undrawable_people_are_skipped(renderer):
     camera = camera_of(160, 120, 300)
     good = spheres((0, 0, 5, 0.6))
     bad = np.repeat(good, 5, 0)
@@ -186,11 +186,9 @@ def test_who_cannot_be_drawn_is_left_out(renderer):
     bad[2, 3] = np.inf
     bad[3] += (0, 0, 1e7)
     bad[4] += (40, 0, 0)
-    alone = render.render_people(good, SPHERE_FACES, camera, renderer, np.array([[9, 99, 200]]))
+    alone = render_people(good, SPHERE_FACES, camera, renderer, np.array([[9, 99, 200]]))
     colors = np.full((6, 3), (9, 99, 200))
-    among = render.render_people(
-        np.concatenate([bad, good]), SPHERE_FACES, camera, renderer, colors
-    )
+    among = render_people(np.concatenate([bad, good]), SPHERE_FACES, camera, renderer, colors)
     np.testing.assert_array_equal(among.alpha, alone.alpha)
     np.testing.assert_allclose(among.color, alone.color, atol=8)
     assert (among.color != alone.color).mean() < 0.001
@@ -198,9 +196,7 @@ def test_who_cannot_be_drawn_is_left_out(renderer):
 
 
 def test_outline_is_soft_and_nothing_else():
-    found = render.render_people(
-        spheres((0, 0, 5, 1)), SPHERE_FACES, camera_of(200, 200, 350), "software"
-    )
+    found = render_people(spheres((0, 0, 5, 1)), SPHERE_FACES, camera_of(200, 200, 350), "software")
     mask = (found.person >= 0).astype(np.uint8)
     inside = cv2.erode(mask, np.ones((9, 9)))
     outside = 1 - cv2.dilate(mask, np.ones((9, 9)))
@@ -217,7 +213,7 @@ def test_light_follows_the_surface():
     vertices = spheres((0, 0, 5, 1))
     normals = vertex_normals(vertices, SPHERE_FACES)
     np.testing.assert_allclose(normals[0], SPHERE.vertices, atol=0.02)
-    found = render.render_people(vertices, SPHERE_FACES, camera_of(200, 200, 350), "software")
+    found = render_people(vertices, SPHERE_FACES, camera_of(200, 200, 350), "software")
     bright = found.color.astype(int).sum(-1)
     assert bright[65, 75] > bright[135, 125] + 60  # from the upper left
 
@@ -227,12 +223,12 @@ def test_overlay_changes_only_people():
     before = photo.copy()
     camera = camera_of(160, 120, 300)
     vertices = spheres((0.4, 0, 5, 0.5))
-    picture = render.overlay(photo, vertices, SPHERE_FACES, camera, renderer="software")
-    found = render.render_people(vertices, SPHERE_FACES, camera, "software")
+    picture = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer="software")
+    found = render_people(vertices, SPHERE_FACES, camera, "software")
     np.testing.assert_array_equal(photo, before)
     np.testing.assert_array_equal(picture[found.alpha == 0], photo[found.alpha == 0])
     np.testing.assert_allclose(picture[found.alpha == 1], found.color[found.alpha == 1], atol=1)
-    nobody = render.overlay(photo, vertices[:0], SPHERE_FACES, camera)
+    nobody = overlay.overlay(photo, vertices[:0], SPHERE_FACES, camera)
     np.testing.assert_array_equal(nobody, photo)
     assert not np.shares_memory(nobody, photo)
 
@@ -244,18 +240,18 @@ def test_smallest_photos(size, renderer):
     photo = np.full((height, width, 3), 128, np.uint8)
     camera = camera_of(width, height, 300)
     vertices = spheres((0, 0, 5, 1))
-    picture = render.overlay(photo, vertices, SPHERE_FACES, camera, renderer=renderer)
+    picture = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer=renderer)
     assert picture.shape == photo.shape
     assert (picture != photo).any()
-    depth = render.depth_picture(photo, vertices, SPHERE_FACES, camera, [0], renderer)
+    depth = depth_overlay(photo, vertices, SPHERE_FACES, camera, [0], renderer)
     assert depth.shape == photo.shape
 
 
-def test_large_photo_is_drawn_smaller_and_enlarged():
+def test_large_photo_is_rendered_reduced_and_upscaled():
     camera = camera_of(5000, 3000, 7000)
     vertices = spheres((0.3, 0.1, 5, 0.5))
     photo = np.full((3000, 5000, 3), 255, np.uint8)
-    picture = render.overlay(photo, vertices, SPHERE_FACES, camera, renderer="software")
+    picture = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer="software")
     assert picture.shape == photo.shape
     changed = (picture != 255).any(-1)
     rows, columns = np.indices(changed.shape)[:, changed]
@@ -266,12 +262,12 @@ def test_large_photo_is_drawn_smaller_and_enlarged():
     assert changed.sum() == pytest.approx(np.pi * radius**2, rel=0.02)
 
 
-def test_depth_picture_numbers_people_from_near_to_far():
+def test_depth_overlay_numbers_people_from_near_to_far():
     photo = np.random.default_rng(0).integers(0, 256, (240, 400, 3), np.uint8)
     camera = camera_of(400, 240, 400)
     vertices = spheres((-1.2, 0, 6, 0.6), (0, 0, 4, 0.5), (2.2, 0, 9, 0.8))
-    picture = render.depth_picture(photo, vertices, SPHERE_FACES, camera, [1, 0, 2], "software")
-    found = render.render_people(vertices, SPHERE_FACES, camera, "software")
+    picture = depth_overlay(photo, vertices, SPHERE_FACES, camera, [1, 0, 2], "software")
+    found = render_people(vertices, SPHERE_FACES, camera, "software")
     background = picture[cv2.dilate((found.alpha > 0).astype(np.uint8), np.ones((31, 31))) == 0]
     gray = (background.max(1) == background.min(1)).mean()
     assert gray > 0.7  # all but the legend
@@ -282,13 +278,13 @@ def test_depth_picture_numbers_people_from_near_to_far():
         mean = picture[inside].astype(float).mean(0)
         redness.append(mean[0] - mean[2])
     assert redness[1] > redness[0] > redness[2]
-    other = render.depth_picture(photo, vertices, SPHERE_FACES, camera, [1, 2, 0], "software")
+    other = depth_overlay(photo, vertices, SPHERE_FACES, camera, [1, 2, 0], "software")
     changed = (picture != other).any(-1)
     assert changed.any()
     assert set(np.unique(found.person[changed])) == {1, 2}  # only those two numbers differ
 
 
-def test_number_stands_on_the_visible_part():
+def test_label_point_is_inside_the_visible_region():
     person = np.full((60, 80), -1, np.int32)
     person[10:50, 10:40] = 0
     person[20:60, 20:70] = 2
@@ -300,24 +296,24 @@ def test_number_stands_on_the_visible_part():
         assert (around == index).all()
 
 
-def test_depth_picture_of_nobody_is_the_dimmed_photo():
+def test_depth_overlay_without_people_is_the_dimmed_photo():
     photo = np.full((50, 60, 3), 200, np.uint8)
     camera = camera_of(60, 50, 300)
     none = np.zeros((0, 3, 3), np.float32)
-    picture = render.depth_picture(photo, none, np.zeros((0, 3), int), camera, [])
+    picture = depth_overlay(photo, none, np.zeros((0, 3), int), camera, [])
     assert picture.shape == photo.shape
     assert len(np.unique(picture)) == 1
     assert picture.max() < 150
 
 
-def test_colors_are_distinct_and_depend_on_the_number_alone():
-    colors = render.person_colors(30)
+def test_colors_are_distinct_and_depend_on_the_index_alone():
+    colors = person_colors(30)
     assert colors.dtype == np.uint8
-    np.testing.assert_array_equal(render.person_colors(np.array([7, 23])), colors[[7, 23]])
+    np.testing.assert_array_equal(person_colors(np.array([7, 23])), colors[[7, 23]])
     distances = np.abs(colors[:, None].astype(int) - colors).sum(-1)
     assert distances[:10, :10][~np.eye(10, dtype=bool)].min() > 60
     assert distances[~np.eye(30, dtype=bool)].min() > 0
-    assert render.person_colors(0).shape == (0, 3)
+    assert person_colors(0).shape == (0, 3)
 
 
 def test_many_threads_and_sizes_at_once():
@@ -326,7 +322,7 @@ def test_many_threads_and_sizes_at_once():
 
     def draw(size):
         camera = camera_of(*size, 200)
-        return render.render_people(vertices, SPHERE_FACES, camera, "gl").color
+        return render_people(vertices, SPHERE_FACES, camera, "gl").color
 
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(draw, sizes))
@@ -334,66 +330,66 @@ def test_many_threads_and_sizes_at_once():
         np.testing.assert_array_equal(picture, draw(size))
 
 
-def test_more_people_than_a_byte_can_number():
+def test_more_people_than_an_8_bit_index():
     random = np.random.default_rng(4)
     centres = random.uniform((-1, -0.7, 3), (1, 0.7, 9), (600, 1, 3))
     vertices = (centres + random.normal(0, 0.1, (600, 3, 3))).astype(np.float32)
     view = vertices, np.array([[0, 1, 2]]), camera_of(300, 200, 400)
-    ours, theirs = (render.render_people(*view, renderer) for renderer in ("software", "gl"))
-    assert set(np.unique(theirs.person) // 255) == {-1, 0, 1, 2}  # three rounds
+    ours, theirs = (render_people(*view, renderer) for renderer in ("software", "gl"))
+    assert set(np.unique(theirs.person) // 255) == {-1, 0, 1, 2}  # three passes
     assert (ours.person == theirs.person).mean() > 0.998
     same = (ours.person == theirs.person) & (ours.person >= 0)
     np.testing.assert_allclose(theirs.depth[same], ours.depth[same], rtol=1e-3)
     assert np.abs(ours.color[same].astype(int) - theirs.color[same]).mean() < 1
 
 
-def test_warm_up_comes_back_at_once_and_drawing_goes_on(monkeypatch):
+def test_warm_up_does_not_block_rendering(monkeypatch):
     monkeypatch.setenv("AIOS_RENDERER", "gl")
-    render.warm_up()
+    warm_up()
     vertices, camera = spheres((0, 0, 5, 1)), camera_of(50, 50, 90)
-    assert render.render_people(vertices, SPHERE_FACES, camera).person[25, 25] == 0
-    monkeypatch.setattr(render_gl, "_start_worker", None)
+    assert render_people(vertices, SPHERE_FACES, camera).person[25, 25] == 0
+    monkeypatch.setattr(opengl, "_start_worker", None)
     monkeypatch.setenv("AIOS_RENDERER", "software")
-    render.warm_up()  # has nothing to bring up
+    warm_up()  # software needs no warm-up
 
 
-def test_warm_up_starts_the_worker_outside_the_thread_that_handles_signals(monkeypatch):
+def test_warm_up_does_not_start_the_worker_in_the_main_thread(monkeypatch):
     asked = queue.Queue()
     worker = SimpleNamespace(submit=lambda *_: asked.put(threading.current_thread()))
-    monkeypatch.setattr(render_gl, "_start_worker", lambda: worker)
+    monkeypatch.setattr(opengl, "_start_worker", lambda: worker)
     monkeypatch.setenv("AIOS_RENDERER", "auto")
-    render.warm_up()
+    warm_up()
     assert asked.get(timeout=60) is not threading.main_thread()
 
 
-def test_without_opengl_our_own_draws_and_says_so_once(monkeypatch, caplog):
+def test_software_renderer_is_the_fallback_with_one_warning(monkeypatch, caplog):
     def fail(scene, camera):
-        raise render_gl.OpenGLError("no display")
+        raise opengl.OpenGLError("no display")
 
-    monkeypatch.setattr(render_gl, "rasterise", fail)
-    monkeypatch.setattr(render, "_auto_without_gl", False)
+    monkeypatch.setattr(opengl, "rasterize", fail)
+    monkeypatch.setattr(overlay, "_auto_without_gl", False)
     vertices, camera = spheres((0, 0, 5, 1)), camera_of(50, 50, 90)
     with caplog.at_level(logging.WARNING):
-        first = render.render_people(vertices, SPHERE_FACES, camera, "auto")
-        render.render_people(vertices, SPHERE_FACES, camera, "auto")
+        first = render_people(vertices, SPHERE_FACES, camera, "auto")
+        render_people(vertices, SPHERE_FACES, camera, "auto")
     assert [record.getMessage() for record in caplog.records] == [
-        "drawing with the software z-buffer from now on: no display"
+        "OpenGL is not available, using the software renderer: no display"
     ]
-    expected = render.render_people(vertices, SPHERE_FACES, camera, "software")
+    expected = render_people(vertices, SPHERE_FACES, camera, "software")
     np.testing.assert_array_equal(first.color, expected.color)
-    with pytest.raises(render_gl.OpenGLError, match="no display"):
-        render.render_people(vertices, SPHERE_FACES, camera, "gl")
+    with pytest.raises(opengl.OpenGLError, match="no display"):
+        render_people(vertices, SPHERE_FACES, camera, "gl")
 
 
-def test_environment_chooses_the_renderer(monkeypatch):
+def test_environment_variable_chooses_the_renderer(monkeypatch):
     vertices, camera = spheres((0, 0, 5, 1)), camera_of(50, 50, 90)
     monkeypatch.setenv("AIOS_RENDERER", "painter")
     with pytest.raises(ValueError, match="painter.*auto, gl, software"):
-        render.render_people(vertices, SPHERE_FACES, camera)
+        render_people(vertices, SPHERE_FACES, camera)
     asked = []
-    monkeypatch.setattr(render_gl, "rasterise", lambda *scene: asked.append(scene))
+    monkeypatch.setattr(opengl, "rasterize", lambda *scene: asked.append(scene))
     monkeypatch.setenv("AIOS_RENDERER", "software")
-    render.render_people(vertices, SPHERE_FACES, camera)
+    render_people(vertices, SPHERE_FACES, camera)
     assert not asked
 
 
@@ -407,43 +403,43 @@ def in_new_process(script, variables):
     )
 
 
-def test_triton_can_be_imported_after_a_picture_was_drawn():
-    """Mesa and Triton each bring an LLVM; in the wrong order the process dies."""
+def test_triton_can_be_imported_after_rendering():
+    """Mesa and Triton each load an LLVM; in the wrong order the process crashes."""
     script = """
 import numpy as np
-from aios.render import overlay as render
+from aios.render.overlay import render_people
 from aios.geometry.camera import Camera
 triangle = np.array([[[0, 0, 5], [1, 0, 5], [0, 1, 5]]], np.float32)
 view = triangle, np.array([[0, 1, 2]]), Camera(100.0, (20.0, 20.0), 40, 40)
-assert (render.render_people(*view, "gl").person == 0).any()
+assert (render_people(*view, "gl").person == 0).any()
 import triton
 """
     done = in_new_process(script, {})
     assert done.returncode == 0, done.stderr
 
 
-def test_import_touches_no_opengl_and_a_broken_one_is_one_sentence():
-    """A platform that does not exist stands for a machine without OpenGL."""
+def test_import_does_not_load_opengl_and_its_failure_is_one_sentence():
+    """An unknown OpenGL platform simulates a machine without OpenGL."""
     script = """
 import sys
 import numpy as np
-from aios.render import opengl as render_gl
-from aios.render import overlay as render
+from aios.render.opengl import OpenGLError
+from aios.render.overlay import render_people
 from aios.geometry.camera import Camera
 assert not {"pyrender", "OpenGL", "trimesh"} & set(sys.modules)
 triangle = np.array([[[0, 0, 5], [1, 0, 5], [0, 1, 5]]], np.float32)
 view = triangle, np.array([[0, 1, 2]]), Camera(100.0, (20.0, 20.0), 40, 40)
 try:
-    render.render_people(*view, "gl")
-except render_gl.OpenGLError as error:
+    render_people(*view, "gl")
+except OpenGLError as error:
     assert "\\n" not in str(error), error
 else:
     raise AssertionError("no error")
-assert (render.render_people(*view, "auto").person == 0).any()
+assert (render_people(*view, "auto").person == 0).any()
 """
     done = in_new_process(script, {"PYOPENGL_PLATFORM": "nothing"})
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("software z-buffer") == 1
+    assert done.stderr.count("using the software renderer") == 1
 
 
 @pytest.mark.parametrize(
@@ -454,19 +450,19 @@ assert (render.render_people(*view, "auto").person == 0).any()
         (np.zeros((40, 50, 3), np.uint8), "50 x 40 but its camera is 50 x 50"),
     ],
 )
-def test_wrong_photo_is_refused(photo, message):
+def test_wrong_photo_is_rejected(photo, message):
     with pytest.raises(ValueError, match=message):
-        render.overlay(photo, spheres((0, 0, 5, 1)), SPHERE_FACES, camera_of(50, 50, 90))
+        overlay.overlay(photo, spheres((0, 0, 5, 1)), SPHERE_FACES, camera_of(50, 50, 90))
 
 
-def test_backs_of_closed_bodies_are_skipped_without_a_trace(bodies):
-    """Open, cut and inside-out ones keep theirs."""
+def test_culling_back_faces_does_not_change_the_image(bodies):
+    """Open and inside-out meshes are not culled."""
     vertices, faces = bodies
     scene = build_scene(vertices, faces, np.ones((len(vertices), 3)))
     assert scene.closed.all()
     camera = camera_of(320, 240, 300)
-    whole = rasterise(dataclasses.replace(scene, closed=np.zeros(len(vertices), bool)), camera)
-    quick = rasterise(scene, camera)
+    whole = rasterize(dataclasses.replace(scene, closed=np.zeros(len(vertices), bool)), camera)
+    quick = rasterize(scene, camera)
     assert (quick.person >= 0).sum() > 1000
     assert (quick.person != whole.person).mean() < 1e-3
     assert (np.abs(quick.rgba.astype(int) - whole.rgba) > 8).any(-1).mean() < 2e-3

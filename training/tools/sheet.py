@@ -19,7 +19,7 @@ from aios.body.model import BodyModelError
 from aios.media.photo import PhotoError, read_photo
 from aios.prediction import Prediction
 from aios.predictor import AiOSPredictor
-from aios.render.overlay import depth_picture, overlay
+from aios.render.overlay import depth_overlay, overlay
 from aios.weights.checkpoint import CheckpointError
 
 from ..synthetic import BENCHMARK_PARTS, benchmark_scene
@@ -36,7 +36,7 @@ def _overlay(photo: np.ndarray, found: Prediction) -> np.ndarray:
 
 
 def _depth(photo: np.ndarray, found: Prediction) -> np.ndarray:
-    return depth_picture(photo, found.vertices, found.faces, found.camera, found.depth_order)
+    return depth_overlay(photo, found.vertices, found.faces, found.camera, found.depth_order)
 
 
 VIEWS: dict[str, View] = {

@@ -1,9 +1,9 @@
-"""Side and top views: who is where, at one scale."""
+"""Side and top views show positions at the same scale."""
 
 import numpy as np
 import pytest
 
-from aios.render.plan import plan_picture
+from aios.render.orthographic import draw_side_and_top_views
 
 COLORS = np.uint8([[255, 0, 0], [0, 0, 255]])
 
@@ -22,9 +22,9 @@ FACES = np.array(
 
 
 def centres(picture):
-    """Middle of what is red and of what is blue, pixels, in each of the two views."""
+    """Centroid and area of the red and the blue pixels in each of the two views."""
     lines = np.flatnonzero((picture[:, :, 0] == 84).all(1))
-    edge = next(int(y) for y in lines if y + 5 in lines)  # the bar between the views
+    edge = next(int(y) for y in lines if y + 5 in lines)  # the separator of the views
     found = []
     for part in (picture[:edge], picture[edge + 6 :]):
         values = part.astype(int)
@@ -35,29 +35,29 @@ def centres(picture):
 
 
 @pytest.mark.parametrize("renderer", ["software", "gl"])
-def test_the_views_look_from_the_right_and_from_above(renderer):
+def test_views_are_from_the_right_and_from_above(renderer):
     # Red is near, left and high; blue is far, right and low.
     people = np.stack([cube(-1, -1, 3), cube(1, 1, 5)])
-    picture = plan_picture(people, FACES, COLORS, ["", ""], 600, renderer)
+    picture = draw_side_and_top_views(people, FACES, COLORS, ["", ""], 600, renderer)
     side_red, side_blue, top_red, top_blue = centres(picture)
     assert side_red[0] < side_blue[0] and side_red[1] < side_blue[1]
     assert top_red[0] < top_blue[0] and top_red[1] > top_blue[1]
-    # One scale: two metres are as long in both, and equal cubes are equally large.
+    # Same scale: equal lengths and sizes in both views.
     along = side_blue[0] - side_red[0], top_red[1] - top_blue[1]
     assert along[0] == pytest.approx(along[1], rel=0.05)
     sizes = np.array([part[2] for part in (side_red, side_blue, top_red, top_blue)])
     assert sizes.max() < 1.25 * sizes.min()
 
 
-def test_everybody_is_inside_whatever_the_distances():
+def test_all_people_are_inside_the_views():
     people = np.stack([cube(-3, 0, 2), cube(4, 2, 60)])
-    picture = plan_picture(people, FACES, COLORS, ["", ""], 900)
+    picture = draw_side_and_top_views(people, FACES, COLORS, ["", ""], 900)
     assert all(part[2] > 5 for part in centres(picture))
     assert picture.shape[1] == 900 and picture.shape[0] < 1000
 
 
-def test_nobody_and_the_unusable_leave_a_grid():
-    empty = plan_picture(np.zeros((0, 8, 3)), FACES, COLORS[:0], [], 500)
-    broken = plan_picture(np.full((1, 8, 3), np.nan), FACES, COLORS[:1], ["1"], 500)
+def test_empty_and_non_finite_input_give_an_empty_grid():
+    empty = draw_side_and_top_views(np.zeros((0, 8, 3)), FACES, COLORS[:0], [], 500)
+    broken = draw_side_and_top_views(np.full((1, 8, 3), np.nan), FACES, COLORS[:1], ["1"], 500)
     np.testing.assert_array_equal(empty, broken)
     assert len(np.unique(empty.reshape(-1, 3), axis=0)) > 2

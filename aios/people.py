@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .geometry.boxes import apart, cxcywh_to_xyxy
+from .body.parameters import SMPLX_NAMES, SMPLX_SIZES
+from .geometry.boxes import cxcywh_to_xyxy, nms
 from .geometry.camera import weak_camera_to_transl
 from .geometry.rotations import rotmat_to_axis_angle
 from .network.config import (
@@ -20,7 +21,7 @@ from .network.config import (
 )
 from .network.outputs import PERSON_CLASS, LayerOutput
 
-_SHAPES: dict[str, tuple[int, ...]] = {
+FIELD_SHAPES: dict[str, tuple[int, ...]] = {
     "scores": (),
     "query_indices": (),
     "boxes_xyxy_px": (4,),
@@ -31,29 +32,10 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "left_hand_keypoints_2d_px": (6, 2),
     "right_hand_keypoints_2d_px": (6, 2),
     "face_keypoints_2d_px": (6, 2),
-    "global_orient": (3,),
-    "body_pose": (63,),
-    "left_hand_pose": (45,),
-    "right_hand_pose": (45,),
-    "jaw_pose": (3,),
-    "betas": (10,),
-    "expression": (10,),
+    **{name: (size,) for name, size in SMPLX_SIZES.items()},
     "weak_camera": (3,),
-    "transl": (3,),
 }
-SMPLX_NAMES = (
-    "betas",
-    "expression",
-    "global_orient",
-    "body_pose",
-    "left_hand_pose",
-    "right_hand_pose",
-    "jaw_pose",
-    "transl",
-)
-"""Fields of `People` that are arguments of the `smplx` package under the same name."""
-SMPLX_SIZES = tuple(_SHAPES[name][0] for name in SMPLX_NAMES)
-"""Numbers of each for one person."""
+"""Shape of each field of `People` for one person."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +89,7 @@ class People:
     def __post_init__(self) -> None:
         """Check every shape against the number of people."""
         count = len(self.scores)
-        for name, shape in _SHAPES.items():
+        for name, shape in FIELD_SHAPES.items():
             found = getattr(self, name).shape
             if found != (count, *shape):
                 raise ValueError(f"People.{name} has shape {found}, wanted {(count, *shape)}")
@@ -128,13 +110,13 @@ class People:
         """
         if max_overlap >= 1:
             return self
-        return self.select(apart(self.boxes_xyxy_px, max_overlap))
+        return self.select(nms(self.boxes_xyxy_px, max_overlap))
 
     def best(self, threshold: float, max_overlap: float, count: int) -> Self:
         """At most `count` of those with a score of `threshold` or more, `without_doubles`."""
         chosen = np.flatnonzero(self.scores >= threshold)
         if max_overlap < 1:
-            chosen = chosen[apart(self.boxes_xyxy_px[chosen], max_overlap)]
+            chosen = chosen[nms(self.boxes_xyxy_px[chosen], max_overlap)]
         return self.select(chosen[:count])
 
     def smplx_parameters(self) -> dict[str, np.ndarray]:
@@ -147,7 +129,7 @@ class People:
         return cls(
             **{
                 name: np.zeros((0, *shape), np.int64 if name == "query_indices" else np.float32)
-                for name, shape in _SHAPES.items()
+                for name, shape in FIELD_SHAPES.items()
             }
         )
 
@@ -198,7 +180,7 @@ def people_table(output: LayerOutput) -> Tensor:
         "transl": weak_camera_to_transl(smplx.weak_camera),
     }
     # Whole numbers up to 2 ** 24 are exact in float32.
-    columns = [fields[name].detach().float().reshape(*scores.shape, -1) for name in _SHAPES]
+    columns = [fields[name].detach().float().reshape(*scores.shape, -1) for name in FIELD_SHAPES]
     table = torch.cat(columns, -1)
     return table.gather(1, order[..., None].expand_as(table))
 
@@ -217,7 +199,7 @@ def people_from_table(table: np.ndarray, width: int, height: int) -> People:
     size = np.array([width, height], np.float32)
     values: dict[str, np.ndarray] = {}
     start = 0
-    for name, shape in _SHAPES.items():
+    for name, shape in FIELD_SHAPES.items():
         stop = start + math.prod(shape)
         # Not a view: whoever keeps one field does not keep all.
         values[name] = table[:, start:stop].reshape(len(table), *shape).copy()

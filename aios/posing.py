@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .accelerate.cuda_graphs import Recorded, allowed
 from .body.model import BodyModel
-from .people import SMPLX_NAMES, SMPLX_SIZES, People
+from .body.parameters import SMPLX_NAMES, SMPLX_SIZES
+from .people import People
 
 _AT_ONCE = 16
 """Bodies a call."""
@@ -69,6 +70,6 @@ class Posing:
         return vertices[:count].cpu().numpy(), joints_3d[:count].cpu().numpy()
 
     def _posed(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        values = dict(zip(SMPLX_NAMES, table.split(SMPLX_SIZES, 1), strict=True))
+        values = dict(zip(SMPLX_NAMES, table.split(list(SMPLX_SIZES.values()), 1), strict=True))
         posed = self._body(values)
         return posed.vertices, posed.joints_3d

@@ -25,7 +25,7 @@ AIOS_ROOMS = {
     "weights": "resources network",
     "body": "resources geometry",
     "render": "geometry",
-    "people": "geometry network",
+    "people": "geometry network body",
     "attention": "network",
     "prediction": "geometry network people attention",
     "tracking": "geometry people",

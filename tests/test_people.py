@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from aios.body.parameters import SMPLX_NAMES
 from aios.geometry.boxes import cxcywh_to_xyxy
 from aios.geometry.camera import Camera
 from aios.geometry.rotations import axis_angle_to_rotmat
 from aios.network.outputs import LayerOutput, SmplxOutput
-from aios.people import _SHAPES, SMPLX_NAMES, People, people_from_output
+from aios.people import FIELD_SHAPES, People, people_from_output
 from aios.prediction import Prediction
 
 SLOTS = 6
@@ -155,7 +156,7 @@ def test_nobody():
     assert len(nobody.select(nobody.scores > 0.5)) == 0
 
 
-@pytest.mark.parametrize("name", sorted(_SHAPES))
+@pytest.mark.parametrize("name", sorted(FIELD_SHAPES))
 def test_wrong_shapes_are_errors_that_name_the_field(name):
     people = people_from_output(random_output(), 0, 10, 10)
     values = {field.name: getattr(people, field.name) for field in dataclasses.fields(people)}
@@ -166,7 +167,7 @@ def test_wrong_shapes_are_errors_that_name_the_field(name):
 
 def test_types():
     people = people_from_output(random_output(), 0, 10, 10)
-    for name in _SHAPES:
+    for name in FIELD_SHAPES:
         wanted = np.int64 if name == "query_indices" else np.float32
         assert getattr(people, name).dtype == wanted, name
 
@@ -239,7 +240,7 @@ def test_another_field_of_view_moves_everything_in_metres_together():
     )
     np.testing.assert_allclose(moved.joints_3d[:, 7] - prediction.joints_3d[:, 7], shift, atol=1e-5)
     assert moved.camera.field_of_view == pytest.approx(60)
-    for name in _SHAPES:
+    for name in FIELD_SHAPES:
         if name != "transl":
             np.testing.assert_array_equal(
                 getattr(moved.people, name), getattr(prediction.people, name)

@@ -9,7 +9,8 @@ import torch
 from aios import posing as posing_module
 from aios.accelerate.cuda_graphs import Recording
 from aios.body.model import BodyModel
-from aios.people import SMPLX_NAMES, SMPLX_SIZES, People
+from aios.body.parameters import SMPLX_SIZES
+from aios.people import People
 from aios.posing import Posing
 from aios.resources import STANDIN_BODY
 from tests.helpers.people_makers import make_person, together
@@ -31,7 +32,7 @@ def some_people(count, random):
     people = together(*(make_person() for _ in range(count)))
     posed = {
         name: random.normal(0, 0.3, (count, size)).astype(np.float32)
-        for name, size in zip(SMPLX_NAMES, SMPLX_SIZES, strict=True)
+        for name, size in SMPLX_SIZES.items()
     }
     return dataclasses.replace(people, **posed)
 
@@ -91,7 +92,7 @@ def test_a_recorded_body_is_posed_the_same(body, people, monkeypatch, at_once, r
 def test_posing_can_be_recorded(body):
     """Nothing is copied between host and device meanwhile."""
     pose = Posing(body.to("meta"), False)
-    table = torch.empty(16, sum(SMPLX_SIZES), device="meta")
+    table = torch.empty(16, sum(SMPLX_SIZES.values()), device="meta")
     pose._posed(table)
     _, found = watched(lambda: pose._posed(table))
     assert not [call for call in found if call != "as_tensor()"]

@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from aios.body.parameters import SMPLX_SIZES
 from aios.network.config import BODY_KEYPOINT_JOINTS as BODY_KEYPOINTS
 
 from .joints import index_tensor
@@ -38,14 +39,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "face_keypoints_2d": (6, 2),
     "face_keypoints_visible": (6,),
     "smplx_valid": (),
-    "global_orient": (3,),
-    "body_pose": (63,),
-    "left_hand_pose": (45,),
-    "right_hand_pose": (45,),
-    "jaw_pose": (3,),
-    "betas": (10,),
-    "expression": (10,),
-    "transl": (3,),
+    **{name: (size,) for name, size in SMPLX_SIZES.items()},
     "left_hand_pose_valid": (),
     "right_hand_pose_valid": (),
     "jaw_pose_valid": (),

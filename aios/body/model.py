@@ -15,21 +15,12 @@ import torch
 from torch import Tensor
 
 from .file import BodyModelError, find_body_file, read_body_file
+from .parameters import SMPLX_SIZES
 from .rig import Surface, build_skeleton, build_surface, move
 from .standin_shape import StandinShapes
 
 __all__ = ["BodyModel", "BodyModelError", "BodyOutput"]
 
-_SIZES = {
-    "betas": 10,
-    "expression": 10,
-    "global_orient": 3,
-    "body_pose": 63,
-    "left_hand_pose": 45,
-    "right_hand_pose": 45,
-    "jaw_pose": 3,
-    "transl": 3,
-}
 _NUM_JOINTS_3D = 144
 
 
@@ -93,11 +84,10 @@ class BodyModel:
         """Pose P bodies.
 
         Args:
-            parameters: under the names of `people.SMPLX_NAMES`; what is left out is zero.  `betas`
-                (P, 10), `expression` (P, 10), `transl` (P, 3) metres; axis-angle in radians
-                `global_orient` (P, 3), `body_pose` (P, 63), `jaw_pose` (P, 3), `left_hand_pose`
-                and `right_hand_pose` (P, 45) relative to the mean hand, added as vectors
-                whatever their length.  The eyes look straight ahead.
+            parameters: tensors (P, size) under names and sizes of `SMPLX_SIZES`; missing ones are
+                zero.  Poses are axis-angle in radians, `transl` is in metres.  Hand poses are
+                relative to the mean hand and added to it as vectors, whatever their length.
+                The eyes look straight ahead.
 
         Returns:
             The bodies, differentiable, in the frame that `global_orient` turns into.
@@ -182,18 +172,18 @@ class BodyModel:
 
 def _checked(parameters: Mapping[str, Tensor], like: Tensor) -> tuple[dict[str, Tensor], int]:
     """All parameters in the type and on the device of `like`, and the number of people."""
-    unknown = sorted(set(parameters) - set(_SIZES))
+    unknown = sorted(set(parameters) - set(SMPLX_SIZES))
     if unknown or not parameters:
         found = ", ".join(unknown) or "nothing"
-        raise BodyModelError(f"the body is posed by {', '.join(_SIZES)}; got {found}")
+        raise BodyModelError(f"the body is posed by {', '.join(SMPLX_SIZES)}; got {found}")
     values = {name: torch.as_tensor(value).to(like) for name, value in parameters.items()}
     count = len(next(iter(values.values())))
     for name, value in values.items():
-        if value.shape != (count, _SIZES[name]):
+        if value.shape != (count, SMPLX_SIZES[name]):
             raise BodyModelError(
-                f"{name} has shape {tuple(value.shape)}, wanted {(count, _SIZES[name])}"
+                f"{name} has shape {tuple(value.shape)}, wanted {(count, SMPLX_SIZES[name])}"
             )
-    zeros = {n: like.new_zeros(count, size) for n, size in _SIZES.items() if n not in values}
+    zeros = {n: like.new_zeros(count, size) for n, size in SMPLX_SIZES.items() if n not in values}
     return values | zeros, count
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..body.parameters import SMPLX_NAMES
 from ..geometry.camera import Camera
-from ..people import SMPLX_NAMES
 from ..prediction import Prediction
 from ..render.colors import person_colors
 from ..render.overlay import overlay

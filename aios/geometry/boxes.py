@@ -1,4 +1,4 @@
-"""Boxes and the coordinates they are made of."""
+"""Bounding boxes: conversion, overlap, non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 _LOGIT_EPS = 1e-3
+_AREA_EPS = 1e-9
 
 
 def inverse_sigmoid(x: Tensor) -> Tensor:
-    """Logit, both sides kept at 1e-3 or more: |result| <= 6.907 (specification section 7)."""
+    """Logit with numerator and denominator clamped to at least 1e-3: |result| <= 6.907."""
     x = x.clamp(0.0, 1.0)
     return torch.log(x.clamp(min=_LOGIT_EPS) / (1 - x).clamp(min=_LOGIT_EPS))
 
@@ -27,23 +28,45 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     return torch.cat([(low + high) / 2, high - low], -1)
 
 
-def apart(boxes: np.ndarray, max_overlap: float) -> np.ndarray:
-    """Which boxes to keep so that none overlaps an earlier one too much.
+def intersection_and_union(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Areas of intersection and union of paired boxes, for IoU in PyTorch.
 
     Args:
-        boxes: (P, 4) xyxy, best first.
-        max_overlap: intersection over union, 0-1.
+        first: (..., 4) xyxy.
+        second: (..., 4) xyxy, broadcastable to `first`.
 
     Returns:
-        (K,) int64 indices.
+        Two tensors (...).
     """
-    low, high = boxes[:, None, :2], boxes[:, None, 2:]
-    sides = np.minimum(high, high[:, 0]) - np.maximum(low, low[:, 0])
-    shared = np.clip(sides, 0, None).prod(-1)
-    area = np.clip(high - low, 0, None).prod(-1)
-    overlap = shared / np.maximum(area + area[:, 0] - shared, 1e-9)
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (first, second)]
+    return shared, areas[0] + areas[1] - shared
+
+
+def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """IoU of every box of `first` (N, 4) with every box of `second` (M, 4), xyxy: (N, M)."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = (high - low).clip(0).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(-1) for boxes in (first, second)]
+    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, _AREA_EPS)
+
+
+def nms(boxes: np.ndarray, max_iou: float) -> np.ndarray:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: (P, 4) xyxy, best score first.
+        max_iou: a box is dropped if its IoU with an earlier kept box is larger, 0-1.
+
+    Returns:
+        (K,) int64 indices of the kept boxes, ascending.
+    """
+    iou = pairwise_iou(boxes, boxes)
     kept: list[int] = []
     for index in range(len(boxes)):
-        if (overlap[index, kept] <= max_overlap).all():
+        if (iou[index, kept] <= max_iou).all():
             kept.append(index)
     return np.array(kept, np.int64)

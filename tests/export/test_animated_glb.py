@@ -136,7 +136,7 @@ def test_joints_within_a_tenth_of_a_millimetre(path, predictor, store):
 def test_surface_is_the_body_up_to_the_fifth_skinning_weight(path, predictor, store):
     import torch
 
-    from aios.people import SMPLX_NAMES
+    from aios.body.parameters import SMPLX_NAMES
 
     rows = records(store, 2)
     parameters = {name: torch.from_numpy(rows[name].copy()) for name in SMPLX_NAMES}

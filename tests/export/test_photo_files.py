@@ -10,9 +10,10 @@ import torch
 import trimesh
 
 from aios.body.model import BodyModel
+from aios.body.parameters import SMPLX_NAMES
 from aios.export import photo_files as export
 from aios.geometry.camera import Camera
-from aios.people import _SHAPES, SMPLX_NAMES, People
+from aios.people import FIELD_SHAPES, People
 from aios.prediction import Prediction
 from aios.render.overlay import person_colors
 from aios.render.scene import linear_to_srgb
@@ -40,11 +41,11 @@ def predict(count):
     random = np.random.default_rng(count)
     fields = {
         name: random.normal(0, 0.2, (count, *shape)).astype(np.float32)
-        for name, shape in _SHAPES.items()
+        for name, shape in FIELD_SHAPES.items()
     }
     fields["query_indices"] = np.arange(count) * 7
     fields["scores"] = np.sort(random.uniform(0.3, 1, count).astype(np.float32))[::-1]
-    for name in _SHAPES:
+    for name in FIELD_SHAPES:
         if name.endswith("_px"):
             fields[name] = fields[name] * 500 + 300
     fields["global_orient"][:, 0] += np.pi
@@ -147,7 +148,7 @@ def test_npz_through_smplx_gives_the_vertices_back(three, tmp_path):
 def test_npz_holds_the_rest_and_no_body_model(three):
     with np.load(io.BytesIO(export.prediction_to_npz(three)), allow_pickle=False) as archive:
         values = dict(archive)
-    for name in _SHAPES:
+    for name in FIELD_SHAPES:
         np.testing.assert_array_equal(values[name], getattr(three.people, name))
     assert values["focal_length"] == 1234.5
     np.testing.assert_array_equal(values["principal_point"], (160.25, 120.0))

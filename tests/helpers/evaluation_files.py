@@ -18,8 +18,9 @@ import torch
 from scipy.sparse import csr_matrix
 
 from aios.body.model import BodyModel
+from aios.body.parameters import SMPLX_NAMES
 from aios.geometry.camera import Camera
-from aios.people import _SHAPES, SMPLX_NAMES, People
+from aios.people import FIELD_SHAPES, People
 from aios.prediction import Candidates
 from aios.predictor import AiOSPredictor
 from aios.resources import STANDIN_BODY
@@ -164,7 +165,7 @@ def as_people(targets: Targets, size_wh: tuple[int, int]) -> People:
     )
     values = {
         name: np.zeros((count, *shape), np.int64 if name == "query_indices" else np.float32)
-        for name, shape in _SHAPES.items()
+        for name, shape in FIELD_SHAPES.items()
     }
     values |= {name: getattr(targets, name).numpy() for name in SMPLX_NAMES}
     values["scores"] = np.linspace(0.95, 0.8, count, dtype=np.float32)

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from aios.body.kinematics import CAMERA_TO_WORLD
+from aios.body.parameters import SMPLX_NAMES
 from aios.export.motion import MotionStore
-from aios.people import SMPLX_NAMES
 from tests.helpers.people_makers import make_person, together
 
 

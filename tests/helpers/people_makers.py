@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aios.people import _SHAPES, People
+from aios.people import FIELD_SHAPES, People
 
 
 def make_person(center=(100.0, 100.0), size=60.0, depth=8.0, score=0.9, **fields):
@@ -13,14 +13,14 @@ def make_person(center=(100.0, 100.0), size=60.0, depth=8.0, score=0.9, **fields
     keypoints = box[:2] + grid.reshape(-1, 2)[:17] * (box[2:] - box[:2])
     values = {
         name: np.zeros((1, *shape), np.int64 if name == "query_indices" else np.float32)
-        for name, shape in _SHAPES.items()
+        for name, shape in FIELD_SHAPES.items()
     }
     values["scores"] = np.array([score], np.float32)
     values["boxes_xyxy_px"] = box[None]
     values["keypoints_2d_px"] = keypoints[None].astype(np.float32)
     values["transl"] = np.array([[0.0, 0.0, depth]], np.float32)
     for name, value in fields.items():
-        values[name] = np.asarray(value, np.float32).reshape(1, *_SHAPES[name])
+        values[name] = np.asarray(value, np.float32).reshape(1, *FIELD_SHAPES[name])
     return People(**values)
 
 
@@ -28,4 +28,6 @@ def together(*people):
     """Several people in one frame."""
     if not people:
         return People.empty()
-    return People(**{name: np.concatenate([getattr(p, name) for p in people]) for name in _SHAPES})
+    return People(
+        **{name: np.concatenate([getattr(p, name) for p in people]) for name in FIELD_SHAPES}
+    )

@@ -15,8 +15,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import app
+from aios.body.parameters import SMPLX_NAMES
 from aios.page import layout, server
-from aios.people import SMPLX_NAMES
 from tests.helpers.served import (
     STANDIN,
     count_forwards,

@@ -13,12 +13,12 @@ import smplx
 import torch
 
 from aios import AiOSPredictor
+from aios.body.parameters import SMPLX_NAMES
 from aios.export.motion_files import write_track_files
 from aios.export.photo_files import ExportError
 from aios.geometry.camera import Camera
 from aios.media.photo import read_photo
 from aios.media.video_reader import VideoError, VideoReader
-from aios.people import SMPLX_NAMES
 from aios.pipelines import video as film
 from aios.pipelines.progress import CancelledError
 from aios.pipelines.stream_tracker import StreamTracker, TrackedPeople

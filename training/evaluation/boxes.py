@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from aios.geometry.boxes import pairwise_iou
+
 from .answers import Answer
-from .metrics import box_iou, match_greedily
+from .metrics import match_greedily
 
 SHIFT = 0.1
 """Of a box's width and height: how far the noise experiment moves it."""
@@ -51,7 +53,7 @@ class _Agreement:
         """Boxes of one picture, best first."""
         self.boxes += len(boxes)
         self.people += len(annotated)
-        iou = box_iou(boxes, annotated)
+        iou = pairwise_iou(boxes, annotated)
         overlaps = [float(iou[pair]) for pair in match_greedily(boxes, annotated, _LEAST_IOU)]
         self.overlaps += overlaps
         self.found += sum(overlap >= _FOUND_IOU for overlap in overlaps)

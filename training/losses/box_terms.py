@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aios.geometry.boxes import cxcywh_to_xyxy
+from aios.geometry.boxes import cxcywh_to_xyxy, intersection_and_union
 from aios.network.outputs import PERSON_CLASS, LayerOutput
 
 from ..data.batch import Batch
@@ -53,9 +53,7 @@ def _away(boxes: Tensor, batch: Batch) -> Tensor:
     """(B, Q) bool: hardly on anyone annotated, in a picture that may show other people."""
     own = cxcywh_to_xyxy(boxes[batch.image_index])
     wanted = cxcywh_to_xyxy(batch.targets.boxes)[:, None]
-    low = torch.maximum(own[..., :2], wanted[..., :2])
-    high = torch.minimum(own[..., 2:], wanted[..., 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
+    shared, _ = intersection_and_union(own, wanted)
     covered = shared / (own[..., 2:] - own[..., :2]).prod(-1).clamp(min=1e-6)
     near = torch.zeros_like(boxes[..., 0])
     near.index_add_(0, batch.image_index, (covered > _COVERED).to(near.dtype))

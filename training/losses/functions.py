@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aios.geometry.boxes import cxcywh_to_xyxy
+from aios.geometry.boxes import cxcywh_to_xyxy, intersection_and_union
 
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
@@ -59,25 +59,16 @@ def quality_focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy * (logits.sigmoid() - labels).abs() ** FOCAL_GAMMA
 
 
-def _overlap(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Areas shared by and covered by broadcastable (..., 4) corners: (...) each."""
-    low = torch.maximum(first[..., :2], second[..., :2])
-    high = torch.minimum(first[..., 2:], second[..., 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (first, second)]
-    return shared, areas[0] + areas[1] - shared
-
-
 def box_iou(first: Tensor, second: Tensor) -> Tensor:
     """IoU of paired boxes; (..., 4) centre x, centre y, width, height each -> (...)."""
-    shared, union = _overlap(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second))
+    shared, union = intersection_and_union(cxcywh_to_xyxy(first), cxcywh_to_xyxy(second))
     return shared / (union + _EPS)
 
 
 def box_giou(first: Tensor, second: Tensor) -> Tensor:
     """GIoU of paired boxes; (..., 4) centre x, centre y, width, height each -> (...)."""
     first, second = cxcywh_to_xyxy(first), cxcywh_to_xyxy(second)
-    shared, union = _overlap(first, second)
+    shared, union = intersection_and_union(first, second)
     hull_low = torch.minimum(first[..., :2], second[..., :2])
     hull_high = torch.maximum(first[..., 2:], second[..., 2:])
     hull = (hull_high - hull_low).clamp(min=0).prod(-1)

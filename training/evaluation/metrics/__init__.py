@@ -20,7 +20,7 @@ from .protocols import AGORA, AGORA_SMPL, PROTOCOLS, VERTICES, Protocol, has_han
 from .records import PictureRecord, RecordLog, Records, RecordsError, measure_picture
 from .smpl import SmplConversion
 from .summary import Figures, figures, summarise, sweep
-from .tally import Tally, box_iou, match_greedily, pelvis_aligned_mm
+from .tally import Tally, match_greedily, pelvis_aligned_mm
 
 __all__ = [
     "AGORA",
@@ -44,7 +44,6 @@ __all__ = [
     "SmplConversion",
     "Tally",
     "TruePeople",
-    "box_iou",
     "figures",
     "has_hands_and_face",
     "load_smpl_parts",

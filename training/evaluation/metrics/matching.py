@@ -10,11 +10,14 @@ from typing import Literal
 
 import numpy as np
 
+from aios.geometry.boxes import pairwise_iou
+
 Mode = Literal["official", "plain"]
 """`official` gives the numbers of the public tools, quirks included; `plain` what they define."""
 MODES: tuple[Mode, ...] = ("official", "plain")
 MATCHED_JOINTS = 24
 LEAST_IOU = 0.1
+_LAST_PIXEL = np.array([0.0, 0.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,7 @@ def joint_boxes(joints_2d: np.ndarray) -> np.ndarray:
 
 def pixel_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(m, 4) and (n, 4) boxes whose last pixel belongs to them -> (m, n)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low + 1).clip(0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2] + 1).prod(-1) for boxes in (first, second)]
-    return shared / (areas[0][:, None] + areas[1][None] - shared)
+    return pairwise_iou(first + _LAST_PIXEL, second + _LAST_PIXEL)
 
 
 def match_people(cost: np.ndarray, iou: np.ndarray, valid: np.ndarray, mode: Mode) -> Matching:

@@ -6,16 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from aios.geometry.boxes import pairwise_iou
+
 MATCH_IOU = 0.5
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(N, 4) and (M, 4) x1, y1, x2, y2 -> (N, M)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low).clip(0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(-1) for boxes in (first, second)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
 def match_greedily(
@@ -31,7 +24,7 @@ def match_greedily(
     Returns:
         Pairs of prediction and person.
     """
-    overlap = box_iou(boxes, wanted)
+    overlap = pairwise_iou(boxes, wanted)
     free, pairs = list(range(len(wanted))), []
     for index in range(len(boxes)):
         if not free:

@@ -17,7 +17,7 @@ import torch
 
 from aios.body.array_pickle import load_array_pickle
 from aios.body.model import BodyModel
-from aios.people import SMPLX_NAMES
+from aios.body.parameters import SMPLX_NAMES
 
 from ..metrics import PredictedPeople
 from .forms import FOLDER, Entry, SubmissionError, SubmissionForm, option, parse_name

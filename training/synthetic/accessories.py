@@ -233,11 +233,11 @@ def seat_primitives(
     colours = object_colours(rng.child("seat"), 2)
     colours = torch.cat([colours, 0.3 * colours[:, :1]], 1)
     slots = rows.shape[1]
-    turn = yaw[:, None]
+    rotation = yaw[:, None]
     return Primitives(
         kind=rows[..., 0].long().flatten(),
-        linear=(turn @ rows_to_linear(rows)).flatten(0, 1),
-        centre=(ground[:, None] + (turn @ rows[..., 1:4, None])[..., 0]).flatten(0, 1),
+        linear=(rotation @ rows_to_linear(rows)).flatten(0, 1),
+        centre=(ground[:, None] + (rotation @ rows[..., 1:4, None])[..., 0]).flatten(0, 1),
         colour=colours.gather(1, rows[..., 9].long()[..., None].expand(-1, -1, 3)).flatten(0, 1),
         shown=rows_shown(rows).flatten(),
         scene=scene[:, None].expand(count, slots).flatten(),

@@ -1,6 +1,7 @@
-"""Anatomical angles: their limits, and what they are as rotations of the body model's joints.
+"""Anatomical joint angles, their limits, and their conversion to SMPL-X joint rotations.
 
-Signs are those of the left side; the right side is its mirror image. All angles are radians.
+Suffixes: `flex` is flexion, `out` abduction, `side` lateral bending, `twist` axial rotation. Signs
+are those of the left side; the right side is its mirror image. All angles are in radians.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ LIMITS = {
     **{f"{side}_{name}": limit for side in "lr" for name, limit in LIMB_LIMITS.items()},
 }
 ANGLES = tuple(LIMITS)
-"""Names of the A columns of a tensor of angles."""
+"""Names of the A columns of an angle tensor."""
 COLUMN = {name: number for number, name in enumerate(ANGLES)}
 LOW = torch.tensor([limit[0] for limit in LIMITS.values()])
 HIGH = torch.tensor([limit[1] for limit in LIMITS.values()])
 
 _TRUNK, _LIMB = len(TRUNK_LIMITS), len(LIMB_LIMITS)
 _SIDE_ROWS = (0, 3, 6, 9, 12, 15, 17, 19)
-"""Rows of hip, knee, ankle, toes, collar, shoulder, elbow, wrist of the left in the body pose."""
+"""Rows of the left hip, knee, ankle, foot, collar, shoulder, elbow and wrist in `body_pose`."""
 
 
 def _mirror_order() -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -68,25 +69,25 @@ _MIRROR_ORDER, _MIRROR_SIGN = _mirror_order()
 
 
 def mirror_angles(angles: Tensor) -> Tensor:
-    """(..., A) of the mirrored pose."""
+    """Angles (..., A) of the pose mirrored left to right."""
     order = constant(_MIRROR_ORDER, angles.device, torch.int64)
     return angles[..., order] * constant(_MIRROR_SIGN, angles.device)
 
 
 def within_limits(angles: Tensor) -> Tensor:
-    """(..., A) cut at what the joints allow."""
+    """Clamp angles (..., A) to the joint limits."""
     low, high = limits(angles.device)
     return torch.minimum(torch.maximum(angles, low), high)
 
 
 @lru_cache(maxsize=8)
 def limits(device: torch.device) -> tuple[Tensor, Tensor]:
-    """(A,) least and (A,) most of each angle."""
+    """(A,) lower and (A,) upper limit of each angle."""
     return LOW.to(device), HIGH.to(device)
 
 
-def turn(axis: str, angle: Tensor) -> Tensor:
-    """Rotation about one of the axes X, Y, Z: (...) -> (..., 3, 3)."""
+def axis_rotation(axis: str, angle: Tensor) -> Tensor:
+    """Rotation about the axis "X", "Y" or "Z": angle (...) -> (..., 3, 3)."""
     sine, cosine, one, zero = angle.sin(), angle.cos(), angle * 0 + 1, angle * 0
     rows = {
         "X": (one, zero, zero, zero, cosine, -sine, zero, sine, cosine),
@@ -97,12 +98,16 @@ def turn(axis: str, angle: Tensor) -> Tensor:
 
 
 def euler(order: str, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
-    """Intrinsic rotations about three axes, (...) each -> (..., 3, 3)."""
-    return turn(order[0], first) @ turn(order[1], second) @ turn(order[2], third)
+    """Intrinsic Euler rotation, three angles (...) -> (..., 3, 3)."""
+    return (
+        axis_rotation(order[0], first)
+        @ axis_rotation(order[1], second)
+        @ axis_rotation(order[2], third)
+    )
 
 
 def angles_to_rotations(angles: Tensor) -> Tensor:
-    """(..., A) -> (..., 21, 3, 3) of joints 1-21 (SMPL-X order)."""
+    """Angles (..., A) -> local rotations (..., 21, 3, 3) of joints 1-21 in SMPL-X order."""
     a = {name: angles[..., column] for name, column in COLUMN.items()}
     rows: list[Tensor | None] = [None] * 21
     for joint, share in ((3, 0.3), (6, 0.35), (9, 0.35)):
@@ -120,48 +125,48 @@ def angles_to_rotations(angles: Tensor) -> Tensor:
 
 
 def angles_to_body_pose(angles: Tensor) -> Tensor:
-    """(..., A) -> (..., 21, 3) axis-angle of joints 1-21 (SMPL-X order), at most pi long."""
+    """Angles (..., A) -> `body_pose` (..., 21, 3) axis-angle, joints 1-21 in SMPL-X order."""
     return rotations_to_axis_angle(angles_to_rotations(angles))
 
 
 def rotations_to_axis_angle(rotations: Tensor) -> Tensor:
-    """(..., 3, 3) -> (..., 3), at most pi long."""
+    """Rotation matrices (..., 3, 3) -> axis-angle (..., 3) of length at most pi."""
     quaternion = rotmat_to_quaternion(rotations)
     return quaternion_to_axis_angle(torch.where(quaternion[..., :1] < 0, -quaternion, quaternion))
 
 
 def _limb(g: dict[str, Tensor]) -> list[Tensor]:
-    """(..., 3, 3) of the rows `_SIDE_ROWS` as if they were the left's."""
+    """Local rotations (..., 3, 3) of the joints in `_SIDE_ROWS`, for the left side."""
     return [
         euler("XZY", -g["hip_flex"], g["hip_out"], g["hip_twist"]),
-        turn("X", g["knee"]),
-        turn("X", g["ankle"]),
-        turn("X", -g["toes"]),
-        turn("Y", -g["collar_front"]) @ turn("Z", g["collar_up"]),
+        axis_rotation("X", g["knee"]),
+        axis_rotation("X", g["ankle"]),
+        axis_rotation("X", -g["toes"]),
+        axis_rotation("Y", -g["collar_front"]) @ axis_rotation("Z", g["collar_up"]),
         euler("XZX", -g["shoulder_flex"], g["shoulder_out"] - math.pi / 2, g["shoulder_twist"]),
-        turn("Y", -g["elbow"]),
+        axis_rotation("Y", -g["elbow"]),
         euler("XZY", g["forearm_twist"], -g["wrist_flex"], g["wrist_side"]),
     ]
 
 
 def shoulder_angles(rotation: Tensor) -> Tensor:
-    """A left shoulder's rotation (..., 3, 3) -> (..., 3) flex, out and twist.
+    """Left shoulder rotation (..., 3, 3) -> (..., 3) flex, out and twist.
 
-    Of the two sets of angles that mean the rotation, the one nearer to the limits' inside.
+    Two sets of angles describe the same rotation; the one that exceeds the limits less is returned.
     """
     columns = constant(_SHOULDER, rotation.device, torch.int64)
     low, high = (limit[columns] for limit in limits(rotation.device))
     bend = rotation[..., 0, 0].clamp(-1, 1).acos()
-    answers, costs = [], []
+    candidates, costs = [], []
     for sign in (1.0, -1.0):
         first = torch.atan2(sign * rotation[..., 2, 0], sign * rotation[..., 1, 0])
         third = torch.atan2(sign * rotation[..., 0, 2], -sign * rotation[..., 0, 1])
-        flex = torch.remainder(-first + 2.1, 2 * math.pi) - 2.1  # arms reach up to pi
+        flex = torch.remainder(-first + 2.1, 2 * math.pi) - 2.1  # flexion reaches up to pi
         found = torch.stack([flex, sign * bend + math.pi / 2, third], -1)
-        answers.append(found)
+        candidates.append(found)
         costs.append(((low - found).clamp_min(0) + (found - high).clamp_min(0)).sum(-1))
     better = (costs[0] <= costs[1])[..., None]
-    return torch.where(better, answers[0], answers[1])
+    return torch.where(better, candidates[0], candidates[1])
 
 
 _SHOULDER = tuple(COLUMN[f"l_shoulder_{name}"] for name in ("flex", "out", "twist"))

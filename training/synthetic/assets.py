@@ -1,4 +1,4 @@
-"""What all scenes of one seed share."""
+"""Assets shared by all scenes of a generator."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .surface import BodySurface
 
 @dataclass(frozen=True)
 class SceneAssets:
-    """Everything that is made once.
+    """Objects that are built once per generator.
 
     Attributes:
-        body: the stand-in body; all tensors lie on its device.
-        places: its touchable points.
-        paint: what colours it.
-        size_hw: pixels of the pictures.
-        photos: (n, 3, 288, 288) uint8 to stand before, or none.
-        test: clips, patterns and textures of the test set.
-        time_s: seconds that everyone has gone on with their clip; None: caught anywhere in it.
+        body: the stand-in body; its device is the device of all tensors.
+        contact_points: contact points of the body.
+        texture: procedural texture of the body.
+        size_hw: image size, pixels.
+        photos: (n, 3, 288, 288) uint8 background photos, or None.
+        test: use clips, patterns and textures of the test set.
+        time_s: time within every pose clip, seconds; None samples a random moment.
     """
 
     body: BodySurface
-    places: ContactPoints
-    paint: BodyTexture
+    contact_points: ContactPoints
+    texture: BodyTexture
     size_hw: tuple[int, int]
     photos: Tensor | None
     test: bool

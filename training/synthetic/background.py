@@ -48,21 +48,21 @@ class Background:
     flat: Tensor
 
 
-def pixel_rays(view: Cameras, size_hw: tuple[int, int]) -> Tensor:
+def pixel_rays(cameras: Cameras, size_hw: tuple[int, int]) -> Tensor:
     """(B, P, 3) camera frame, as long as a depth of 1 asks."""
     height, width = size_hw
-    device = view.focal_length.device
+    device = cameras.focal_length.device
     y, x = torch.meshgrid(
         torch.arange(height, device=device) + (0.5 - height / 2),
         torch.arange(width, device=device) + (0.5 - width / 2),
         indexing="ij",
     )
-    flat = torch.stack([x.flatten(), y.flatten()], -1) / view.focal_length[:, None, None]
+    flat = torch.stack([x.flatten(), y.flatten()], -1) / cameras.focal_length[:, None, None]
     return torch.cat([flat, torch.ones_like(flat[..., :1])], -1)
 
 
 def sample_background(
-    rng: CounterRng, view: Cameras, rays: Tensor, photos: Tensor | None, *, test: bool
+    rng: CounterRng, cameras: Cameras, rays: Tensor, photos: Tensor | None, *, test: bool
 ) -> Background:
     """Invent what is behind people, or take it from a photograph in seven of ten scenes.
 
@@ -75,7 +75,7 @@ def sample_background(
     """
     source = rng.child("backdrop")
     kind = source.choice("kind", _KIND_CHANCES)[:, None]
-    place, surface = _surfaces(source, kind, view, rays)
+    place, surface = _surfaces(source, kind, cameras, rays)
     normal = _normals(surface, rays)
     clutter, sky = kind[:, 0] == _CLUTTER, surface == _SKY
     used = rng.bernoulli("photo", 0.0 if photos is None else _PHOTO_SHARE)
@@ -83,7 +83,7 @@ def sample_background(
     def built(s: Tensor) -> Tensor:
         colours = _surface_colours(source.take(s), kind[s], surface[s], place[s], normal[s], test)
         painted = sky_at(source.take(s), rays[s], sky[s], test)
-        far = (place[s] - view.position[s, None]).norm(dim=-1)
+        far = (place[s] - cameras.position[s, None]).norm(dim=-1)
         return _hazed(source.take(s), torch.where(sky[s][..., None], painted, colours), far)
 
     albedo = _replaced(torch.zeros_like(rays), ~(used | clutter), built)
@@ -92,7 +92,7 @@ def sample_background(
     )
     if photos is not None:
         albedo = _replaced(
-            albedo, used, lambda s: photo_windows(source.take(s), photos, view.take(s), rays[s])
+            albedo, used, lambda s: photo_windows(source.take(s), photos, cameras.take(s), rays[s])
         )
     return Background(albedo.clamp(0, 1), place, normal, sky | (clutter | used)[:, None])
 
@@ -111,18 +111,18 @@ _GROUND, _BACK, _LEFT, _RIGHT, _TOP, _SKY = range(6)
 
 
 def _surfaces(
-    source: CounterRng, kind: Tensor, view: Cameras, rays: Tensor
+    source: CounterRng, kind: Tensor, cameras: Cameras, rays: Tensor
 ) -> tuple[Tensor, Tensor]:
     """First plane that each ray meets: (B, P, 3) where, and (B, P) which."""
-    eye = view.position[:, None, 1]
+    eye = cameras.position[:, None, 1]
     x, y, z = rays.unbind(-1)
     room = (kind == _ROOM) | (kind == _STUDIO)
-    back = view.distance + source.uniform("back", low=0.8, high=7.0)
-    street = view.distance + source.uniform("street", low=4.0, high=40.0)
+    back = cameras.distance + source.uniform("back", low=0.8, high=7.0)
+    street = cameras.distance + source.uniform("street", low=4.0, high=40.0)
     back = torch.where(room[:, 0], back, street)[:, None]
     half = torch.where(room[:, 0], source.uniform("half", low=1.8, high=5.0),
                        source.uniform("pavement", low=3.0, high=12.0))[:, None]  # fmt: skip
-    half = torch.maximum(half, 0.5 * view.distance[:, None])
+    half = torch.maximum(half, 0.5 * cameras.distance[:, None])
     top = torch.maximum(source.uniform("top", 1, low=2.3, high=3.6), eye + 0.4)
     roof = source.uniform("roof", 1, low=4.0, high=15.0)
     far = torch.full_like(x, _FAR_M)
@@ -142,7 +142,7 @@ def _surfaces(
         ]
     )
     reach, surface = hits.min(0)
-    place = view.position[:, None] + rays * reach[..., None]
+    place = cameras.position[:, None] + rays * reach[..., None]
     above = ~room & (surface > _GROUND) & (place[..., 1] > roof)
     return place, torch.where((reach >= _FAR_M) | above, _SKY, surface)
 

@@ -1,4 +1,4 @@
-"""Photographs to stand before."""
+"""Loading of background photos."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 
 def load_backgrounds(archives: Iterable[str | Path], longest_px: int = 320) -> list[np.ndarray]:
-    """Read every picture of some tar archives.
+    """Read all images of tar archives.
 
     Args:
-        archives: tar files of JPEG or PNG pictures.
-        longest_px: pictures are shrunk to this long side.
+        archives: tar files with JPEG or PNG images.
+        longest_px: larger images are scaled down to this long side.
 
     Returns:
-        RGB uint8 HWC pictures.
+        RGB uint8 0-255 HWC images.
 
     Raises:
-        ValueError: if a member named like a picture is none.
+        ValueError: a member with an image file name cannot be decoded.
     """
-    pictures = []
+    images = []
     for archive in archives:
         with tarfile.open(archive) as file:
             for member in file:
@@ -31,13 +31,13 @@ def load_backgrounds(archives: Iterable[str | Path], longest_px: int = 320) -> l
                     continue
                 data = file.extractfile(member)
                 encoded = np.frombuffer(data.read() if data else b"", np.uint8)
-                picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
-                if picture is None:
-                    raise ValueError(f"{member.name} in {archive} is not a readable picture.")
-                scale = min(1.0, longest_px / max(picture.shape[:2]))
+                image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+                if image is None:
+                    raise ValueError(f"{member.name} in {archive} is not a readable image.")
+                scale = min(1.0, longest_px / max(image.shape[:2]))
                 if scale < 1:
-                    picture = cv2.resize(
-                        picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+                    image = cv2.resize(
+                        image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
                     )
-                pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-    return pictures
+                images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    return images

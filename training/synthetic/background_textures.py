@@ -81,12 +81,12 @@ def clutter_texture(source: CounterRng, rays: Tensor, test: bool) -> Tensor:
     return answer * (1 + 0.15 * noise[..., None])
 
 
-def photo_windows(source: CounterRng, photos: Tensor, view: Cameras, rays: Tensor) -> Tensor:
+def photo_windows(source: CounterRng, photos: Tensor, cameras: Cameras, rays: Tensor) -> Tensor:
     """(B, P, 3) windows of photographs, mirrored half of the time."""
     number = (source.uniform("which photo") * len(photos)).long()
     zoom = source.uniform("zoom", 1, low=0.45, high=1.0)
     flip = torch.where(source.bernoulli("flip", 0.5), -1.0, 1.0)[:, None]
-    local = (rays @ view.rotation.transpose(1, 2))[..., :2] * view.focal_length[:, None, None]
+    local = (rays @ cameras.rotation.transpose(1, 2))[..., :2] * cameras.focal_length[:, None, None]
     local = local / local.abs().amax((1, 2), keepdim=True)
     shift = source.uniform("shift", 2, low=-1, high=1) * (1 - zoom)
     u = local[..., 0] * zoom * flip + shift[:, :1]

@@ -23,7 +23,7 @@ from .body_texture import BodyTexture
 from .camera_effects import antialias, apply_camera_effects
 from .characters import CharacterSlots, camera_space_people, sample_characters
 from .contacts import ContactPoints
-from .labels import label
+from .labels import label_people
 from .renderer import render_scenes
 from .rng import CounterRng
 from .surface import BodySurface
@@ -145,7 +145,7 @@ class SceneBatchGenerator:
         device = self._assets.body.device
         drawn = CounterRng.for_scenes(self.seed, indices)
         slots = _slots(drawn.choice("count", self._chances), padded=self._graph is not None)
-        given = (drawn.keys, slots.scene, slots.slot, slots.present, slots.real)
+        given = (drawn.keys, slots.scene, slots.slot, slots.present, slots.visible)
         moved = (tensor.to(device, non_blocking=True) for tensor in given)
         return SceneBatch.of_tensors((self._graph or self._generate_tensors)(*moved))
 
@@ -176,18 +176,18 @@ class SceneBatchGenerator:
 
     def _generate(self, assets: SceneAssets, rng: CounterRng, slots: CharacterSlots) -> SceneBatch:
         body = assets.body
-        characters, view = sample_characters(assets, rng, slots)
-        people, vertices = camera_space_people(characters, view, body)
-        picture = render_scenes(assets, rng, characters, view, vertices)
-        everyone, kept, hidden = label(people, picture.composite, body, view.focal_length)
+        characters, cameras = sample_characters(assets, rng, slots)
+        people, vertices = camera_space_people(characters, cameras, body)
+        picture = render_scenes(assets, rng, characters, cameras, vertices)
+        everyone, kept, hidden = label_people(people, picture.composite, body, cameras.focal_length)
         owner = picture.composite.owner
         seen = picture.light.transpose(1, 2).unflatten(2, self.size_hw)
         return SceneBatch(
             pictures=apply_camera_effects(rng, antialias(seen, owner)),
             everyone=everyone,
-            kept=kept & slots.real,
+            kept=kept & slots.visible,
             scene_index=slots.scene,
-            focal_length=view.focal_length,
+            focal_length=cameras.focal_length,
             owner=owner,
             depth=picture.composite.depth,
             joint=picture.joint,
@@ -207,15 +207,15 @@ def _slots(counts: Tensor, *, padded: bool) -> CharacterSlots:
         used[0] = 1
     scene = torch.repeat_interleave(torch.arange(scenes), used)
     slot = torch.arange(len(scene)) - (used.cumsum(0) - used)[scene]
-    real = slot < counts[scene]
+    visible = slot < counts[scene]
     most = MAX_PEOPLE + 1 if padded else max(1, int(counts.max()))
     if padded:
         # Nobody has the last place of a scene, so nothing there overwrites what is true.
         extra = -len(scene) % scenes
         scene = torch.cat([scene, scene.new_full((extra,), scenes - 1)])
         slot = torch.cat([slot, slot.new_full((extra,), MAX_PEOPLE)])
-        real = torch.cat([real, real.new_zeros(extra)])
-    return CharacterSlots(scene, slot, torch.arange(most) < counts[:, None], real)
+        visible = torch.cat([visible, visible.new_zeros(extra)])
+    return CharacterSlots(scene, slot, torch.arange(most) < counts[:, None], visible)
 
 
 def stack_photos(photos: Sequence[np.ndarray]) -> Tensor | None:

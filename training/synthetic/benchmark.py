@@ -1,8 +1,9 @@
-"""The synthetic test set: a fixed number of seeded scenes in three parts, the same for everyone.
+"""The synthetic test set: fixed, seeded scenes in three parts.
 
-Scene `index` of a part is defined by `BENCHMARK_VERSION`, the part and the index alone. Its seed,
-its textures and its pose clips are never used in training: seeds from `TEST_SEED`
-on have their own.
+A scene is defined by `BENCHMARK_VERSION`, its part and its index. Its seed, textures and pose clips
+are never used in training: seeds from `TEST_SEED` on have their own. Test poses are procedural
+only; motion capture (`mocap.py`) is used in training alone, so test images do not depend on
+whether packs are installed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from .generator import TEST_SEED, SceneGenerator, SyntheticScene
 from .surface import BodySurface
 
 BENCHMARK_VERSION = 1
-"""Raised whenever any scene of the test set changes: figures of two versions do not compare."""
+"""Increased whenever a scene of the test set changes; scores of two versions are not comparable."""
 BENCHMARK_SIZE_HW = (360, 480)
-"""Pixels of every test picture."""
+"""Image size, pixels."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class BenchmarkPart:
     """One part of the test set."""
 
     scenes: int
-    """How many there are."""
+    """Number of scenes."""
     people: tuple[int, int]
-    """Fewest and most people that are drawn (some may turn out hidden or outside)."""
+    """Least and most people per scene; some can be hidden or outside the image."""
 
 
 BENCHMARK_PARTS = {
@@ -38,17 +39,17 @@ BENCHMARK_PARTS = {
 
 
 def benchmark_scene(part: str, index: int) -> SyntheticScene:
-    """One scene of the test set.
+    """Generate one scene of the test set.
 
     Args:
         part: a key of `BENCHMARK_PARTS`.
-        index: 0 up to the number of scenes of the part.
+        index: 0 to `BENCHMARK_PARTS[part].scenes` - 1.
 
     Raises:
-        ValueError: if there is no such part or no such scene.
+        ValueError: the part or the scene does not exist.
     """
     if part not in BENCHMARK_PARTS:
-        raise ValueError(f"There is no part {part!r}, only {', '.join(BENCHMARK_PARTS)}.")
+        raise ValueError(f"Unknown part {part!r}; use one of {', '.join(BENCHMARK_PARTS)}.")
     if not 0 <= index < BENCHMARK_PARTS[part].scenes:
         raise ValueError(f"Part {part!r} has scenes 0 to {BENCHMARK_PARTS[part].scenes - 1}.")
     return _generator(part).generate(index)

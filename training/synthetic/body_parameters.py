@@ -1,4 +1,4 @@
-"""Hands, faces and bodies: what fingers do, what a face says, how people are built."""
+"""Random hand poses, facial expressions and body shapes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from .rng import CounterRng, constant
 
-# Bend of index, middle, pinky, ring, beyond the mean hand, whose fingers are half bent already;
-# spread of the fingers; bend of the thumb.
+# Flexion of index, middle, pinky, ring relative to the mean hand, whose fingers are half bent;
+# then the spread of the fingers and the flexion of the thumb. Radians.
 _O, _R, _G, _F = 0.28, 0.0, -0.4, -0.8
 HAND_KINDS: dict[str, tuple[float, ...]] = {
     "open": (_O, _O, _O, _O, 0.13, -0.1),
@@ -27,8 +27,8 @@ KIND_NUMBER = {"any": -1, **{name: number for number, name in enumerate(HAND_KIN
 _PHALANX = (1.0, 1.1, 0.8)
 _SPREAD_SHARE = (-1.0, -0.2, 1.2, 0.5)
 
-# Coefficients of expression: mouth open, smile, brows up, eyes closed, lips pursed, brows down,
-# mouth corners down, nose wrinkled, eyes wide, lips pressed; then the jaw's angle.
+# Expression coefficients: mouth open, smile, brows up, eyes closed, lips pursed, brows down, mouth
+# corners down, nose wrinkled, eyes wide, lips pressed; then jaw angle (radians) and probability.
 _MOODS = (
     ((0.0,) * 10, 0.01, 0.3),
     ((0.6, 0.3, 0.3, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0), 0.12, 0.2),  # speaking
@@ -44,12 +44,12 @@ EXPRESSION_LIMIT, BETA_LIMIT, SMALLEST_BETA = 1.9, 2.3, -3.4
 
 
 def sample_hand(rng: CounterRng, side: int, kind: Tensor) -> Tensor:
-    """Fingers of one hand.
+    """Sample the finger pose of one hand.
 
     Args:
-        rng: one key a person.
+        rng: one key per person.
         side: 0 left, 1 right.
-        kind: (N,) number in `HAND_KINDS`, -1 for any.
+        kind: (N,) index into `HAND_KINDS`, -1 for a random kind.
 
     Returns:
         (N, 15, 3) axis-angle relative to the mean hand; index, middle, pinky, ring, thumb.
@@ -70,7 +70,7 @@ def sample_hand(rng: CounterRng, side: int, kind: Tensor) -> Tensor:
 
 
 def sample_faces(rng: CounterRng) -> tuple[Tensor, Tensor]:
-    """(N, 10) expression and (N, 3) axis-angle of the jaw."""
+    """Sample (N, 10) `expression` and (N, 3) `jaw_pose` as axis-angle."""
     source = rng.child("face")
     mood = source.choice("mood", [share for _, _, share in _MOODS])
     table = constant(tuple(shape for shape, _, _ in _MOODS), mood.device)
@@ -86,7 +86,7 @@ def sample_faces(rng: CounterRng) -> tuple[Tensor, Tensor]:
 
 
 def sample_betas(rng: CounterRng) -> Tensor:
-    """(N, 10) shape: some people are much smaller than any grown-up, heavy and slim ones occur."""
+    """Sample (N, 10) `betas`; 7 % of the people are as small as children."""
     source = rng.child("body")
     betas = source.normal("betas", 10, std=1.05).clamp(-BETA_LIMIT, BETA_LIMIT)
     small = source.bernoulli("small", 0.07)

@@ -1,4 +1,4 @@
-"""The people of a batch of scenes: posed, touching each other, put in their places."""
+"""Sampling of the people of a batch of scenes: pose, shape, appearance, contacts, placement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .anatomy import angles_to_body_pose, rotations_to_axis_angle, turn
+from .anatomy import angles_to_body_pose, axis_rotation, rotations_to_axis_angle
 from .appearance import Appearance, garment_offsets, sample_appearance
 from .assets import SceneAssets
 from .body_parameters import sample_betas, sample_faces, sample_hand
@@ -18,41 +18,42 @@ from .poses import Poses, sample_poses
 from .rng import CounterRng, constant
 from .surface import BodySurface, PosedSurface
 
-_HEAD_M = 0.22  # from the highest joint to the crown, and from the lowest to the sole
-_SOLE_M = 0.06
+_HEAD_M = 0.22  # highest joint to the top of the head, plus lowest joint to the sole
+_SOLE_M = 0.06  # lowest joint to the sole
 
 
 @dataclass(frozen=True)
 class CharacterSlots:
-    """Which people belong to which of B scenes.
+    """Assignment of N people to B scenes.
 
     Attributes:
-        scene: (N,) int64, ascending.
-        slot: (N,) int64 number within the scene.
-        present: (B, P) bool.
-        real: (N,) bool; a scene set with nobody in it has one person who is never shown.
+        scene: (N,) int64 scene index, ascending.
+        slot: (N,) int64 index within the scene.
+        present: (B, P) bool occupied slots.
+        visible: (N,) bool; false for placeholders, which are never drawn. A batch without people
+            has one placeholder.
     """
 
     scene: Tensor
     slot: Tensor
     present: Tensor
-    real: Tensor
+    visible: Tensor
 
 
 @dataclass(frozen=True)
 class Characters:
-    """N people in their worlds.
+    """N people, posed and placed in world coordinates (y up, metres).
 
     Attributes:
-        slots: whose scene.
-        poses: what they do.
-        pose: (N, 55, 3) axis-angle without the root.
+        slots: scene of each person.
+        poses: sampled poses and activities.
+        pose: (N, 55, 3) axis-angle; the root rotation is zero.
         betas: (N, 10).
         expression: (N, 10).
-        appearance: of all.
-        body: posed about the pelvis' rest place.
-        yaw: (N, 3, 3) about the vertical.
-        turn: (N, 3, 3) body -> world.
+        appearance: clothing and colours.
+        body: posed meshes, without root rotation and translation.
+        yaw: (N, 3, 3) rotation about the vertical axis.
+        orientation: (N, 3, 3) body -> world.
         pelvis: (N, 3) metres, world.
     """
 
@@ -64,36 +65,39 @@ class Characters:
     appearance: Appearance
     body: PosedSurface
     yaw: Tensor
-    turn: Tensor
+    orientation: Tensor
     pelvis: Tensor
 
-    def placed(self, rotation: Tensor, position: Tensor, points: Tensor) -> Tensor:
-        """Points (N, K, 3) about the pelvis' rest place -> frames of cameras or lamps.
+    def in_frame(self, rotation: Tensor, position: Tensor, points: Tensor) -> Tensor:
+        """Transform body points into camera or light frames.
 
         Args:
             rotation: (B, 3, 3) world -> frame.
-            position: (B, 3) metres.
-            points: of the body.
+            position: (B, 3) origin of the frame, world, metres.
+            points: (N, K, 3) in the frame of `body`.
+
+        Returns:
+            (N, K, 3) metres.
         """
         scene = self.slots.scene
-        whole = rotation[scene] @ self.turn
+        orientation = rotation[scene] @ self.orientation
         shift = (rotation[scene] @ (self.pelvis - position[scene])[..., None])[..., 0]
-        return (points - self.body.joints_3d[:, :1]) @ whole.transpose(1, 2) + shift[:, None]
+        return (points - self.body.joints_3d[:, :1]) @ orientation.transpose(1, 2) + shift[:, None]
 
 
 def sample_characters(
     assets: SceneAssets, rng: CounterRng, slots: CharacterSlots
 ) -> tuple[Characters, Cameras]:
-    """Draw all people of B scenes and the cameras that look at them.
+    """Sample all people of B scenes, and the cameras.
 
     Args:
-        assets: what all scenes share.
-        rng: one key a scene.
-        slots: who is to be drawn.
+        assets: shared assets.
+        rng: one key per scene.
+        slots: assignment of people to scenes.
     """
     body = assets.body
-    everyone = rng.split("people", slots.present.shape[1])
-    person = CounterRng(everyone.keys[slots.scene, slots.slot])
+    people_rng = rng.split("people", slots.present.shape[1])
+    person = CounterRng(people_rng.keys[slots.scene, slots.slot])
     scene = rng.take(slots.scene)
     poses = sample_poses(person, scene, test=assets.test, time_s=assets.time_s)
     betas = sample_betas(person)
@@ -103,17 +107,25 @@ def sample_characters(
     root = torch.zeros_like(jaw)
     pose = full_pose(poses.angles, root, hands, jaw)
     swivel = person.normal("swivel", 2, std=0.3)
-    angles = touch(body, assets.places, pose, coefficients, poses.angles, poses.touch, swivel)
+    angles = touch(
+        body, assets.contact_points, pose, coefficients, poses.angles, poses.touch, swivel
+    )
     pose = torch.cat([pose[:, :1], angles_to_body_pose(angles), pose[:, 22:]], 1)
-    _, world, joints = body.skeleton(pose, coefficients)
+    _, world, joints = body.pose_joints(pose, coefficients)
     standing = ((joints - joints[:, :1]) @ poses.tilt.transpose(1, 2))[:, :55]
-    view, ground, yaw, partner = _layout(rng, everyone, slots, standing, assets.size_hw)
-    facing = turn("Y", yaw)
-    whole = facing @ poses.tilt
+    cameras, ground, yaw, partner = _layout(rng, people_rng, slots, standing, assets.size_hw)
+    facing = axis_rotation("Y", yaw)
+    orientation = facing @ poses.tilt
     lowest = standing[..., 1].amin(1) - _SOLE_M
     pelvis = torch.stack([ground[:, 0], poses.lift - lowest, ground[:, 1]], 1)
     angles = _touch_partner(
-        person, assets.places, angles, (world, joints), (whole, pelvis), coefficients, partner
+        person,
+        assets.contact_points,
+        angles,
+        (world, joints),
+        (orientation, pelvis),
+        coefficients,
+        partner,
     )
     pose = torch.cat([pose[:, :1], angles_to_body_pose(angles), pose[:, 22:]], 1)
     appearance = sample_appearance(person, test=assets.test)
@@ -122,56 +134,58 @@ def sample_characters(
     lowest = (skin @ poses.tilt[:, 1, :, None])[..., 0].amin(1)
     pelvis = torch.stack([ground[:, 0], poses.lift - lowest, ground[:, 1]], 1)
     characters = Characters(
-        slots, poses, pose, betas, expression, appearance, posed, facing, whole, pelvis
+        slots, poses, pose, betas, expression, appearance, posed, facing, orientation, pelvis
     )
-    return characters, view
+    return characters, cameras
 
 
 def _layout(
     rng: CounterRng,
-    everyone: CounterRng,
+    people_rng: CounterRng,
     slots: CharacterSlots,
     standing: Tensor,
     size_hw: tuple[int, int],
 ) -> tuple[Cameras, Tensor, Tensor, Tensor]:
-    """Cameras; ground (N, 2), yaw (N,) and partner (N,; a person's number or -1) of everyone."""
+    """Cameras, ground position (N, 2), yaw (N,) and partner (N,; index of a person, or -1)."""
     spans = standing.amax(1) - standing.amin(1)
     extents = torch.maximum(spans[:, 1] + _HEAD_M, 0.8 * spans[:, ::2].amax(1) + 0.15)
     table = torch.full(slots.present.shape, 1.7, device=extents.device)
     table = table.index_put((slots.scene, slots.slot), extents)
-    view, layout = sample_layout(rng, everyone, slots.present, table, size_hw)
-    here = (slots.scene, slots.slot)
+    cameras, layout = sample_layout(rng, people_rng, slots.present, table, size_hw)
+    index = (slots.scene, slots.slot)
     numbers = torch.arange(len(slots.scene), device=extents.device)
-    partner = layout.partner[here]
+    partner = layout.partner[index]
     partner = torch.where(partner >= 0, numbers - slots.slot + partner, -1)
-    return view, layout.ground[here], layout.yaw[here], partner
+    return cameras, layout.ground[index], layout.yaw[index], partner
 
 
 def _touch_partner(
     person: CounterRng,
-    places: ContactPoints,
+    contact_points: ContactPoints,
     angles: Tensor,
-    skeleton: tuple[Tensor, Tensor],
+    posed_joints: tuple[Tensor, Tensor],
     stance: tuple[Tensor, Tensor],
     coefficients: Tensor,
     partner: Tensor,
 ) -> Tensor:
-    """Angles (N, A) with one palm on the partner, the one on whose side the partner is."""
-    whole, pelvis = stance
-    world, joints = skeleton
+    """Angles (N, A) with the palm nearer to the partner placed on the partner."""
+    orientation, pelvis = stance
+    world, joints = posed_joints
     swivel = person.normal("swivel to partner", 2, std=0.3)
     other = partner.clamp_min(0)
     options = tuple(CONTACT_NUMBER[name] for name in PARTNER_CONTACTS)
-    place = constant(options, angles.device, torch.int64)[
+    contact = constant(options, angles.device, torch.int64)[
         person.choice("partner's place", (3.0, 1.5, 1.0, 0.7))
     ]
     target = torch.zeros_like(pelvis)
     for side in (0, 1):
-        local = places.of(world[other], joints[other], coefficients[other], place, side)
+        local = contact_points.positions(
+            world[other], joints[other], coefficients[other], contact, side
+        )
         local = (local - joints[other, 0])[..., None]
-        found = (whole[other] @ local)[..., 0] + pelvis[other]
-        own = (whole.transpose(1, 2) @ (found - pelvis)[..., None])[..., 0] + joints[:, 0]
-        # The nearer of the two shoulders, hips ...
+        found = (orientation[other] @ local)[..., 0] + pelvis[other]
+        own = (orientation.transpose(1, 2) @ (found - pelvis)[..., None])[..., 0] + joints[:, 0]
+        # Of a pair of contact points (left and right), use the nearer one.
         nearer = (own - joints[:, 0]).norm(dim=-1) < (target - joints[:, 0]).norm(dim=-1)
         target = torch.where((nearer | (side == 0))[:, None], own, target)
     left = target[:, 0] > joints[:, 0, 0]
@@ -184,20 +198,20 @@ def _touch_partner(
 
 
 def camera_space_people(
-    characters: Characters, view: Cameras, body: BodySurface
+    characters: Characters, cameras: Cameras, body: BodySurface
 ) -> tuple[PosedPeople, Tensor]:
-    """Everyone in the camera's frame with the parameters that say the same.
+    """Transform people into the camera frame and compute the matching SMPL-X parameters.
 
     Returns:
-        the people (skin vertices only), and all vertices (N, V + A, 3) with those of the sheets.
+        The people (skin vertices only), and (N, V + A, 3) vertices including the shells.
     """
-    vertices = characters.placed(view.rotation, view.position, characters.body.vertices)
-    joints = characters.placed(view.rotation, view.position, characters.body.joints_3d)
+    vertices = characters.in_frame(cameras.rotation, cameras.position, characters.body.vertices)
+    joints = characters.in_frame(cameras.rotation, cameras.position, characters.body.joints_3d)
     coefficients = torch.cat([characters.betas, characters.expression], 1)
     rest = body.joint_template[0] + coefficients @ body.joint_dirs[:, 0]
-    orient = rotations_to_axis_angle(view.rotation[characters.slots.scene] @ characters.turn)
+    rotation = cameras.rotation[characters.slots.scene] @ characters.orientation
     parameters = {
-        "global_orient": orient,
+        "global_orient": rotations_to_axis_angle(rotation),
         "body_pose": characters.pose[:, 1:22].flatten(1),
         "jaw_pose": characters.pose[:, 22],
         "left_hand_pose": characters.pose[:, 25:40].flatten(1),

@@ -1,7 +1,7 @@
-"""What a pose clip is: a few moments of one thing that people do, in anatomical angles.
+"""Pose clips: a few keyframes of one activity, in anatomical angles.
 
-Between the moments poses are interpolated; around them they vary (`poses.py`). All of it is made
-up by hand for this project: no recorded motion is used.
+`poses.py` interpolates between keyframes and adds variation. The clips are authored by hand for
+this project; recorded motion comes from `mocap.py` alone.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor
 from .anatomy import ANGLES, COLUMN
 
 Keyframe = dict[str, float]
-"""Angles by name; a limb's angle without `l_` or `r_` means both sides. `pitch` (forwards), `spin`
-(about the body's own length) and `roll` turn the pelvis, `lift` is the height in metres of the
-lowest point above the ground."""
+"""Angles by name, radians; a limb angle without `l_` or `r_` applies to both sides. `pitch`
+(forwards), `spin` (about the long axis of the body) and `roll` rotate the pelvis; `lift` is the
+height of the lowest point above the ground, metres."""
 
 ROOT = ("pitch", "spin", "roll", "lift")
 NEUTRAL: Keyframe = {
     "hip_out": -0.03, "knee": 0.08, "shoulder_out": 0.12, "elbow": 0.3, "shoulder_twist": 0.2,
     "collar_front": 0.0,
 }  # fmt: skip
-"""Angles of somebody who does nothing, where a moment says nothing else."""
+"""Angles of a relaxed stance; defaults for angles that a keyframe leaves out."""
 
 
 @dataclass(frozen=True)
@@ -31,45 +31,45 @@ class Clip:
     """One activity.
 
     Attributes:
-        name: of it.
-        group: people of one scene often do things of the same group.
-        weight: how often it is drawn.
-        keyframes: in order.
-        cycle: the last moment leads back to the first.
-        free_arms: how likely each arm does something of its own (`gestures.py`).
-        support: "ground", "seat" (a seat is put under the pelvis) or "bed".
-        held: what the hands hold: "", "any" or a key of `props.HELD`.
-        two_hands: both hands hold it.
-        feet: "" or what is under the feet: "ski", "board", "skate".
-        hands: "any", "grip", "fist" or "open".
-        loose: factor on the variation about the moments.
-        test: belongs to the test set alone; the others to training alone.
+        name: unique name.
+        group: people of one scene often perform clips of the same group.
+        weight: relative sampling frequency.
+        keyframes: in temporal order.
+        cyclic: the last keyframe leads back to the first.
+        gestures: probability that an arm performs a gesture (`gestures.py`) instead.
+        support: "ground", "seat" (a seat is placed under the pelvis) or "bed".
+        held: object in the hands: "", "any" or a key of `accessories.HELD`.
+        two_hands: both hands hold the object.
+        feet: footwear: "", "ski", "board" or "skate".
+        hands: finger pose: "any", "grip", "fist" or "open".
+        noise: factor on the random variation around the keyframes.
+        test: used only by the test set; all other clips are used only in training.
     """
 
     name: str
     group: str
     weight: float
     keyframes: tuple[Keyframe, ...]
-    cycle: bool = False
-    free_arms: float = 0.0
+    cyclic: bool = False
+    gestures: float = 0.0
     support: str = "ground"
     held: str = ""
     two_hands: bool = False
     feet: str = ""
     hands: str = "any"
-    loose: float = 1.0
+    noise: float = 1.0
     test: bool = False
 
 
 def keyframe_angles(keyframe: Keyframe) -> tuple[Tensor, Tensor]:
-    """(A,) angles and (4,) root of a moment, habits filled in.
+    """(A,) angles and (4,) root values of a keyframe, completed with `NEUTRAL`.
 
     Raises:
-        KeyError: if a name is neither an angle nor a root entry.
+        KeyError: a name is neither an angle nor a root value.
     """
     angles = torch.zeros(len(ANGLES))
     for source in (NEUTRAL, keyframe):
-        # One side's own angle goes before what is said of both.
+        # A one-sided angle overrides the angle of both sides.
         for name in sorted(source, key=lambda key: key[:2] in ("l_", "r_")):
             if name in ROOT:
                 continue

@@ -19,7 +19,7 @@ SPORT: tuple[Clip, ...] = (
         held="poles", two_hands=False, feet="ski", hands="grip"),
     Clip("ski_stand", "snow", 1.5, (
         {"shoulder_flex": 0.4, "elbow": 1.2, "shoulder_out": 0.4}, {"hip_out": 0.1, "knee": 0.2}),
-        held="poles", feet="ski", hands="grip", free_arms=0.2),
+        held="poles", feet="ski", hands="grip", gestures=0.2),
     Clip("ski_jump", "snow", 1, (
         _TUCK | {"lift": 0.6, "shoulder_out": 1.0, "roll": 0.2},
         {"hip_flex": 1.5, "knee": 1.7, "lift": 0.9, "shoulder_out": 1.3, "spine_flex": 0.4},),
@@ -69,14 +69,14 @@ SPORT: tuple[Clip, ...] = (
          "l_shoulder_twist": 0.6, "r_elbow": 1.7, "r_shoulder_out": 0.8, "neck_twist": 0.8},
         {"r_hip_flex": -0.2, "r_knee": 0.6, "r_ankle": 0.6, "spine_twist": 0.8, "l_elbow": 1.8,
          "r_shoulder_flex": 2.0, "l_shoulder_flex": 1.8, "hip_out": 0.1}),
-        held="club", two_hands=True, hands="grip", loose=0.7),
+        held="club", two_hands=True, hands="grip", noise=0.7),
     Clip("baseball", "club", 2, (
         {"hip_flex": 0.4, "knee": 0.5, "hip_out": 0.25, "spine_twist": -0.5, "shoulder_flex": 1.2,
          "elbow": 1.7, "neck_twist": 0.9},
         {"l_hip_flex": 0.5, "hip_out": 0.35, "l_knee": 0.1, "r_knee": 0.8, "spine_twist": 0.3,
          "shoulder_flex": 1.2, "elbow": 0.3},
         {"hip_out": 0.3, "spine_twist": 0.8, "shoulder_flex": 1.7, "elbow": 1.3, "r_knee": 0.7}),
-        held="bat", two_hands=True, hands="grip", loose=0.8),
+        held="bat", two_hands=True, hands="grip", noise=0.8),
     Clip("hockey", "club", 1, (
         _READY | {"shoulder_flex": 0.7, "elbow": 0.5, "pitch": 0.5},
         _READY | {"spine_twist": -0.6, "shoulder_flex": 0.9, "elbow": 0.7}),
@@ -106,18 +106,18 @@ SPORT: tuple[Clip, ...] = (
         {"hip_flex": 1.0, "knee": 1.2, "ankle": -0.4, "pitch": 0.4, "shoulder_flex": -0.7},
         {"shoulder_flex": 2.7, "lift": 0.5, "ankle": 0.8, "spine_flex": -0.2},
         {"hip_flex": 1.6, "knee": 1.9, "lift": 0.7, "shoulder_out": 1.4, "hip_out": 0.4},
-        {"hip_out": 0.8, "shoulder_out": 2.1, "lift": 0.6, "knee": 0.2}), loose=1.3),
+        {"hip_out": 0.8, "shoulder_out": 2.1, "lift": 0.6, "knee": 0.2}), noise=1.3),
     Clip("leap", "leap", 2.5, (
         {"l_hip_flex": 1.4, "l_knee": 0.4, "r_hip_flex": -0.6, "r_knee": 0.6, "lift": 0.5,
          "shoulder_out": 1.4, "ankle": 0.7},
         {"l_hip_flex": 1.5, "l_knee": 1.6, "r_hip_flex": -0.3, "lift": 0.6,
-         "l_shoulder_flex": -0.6, "r_shoulder_flex": 1.5, "elbow": 0.8}), loose=1.3),
+         "l_shoulder_flex": -0.6, "r_shoulder_flex": 1.5, "elbow": 0.8}), noise=1.3),
     Clip("somersault", "leap", 2, (
         {"pitch": 2.0, "hip_flex": 1.9, "knee": 2.1, "spine_flex": 0.7, "lift": 0.7,
          "shoulder_flex": 1.0, "elbow": 1.0},
         {"pitch": 4.0, "hip_flex": 1.5, "knee": 1.0, "spine_flex": 0.4, "lift": 0.6},
         {"pitch": -2.2, "hip_flex": 0.3, "spine_flex": -0.3, "lift": 0.8, "shoulder_flex": 2.2},
-        {"roll": 1.8, "hip_flex": 0.8, "knee": 0.9, "lift": 0.6, "shoulder_out": 1.0}), loose=1.2),
+        {"roll": 1.8, "hip_flex": 0.8, "knee": 0.9, "lift": 0.6, "shoulder_out": 1.0}), noise=1.2),
     Clip("handstand", "leap", 1.5, (
         {"pitch": 3.14, "shoulder_flex": 3.0, "elbow": 0.05, "wrist_flex": -0.8, "ankle": 0.6},
         {"pitch": 3.0, "shoulder_flex": 2.9, "l_hip_flex": 0.9, "r_hip_flex": -0.5,
@@ -145,7 +145,7 @@ SPORT: tuple[Clip, ...] = (
     Clip("lunge", "gym", 2, (
         {"l_hip_flex": 1.4, "l_knee": 1.4, "r_hip_flex": -0.4, "r_knee": 0.6, "r_toes": 0.5},
         {"l_hip_out": 0.9, "l_hip_twist": 0.5, "l_knee": 1.3, "l_hip_flex": 0.8, "r_hip_out": 0.6}),
-        free_arms=0.6),
+        gestures=0.6),
     Clip("weights", "gym", 1.5, (
         {"shoulder_flex": 2.6, "shoulder_out": 0.4, "elbow": 0.3, "hip_out": 0.15},
         {"shoulder_out": 0.9, "elbow": 2.2, "shoulder_twist": -0.9, "shoulder_flex": 0.4},
@@ -179,7 +179,7 @@ SPORT: tuple[Clip, ...] = (
         {"l_shoulder_flex": 0.9, "l_elbow": 1.5, "r_shoulder_flex": -0.5, "r_elbow": 1.2,
          "knee": 0.6, "hip_flex": 0.5, "spine_twist": -0.3, "neck_side": 0.2},
         {"shoulder_out": 1.4, "elbow": 0.4, "l_hip_out": 0.7, "roll": -0.1, "r_knee": 0.3}),
-        cycle=True, loose=1.5, free_arms=0.2),
+        cyclic=True, noise=1.5, gestures=0.2),
     Clip("ballet", "dance", 2, (
         {"r_hip_flex": -0.6, "pitch": 0.5, "spine_flex": -0.5, "l_ankle": 0.7,
          "l_shoulder_flex": 2.2, "r_shoulder_out": 1.4, "r_ankle": 0.8},
@@ -191,5 +191,5 @@ SPORT: tuple[Clip, ...] = (
         {"l_hip_flex": 1.3, "l_knee": 1.6, "lift": 0.2, "shoulder_out": 1.0, "elbow": 1.2},
         {"knee": 0.7, "hip_flex": 0.6, "shoulder_flex": 0.8, "elbow": 1.6, "spine_side": 0.3},
         {"shoulder_out": 2.0, "elbow": 1.4, "shoulder_twist": -1.0, "r_hip_out": 0.5}),
-        cycle=True, loose=1.4, test=True),
+        cyclic=True, noise=1.4, test=True),
 )  # fmt: skip

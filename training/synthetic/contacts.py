@@ -1,4 +1,4 @@
-"""Palms laid on things: arms bent by inverse kinematics until they touch, within the limits."""
+"""Hand contacts: inverse kinematics of the arms within joint limits."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ CONTACT_POINTS: dict[str, tuple[tuple[float, float, float], float]] = {
     "knee": ((0.14, -0.75, 0.08), 0.02),
     "grip": ((0.0, 0.0, 0.0), 0.0),
 }
-"""For a left hand: a point of the T-pose near the skin, and how far above the skin the palm stays,
-metres. `grip` is the palm of the other hand."""
+"""Contact points of a left hand: a point near the skin in the T-pose, and the distance of the palm
+from the skin, metres. `grip` is the palm of the other hand."""
 CONTACT_NUMBER = {name: number for number, name in enumerate(CONTACT_POINTS)}
 PARTNER_CONTACTS = ("other_shoulder", "hip", "nape", "chest")
-"""Where a palm may lie on somebody else."""
+"""Contact points that are also used on other people."""
 _PALM_M = 0.075  # from the wrist
 _GRIP_GAP_M = 0.085  # between two hands on one handle
 _ELBOW_BACK, _ELBOW_AHEAD = (0.75, -0.75, -0.5), (0.5, -1.0, 0.6)
@@ -40,10 +40,10 @@ _CHEST, _COLLARS, _SHOULDERS, _ELBOWS, _WRISTS = 9, (13, 14), (16, 17), (18, 19)
 
 
 class ContactPoints:
-    """The touchable points of a body: their nearest vertices, followed wherever they are posed."""
+    """Contact points on a body, tracked through its pose by their nearest vertices."""
 
     def __init__(self, body: BodySurface) -> None:
-        """Find the vertices."""
+        """Find the nearest vertices."""
         points = torch.tensor([point for point, _ in CONTACT_POINTS.values()], device=body.device)
         sides = torch.stack([points, points * constant((-1.0, 1.0, 1.0), points.device)])
         gaps = torch.cdist(sides.flatten(0, 1), body.template)
@@ -51,30 +51,33 @@ class ContactPoints:
         self._gap = torch.tensor([gap for _, gap in CONTACT_POINTS.values()], device=body.device)
         self._body = body
 
-    def of(
-        self, world: Tensor, joints: Tensor, coefficients: Tensor, place: Tensor, side: int
+    def positions(
+        self, world: Tensor, joints: Tensor, coefficients: Tensor, contact: Tensor, side: int
     ) -> Tensor:
-        """(N, 3) where the palm of a left (0) or right (1) hand should be.
+        """Target position of a palm.
 
         Args:
-            world: (N, 55, 3, 3) rotations against the T-pose.
+            world: (N, 55, 3, 3) rotations relative to the T-pose.
             joints: (N, 55, 3) metres.
             coefficients: (N, 20).
-            place: (N,) number in `PLACES`.
-            side: of the hand.
+            contact: (N,) index into `CONTACT_POINTS`.
+            side: hand, 0 left, 1 right.
+
+        Returns:
+            (N, 3) metres, in the frame of `joints`.
         """
         body = self._body
-        vertex = self._vertices[place + side * len(CONTACT_POINTS)]
+        vertex = self._vertices[contact + side * len(CONTACT_POINTS)]
         directions = body.all_shapedirs.view(20, -1, 3)[:, vertex]  # (20, N, 3)
         point = body.template[vertex] + (coefficients.T[..., None] * directions).sum(0)
-        point = point + self._gap[place, None] * body.normals[vertex]
+        point = point + self._gap[contact, None] * body.normals[vertex]
         rest = body.joint_template + torch.einsum("ps,sjc->pjc", coefficients, body.joint_dirs)
         turned = (world @ (point[:, None] - rest)[..., None])[..., 0] + joints
         return (body.weights[vertex][..., None] * turned).sum(1)
 
 
 def full_pose(angles: Tensor, root: Tensor, hands: Tensor, jaw: Tensor) -> Tensor:
-    """(N, A), (N, 3), (N, 30, 3), (N, 3) -> (N, 55, 3) axis-angle."""
+    """Angles (N, A), root (N, 3), hands (N, 30, 3), jaw (N, 3) -> pose (N, 55, 3) axis-angle."""
     eyes = torch.zeros_like(hands[:, :2])
     return torch.cat([root[:, None], angles_to_body_pose(angles), jaw[:, None], eyes, hands], 1)
 
@@ -87,21 +90,24 @@ def reach(
     side: int,
     swivel: Tensor,
 ) -> Tensor:
-    """Angles with one arm bent so that its palm comes to the target, as near as limits allow.
+    """Bend one arm so that its palm reaches the target, as far as the joint limits allow.
 
     Args:
         angles: (N, A).
-        world: (N, 55, 3, 3) rotations against the T-pose.
-        joints: (N, 55, 3) metres, same frame as the target.
+        world: (N, 55, 3, 3) rotations relative to the T-pose.
+        joints: (N, 55, 3) metres, in the frame of the target.
         target: (N, 3) metres.
         side: 0 left, 1 right.
-        swivel: (N,) radians by which the elbow is turned out of its usual place.
+        swivel: (N,) rotation of the elbow about the shoulder-palm axis, radians.
+
+    Returns:
+        (N, A) angles.
     """
     shoulder, elbow = joints[:, _SHOULDERS[side]], joints[:, _ELBOWS[side]]
     upper = (elbow - shoulder).norm(dim=-1)
     lower = (joints[:, _WRISTS[side]] - elbow).norm(dim=-1) + _PALM_M
     mirror = constant((-1.0 if side else 1.0, 1.0, 1.0), angles.device)
-    # Everything in the collar's frame and as if it were the left arm.
+    # All computed in the collar's frame, mirrored to the left arm.
     collar = world[:, _COLLARS[side]]
     goal = (collar.transpose(1, 2) @ (target - shoulder)[..., None])[..., 0] * mirror
     shortest = (upper**2 + lower**2 + 2 * upper * lower * -0.78).sqrt()  # elbow at 2.46
@@ -109,7 +115,7 @@ def reach(
     reached = torch.minimum(torch.maximum(distance, shortest), 0.999 * (upper + lower))
     bend = ((reached**2 - upper**2 - lower**2) / (2 * upper * lower)).clamp(-1, 1).acos()
     along = goal / distance[:, None]
-    # The elbow hangs outwards and back, or before the chest if the palm is there or at the face.
+    # The elbow points outwards and back, or forwards if the palm is at the chest or the face.
     ahead = (goal[:, 2] > 0.0) & ((goal[:, 1] > 0.02) | (goal[:, 0] < -0.15))
     hint = torch.where(
         ahead[:, None], constant(_ELBOW_AHEAD, goal.device), constant(_ELBOW_BACK, goal.device)
@@ -122,7 +128,7 @@ def reach(
     across = across * swivel.cos()[:, None] + third * swivel.sin()[:, None]
     share = ((upper**2 + reached**2 - lower**2) / (2 * upper * reached)).clamp(-1, 1)
     arm = share[:, None] * along + (1 - share**2).sqrt()[:, None] * across
-    # The elbow turns x towards z.
+    # Elbow flexion rotates x towards z.
     front = torch.nn.functional.normalize(along - (along * arm).sum(-1, keepdim=True) * arm, dim=-1)
     rotation = torch.stack([arm, torch.linalg.cross(front, arm), front], -1)
     names = ("shoulder_flex", "shoulder_out", "shoulder_twist", "elbow", "wrist_flex", "wrist_side")
@@ -136,28 +142,31 @@ def reach(
 
 def touch(
     body: BodySurface,
-    places: ContactPoints,
+    contact_points: ContactPoints,
     pose: Tensor,
     coefficients: Tensor,
     angles: Tensor,
     wanted: Tensor,
     swivel: Tensor,
 ) -> Tensor:
-    """Angles (N, A) with both palms where `wanted` (N, 2; numbers in `PLACES`) says.
+    """Move both palms to contact points.
 
     Args:
-        body: whose skeleton.
-        places: its touchable points.
-        pose: (N, 55, 3) axis-angle that belongs to `angles`, any root.
-        coefficients: (N, 20).
+        body: the body.
+        contact_points: its contact points.
+        pose: (N, 55, 3) axis-angle that matches `angles`, with any root rotation.
+        coefficients: (N, 20) shape and expression.
         angles: (N, A).
-        wanted: (N, 2) left and right.
-        swivel: (N, 2) radians.
+        wanted: (N, 2) index into `CONTACT_POINTS` for left and right palm, 0 for none.
+        swivel: (N, 2) radians, see `reach`.
+
+    Returns:
+        (N, A) angles.
     """
     grip = CONTACT_NUMBER["grip"]
     for side in (0, 1):
-        _, world, joints = body.skeleton(pose, coefficients)
-        target = places.of(world, joints, coefficients, wanted[:, side], side)
+        _, world, joints = body.pose_joints(pose, coefficients)
+        target = contact_points.positions(world, joints, coefficients, wanted[:, side], side)
         held = palm(world, joints, 1 - side) - world[:, _WRISTS[1 - side], :, 2] * _GRIP_GAP_M
         target = torch.where((wanted[:, side] == grip)[:, None], held, target)
         bent = reach(angles, world, joints, target, side, swivel[:, side])
@@ -167,7 +176,7 @@ def touch(
 
 
 def palm(world: Tensor, joints: Tensor, side: int) -> Tensor:
-    """(N, 3) middle of a palm."""
+    """(N, 3) centre of a palm."""
     wrist = _WRISTS[side]
     out = world[:, wrist, :, 0] * (-_PALM_M if side else _PALM_M)
     return joints[:, wrist] + out - 0.02 * world[:, wrist, :, 1]

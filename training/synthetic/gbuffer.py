@@ -34,7 +34,7 @@ class GBuffer:
     def __init__(
         self,
         background: Background,
-        view: Cameras,
+        cameras: Cameras,
         size_hw: tuple[int, int],
         picture: VisibilityBuffer,
         number: Tensor,
@@ -44,9 +44,9 @@ class GBuffer:
         self.owner, self.number = picture.owner.flatten(), number
         depth = picture.depth.flatten()
         drawn = depth.isfinite()
-        seen = pixel_rays(view, size_hw)
-        rays = seen @ view.rotation
-        places = view.position[:, None] + rays * depth.view(self.shape)[..., None]
+        seen = pixel_rays(cameras, size_hw)
+        rays = seen @ cameras.rotation
+        places = cameras.position[:, None] + rays * depth.view(self.shape)[..., None]
         self.place = torch.where(
             drawn[:, None], places.flatten(0, 1), background.place.flatten(0, 1)
         )
@@ -118,12 +118,12 @@ def write_bodies(
     corners = [body.all_faces[:, k][face] for k in range(3)]
     table = torch.cat([body.all_template, body.all_hair[:, None]], 1).T.contiguous()
     x, y, z, hair = _mixed(table, corners, weights)
-    normals = characters.body.normals @ characters.turn.transpose(1, 2)
+    normals = characters.body.normals @ characters.orientation.transpose(1, 2)
     each = person * normals.shape[1]
     normals = normals.reshape(-1, 3).T.contiguous()
     normal = _mixed(normals, [corner + each for corner in corners], weights)
     normal = torch.nn.functional.normalize(normal, dim=0)
-    albedo, cloth = assets.paint.albedo(
+    albedo, cloth = assets.texture.albedo(
         face, torch.stack([x, y, z]), hair, person, characters.appearance
     )
     # Creases: waves over the T-pose that lean the normal.

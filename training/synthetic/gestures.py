@@ -1,7 +1,7 @@
-"""What one arm may do while the rest of the body does something else.
+"""Arm gestures, which replace one arm of a pose clip.
 
-A gesture is a set of angles of the left arm; those with a `touch` are then bent further until the
-palm lies on that part of a body (`contacts.py`).
+A gesture is a set of angles of the left arm. If it has a `touch`, inverse kinematics then moves the
+palm onto that part of the body (`contacts.py`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from .clips import Keyframe
 
 @dataclass(frozen=True)
 class Gesture:
-    """One arm's doing.
+    """Gesture of one arm.
 
     Attributes:
-        weight: how often.
-        angles: of the left arm, without `l_`.
-        hand: kind of hand, "any", "open", "relaxed", "grip", "fist", "point", "flat".
-        touch: where the palm lies: a key of `contacts.PLACES`, or "".
-        holds: the hand may hold a thing of this kind: "" or a key of `props.HELD`.
-        test: belongs to the test set alone; the others to training alone.
+        weight: relative sampling frequency.
+        angles: of the left arm, names without `l_`.
+        hand: finger pose: "any", "open", "relaxed", "grip", "fist", "point" or "flat".
+        touch: target of the palm: a key of `contacts.CONTACT_POINTS`, or "".
+        holds: object in the hand: "" or a key of `accessories.HELD`.
+        test: used only by the test set; all other gestures are used only in training.
     """
 
     weight: float

@@ -1,6 +1,6 @@
-"""Where people stand and from where they are seen, for many scenes at once.
+"""Sampling of cameras and of the positions and headings of people, for a batch of scenes.
 
-World frame: y up, the ground at y = 0, the camera above the origin looking along -z.
+World frame: y up, metres, the ground at y = 0, the camera above the origin looking along -z.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .anatomy import turn
+from .anatomy import axis_rotation
 from .rng import CounterRng, constant
 
 NEAREST_M = 1.2
 PAIR_SHARE = 0.12
 _ARRANGEMENTS = ("scatter", "cluster", "row", "pair", "crowd")
-# By number of people: one, two to four, five and more.
+# Rows by number of people: one, two to four, five or more.
 _CHANCES = ((1, 0, 0, 0, 0), (0.36, 0.26, 0.18, 0.2, 0), (0.15, 0.25, 0.22, 0.08, 0.3))
 _PUSHES = 8
 
 
 @dataclass(frozen=True)
 class Cameras:
-    """B pinhole cameras in their worlds, principal point in the middle of the picture.
+    """B pinhole cameras with the principal point in the image centre.
 
     Attributes:
-        rotation: (B, 3, 3) world -> camera frame (x right, y down, z forward).
+        rotation: (B, 3, 3) world -> camera frame (x right, y down, z forwards).
         position: (B, 3) metres, world frame.
         focal_length: (B,) pixels.
-        distance: (B,) metres to the first person, over the ground.
+        distance: (B,) horizontal distance to the first person, metres.
     """
 
     rotation: Tensor
@@ -39,18 +39,18 @@ class Cameras:
     distance: Tensor
 
     def take(self, index: Tensor) -> Cameras:
-        """Some of them."""
+        """Select cameras."""
         return Cameras(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
 class PersonLayout:
-    """Where the people of B scenes are; P slots a scene.
+    """Positions of the people of B scenes, P slots per scene.
 
     Attributes:
         ground: (B, P, 2) world x and z, metres.
-        yaw: (B, P) radians about the vertical; 0 looks at the camera.
-        partner: (B, P) slot of the person to lay a hand on, -1 for nobody.
+        yaw: (B, P) radians about the vertical axis; 0 faces the camera.
+        partner: (B, P) slot of the person to touch with a hand, -1 for none.
     """
 
     ground: Tensor
@@ -61,23 +61,23 @@ class PersonLayout:
 def sample_layout(
     rng: CounterRng, each: CounterRng, present: Tensor, extents_m: Tensor, size_hw: tuple[int, int]
 ) -> tuple[Cameras, PersonLayout]:
-    """Choose cameras and a place for each person.
+    """Sample cameras and the positions of all people.
 
     Args:
-        rng: one key a scene.
-        each: (B, P) keys, one a person.
-        present: (B, P) bool, those who are there; the first slots of each scene.
-        extents_m: (B, P) how long each person is, metres.
-        size_hw: pixels of the pictures.
+        rng: one key per scene.
+        each: (B, P) one key per person.
+        present: (B, P) bool, occupied slots; the first slots of every scene.
+        extents_m: (B, P) largest extent of each person, metres.
+        size_hw: image size, pixels.
     """
     count = present.sum(1)
     offsets, yaw, partner = _arrange(rng, each, present, count)
-    offsets = _apart(offsets, present, partner)
+    offsets = _separate(offsets, present, partner)
     height, width = size_hw
     focal = _focal_length(rng, max(size_hw))
     main = torch.where(present[:, 0], extents_m[:, 0], 1.7)
     distance = focal * main / (_main_share(rng, count) * height)
-    # Everyone stands in front of the lens, and most of a group fits in.
+    # Keep everyone in front of the camera, and most of a group inside the image.
     nearest = torch.where(present, offsets[..., 1], -9.0).amax(1)
     spread = torch.where(present, offsets[..., 0].abs(), 0.0).amax(1)
     distance = torch.maximum(distance, NEAREST_M + nearest.clamp_min(0))
@@ -91,7 +91,7 @@ def sample_layout(
     ground = torch.stack(
         [across[:, None] + offsets[..., 0], offsets[..., 1] - distance[:, None]], -1
     )
-    # Towards the camera as seen from where one stands.
+    # A yaw of 0 faces the camera from the position of the person.
     yaw = yaw + torch.atan2(-ground[..., 0], -ground[..., 1])
     eye = _camera_height(rng, distance)
     row_px = height * _middle_row(rng, share)
@@ -99,7 +99,7 @@ def sample_layout(
     roll = rng.normal("roll")
     roll = torch.where(rng.bernoulli("tilted", 0.15), 0.3, 0.05) * roll
     flip = constant(((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)), focal.device)
-    rotation = turn("Z", roll) @ turn("X", down) @ flip
+    rotation = axis_rotation("Z", roll) @ axis_rotation("X", down) @ flip
     zero = torch.zeros_like(eye)
     return Cameras(rotation, torch.stack([zero, eye, zero], 1), focal, distance), PersonLayout(
         ground, yaw, partner
@@ -109,7 +109,7 @@ def sample_layout(
 def _arrange(
     rng: CounterRng, each: CounterRng, present: Tensor, count: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Offsets (B, P, 2) from the first person's place, yaw (B, P) and partners (B, P)."""
+    """Offsets (B, P, 2) from the first person, yaw (B, P) and partners (B, P)."""
     people = present.shape[1]
     size = count.clamp_min(1).float().sqrt()[:, None]
     table = constant(_CHANCES, present.device)
@@ -139,26 +139,26 @@ def _arrange(
     together = rng.bernoulli("same way", 0.45)[:, None]
     yaw = torch.where(each.bernoulli("towards camera", 0.55), tame, wild)
     yaw = torch.where(together & (count > 1)[:, None], common + 0.4 * each.normal("nearly"), yaw)
-    row_partner = (slot + 2 + 0 * x).long()  # the next one on the same side of the row
+    row_partner = (slot + 2 + 0 * x).long()  # next person on the same side of the row
     row_partner = torch.where(row_partner < count[:, None], row_partner, -1)
     pair_partner = torch.where(slot < 2, 1 - slot, -1).long() + 0 * row_partner
     embraced = rng.bernoulli("arms about", 0.3)[:, None]
     partner = torch.where(embraced & (kind == 2), row_partner, -1)
     partner = torch.where((kind == 3) & (count > 1)[:, None], pair_partner, partner)
-    # The two of a pair face each other, or both look ahead.
+    # A pair faces each other, or keeps its sampled headings.
     facing = rng.bernoulli("face to face", 0.5)[:, None] & (kind == 3) & (slot < 2)
     sides = torch.where(slot == 0, math.pi / 2, -math.pi / 2) + 0.3 * tame
     return offsets, torch.where(facing, sides, yaw), partner
 
 
-def _apart(offsets: Tensor, present: Tensor, partner: Tensor) -> Tensor:
-    """Push people out of each other; partners stay close."""
+def _separate(offsets: Tensor, present: Tensor, partner: Tensor) -> Tensor:
+    """Push overlapping people apart; partners may stay closer."""
     people = present.shape[1]
     slot = torch.arange(people, device=present.device)
     close = partner[:, :, None] == slot
     wanted = torch.where(close | close.transpose(1, 2), 0.34, 0.5)
     both = present[:, :, None] & present[:, None] & (slot[:, None] != slot)
-    # Two in one place are pushed by their numbers.
+    # An index-dependent offset separates people at the same position.
     tie = 1e-3 * torch.stack([slot.float().sin(), slot.float().cos()], -1)
     for _ in range(_PUSHES):
         gap = (offsets + tie)[:, :, None] - (offsets + tie)[:, None]
@@ -169,30 +169,30 @@ def _apart(offsets: Tensor, present: Tensor, partner: Tensor) -> Tensor:
 
 
 def _focal_length(rng: CounterRng, long_side: int) -> Tensor:
-    """(B,) pixels: phones mostly, wide angles and long lenses too."""
+    """(B,) pixels; mostly fields of view of phones, also wide-angle and telephoto lenses."""
     low = constant((55.0, 30.0, 75.0, 12.0), rng.keys.device)
     high = constant((75.0, 55.0, 95.0, 30.0), rng.keys.device)
     lens = rng.choice("lens", (0.45, 0.3, 0.1, 0.15))
-    view = rng.uniform("field of view", low=low[lens], high=high[lens])
-    return long_side / (2 * torch.tan(torch.deg2rad(view) / 2))
+    cameras = rng.uniform("field of view", low=low[lens], high=high[lens])
+    return long_side / (2 * torch.tan(torch.deg2rad(cameras) / 2))
 
 
 def _main_share(rng: CounterRng, count: Tensor) -> Tensor:
-    """(B,) person height / picture height of the first person."""
+    """(B,) height of the first person relative to the image height."""
     low = torch.where(count > 4, 0.14, torch.where(count > 1, 0.22, 0.27)).log()
     high = torch.where(count > 4, 0.75, torch.where(count > 1, 1.1, 1.35)).log()
     return rng.uniform("share", low=low, high=high).exp()
 
 
 def _camera_height(rng: CounterRng, distance: Tensor) -> Tensor:
-    """(B,) metres: of an eye or a hand, near the ground, or above heads."""
+    """(B,) metres: at eye or hand height, near the ground, or above people."""
     kind, share = rng.uniform("kind of height"), rng.uniform("height")
     usual, low, high = 0.9 + 0.9 * share, 0.15 + 0.75 * share, 1.8 + share * (0.2 + 0.7 * distance)
     return torch.where(kind < 0.68, usual, torch.where(kind < 0.84, low, high.clamp_max(14)))
 
 
 def _middle_row(rng: CounterRng, share: Tensor) -> Tensor:
-    """(B,) where the middle of the first person appears, 0-1 of the picture's height."""
+    """(B,) image row of the centre of the first person, 0-1 of the image height."""
     place, noise = rng.uniform("row"), rng.normal("row noise", std=0.06)
     inside = share / 2 + place * (1 - share) + noise
     head = share / 2 - 0.08 + 0.2 * place

@@ -1,4 +1,4 @@
-"""Textures without a repeat in sight: tileable noise, made once and looked up ever after."""
+"""Tileable noise textures, computed once per device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLOUDS, _GRAINS = 6, 2
 
 @lru_cache(maxsize=8)
 def clouds(test: bool, device: torch.device) -> Tensor:
-    """(6 * 256 * 256,) smooth fractal noise, about -1 to 1; training and test have their own."""
+    """(6 * 256 * 256,) smooth fractal noise, about -1 to 1; differs between training and test."""
     rng = CounterRng.for_scenes(7_000_000 + test, range(CLOUDS))
     white = torch.fft.rfft2(rng.normal("clouds", SIDE, SIDE))
     down = torch.fft.fftfreq(SIDE)[:, None]
@@ -28,11 +28,11 @@ def clouds(test: bool, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=4)
 def grain(device: torch.device) -> Tensor:
-    """(2, 256 * 256) independent Gaussian numbers."""
+    """(2, 256 * 256) Gaussian white noise."""
     return CounterRng.for_scenes(7_000_003, range(_GRAINS)).normal("grain", SIDE * SIDE).to(device)
 
 
 def cloud_at(table: Tensor, which: Tensor | int, u: Tensor, v: Tensor) -> Tensor:
-    """Noise `which` (broadcast to u) at whole-number places u and v (any sign)."""
+    """Look up noise texture `which` (broadcast to u) at coordinates u, v; they wrap around."""
     place = (u.long() & (SIDE - 1)) * SIDE + (v.long() & (SIDE - 1))
     return table[which * (SIDE * SIDE) + place]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .accessories import object_colours
-from .anatomy import turn
+from .anatomy import axis_rotation
 from .object_models import OBJECT_MODELS
 from .primitives import Primitives, row_table, rows_shown, rows_to_linear
 from .rng import CounterRng, constant
@@ -55,9 +55,9 @@ def sample_objects(
     gap = (place[:, :, None, ::2] - occupied[0][:, None]).norm(dim=-1)
     gap = gap.masked_fill(~occupied[1][:, None], 9.0).amin(-1) if gap.shape[-1] else depth
     shown = shown & ((gap > 0.7) | (is_front & (gap > 0.35)))
-    facing = turn("Y", each.uniform("facing", high=2 * math.pi))
+    facing = axis_rotation("Y", each.uniform("facing", high=2 * math.pi))
     facing = torch.where(
-        is_front[..., None, None], turn("Y", each.normal("turned", std=0.3)), facing
+        is_front[..., None, None], axis_rotation("Y", each.normal("turned", std=0.3)), facing
     )
     size = each.uniform("size", low=0.75, high=1.25)[..., None, None]
     row = rows[thing]

@@ -1,6 +1,6 @@
-"""How people hold themselves: moments of clips, in-betweens, gestures and variation about them.
+"""Procedural poses: interpolated keyframes of clips, arm gestures, and random variation.
 
-Everything is drawn for all people at once; `Chance` has one key a person.
+All people are sampled at once, with one random key per person.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .rng import CounterRng, constant
 CLIPS = (*DAILY, *RUN, *SPORT)
 SUPPORTS = ("ground", "seat", "bed")
 FEET = ("", "ski", "board", "skate")
-_MOMENTS_A_SECOND = 1.6
-_FREE_SHARE = 0.03  # of people in no clip at all: anything the joints allow
+_KEYFRAMES_PER_SECOND = 1.6
+_FREE_SHARE = 0.03  # share of people with a random pose within the joint limits
 _SPREAD = {
     "spine_flex": 0.10, "spine_side": 0.07, "spine_twist": 0.12, "neck_flex": 0.18,
     "neck_side": 0.10, "neck_twist": 0.35, "hip_flex": 0.10, "hip_out": 0.07, "hip_twist": 0.12,
@@ -39,18 +39,18 @@ _ARM = ("collar_up", "collar_front", "shoulder_flex", "shoulder_out", "shoulder_
 
 @dataclass(frozen=True)
 class Poses:
-    """N people before they have a place.
+    """Poses of N people, before placement in the scene.
 
     Attributes:
-        angles: (N, A) within the limits.
-        tilt: (N, 3, 3) pelvis before the person is turned about the vertical.
-        lift: (N,) metres of the lowest point above the ground.
-        support: (N,) number in `SUPPORTS`.
-        feet: (N,) number in `FEET`.
-        held: (N, 2) left and right hand: number of a thing in `props.HELD`, 0 for nothing.
-        hand_kind: (N, 2) number in `hands.HAND_KINDS`, -1 for any.
-        touch: (N, 2) where each palm lies, number in `contacts.PLACES`, 0 for nowhere.
-        clip: (N,) number in `CLIPS`.
+        angles: (N, A) anatomical angles within the joint limits.
+        tilt: (N, 3, 3) rotation of the pelvis, before the yaw.
+        lift: (N,) height of the lowest point above the ground, metres.
+        support: (N,) index into `SUPPORTS`.
+        feet: (N,) index into `FEET`.
+        held: (N, 2) object in the left and right hand, index into `accessories.HELD`, 0 for none.
+        hand_kind: (N, 2) index into `body_parameters.HAND_KINDS`, -1 for a random kind.
+        touch: (N, 2) contact of each palm, index into `contacts.CONTACT_POINTS`, 0 for none.
+        clip: (N,) index into `CLIPS`.
     """
 
     angles: Tensor
@@ -65,7 +65,7 @@ class Poses:
 
 
 class _Tables:
-    """Clips and gestures of one split as tensors."""
+    """Clips and gestures of the training or test split as tensors."""
 
     def __init__(self, test: bool, device: torch.device) -> None:
         longest = max(len(clip.keyframes) for clip in CLIPS)
@@ -74,15 +74,17 @@ class _Tables:
         self.angles = torch.stack([torch.stack([m[0] for m in row]) for row in padded])
         self.roots = torch.stack([torch.stack([m[1] for m in row]) for row in padded])
         self.count = torch.tensor([len(clip.keyframes) for clip in CLIPS])
-        self.cycle = torch.tensor([clip.cycle for clip in CLIPS])
+        self.cyclic = torch.tensor([clip.cyclic for clip in CLIPS])
         self.weight = torch.tensor([clip.weight * (clip.test == test) for clip in CLIPS])
-        self.free_arms = torch.tensor([clip.free_arms for clip in CLIPS])
-        self.loose = torch.tensor([clip.loose for clip in CLIPS])
-        self.facts = torch.tensor([_clip_facts(clip) for clip in CLIPS])
+        self.gesture_probability = torch.tensor([clip.gestures for clip in CLIPS])
+        self.variation = torch.tensor([clip.noise for clip in CLIPS])
+        self.attributes = torch.tensor([_clip_attributes(clip) for clip in CLIPS])
         names = [name for name in GESTURES if name == "hang" or GESTURES[name].test == test]
         gestures = [GESTURES[name] for name in names]
         self.gesture_weight = torch.tensor([gesture.weight for gesture in gestures])
-        self.gesture_facts = torch.tensor([_gesture_facts(gesture) for gesture in gestures])
+        self.gesture_attributes = torch.tensor(
+            [_gesture_attributes(gesture) for gesture in gestures]
+        )
         left = [{f"l_{n}": v for n, v in gesture.angles.items()} for gesture in gestures]
         arms = torch.stack([keyframe_angles(NEUTRAL | angles)[0] for angles in left])
         self.gesture_angles = arms[:, [COLUMN[f"l_{name}"] for name in _ARM]]
@@ -93,7 +95,7 @@ class _Tables:
             setattr(self, name, value.to(device))
 
 
-def _clip_facts(clip: Clip) -> list[int]:
+def _clip_attributes(clip: Clip) -> list[int]:
     groups = sorted({c.group for c in CLIPS})
     return [
         groups.index(clip.group), SUPPORTS.index(clip.support), FEET.index(clip.feet),
@@ -101,7 +103,7 @@ def _clip_facts(clip: Clip) -> list[int]:
     ]  # fmt: skip
 
 
-def _gesture_facts(gesture: Gesture) -> list[int]:
+def _gesture_attributes(gesture: Gesture) -> list[int]:
     return [CONTACT_NUMBER[gesture.touch], HELD_NUMBER[gesture.holds], KIND_NUMBER[gesture.hand]]
 
 
@@ -113,22 +115,22 @@ def _tables(test: bool, device: torch.device) -> _Tables:
 def sample_poses(
     rng: CounterRng, scene_rng: CounterRng, *, test: bool, time_s: float | None = None
 ) -> Poses:
-    """Poses of N people.
+    """Sample the poses of N people.
 
     Args:
-        rng: one key a person.
-        scene_rng: the key of each person's scene, once a person: people of a scene often do
-            similar things.
-        test: use the clips of the test set instead of those of training.
-        time_s: as `Studio.instant`.
+        rng: one key per person.
+        scene_rng: key of the scene of each person; people of one scene often perform similar
+            activities.
+        test: use the clips of the test set instead of the training clips.
+        time_s: as `SceneAssets.time_s`.
     """
     table = _tables(test, rng.keys.device)
     clip = _draw_clips(rng, scene_rng, table)
-    caught = _between if time_s is None else partial(_at, time_s=time_s)
-    angles, root = _moments(rng, table, clip, caught(rng, table, clip))
-    _, support, feet, held, two_hands, hand = table.facts[clip].unbind(-1)
+    sample_moment = _random_moment if time_s is None else partial(_at_time, time_s=time_s)
+    angles, root = _interpolate(rng, table, clip, sample_moment(rng, table, clip))
+    _, support, feet, held, two_hands, hand = table.attributes[clip].unbind(-1)
     noise = _noise(rng, table) * rng.uniform("loose", low=0.4, high=1.2)[:, None]
-    angles = within_limits(angles + noise * table.loose[clip][:, None])
+    angles = within_limits(angles + noise * table.variation[clip][:, None])
     free = rng.bernoulli("free", _FREE_SHARE)
     low, high = limits(angles.device)
     share = rng.uniform("free pose", 2, len(ANGLES)).mean(1)
@@ -139,16 +141,18 @@ def sample_poses(
     nothing = torch.zeros_like(held)
     both = (two_hands > 0) | (held == HELD_NUMBER["poles"])
     sides = torch.stack([held, torch.where(both, held, nothing)], 1)
-    sides = torch.where(mirrored[:, None], sides, sides.flip(1))  # one hand: the right's
-    # The second hand of a two-handed grip holds nothing itself: it touches the first.
+    sides = torch.where(
+        mirrored[:, None], sides, sides.flip(1)
+    )  # a single object is in the right hand
+    # In a two-handed grip the second hand holds no object; it touches the first hand.
     grips = (two_hands > 0)[:, None] & constant((False, True), held.device, torch.bool)
     touch = torch.where(grips, CONTACT_NUMBER["grip"], 0)
     sides = torch.where(grips, 0, torch.where((two_hands > 0)[:, None], held[:, None], sides))
     kinds = hand[:, None].expand(-1, 2)
     for side in (0, 1):
-        angles, facts, replaced = _gesture(rng, table, angles, clip, side)
+        angles, attributes, replaced = _gesture(rng, table, angles, clip, side)
         fresh = torch.stack([touch[:, side], sides[:, side], kinds[:, side]], 1)
-        chosen = torch.where(replaced[:, None], facts, fresh)
+        chosen = torch.where(replaced[:, None], attributes, fresh)
         touch, sides, kinds = (
             torch.cat([v[:, :side], c[:, None], v[:, side + 1 :]], 1)
             for v, c in zip((touch, sides, kinds), chosen.unbind(1), strict=True)
@@ -165,40 +169,40 @@ def sample_poses(
 
 
 def _draw_clips(rng: CounterRng, scene_rng: CounterRng, table: _Tables) -> Tensor:
-    """(N,) clip; six of ten people do what is usual in their scene."""
-    theme = table.facts[scene_rng.choice("theme", table.weight), 0]
-    same = table.facts[:, 0] == theme[:, None]
+    """(N,) clip; 60 % of the people follow the activity group of their scene."""
+    theme = table.attributes[scene_rng.choice("theme", table.weight), 0]
+    same = table.attributes[:, 0] == theme[:, None]
     follows = rng.bernoulli("follow", 0.6)[:, None]
     return rng.choice("clip", table.weight * torch.where(follows, same, True))
 
 
-def _between(rng: CounterRng, table: _Tables, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N,) two moments of each person's clip, and how far from the first to the second, 0-1."""
+def _random_moment(rng: CounterRng, table: _Tables, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(N,) two keyframes of each person's clip, and the interpolation weight between them, 0-1."""
     count = table.count[clip]
     first = (rng.uniform("first") * count).long().clamp_max(count - 1)
     other = (rng.uniform("second") * count).long().clamp_max(count - 1)
-    second = torch.where(table.cycle[clip], (first + 1) % count, other)
+    second = torch.where(table.cyclic[clip], (first + 1) % count, other)
     return first, second, rng.uniform("between")
 
 
-def _at(
+def _at_time(
     rng: CounterRng, table: _Tables, clip: Tensor, time_s: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same at a time: a clip that is no cycle runs to and fro."""
-    count, cycle = table.count[clip], table.cycle[clip]
-    gone = rng.uniform("first") * count + time_s * _MOMENTS_A_SECOND
-    period = torch.where(cycle, count, (2 * (count - 1)).clamp_min(1))
-    place = gone % period
-    place = torch.where(cycle, place, torch.minimum(place, period - place))
+    """The same at a given time; clips that are not cyclic run forwards and backwards."""
+    count, cyclic = table.count[clip], table.cyclic[clip]
+    elapsed = rng.uniform("first") * count + time_s * _KEYFRAMES_PER_SECOND
+    period = torch.where(cyclic, count, (2 * (count - 1)).clamp_min(1))
+    place = elapsed % period
+    place = torch.where(cyclic, place, torch.minimum(place, period - place))
     first = place.long().clamp_max(count - 1)
-    second = torch.where(cycle, (first + 1) % count, (first + 1).clamp_max(count - 1))
+    second = torch.where(cyclic, (first + 1) % count, (first + 1).clamp_max(count - 1))
     return first, second, place - first
 
 
-def _moments(
+def _interpolate(
     rng: CounterRng, table: _Tables, clip: Tensor, between: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """(N, A) and (N, 4) between two moments of each person's clip."""
+    """Interpolate angles (N, A) and root values (N, 4) between two keyframes."""
     first, second, share = between
     share = (share * share * (3 - 2 * share))[:, None]
     scale = rng.uniform("size", low=0.8, high=1.15)[:, None]
@@ -210,7 +214,7 @@ def _moments(
 
 
 def _noise(rng: CounterRng, table: _Tables) -> Tensor:
-    """(N, A): both sides are alike in part, and the neck makes up for the spine."""
+    """(N, A) noise, correlated between left and right; the neck compensates for the spine."""
     own = rng.normal("noise", len(ANGLES))
     noise = torch.where(table.paired, 0.79 * own + 0.61 * mirror_angles(own), own) * table.spread
     spine, neck = COLUMN["spine_flex"], COLUMN["neck_flex"]
@@ -222,13 +226,14 @@ def _noise(rng: CounterRng, table: _Tables) -> Tensor:
 def _gesture(
     rng: CounterRng, table: _Tables, angles: Tensor, clip: Tensor, side: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One arm's own doing, where it has one.
+    """Sample a gesture of one arm.
 
     Returns:
-        angles (N, A); (N, 3) place touched, thing held, kind of hand; (N,) bool where they apply.
+        (N, A) angles; (N, 3) contact point, held object and hand kind; (N,) bool mask of people
+        with a gesture.
     """
-    replaced = rng.bernoulli(f"gesture {side}", table.free_arms[clip])
-    # Often both arms do the same.
+    replaced = rng.bernoulli(f"gesture {side}", table.gesture_probability[clip])
+    # Both arms often perform the same gesture.
     alike = rng.bernoulli("alike", 0.3)
     keys = torch.where(alike, rng.child("arms").keys, rng.child("arms", 1 + side).keys)
     kind = CounterRng(keys).choice("kind", table.gesture_weight)
@@ -239,7 +244,7 @@ def _gesture(
     arm = table.gesture_angles[kind] + 0.7 * vary
     arm = torch.minimum(torch.maximum(arm, low), high)
     mixed = angles.index_copy(1, columns, torch.where(replaced[:, None], arm, angles[:, columns]))
-    return mixed, table.gesture_facts[kind], replaced
+    return mixed, table.gesture_attributes[kind], replaced
 
 
 assert set(_ARM) <= set(LIMB_LIMITS)

@@ -41,7 +41,7 @@ class RenderedScenes:
 
 
 def render_scenes(
-    assets: SceneAssets, rng: CounterRng, characters: Characters, view: Cameras, vertices: Tensor
+    assets: SceneAssets, rng: CounterRng, characters: Characters, cameras: Cameras, vertices: Tensor
 ) -> RenderedScenes:
     """Draw everything.
 
@@ -53,25 +53,27 @@ def render_scenes(
         vertices: (N, V + A, 3) of the people in the cameras' frames.
     """
     body, size_hw, test = assets.body, assets.size_hw, assets.test
-    shapes = _things(rng, characters, view, size_hw)
-    stage = build_scene_mesh(characters, body, vertices, shapes, (view.rotation, view.position))
+    shapes = _things(rng, characters, cameras, size_hw)
+    stage = build_scene_mesh(
+        characters, body, vertices, shapes, (cameras.rotation, cameras.position)
+    )
     light = _light(rng, characters)
-    lamp_vertices = characters.placed(light.rotation, light.position, characters.body.vertices)
+    lamp_vertices = characters.in_frame(light.rotation, light.position, characters.body.vertices)
     place = (light.rotation, light.position)
     lamp = build_scene_mesh(characters, body, lamp_vertices, shapes, place, step=2)
     depths = render_shadow_map([lamp.body, lamp.things], light)
     people = len(vertices)
-    first = rasterize(stage.body, view.focal_length, size_hw, people=people)
+    first = rasterize(stage.body, cameras.focal_length, size_hw, people=people)
     faces = people * len(body.all_faces)
     second = rasterize(
-        stage.things, view.focal_length, size_hw, first.keys, people=people, first_number=faces
+        stage.things, cameras.focal_length, size_hw, first.keys, people=people, first_number=faces
     )
     composite, number = _composite(
         second.keys, first.covered | second.covered, shapes.owner, faces, body, size_hw
     )
-    rays = pixel_rays(view, size_hw) @ view.rotation
-    background = sample_background(rng, view, rays, assets.photos, test=test)
-    gbuffer = GBuffer(background, view, size_hw, composite, number)
+    rays = pixel_rays(cameras, size_hw) @ cameras.rotation
+    background = sample_background(rng, cameras, rays, assets.photos, test=test)
+    gbuffer = GBuffer(background, cameras, size_hw, composite, number)
     on_body = write_bodies(gbuffer, assets, characters, stage.body)
     write_objects(gbuffer, shapes, stage.things, faces, test)
     shown = gbuffer.lit(depths, light)
@@ -81,16 +83,16 @@ def render_scenes(
 
 
 def _things(
-    rng: CounterRng, characters: Characters, view: Cameras, size_hw: tuple[int, int]
+    rng: CounterRng, characters: Characters, cameras: Cameras, size_hw: tuple[int, int]
 ) -> Primitives:
     """Everything that is no body, world frame."""
     slots = characters.slots
     person = CounterRng(rng.split("people", slots.present.shape[1]).keys[slots.scene, slots.slot])
-    rest, whole = characters.body.joints_3d[:, :1], characters.turn
-    joints = (characters.body.joints_3d[:, :55] - rest) @ whole.transpose(1, 2) + characters.pelvis[
-        :, None
-    ]
-    skeleton = (whole[:, None] @ characters.body.rotations, joints)
+    rest, orientation = characters.body.joints_3d[:, :1], characters.orientation
+    joints = (characters.body.joints_3d[:, :55] - rest) @ orientation.transpose(
+        1, 2
+    ) + characters.pelvis[:, None]
+    skeleton = (orientation[:, None] @ characters.body.rotations, joints)
     hair = characters.appearance.colours[:, COLOURS.index("hair")]
     worn = accessory_primitives(
         person,
@@ -108,12 +110,12 @@ def _things(
     )
     ground = torch.zeros(*slots.present.shape, 2, device=joints.device)
     ground = ground.index_put((slots.scene, slots.slot), characters.pelvis[:, ::2])
-    half_width = size_hw[1] / 2 / view.focal_length
-    furniture = sample_objects(rng, view.distance, half_width, (ground, slots.present))
+    half_width = size_hw[1] / 2 / cameras.focal_length
+    furniture = sample_objects(rng, cameras.distance, half_width, (ground, slots.present))
     # Nobody's things are not drawn either.
-    real = torch.cat([slots.real, slots.real.new_ones(1)])
+    visible = torch.cat([slots.visible, slots.visible.new_ones(1)])
     everything = Primitives.join([worn, under, furniture])
-    everything = replace(everything, shown=everything.shown & real[everything.owner])
+    everything = replace(everything, shown=everything.shown & visible[everything.owner])
     return everything.take(active_indices(everything.shown))
 
 
@@ -123,8 +125,8 @@ def _light(rng: CounterRng, characters: Characters) -> Lighting:
     scenes = len(rng.keys)
     weight = slots.present.sum(1).clamp_min(1)[:, None]
     total = torch.zeros(scenes, 3, device=characters.pelvis.device)
-    middle = total.index_add(0, slots.scene, characters.pelvis * slots.real[:, None]) / weight
-    far = (characters.pelvis - middle[slots.scene]).norm(dim=1) * slots.real
+    middle = total.index_add(0, slots.scene, characters.pelvis * slots.visible[:, None]) / weight
+    far = (characters.pelvis - middle[slots.scene]).norm(dim=1) * slots.visible
     radius = far.new_zeros(scenes).scatter_reduce(0, slots.scene, far, "amax")
     return sample_lighting(rng, middle, (radius + 1.6).clamp(2.0, 8.0))
 

@@ -54,7 +54,9 @@ def build_scene_mesh(
     person = torch.arange(count, device=device)[:, None].expand(-1, len(faces)).flatten()
     sheet = torch.zeros(len(faces), dtype=torch.bool, device=device)
     sheet[-(-len(body.faces) // step) :] = True
-    shown = visible_faces(body, characters.appearance)[:, ::step] & characters.slots.real[:, None]
+    shown = (
+        visible_faces(body, characters.appearance)[:, ::step] & characters.slots.visible[:, None]
+    )
     people = Triangles(
         (corners[0], corners[1], corners[2]),
         characters.slots.scene[person],

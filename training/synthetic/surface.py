@@ -167,7 +167,7 @@ class BodySurface:
         """Skin vertices of the left and of the right hand."""
         return {"left": self.left_hand_vertices, "right": self.right_hand_vertices}
 
-    def skeleton(self, pose: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def pose_joints(self, pose: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where the joints are.
 
         Args:
@@ -203,7 +203,7 @@ class BodySurface:
         """
         count = len(pose)
         coefficients = torch.cat([betas, expression], 1)
-        local, world, joints = self.skeleton(pose, coefficients)
+        local, world, joints = self.pose_joints(pose, coefficients)
         shaped = self.all_template + (coefficients @ self.all_shapedirs).view(count, -1, 3)
         away = (local[:, 1:] - torch.eye(3, device=local.device)).flatten(1)
         shaped[:, : self.num_vertices] += self.posedirs(away).reshape(count, -1, 3)

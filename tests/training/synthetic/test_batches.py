@@ -120,7 +120,7 @@ def test_drawing_can_be_recorded() -> None:
     """Nothing is copied to the device unseen either, as a list that is an index would be."""
     world = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED)
     slots = batch_generator._slots(torch.tensor([2, 0, 3]), padded=True)
-    given = (slots.scene, slots.slot, slots.present, slots.real)
+    given = (slots.scene, slots.slot, slots.present, slots.visible)
     moved = [tensor.to("meta") for tensor in (torch.zeros(3, dtype=torch.int64), *given)]
 
     def draw():

@@ -139,7 +139,7 @@ def test_palms_come_to_where_they_are_wanted(body: BodySurface) -> None:
     """A reachable target is met; whatever is wanted, the joints keep their limits."""
     angles, zeros = drawn(200).angles, torch.zeros(200, 20)
     pose = full_pose(angles, torch.zeros(200, 3), torch.zeros(200, 30, 3), torch.zeros(200, 3))
-    _, world, joints = body.skeleton(pose, zeros)
+    _, world, joints = body.pose_joints(pose, zeros)
     for side in (0, 1):
         target = palm(world, joints, side)
         start = angles.clone()
@@ -149,7 +149,7 @@ def test_palms_come_to_where_they_are_wanted(body: BodySurface) -> None:
         assert (found >= LOW).all()
         assert (found <= HIGH).all()
         bent = torch.cat([pose[:, :1], angles_to_body_pose(found), pose[:, 22:]], 1)
-        _, turned, moved = body.skeleton(bent, zeros)
+        _, turned, moved = body.pose_joints(bent, zeros)
         gap = (palm(turned, moved, side) - target).norm(dim=-1)
         assert gap.median() < 0.06
         far = reach(start, world, joints, target + 5.0, side, torch.zeros(200))
@@ -167,7 +167,7 @@ def test_hands_lie_on_the_body(body: BodySurface, place: str) -> None:
     swivel = torch.zeros(4, 2)
     found = touch(body, places, pose, coefficients, angles, wanted, swivel)
     bent = torch.cat([pose[:, :1], angles_to_body_pose(found), pose[:, 22:]], 1)
-    _, world, joints = body.skeleton(bent, coefficients)
+    _, world, joints = body.pose_joints(bent, coefficients)
     for side in (0, 1):
-        target = places.of(world, joints, coefficients, wanted[:, side], side)
+        target = places.positions(world, joints, coefficients, wanted[:, side], side)
         assert (palm(world, joints, side) - target).norm(dim=-1).max() < 0.11

@@ -35,7 +35,7 @@ class _Ahead:
     def ready(self) -> SceneBatch:
         """The scenes, for what the device is told from now on."""
         if self.done is not None:
-            here = torch.cuda.current_stream(self.scenes.pictures.device)
+            here = torch.cuda.current_stream(self.scenes.images.device)
             here.wait_event(self.done)
             for tensor in self.scenes.tensors():
                 tensor.record_stream(here)
@@ -123,9 +123,9 @@ class DrawnBatches:
 def _batch_of(scenes: SceneBatch, focal_length: float) -> Batch:
     """A batch with pictures and targets on the device that drew them."""
     targets, image_index = scenes.targets()
-    height, width = scenes.pictures.shape[2:]
+    height, width = scenes.images.shape[2:]
     return Batch(
-        pictures=scenes.pictures,
+        pictures=scenes.images,
         sizes_hw=torch.tensor([[height, width]]).expand(len(scenes), 2),
         targets=targets,
         image_index=image_index,

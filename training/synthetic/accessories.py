@@ -1,4 +1,4 @@
-"""Things that people carry, wear and sit on, as solids: rackets, bags, hats, skis, seats."""
+"""Objects that people carry, wear or sit on, as primitives: rackets, bags, hats, skis, seats."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .primitives import (
 )
 from .rng import CounterRng, constant
 
-_ALONG = math.pi / 2  # turns the axis y of a cylinder to z, the axis of a grip
-_X, _Y = 0.085, -0.03  # the middle of a grip, metres from the left wrist of the T-pose
+_ALONG = math.pi / 2  # rotates the y axis of a cylinder to z, the axis of a grip
+_X, _Y = 0.085, -0.03  # centre of a grip relative to the left wrist in the T-pose, metres
 
 
 def _rod(centre_z: float, half: float, radius: float, colour: float = 0) -> Row:
@@ -74,13 +74,13 @@ _BACKPACKS: list[list[Row]] = [
     [(BOX, 0, -0.04, -0.16, 0.14, 0.2, 0.075)],
     [(ELLIPSOID, 0, -0.05, -0.15, 0.15, 0.22, 0.1)],
 ]
-_UNDERFOOT: list[list[Row]] = [  # from the left ankle; a board only under the left
+_FOOTWEAR: list[list[Row]] = [  # relative to the left ankle; a board has one row, on the left
     [],
     [(BOX, 0, -0.085, 0.1, 0.042, 0.012, 0.8)],
     [(BOX, -0.18, -0.09, 0.03, 0.75, 0.018, 0.16)],
     [(BOX, 0, -0.095, 0.04, 0.007, 0.03, 0.15, 0, 0, 2)],
 ]
-_SEATS: list[list[Row]] = [  # about the place under the pelvis; heights are of a seat at 1
+_SEATS: list[list[Row]] = [  # relative to the ground below the pelvis, for a seat height of 1
     [],
     [(BOX, 0, 0.5, 0.05, 0.24, 0.5, 0.26)],
     [(BOX, 0, 0.96, 0.06, 0.23, 0.04, 0.24), (BOX, 0, 1.45, -0.19, 0.22, 0.45, 0.02),
@@ -103,19 +103,19 @@ _WRISTS, _HEAD, _CHEST, _ANKLES = (20, 21), 15, 9, (7, 8)
 
 @lru_cache(maxsize=4)
 def _tables(device: torch.device) -> dict[str, Tensor]:
-    held, worn = list(HELD.values()), [rows for _, rows in HEADWEAR.values()]
+    held, headwear = list(HELD.values()), [rows for _, rows in HEADWEAR.values()]
     tables = {
-        "held": row_table(held, _HAND_SLOTS), "head": row_table(worn, _HEAD_SLOTS),
+        "held": row_table(held, _HAND_SLOTS), "head": row_table(headwear, _HEAD_SLOTS),
         "lens": row_table(_LENSES, 1), "back": row_table(_BACKPACKS, 1),
-        "foot": row_table(_UNDERFOOT, 1), "seat": row_table(_SEATS, _SEAT_SLOTS),
+        "foot": row_table(_FOOTWEAR, 1), "seat": row_table(_SEATS, _SEAT_SLOTS),
     }  # fmt: skip
     return {name: table.to(device) for name, table in tables.items()}
 
 
 def sample_headwear(rng: CounterRng) -> tuple[Tensor, Tensor]:
-    """(N,) number in `HEADWEAR` and (N,) what is before the eyes: nothing, sunglasses, goggles."""
-    worn = rng.choice("headwear", [share for share, _ in HEADWEAR.values()])
-    return worn, rng.choice("lenses", (0.88, 0.08, 0.04))
+    """Sample (N,) index into `HEADWEAR` and (N,) eyewear: 0 none, 1 sunglasses, 2 goggles."""
+    headwear_kind = rng.choice("headwear", [share for share, _ in HEADWEAR.values()])
+    return headwear_kind, rng.choice("lenses", (0.88, 0.08, 0.04))
 
 
 def accessory_primitives(
@@ -124,48 +124,49 @@ def accessory_primitives(
     feet: Tensor,
     headwear: tuple[Tensor, Tensor],
     hair: Tensor,
-    skeleton: tuple[Tensor, Tensor],
+    joint_frames: tuple[Tensor, Tensor],
     scene: Tensor,
 ) -> Primitives:
-    """Everything that moves with a body.
+    """Build the objects that are attached to a body.
 
     Args:
-        rng: one key a person.
-        held: (N, 2) numbers in `HELD`, left and right.
-        feet: (N,) number in `poses.FEET`.
-        headwear: as `draw_headwear` gives it.
-        hair: (N, 3) colour.
-        skeleton: (N, 55, 3, 3) rotations against the T-pose and (N, 55, 3) joints, world frame.
-        scene: (N,).
+        rng: one key per person.
+        held: (N, 2) index into `HELD`, left and right hand.
+        feet: (N,) index into `poses.FEET`.
+        headwear: from `sample_headwear`.
+        hair: (N, 3) hair colour.
+        joint_frames: (N, 55, 3, 3) rotations relative to the T-pose and (N, 55, 3) joints, world
+            frame.
+        scene: (N,) scene of each person.
     """
     table = _tables(held.device)
-    worn, lenses = headwear
+    headwear_kind, lenses = headwear
     back = rng.choice("backpack", (0.9, 0.07, 0.03))
     size = rng.uniform("size of things", low=0.75, high=1.15)
     ball = (held == HELD_NUMBER["ball"]) & rng.bernoulli("small ball", 0.5)[:, None]
     groups = [
         (table["held"][held[:, 0]], _WRISTS[0], False, torch.where(ball[:, 0], 0.35, size)),
         (table["held"][held[:, 1]], _WRISTS[1], True, torch.where(ball[:, 1], 0.35, size)),
-        (table["head"][worn], _HEAD, False, torch.ones_like(size)),
+        (table["head"][headwear_kind], _HEAD, False, torch.ones_like(size)),
         (table["lens"][lenses], _HEAD, False, torch.ones_like(size)),
         (table["back"][back], _CHEST, False, size),
         (table["foot"][feet], _ANKLES[0], False, torch.ones_like(size)),
         (table["foot"][torch.where(feet == 2, 0, feet)], _ANKLES[1], True, torch.ones_like(size)),
     ]
-    colours = _thing_colours(rng, hair)
-    parts = [_attached(*group, colours, skeleton, scene) for group in groups]
+    colours = _accessory_colours(rng, hair)
+    parts = [_attached(*group, colours, joint_frames, scene) for group in groups]
     return Primitives.join(parts)
 
 
-def _thing_colours(rng: CounterRng, hair: Tensor) -> Tensor:
-    """(N, 4, 3): two colours of the person's things, nearly black, and the hair."""
+def _accessory_colours(rng: CounterRng, hair: Tensor) -> Tensor:
+    """(N, 4, 3) colour table: two object colours, near black, hair colour."""
     colours = object_colours(rng.child("things"), 2)
     dark = rng.uniform("dark", 1, 1, high=0.12).expand(-1, 1, 3)
     return torch.cat([colours, dark, hair[:, None]], 1)
 
 
 def object_colours(rng: CounterRng, count: int) -> Tensor:
-    """(..., count, 3): greys, woods and strong colours."""
+    """Sample (..., count, 3) colours: greys, wood and saturated colours."""
     hue = rng.uniform("hue", count)[..., None] * 6 + constant((0.0, 4.0, 2.0), rng.keys.device)
     pure = ((torch.remainder(hue, 6) - 3).abs() - 1).clamp(0, 1)
     kind = rng.uniform("kind of colour", count)[..., None]
@@ -183,13 +184,13 @@ def _attached(
     right: bool,
     size: Tensor,
     colours: Tensor,
-    skeleton: tuple[Tensor, Tensor],
+    joint_frames: tuple[Tensor, Tensor],
     scene: Tensor,
 ) -> Primitives:
-    """Rows (N, S, 10) at a joint; on the right side mirrored."""
+    """Attach rows (N, S, 10) to a joint; mirrored on the right side."""
     count, slots = rows.shape[:2]
     flip = constant((-1.0 if right else 1.0, 1.0, 1.0), rows.device)
-    world, joints = skeleton[0][:, None, joint], skeleton[1][:, None, joint]
+    world, joints = joint_frames[0][:, None, joint], joint_frames[1][:, None, joint]
     centre = rows[..., 1:4] * size[:, None, None] * flip
     linear = flip[:, None] * rows_to_linear(rows) * flip * size[:, None, None, None]
     person = torch.arange(count, device=rows.device)[:, None].expand(count, slots)
@@ -208,15 +209,15 @@ def _attached(
 def seat_primitives(
     rng: CounterRng, support: Tensor, yaw: Tensor, pelvis: Tensor, extent: Tensor, scene: Tensor
 ) -> Primitives:
-    """What people sit or lie on.
+    """Build the seats and beds that people use.
 
     Args:
-        rng: one key a person.
-        support: (N,) number in `poses.SUPPORTS`.
-        yaw: (N, 3, 3) person -> world, about the vertical.
-        pelvis: (N, 3) world.
-        extent: (N, 2) half width and half length of a bed, metres, in the person's frame.
-        scene: (N,).
+        rng: one key per person.
+        support: (N,) index into `poses.SUPPORTS`.
+        yaw: (N, 3, 3) person -> world, rotation about the vertical axis.
+        pelvis: (N, 3) metres, world.
+        extent: (N, 2) half width and half length of a bed in the person's frame, metres.
+        scene: (N,) scene of each person.
     """
     count = len(support)
     kind = rng.choice("seat", (0.0, 0.25, 0.35, 0.15, 0.13, 0.12))

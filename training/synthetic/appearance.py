@@ -1,4 +1,4 @@
-"""What people wear and how they look: outfits, patterns, skin, hair, for all people at once."""
+"""Sampling of appearance: outfits, fabric patterns, skin and hair."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ PATTERNS = (
 )  # fmt: skip
 _TRAIN_PATTERNS = (0.5, 0.08, 0.05, 0.05, 0.08, 0.09, 0.07, 0.05, 0.03, 0, 0, 0)
 _TEST_PATTERNS = (0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.18, 0.18, 0.14)
-# Outfits: chance; lower ends of the sleeves; hems; looseness in mm; then what hangs.
 _OUTFITS = ("shirt", "t-shirt", "vest", "jacket", "coat", "dress", "sports", "swimwear", "overall")
 _OUTFIT_CHANCES = (0.19, 0.25, 0.07, 0.17, 0.07, 0.09, 0.1, 0.03, 0.03)
 
@@ -45,16 +44,16 @@ class Appearance:
 
     Attributes:
         colours: (N, 16, 3) 0-1, columns `COLOURS`.
-        shapes: (N, 16) metres of the T-pose, or flags; columns `SHAPES`.
-        patterns: (N, 2, 7) upper and lower: number in `PATTERNS`, two frequencies (radians a
-            metre), two phases, threshold, share.
-        folds: (N, 4, 5) wave vectors (1/m), phases and strengths of creases in the cloth.
-        shell_rows: (N, 2) last row shown of the skirt and of the long hair, 0 for none.
-        shell_sides: (N, 2) radians from the back to which they reach.
-        shell_flare: (N, 2) how far they stand off.
-        shell_ease: (N, 2) metres added all around.
-        skirt_is_upper: (N,) bool: a coat or a dress rather than a skirt.
-        gloss: (N, 2) of skin and of cloth.
+        shapes: (N, 16) T-pose coordinates in metres, or flags; columns `SHAPES`.
+        patterns: (N, 2, 7) of upper and lower garment: index into `PATTERNS`, two frequencies
+            (rad/m), two phases, threshold, share.
+        folds: (N, 4, 5) wave vector (1/m), phase and strength of four waves of cloth folds.
+        shell_rows: (N, 2) last visible row of the skirt and hair shells, 0 for none.
+        shell_sides: (N, 2) angle from the back to which they reach, radians.
+        shell_flare: (N, 2) flare of the shells.
+        shell_ease: (N, 2) radial offset of the shells, metres.
+        skirt_is_upper: (N,) bool, the skirt shell belongs to the upper garment (coat, dress).
+        gloss: (N, 2) highlight strength of skin and cloth.
     """
 
     colours: Tensor
@@ -77,7 +76,7 @@ def _pick(
 
 
 def _palette(rng: CounterRng, label: str, count: int) -> Tensor:
-    """(N, count, 3) cloth colours: often grey, black, white or dark blue, else any hue."""
+    """(N, count, 3) fabric colours: grey, black, white or dark blue in half of the cases."""
     source = rng.child(label)
     kind = source.uniform("kind", count)[..., None]
     grey = constant((0.05, 0.15, 0.35, 0.6, 0.92), kind.device)
@@ -95,7 +94,7 @@ def _palette(rng: CounterRng, label: str, count: int) -> Tensor:
 
 
 def _skin(rng: CounterRng) -> Tensor:
-    """(N, 3) 0-1."""
+    """(N, 3) skin colour, 0-1."""
     table = constant(_SKIN, rng.keys.device) / 255
     tone = rng.uniform("tone", high=len(_SKIN) - 1.001)
     low = tone.long()
@@ -104,7 +103,7 @@ def _skin(rng: CounterRng) -> Tensor:
 
 
 def sample_appearance(rng: CounterRng, *, test: bool) -> Appearance:
-    """Looks of N people; with `test` the patterns are those of the test set."""
+    """Sample the appearance of N people; `test` selects the patterns of the test set."""
     source = rng.child("looks")
     outfit = source.choice("outfit", _OUTFIT_CHANCES)
     worn = {name: outfit == number for number, name in enumerate(_OUTFITS)}
@@ -122,7 +121,7 @@ def sample_appearance(rng: CounterRng, *, test: bool) -> Appearance:
     open_coat = worn["coat"] & source.bernoulli("open", 0.6)
     sides = torch.where(open_coat, source.uniform("gap", low=2.5, high=3.0), 3.2)
     hair_sides = source.uniform("hair side", low=1.5, high=2.1)
-    # Under a short skirt or dress legs are bare or in tights.
+    # Under a short skirt or dress, legs are bare or in tights.
     bare = hanging & ~worn["coat"] & source.bernoulli("bare legs", 0.7)
     hem_column = SHAPES.index("hem")
     shapes[:, hem_column] = torch.where(bare, -0.34, shapes[:, hem_column])
@@ -153,7 +152,7 @@ def sample_appearance(rng: CounterRng, *, test: bool) -> Appearance:
 
 
 def _shapes(source: CounterRng, worn: dict[str, Tensor]) -> Tensor:
-    """(N, 16) columns `SHAPES`."""
+    """(N, 16) garment shapes, columns `SHAPES`."""
     sleeve = _pick(source, "sleeve", (0.2, 0.3, 0.38, 0.5, 0.64), (1, 3, 1, 1, 4))
     sleeve = torch.where(worn["t-shirt"], 0.3, sleeve)
     sleeve = torch.where(worn["vest"] | worn["swimwear"], 0.14, sleeve)
@@ -198,7 +197,7 @@ def _shapes(source: CounterRng, worn: dict[str, Tensor]) -> Tensor:
 
 
 def _colours(source: CounterRng, worn: dict[str, Tensor], shapes: Tensor) -> Tensor:
-    """(N, 16, 3) columns `COLOURS`."""
+    """(N, 16, 3) colours, columns `COLOURS`."""
     skin = _skin(source)
     table = constant(_HAIR, skin.device) / 255
     hair = table[source.choice("hair", _HAIR_CHANCES)] * source.uniform("dye", 1, low=0.8, high=1.2)
@@ -226,7 +225,7 @@ def _colours(source: CounterRng, worn: dict[str, Tensor], shapes: Tensor) -> Ten
 
 
 def _patterns(source: CounterRng, test: bool, alike: Tensor) -> Tensor:
-    """(N, 2, 7); dresses and overalls have one pattern."""
+    """(N, 2, 7) patterns; where `alike`, upper and lower garment share one."""
     kind = source.choice("pattern", _TEST_PATTERNS if test else _TRAIN_PATTERNS, 2).float()
     waves = source.uniform("waves", 2, 2, low=3.1, high=5.1).exp()
     phases = source.uniform("phases", 2, 2, high=6.3)
@@ -237,7 +236,7 @@ def _patterns(source: CounterRng, test: bool, alike: Tensor) -> Tensor:
 
 
 def garment_offsets(body: BodySurface, appearance: Appearance) -> Tensor:
-    """(N, V + A, 3) metres by which clothes and hair stand off the skin."""
+    """(N, V + A, 3) offsets of clothes and hair from the skin in the T-pose, metres."""
     shape = {name: appearance.shapes[:, i, None] for i, name in enumerate(SHAPES)}
     x, y = body.template[:, 0].abs(), body.template[:, 1]
 
@@ -248,7 +247,7 @@ def garment_offsets(body: BodySurface, appearance: Appearance) -> Tensor:
     upper = above(y, shape["waist"] - 0.06) * above(-y, 0.02 - shape["neckline"])
     upper = upper * above(-x, -shape["sleeve"])
     lower = above(-y, -shape["waist"]) * above(y, shape["hem"]) * (1 - arm)
-    # Legs and sleeves widen towards their ends, or do not.
+    # Trouser legs and sleeves can widen towards their ends.
     down = ((-0.4 - y) / 0.75).clamp(0, 1) * shape["bell"]
     along = ((x - 0.2) / 0.45).clamp(0, 1) * shape["bell"] * arm
     amount = shape["upper_loose"] * upper * (1 - 0.4 * arm + 0.5 * along)
@@ -256,16 +255,16 @@ def garment_offsets(body: BodySurface, appearance: Appearance) -> Tensor:
     amount = amount + shape["hair_volume"] * body.hair
     shod = shape["shoe_top"] > -1.3
     skin = amount[..., None] * body.normals + shod[..., None] * body.shoe
-    sheet = body.shell_of_vertex
-    hanging = appearance.shell_flare[:, sheet, None] * body.shell_flare
-    hanging = hanging + appearance.shell_ease[:, sheet, None] * body.shell_ease
+    shell = body.shell_of_vertex
+    hanging = appearance.shell_flare[:, shell, None] * body.shell_flare
+    hanging = hanging + appearance.shell_ease[:, shell, None] * body.shell_ease
     return torch.cat([skin, hanging], 1)
 
 
 def visible_faces(body: BodySurface, appearance: Appearance) -> Tensor:
-    """(N, F) bool: all skin, and of the sheets what is worn."""
-    sheet = body.shell_of_face
-    worn = body.shell_row <= appearance.shell_rows[:, sheet]
-    worn = worn & (body.shell_side <= appearance.shell_sides[:, sheet])
+    """(N, F) bool mask of visible faces: all skin, and the worn part of the shells."""
+    shell = body.shell_of_face
+    worn = body.shell_row <= appearance.shell_rows[:, shell]
+    worn = worn & (body.shell_side <= appearance.shell_sides[:, shell])
     skin = torch.ones(len(worn), len(body.faces), dtype=torch.bool, device=worn.device)
     return torch.cat([skin, worn], 1)

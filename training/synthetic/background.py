@@ -1,4 +1,4 @@
-"""What is behind people: rooms, streets, fields, studios and clutter by ray, or photographs."""
+"""Backgrounds: ray-cast rooms, streets, fields and studios, clutter textures, or photos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .accessories import object_colours
-from .background_textures import clutter_texture, photo_windows, sky_at
+from .background_textures import clutter_texture, photo_windows, sky_texture
 from .layout import Cameras
 from .noise import CLOUDS, cloud_at, clouds
 from .raster_fill import active_indices
@@ -33,23 +33,23 @@ _PHOTO_SHARE = 0.7
 
 @dataclass(frozen=True)
 class Background:
-    """Behind everything, in each of B pictures of P pixels.
+    """Background of B images of P pixels.
 
     Attributes:
         albedo: (B, P, 3) 0-1.
-        place: (B, P, 3) metres, world frame.
-        normal: (B, P, 3) unit, world frame.
-        flat: (B, P) bool: shines by itself (sky, photographs); shadows only darken it.
+        position: (B, P, 3) metres, world frame.
+        normal: (B, P, 3) unit vectors, world frame.
+        emissive: (B, P) bool, not shaded (sky, photos, clutter); shadows still darken it.
     """
 
     albedo: Tensor
-    place: Tensor
+    position: Tensor
     normal: Tensor
-    flat: Tensor
+    emissive: Tensor
 
 
 def pixel_rays(cameras: Cameras, size_hw: tuple[int, int]) -> Tensor:
-    """(B, P, 3) camera frame, as long as a depth of 1 asks."""
+    """(B, P, 3) ray of every pixel, camera frame, scaled to z = 1."""
     height, width = size_hw
     device = cameras.focal_length.device
     y, x = torch.meshgrid(
@@ -57,48 +57,50 @@ def pixel_rays(cameras: Cameras, size_hw: tuple[int, int]) -> Tensor:
         torch.arange(width, device=device) + (0.5 - width / 2),
         indexing="ij",
     )
-    flat = torch.stack([x.flatten(), y.flatten()], -1) / cameras.focal_length[:, None, None]
-    return torch.cat([flat, torch.ones_like(flat[..., :1])], -1)
+    xy = torch.stack([x.flatten(), y.flatten()], -1) / cameras.focal_length[:, None, None]
+    return torch.cat([xy, torch.ones_like(xy[..., :1])], -1)
 
 
 def sample_background(
     rng: CounterRng, cameras: Cameras, rays: Tensor, photos: Tensor | None, *, test: bool
 ) -> Background:
-    """Invent what is behind people, or take it from a photograph in seven of ten scenes.
+    """Sample backgrounds; if photos are given, 70 % of the scenes use one.
 
     Args:
-        rng: one key a scene.
-        view: the cameras.
-        rays: (B, P, 3) of the pixels, world frame, as long as a depth of 1 asks.
-        photos: (n, 3, 288, 288) uint8, or none.
+        rng: one key per scene.
+        cameras: the cameras.
+        rays: (B, P, 3) pixel rays, world frame, scaled to a depth of 1.
+        photos: (n, 3, 288, 288) uint8, or None.
         test: use the textures of the test set.
     """
     source = rng.child("backdrop")
     kind = source.choice("kind", _KIND_CHANCES)[:, None]
-    place, surface = _surfaces(source, kind, cameras, rays)
+    position, surface = _surfaces(source, kind, cameras, rays)
     normal = _normals(surface, rays)
     clutter, sky = kind[:, 0] == _CLUTTER, surface == _SKY
     used = rng.bernoulli("photo", 0.0 if photos is None else _PHOTO_SHARE)
 
     def built(s: Tensor) -> Tensor:
-        colours = _surface_colours(source.take(s), kind[s], surface[s], place[s], normal[s], test)
-        painted = sky_at(source.take(s), rays[s], sky[s], test)
-        far = (place[s] - cameras.position[s, None]).norm(dim=-1)
-        return _hazed(source.take(s), torch.where(sky[s][..., None], painted, colours), far)
+        colours = _surface_colours(
+            source.take(s), kind[s], surface[s], position[s], normal[s], test
+        )
+        painted = sky_texture(source.take(s), rays[s], sky[s], test)
+        far = (position[s] - cameras.position[s, None]).norm(dim=-1)
+        return _add_haze(source.take(s), torch.where(sky[s][..., None], painted, colours), far)
 
-    albedo = _replaced(torch.zeros_like(rays), ~(used | clutter), built)
-    albedo = _replaced(
+    albedo = _fill_scenes(torch.zeros_like(rays), ~(used | clutter), built)
+    albedo = _fill_scenes(
         albedo, clutter & ~used, lambda s: clutter_texture(source.take(s), rays[s], test)
     )
     if photos is not None:
-        albedo = _replaced(
+        albedo = _fill_scenes(
             albedo, used, lambda s: photo_windows(source.take(s), photos, cameras.take(s), rays[s])
         )
-    return Background(albedo.clamp(0, 1), place, normal, sky | (clutter | used)[:, None])
+    return Background(albedo.clamp(0, 1), position, normal, sky | (clutter | used)[:, None])
 
 
-def _replaced(albedo: Tensor, used: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
-    """Albedo (B, P, 3) with what `draw` gives for the scenes that use (B,) it."""
+def _fill_scenes(albedo: Tensor, used: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+    """Replace the albedo (B, P, 3) of the scenes in `used` (B,) by the output of `draw`."""
     scenes = active_indices(used)
     if not len(scenes):
         return albedo
@@ -113,7 +115,7 @@ _GROUND, _BACK, _LEFT, _RIGHT, _TOP, _SKY = range(6)
 def _surfaces(
     source: CounterRng, kind: Tensor, cameras: Cameras, rays: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """First plane that each ray meets: (B, P, 3) where, and (B, P) which."""
+    """First plane hit by every ray: (B, P, 3) position and (B, P) plane."""
     eye = cameras.position[:, None, 1]
     x, y, z = rays.unbind(-1)
     room = (kind == _ROOM) | (kind == _STUDIO)
@@ -127,24 +129,24 @@ def _surfaces(
     roof = source.uniform("roof", 1, low=4.0, high=15.0)
     far = torch.full_like(x, _FAR_M)
 
-    def meets(step: Tensor, distance: Tensor) -> Tensor:
+    def hit_distance(step: Tensor, distance: Tensor) -> Tensor:
         return torch.where(step > 1e-4, distance / step.clamp_min(1e-4), far).clamp_max(_FAR_M)
 
     built = room | (kind == _STREET)
     endless = torch.where(built, 0.0, _FAR_M)
     hits = torch.stack(
         [
-            meets(-y, eye),
-            meets(-z, back) + endless,
-            meets(-x, half) + torch.where(kind == _STUDIO, _FAR_M, endless),
-            meets(x, half) + torch.where(kind == _STUDIO, _FAR_M, endless),
-            meets(y, top - eye) + torch.where(kind == _ROOM, 0.0, _FAR_M),
+            hit_distance(-y, eye),
+            hit_distance(-z, back) + endless,
+            hit_distance(-x, half) + torch.where(kind == _STUDIO, _FAR_M, endless),
+            hit_distance(x, half) + torch.where(kind == _STUDIO, _FAR_M, endless),
+            hit_distance(y, top - eye) + torch.where(kind == _ROOM, 0.0, _FAR_M),
         ]
     )
     reach, surface = hits.min(0)
-    place = cameras.position[:, None] + rays * reach[..., None]
-    above = ~room & (surface > _GROUND) & (place[..., 1] > roof)
-    return place, torch.where((reach >= _FAR_M) | above, _SKY, surface)
+    position = cameras.position[:, None] + rays * reach[..., None]
+    above = ~room & (surface > _GROUND) & (position[..., 1] > roof)
+    return position, torch.where((reach >= _FAR_M) | above, _SKY, surface)
 
 
 def _normals(surface: Tensor, rays: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ def _normals(surface: Tensor, rays: Tensor) -> Tensor:
 
 
 def _surface_colours(
-    source: CounterRng, kind: Tensor, surface: Tensor, place: Tensor, normal: Tensor, test: bool
+    source: CounterRng, kind: Tensor, surface: Tensor, position: Tensor, normal: Tensor, test: bool
 ) -> Tensor:
     """(B, P, 3) albedo of floors, walls, facades and ceilings."""
     each = source.split("surfaces", 6)
@@ -168,29 +170,31 @@ def _surface_colours(
     scale = torch.where(texture == _TEXTURES.index("windows"), 1.2 + scale, scale)
     ratio = each.uniform("ratio", low=0.3, high=2.0)
     colours = object_colours(each.child("colours"), 2) * 0.75 + 0.15
-    colours = torch.where((kind == _FIELD)[..., None, None], _soil(each), colours)
+    colours = torch.where((kind == _FIELD)[..., None, None], _soil_colours(each), colours)
     contrast = each.uniform("contrast", low=0.15, high=1.0)
     second = torch.lerp(colours[..., 0, :], colours[..., 1, :], contrast[..., None])
     rough = each.uniform("rough", 2).prod(-1) * 0.5
     rough = torch.where(kind == _FIELD, 0.25 + rough, rough)
-    u = torch.where(normal[..., 0].abs() > 0.5, place[..., 2], place[..., 0])
-    v = torch.where(normal[..., 1].abs() > 0.5, place[..., 2], place[..., 1])
+    u = torch.where(normal[..., 0].abs() > 0.5, position[..., 2], position[..., 0])
+    v = torch.where(normal[..., 1].abs() > 0.5, position[..., 2], position[..., 1])
     which = each.choice("cloud", (1.0,) * CLOUDS)
-    # One look-up for everything that a pixel wants to know of its surface.
+    # One gather for all surface attributes of a pixel.
     numbers = torch.stack([texture, which], -1).float()
     lengths = torch.stack([1 / scale, 1 / (scale * ratio), rough], -1)
-    facts = torch.cat([numbers, lengths, colours[..., 0, :], second - colours[..., 0, :]], -1)
+    attributes = torch.cat([numbers, lengths, colours[..., 0, :], second - colours[..., 0, :]], -1)
     row = surface + 6 * torch.arange(len(surface), device=surface.device)[:, None]
-    fact = facts.flatten(0, 1).T.contiguous().index_select(1, row.flatten())
-    fact = fact.view(-1, *surface.shape)
-    mask = _texture(fact[0].long(), u * fact[2], v * fact[3], test)
-    fine = cloud_at(clouds(test, place.device), fact[1].long(), u * 45, v * 45)
-    bright = (1 + 1.4 * fact[4] * fine).clamp(0.2, 1.8)
-    return torch.stack([(fact[5 + k] + mask * fact[8 + k]) * bright for k in range(3)], -1)
+    attribute = attributes.flatten(0, 1).T.contiguous().index_select(1, row.flatten())
+    attribute = attribute.view(-1, *surface.shape)
+    mask = _texture(attribute[0].long(), u * attribute[2], v * attribute[3], test)
+    fine = cloud_at(clouds(test, position.device), attribute[1].long(), u * 45, v * 45)
+    bright = (1 + 1.4 * attribute[4] * fine).clamp(0.2, 1.8)
+    return torch.stack(
+        [(attribute[5 + k] + mask * attribute[8 + k]) * bright for k in range(3)], -1
+    )
 
 
-def _soil(each: CounterRng) -> Tensor:
-    """(B, 6, 2, 3) lawn, sand, asphalt, snow or water."""
+def _soil_colours(each: CounterRng) -> Tensor:
+    """(B, 6, 2, 3) colours of lawn, sand, asphalt, snow or water."""
     table = constant(_SOILS, each.keys.device)
     soil = table[each.choice("soil", (3, 1.5, 1.5, 1.5, 1.2, 1))]
     return soil[..., None, :] * each.uniform("soil shade", 2, 1, low=0.6, high=1.25)
@@ -198,7 +202,7 @@ def _soil(each: CounterRng) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _tiles(device: torch.device) -> Tensor:
-    """(8 * 128 * 128,) share of the second colour in two by two cells of each texture."""
+    """(8 * 128 * 128,) share of the second colour in 2 x 2 cells of each texture."""
     step = (torch.arange(_TILE) + 0.5) / _TILE * 2
     a, b = torch.meshgrid(step, step, indexing="ij")
     in_a, in_b = a % 1, b % 1
@@ -217,20 +221,20 @@ def _tiles(device: torch.device) -> Tensor:
 
 
 def _texture(texture: Tensor, a: Tensor, b: Tensor, test: bool) -> Tensor:
-    """(B, P) share of the second colour at places a, b, in cells."""
+    """(B, P) share of the second colour at texture coordinates a, b, in cells."""
     column = (a * (_TILE // 2)).floor().long() & (_TILE - 1)
     line = (b * (_TILE // 2)).floor().long() & (_TILE - 1)
     share = _tiles(a.device)[(texture * _TILE + column) * _TILE + line]
     noise = cloud_at(clouds(test, a.device), 1, a.floor() * 7, b.floor() * 13) * 0.5 + 0.5
-    # Some windows are darker than others, and some patches are missing.
+    # Windows vary in brightness, and some patches are missing.
     windows, patches = (texture == _TEXTURES.index(name) for name in ("windows", "patches"))
     factor = torch.where(windows, 0.6 + 0.4 * noise, 1.0)
     factor = torch.where(patches, (noise > 0.6) * noise, factor)
     return (share * factor).clamp(0, 1)
 
 
-def _hazed(source: CounterRng, albedo: Tensor, distance: Tensor) -> Tensor:
-    """Farther things fade, in half of the scenes."""
+def _add_haze(source: CounterRng, albedo: Tensor, distance: Tensor) -> Tensor:
+    """Blend towards grey with distance, in half of the scenes."""
     reach = source.uniform("haze", 1, low=2.5, high=5.0).exp()
     reach = torch.where(source.bernoulli("hazy", 0.5)[:, None], reach, 1e4)
     fade = torch.exp(-distance / reach)[..., None]

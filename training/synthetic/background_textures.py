@@ -1,4 +1,4 @@
-"""Parts of what is behind people that no plane describes: sky, clutter and photographs."""
+"""Background textures without geometry: sky, clutter and photos."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .rng import CounterRng, constant
 PHOTO_PX = 288
 
 
-def sky_at(source: CounterRng, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
-    """(B, P, 3) sky with clouds, hills and rows of trees at its foot, where sky (B, P) is."""
+def sky_texture(source: CounterRng, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
+    """(B, P, 3) sky with clouds, and hills or trees at the horizon; zero outside `sky` (B, P)."""
     scenes = torch.arange(len(sky), device=sky.device)[:, None].expand_as(sky).flatten()
     pixel = active_indices(sky.flatten())
     scene = scenes[pixel]
@@ -31,12 +31,12 @@ def sky_at(source: CounterRng, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
     )
     zenith = torch.lerp(blue, torch.full_like(blue, 0.8), grey)
     share = (height * 1.8).clamp(0, 1)[:, None]
-    answer = torch.lerp((0.4 * zenith + 0.6)[scene], zenith[scene], share)
+    colour = torch.lerp((0.4 * zenith + 0.6)[scene], zenith[scene], share)
     table = clouds(test, rays.device)
     zero = torch.zeros_like(scene)
     puff = cloud_at(table, 5, height * 120, around * 60 + height * 30)
     cover = source.uniform("cover", low=0.0, high=0.35)[scene]
-    answer = answer + (cover * puff)[:, None]
+    colour = colour + (cover * puff)[:, None]
     rough = source.uniform("ragged", low=0.02, high=0.14)[scene]
     start = source.uniform("start", high=SIDE)[scene]
     ridge = rough * (1.0 + cloud_at(table, 3, start + around * 40, zero))
@@ -45,16 +45,16 @@ def sky_at(source: CounterRng, rays: Tensor, sky: Tensor, test: bool) -> Tensor:
     leaf = constant((0.22, 0.32, 0.16), hill.device) * source.uniform("leaf", 1, low=0.5, high=1.6)
     hill = torch.where(source.bernoulli("woods", 0.6)[:, None], leaf, hill)[scene]
     shade = 1 + 0.25 * cloud_at(table, 2, around * 400, height * 400)
-    answer = torch.where((height < ridge)[:, None], hill * shade[:, None], answer)
-    whole = torch.zeros(rays.flatten(0, 1).shape, device=rays.device)
-    return whole.index_put((pixel,), answer).view_as(rays)
+    colour = torch.where((height < ridge)[:, None], hill * shade[:, None], colour)
+    result = torch.zeros(rays.flatten(0, 1).shape, device=rays.device)
+    return result.index_put((pixel,), colour).view_as(rays)
 
 
 def clutter_texture(source: CounterRng, rays: Tensor, test: bool) -> Tensor:
-    """(B, P, 3) flat shapes of all sizes over each other, as if much lay about."""
+    """(B, P, 3) overlapping flat shapes of many sizes and colours."""
     table = clouds(test, rays.device)
     x, y = rays[..., 0] / rays[..., 2].abs().clamp_min(0.1), rays[..., 1]
-    answer = (object_colours(source.child("under"), 1) * 0.8 + 0.1).expand(*x.shape, 3)
+    colour = (object_colours(source.child("under"), 1) * 0.8 + 0.1).expand(*x.shape, 3)
     for layer in range(3):
         each = source.child("layer", layer)
         size = each.uniform("size", 1, low=-2.6, high=-0.6).exp()
@@ -67,7 +67,7 @@ def clutter_texture(source: CounterRng, rays: Tensor, test: bool) -> Tensor:
 
         def pick(number: int, cells: tuple[Tensor, Tensor] = (cell_u, cell_v),
                  start: Tensor = start) -> Tensor:  # fmt: skip
-            """A number 0-1 of each cell."""
+            """Random value 0-1 per cell."""
             place = (cells[0] * 89 + start + 31 * number, cells[1] * 137 + 53 * number)
             return (cloud_at(table, number, *place) * 0.5 + 0.5).clamp(0, 1)
 
@@ -76,13 +76,13 @@ def clutter_texture(source: CounterRng, rays: Tensor, test: bool) -> Tensor:
         box = (off_u.abs() < 0.42) & (off_v.abs() < 0.3)
         shape = torch.where(pick(0) < 0.4, disc, box) & (pick(1) < 0.45)
         paint = torch.stack([pick(number) for number in (2, 3, 4)], -1)
-        answer = torch.where(shape[..., None], paint, answer)
+        colour = torch.where(shape[..., None], paint, colour)
     noise = cloud_at(table, 4, x * 150, y * 150)
-    return answer * (1 + 0.15 * noise[..., None])
+    return colour * (1 + 0.15 * noise[..., None])
 
 
 def photo_windows(source: CounterRng, photos: Tensor, cameras: Cameras, rays: Tensor) -> Tensor:
-    """(B, P, 3) windows of photographs, mirrored half of the time."""
+    """(B, P, 3) random crops of photos, mirrored with probability 0.5."""
     number = (source.uniform("which photo") * len(photos)).long()
     zoom = source.uniform("zoom", 1, low=0.45, high=1.0)
     flip = torch.where(source.bernoulli("flip", 0.5), -1.0, 1.0)[:, None]

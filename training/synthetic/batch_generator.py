@@ -1,6 +1,6 @@
-"""Scenes by the batch, on any device: people, things, light and camera in plain tensors.
+"""Generator of synthetic scenes in batches, on any device, with plain tensor operations.
 
-A scene depends on the seed and its own number alone, not on the batch it is drawn in.
+A scene depends only on the seed and its index, not on the batch.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from .surface import BodySurface
 
 TRAIN_SEED = 1
 TEST_SEED = 1_000_003
-"""Seeds from here on belong to tests: their scenes have pose clips and textures of their own."""
+"""Seeds from here on use the pose clips and textures of the test set."""
 MAX_PEOPLE = 20
-_COUNT_CHANCES = (0.06, 0.34, 0.19, 0.13, 0.09, 0.06, 0.04, 0.025, 0.02, 0.01, 0.01) + (
+_COUNT_WEIGHTS = (0.06, 0.34, 0.19, 0.13, 0.09, 0.06, 0.04, 0.025, 0.02, 0.01, 0.01) + (
     0.0025,
 ) * 10
 
 
 @dataclass(frozen=True)
 class SceneBatch:
-    """B drawn scenes with N people in all, also those who cannot be seen well; one device.
+    """B scenes with N people in total, including barely visible ones; all on one device.
 
     Attributes:
-        pictures: (B, 3, H, W) uint8 RGB.
-        everyone: what is true of the N people.
-        kept: (N,) bool: seen well enough to be a target.
+        images: (B, 3, H, W) uint8 RGB 0-255.
+        people: labels of the N people.
+        kept: (N,) bool, visible enough to be a training target.
         scene_index: (N,) int64, ascending.
-        focal_length: (B,) pixels, principal point in the middle.
-        owner: (B, H, W) int64 person 0..N-1, -1 for a thing, -2 for the background.
-        depth: (B, H, W) float32 metres of people and things, infinite elsewhere.
-        joint: (B, H, W) int64 SMPL-X joint 0-54 that moves what is seen most, -1 off bodies.
-        joints_occluded: (N, 144) bool: another person or thing is seen in front of the joint.
+        focal_length: (B,) pixels; the principal point is the image centre.
+        owner: (B, H, W) int64 person 0..N-1, -1 for an object, -2 for the background.
+        depth: (B, H, W) float32 metres, infinite on the background.
+        joint: (B, H, W) int64 SMPL-X joint 0-54 with the largest skinning weight, -1 off bodies.
+        joints_occluded: (N, 144) bool, the joint is behind another person or an object.
     """
 
-    pictures: Tensor
-    everyone: Targets
+    images: Tensor
+    people: Targets
     kept: Tensor
     scene_index: Tensor
     focal_length: Tensor
@@ -65,52 +65,52 @@ class SceneBatch:
 
     def __len__(self) -> int:
         """Number of scenes."""
-        return len(self.pictures)
+        return len(self.images)
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """All that is in here, for `of_tensors`."""
-        own = (getattr(self, field.name) for field in fields(self) if field.name != "everyone")
-        return (*own, *(getattr(self.everyone, name) for name in TENSOR_FIELDS))
+        """All tensors, in the order that `from_tensors` expects."""
+        own = (getattr(self, field.name) for field in fields(self) if field.name != "people")
+        return (*own, *(getattr(self.people, name) for name in TENSOR_FIELDS))
 
     @classmethod
-    def of_tensors(cls, tensors: Sequence[Tensor]) -> Self:
-        """The same again."""
-        names = [field.name for field in fields(cls) if field.name != "everyone"]
+    def from_tensors(cls, tensors: Sequence[Tensor]) -> Self:
+        """Rebuild a batch from `tensors`."""
+        names = [field.name for field in fields(cls) if field.name != "people"]
         own, rest = tensors[: len(names)], tensors[len(names) :]
-        everyone = Targets(
+        people = Targets(
             **dict(zip(TENSOR_FIELDS, rest, strict=True)), focal_length=0.0, ignore_unmatched=False
         )
-        return cls(**dict(zip(names, own, strict=True)), everyone=everyone)
+        return cls(**dict(zip(names, own, strict=True)), people=people)
 
     def targets(self) -> tuple[Targets, Tensor]:
-        """Targets of all scenes joined, and (P,) scene of each.
+        """Concatenated targets of all scenes, and (P,) scene of each person.
 
-        This is where a GPU is waited for: how many people are kept must be known here.
+        Synchronises with a GPU, because the number of kept people must be known.
         """
         index = torch.nonzero(self.kept)[:, 0]
-        return self.everyone.select(index), self.scene_index[index]
+        return self.people.select(index), self.scene_index[index]
 
     def targets_of(self, scene: int) -> Targets:
         """Targets of one scene."""
         mine = self.kept & (self.scene_index == scene)
-        return replace(self.everyone.select(mine), focal_length=float(self.focal_length[scene]))
+        return replace(self.people.select(mine), focal_length=float(self.focal_length[scene]))
 
 
 class SceneBatchGenerator:
-    """Draws scenes of one seed.
+    """Generates the scenes of one seed.
 
     Args:
-        size_hw: pixels of the pictures.
-        body: the stand-in body; its device is where scenes are drawn.
-        seed: `TRAIN_SEED`, or from `TEST_SEED` on for tests; different seeds share nothing.
-        photos: (n, 3, 288, 288) uint8 as `stack_photos` gives them, or none.
-        people: fewest and most people of a scene; small numbers are likelier unless the range is
-            narrower than 0 to 20.
-        uniform_counts: every number of people is as likely.
-        recorder: several worlds on one CUDA device may share the memory in which they draw.
+        size_hw: image size, pixels.
+        body: the stand-in body; scenes are generated on its device.
+        seed: `TRAIN_SEED`, or `TEST_SEED` and above for tests; scenes of different seeds are
+            independent.
+        photos: (n, 3, 288, 288) uint8 background photos from `stack_photos`, or None.
+        people: least and most people per scene; small numbers are more frequent.
+        uniform_counts: sample all numbers of people with equal probability.
+        recorder: CUDA-graph recorder that several generators on one device share.
 
     Raises:
-        ValueError: the range of people is none, or reaches beyond 0 to 20.
+        ValueError: `people` is not a range within 0 to 20.
     """
 
     def __init__(
@@ -124,82 +124,85 @@ class SceneBatchGenerator:
         uniform_counts: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
-        """Keep what all scenes share."""
+        """Build the shared assets."""
         if not 0 <= people[0] <= people[1] <= MAX_PEOPLE:
-            raise ValueError(f"people is {people}, wanted a range within 0 to {MAX_PEOPLE}.")
+            raise ValueError(f"people is {people}; use a range within 0 to {MAX_PEOPLE}.")
         self.size_hw, self.seed = size_hw, seed
         moved = None if photos is None else photos.to(body.device)
         test = seed >= TEST_SEED
         self._assets = SceneAssets(
             body, ContactPoints(body), BodyTexture(body), size_hw, moved, test
         )
-        number = torch.arange(len(_COUNT_CHANCES))
-        chances = torch.ones(len(number)) if uniform_counts else torch.tensor(_COUNT_CHANCES)
-        self._chances = chances * ((number >= people[0]) & (number <= people[1]))
-        # Many thousand small operations: starting them one by one takes longer than they do.
+        number = torch.arange(len(_COUNT_WEIGHTS))
+        weights = torch.ones(len(number)) if uniform_counts else torch.tensor(_COUNT_WEIGHTS)
+        self._count_weights = weights * ((number >= people[0]) & (number <= people[1]))
+        # A batch takes thousands of small kernels; launching them one by one dominates the time.
         self._graph = Recorded(self._generate_tensors, recorder) if allowed(body.device) else None
 
     @torch.no_grad()
     def generate(self, indices: Sequence[int]) -> SceneBatch:
-        """The scenes with these numbers. Nothing here waits for a GPU."""
+        """Generate the scenes with these indices, without synchronising with a GPU."""
         device = self._assets.body.device
-        drawn = CounterRng.for_scenes(self.seed, indices)
-        slots = _slots(drawn.choice("count", self._chances), padded=self._graph is not None)
-        given = (drawn.keys, slots.scene, slots.slot, slots.present, slots.visible)
+        rng_cpu = CounterRng.for_scenes(self.seed, indices)
+        slots = _slots(rng_cpu.choice("count", self._count_weights), padded=self._graph is not None)
+        given = (rng_cpu.keys, slots.scene, slots.slot, slots.present, slots.visible)
         moved = (tensor.to(device, non_blocking=True) for tensor in given)
-        return SceneBatch.of_tensors((self._graph or self._generate_tensors)(*moved))
+        return SceneBatch.from_tensors((self._graph or self._generate_tensors)(*moved))
 
     @torch.no_grad()
-    def video_frames(self, index: int, times: Sequence[float]) -> Iterator[Tensor]:
-        """One scene at some times, seconds, while its people go on with what they do.
+    def video_frames(self, index: int, times_s: Sequence[float]) -> Iterator[Tensor]:
+        """Render one scene at several times while its people move through their pose clips.
 
-        The camera looks at them anew at each time.
+        Camera effects are the same in every frame; the camera is sampled once per frame from the
+        same random numbers.
 
         Args:
-            index: number of the scene.
-            times: of its pictures.
+            index: scene index.
+            times_s: time of each frame, seconds.
 
         Yields:
-            (3, H, W) uint8 RGB.
+            (3, H, W) uint8 RGB 0-255.
         """
         rng = CounterRng.for_scenes(self.seed, [index])
-        slots = _slots(rng.choice("count", self._chances), padded=False)
+        slots = _slots(rng.choice("count", self._count_weights), padded=False)
         device = self._assets.body.device
         slots = CharacterSlots(*(getattr(slots, field.name).to(device) for field in fields(slots)))
-        for time in times:
-            assets = replace(self._assets, time_s=time)
-            yield self._generate(assets, rng.to(device), slots).pictures[0]
+        for time_s in times_s:
+            assets = replace(self._assets, time_s=time_s)
+            yield self._generate(assets, rng.to(device), slots).images[0]
 
     def _generate_tensors(self, keys: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
-        """`Scenes.tensors` of keys (B,) and fields of `Slots`, on the device that draws."""
+        """`SceneBatch.tensors` from keys (B,) and `CharacterSlots` fields; CUDA-graph entry point."""
         return self._generate(self._assets, CounterRng(keys), CharacterSlots(*slots)).tensors()
 
     def _generate(self, assets: SceneAssets, rng: CounterRng, slots: CharacterSlots) -> SceneBatch:
         body = assets.body
         characters, cameras = sample_characters(assets, rng, slots)
-        people, vertices = camera_space_people(characters, cameras, body)
-        picture = render_scenes(assets, rng, characters, cameras, vertices)
-        everyone, kept, hidden = label_people(people, picture.composite, body, cameras.focal_length)
-        owner = picture.composite.owner
-        seen = picture.light.transpose(1, 2).unflatten(2, self.size_hw)
+        posed, vertices = camera_space_people(characters, cameras, body)
+        rendered = render_scenes(assets, rng, characters, cameras, vertices)
+        people, kept, occluded = label_people(
+            posed, rendered.visibility, body, cameras.focal_length
+        )
+        owner = rendered.visibility.owner
+        radiance = rendered.radiance.transpose(1, 2).unflatten(2, self.size_hw)
         return SceneBatch(
-            pictures=apply_camera_effects(rng, antialias(seen, owner)),
-            everyone=everyone,
+            images=apply_camera_effects(rng, antialias(radiance, owner)),
+            people=people,
             kept=kept & slots.visible,
             scene_index=slots.scene,
             focal_length=cameras.focal_length,
             owner=owner,
-            depth=picture.composite.depth,
-            joint=picture.joint,
-            joints_occluded=hidden,
+            depth=rendered.visibility.depth,
+            joint=rendered.joint,
+            joints_occluded=occluded,
         )
 
 
 def _slots(counts: Tensor, *, padded: bool) -> CharacterSlots:
-    """From (B,) numbers of people, which are known on the CPU at once.
+    """Assign people to scenes, from the numbers of people (B,) on the CPU.
 
-    Padded, there are slots in few different numbers, those too many for people who are not real:
-    what is recorded fits one number.
+    With `padded`, invisible placeholders round the number of people up to a multiple of B: a CUDA
+    graph fits one number of people, so few different numbers mean few graphs.
     """
     scenes = len(counts)
     used = counts.clone()
@@ -210,7 +213,7 @@ def _slots(counts: Tensor, *, padded: bool) -> CharacterSlots:
     visible = slot < counts[scene]
     most = MAX_PEOPLE + 1 if padded else max(1, int(counts.max()))
     if padded:
-        # Nobody has the last place of a scene, so nothing there overwrites what is true.
+        # No person has the last slot of a scene, so placeholders overwrite nothing.
         extra = -len(scene) % scenes
         scene = torch.cat([scene, scene.new_full((extra,), scenes - 1)])
         slot = torch.cat([slot, slot.new_full((extra,), MAX_PEOPLE)])
@@ -219,7 +222,7 @@ def _slots(counts: Tensor, *, padded: bool) -> CharacterSlots:
 
 
 def stack_photos(photos: Sequence[np.ndarray]) -> Tensor | None:
-    """RGB uint8 HWC photographs -> (n, 3, 288, 288) uint8, or none if there are none."""
+    """RGB uint8 HWC photos -> (n, 3, 288, 288) uint8; None if there are no photos."""
     if not len(photos):
         return None
     size = (PHOTO_PX, PHOTO_PX)

@@ -1,4 +1,4 @@
-"""Colours of people, pixel by pixel: its place on the T-pose says what is painted there."""
+"""Procedural texture of bodies: the colour of a point follows from its position in the T-pose."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LIP, _BROW, _IRIS, _STUBBLE, _MOUSTACHE, _RIM = (1 << k for k in range(6))
 
 
 def face_map(body: BodySurface) -> Tensor:
-    """(320, 320) uint8 marks on the front of the head, by y and x of the T-pose."""
-    # 10 brows, 9 nose, 12 eyes, 12 outer lips, 8 inner lips.
+    """(320, 320) uint8 feature mask of the face, indexed by y and x of the T-pose."""
+    # Landmarks: 10 brows, 9 nose, 12 eyes, 12 outer lips, 8 inner lips.
     marks = body.landmark_template
     steps = (np.arange(_FACE_CELLS) + 0.5) / _FACE_CELLS
     x = _FACE_LOW[0] + steps * (_FACE_HIGH[0] - _FACE_LOW[0])
@@ -46,10 +46,10 @@ def face_map(body: BodySurface) -> Tensor:
 
 
 class BodyTexture:
-    """Paints bodies; holds what depends on the body alone."""
+    """Texture of a body; stores everything that depends on the body only."""
 
     def __init__(self, body: BodySurface) -> None:
-        """Make the map of the face."""
+        """Compute the face mask."""
         self._body = body
         self._face = face_map(body)
         skin = len(body.faces)
@@ -57,8 +57,8 @@ class BodyTexture:
         nothing = torch.zeros(shells, dtype=torch.bool, device=body.device)
         self._hand = torch.cat([body.face_hand, nothing])
         self._eye = torch.cat([body.face_eye, nothing])
-        sheet = body.shell_of_face + 1
-        self._sheet = torch.cat([torch.zeros(skin, dtype=torch.int64, device=body.device), sheet])
+        shell = body.shell_of_face + 1
+        self._sheet = torch.cat([torch.zeros(skin, dtype=torch.int64, device=body.device), shell])
 
     def albedo(
         self, face: Tensor, rest: Tensor, hair: Tensor, person: Tensor, appearance: Appearance
@@ -66,39 +66,39 @@ class BodyTexture:
         """Colour of points on bodies.
 
         Args:
-            face: (M,) triangle of the body with its sheets.
-            rest: (3, M) place on the T-pose, metres.
-            hair: (M,) 0-1, how much the place belongs to the hairy part of the head.
-            person: (M,) whose.
-            appearance: of the N people.
+            face: (M,) face index, skin and shells.
+            rest: (3, M) position in the T-pose, metres.
+            hair: (M,) 0-1, weight of the scalp.
+            person: (M,) person index.
+            appearance: appearance of the N people.
 
         Returns:
-            (M, 3) 0-1 and (M,) 1 on cloth, 0 elsewhere.
+            (M, 3) albedo 0-1, and (M,) 1 on cloth, 0 elsewhere.
         """
         shapes = appearance.shapes.T.contiguous().index_select(1, person)
         shape = dict(zip(SHAPES, shapes, strict=True))
-        sheet = self._sheet[face]
+        shell = self._sheet[face]
         row, cloth = self._clothes(rest, self._hand[face], shape)
         skirt = torch.where(appearance.skirt_is_upper[person], 0, 1)
-        lower = torch.where(sheet == 1, skirt, ((row == _LOWER) | (row == _BELT)).long())
+        lower = torch.where(shell == 1, skirt, ((row == _LOWER) | (row == _BELT)).long())
         pattern = appearance.patterns.flatten(0, 1).T.contiguous()
         pattern = pattern.index_select(1, 2 * person + lower)
-        second = patterned(rest, pattern)
+        second = pattern_mask(rest, pattern)
         main = torch.where(lower > 0, _LOWER, _UPPER)
-        row = torch.where(sheet == 1, main, row)
+        row = torch.where(shell == 1, main, row)
         row = torch.where(second & ((row == _UPPER) | (row == _LOWER)), row + 1, row)
         row = self._head(row, rest, hair, self._eye[face], shape)
-        row = torch.where(sheet == 2, _HAIR, row)
+        row = torch.where(shell == 2, _HAIR, row)
         colours = appearance.colours.flatten(0, 1).index_select(0, person * len(COLOURS) + row)
-        return colours, torch.where(sheet > 0, sheet == 1, cloth).float()
+        return colours, torch.where(shell > 0, shell == 1, cloth).float()
 
     def _clothes(
         self, rest: Tensor, hand: Tensor, shape: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """(M,) column of `COLOURS` from the neck down, and (M,) bool on cloth."""
+        """(M,) column of `COLOURS` below the neck, and (M,) bool mask of cloth."""
         x, y, z = rest[0].abs(), rest[1], rest[2]
         arm = (x > 0.2) & (y > -0.1)
-        # The collar is lower in front and higher at the shoulders.
+        # The collar is lower at the front than at the shoulders.
         dip = (0.08 - x).clamp_min(0) * (z > 0.0)
         upper = (y > shape["waist"]) & (y < shape["neckline"] - 0.8 * dip) & (x < shape["sleeve"])
         upper &= ~hand
@@ -120,7 +120,7 @@ class BodyTexture:
     def _head(
         self, row: Tensor, rest: Tensor, hair: Tensor, eye: Tensor, shape: dict[str, Tensor]
     ) -> Tensor:
-        """The same with face and hair on it."""
+        """Add face and hair to the columns `row` (M,)."""
         x, y, z = rest
         scale = _FACE_CELLS / (_FACE_HIGH[0] - _FACE_LOW[0])
         column = ((x - _FACE_LOW[0]) * scale).long().clamp(0, _FACE_CELLS - 1)
@@ -142,12 +142,15 @@ class BodyTexture:
         return torch.where(rim, _SOLE, row)
 
 
-def patterned(rest: Tensor, pattern: Tensor) -> Tensor:
-    """Whether the second colour shows.
+def pattern_mask(rest: Tensor, pattern: Tensor) -> Tensor:
+    """Evaluate fabric patterns.
 
     Args:
-        rest: (3, M) place on the T-pose, metres.
-        pattern: (7, M) as in `Looks`.
+        rest: (3, M) position in the T-pose, metres.
+        pattern: (7, M) as in `Appearance.patterns`.
+
+    Returns:
+        (M,) bool, true where the second colour is visible.
     """
     kind, wave_y, wave_x, phase_y, phase_x, threshold, share = pattern
     x, y, z = rest

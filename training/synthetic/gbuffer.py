@@ -1,6 +1,6 @@
-"""Colour, place and direction of every pixel, gathered before any of them is lit.
+"""G-buffer for deferred shading: albedo, position, normal and gloss of every pixel.
 
-Inner loops keep coordinates in the first dimension: on a CPU that is what makes them fast.
+Inner loops keep coordinates in the first dimension, which is much faster on a CPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .background import Background, pixel_rays
 from .characters import Characters
 from .labels import VisibilityBuffer
 from .layout import Cameras
-from .lighting import Lighting, lit, shade
+from .lighting import Lighting, blinn_phong, light_visibility
 from .noise import cloud_at, clouds
 from .primitives import BOX, PRIMITIVE_FACES, Primitives, mesh_templates
 from .raster import Triangles
@@ -21,14 +21,14 @@ from .raster_fill import active_indices
 
 
 class GBuffer:
-    """B pictures of H * W = P pixels; all tensors have a leading B * P, world frame.
+    """G-buffer of B images of H * W = P pixels; tensors are (B * P, ...), world frame.
 
     Args:
-        background: what is painted first.
-        view: the cameras.
-        size_hw: pixels.
-        picture: who is seen where.
-        number: (B * P,) triangle in each pixel.
+        background: initial content.
+        cameras: the cameras.
+        size_hw: image size, pixels.
+        visibility: owner and depth per pixel.
+        number: (B * P,) triangle number of every pixel.
     """
 
     def __init__(
@@ -36,30 +36,30 @@ class GBuffer:
         background: Background,
         cameras: Cameras,
         size_hw: tuple[int, int],
-        picture: VisibilityBuffer,
+        visibility: VisibilityBuffer,
         number: Tensor,
     ) -> None:
-        """Start with the backdrop."""
+        """Initialise with the background."""
         self.shape = background.albedo.shape[:2]
-        self.owner, self.number = picture.owner.flatten(), number
-        depth = picture.depth.flatten()
+        self.owner, self.number = visibility.owner.flatten(), number
+        depth = visibility.depth.flatten()
         drawn = depth.isfinite()
-        seen = pixel_rays(cameras, size_hw)
-        rays = seen @ cameras.rotation
-        places = cameras.position[:, None] + rays * depth.view(self.shape)[..., None]
-        self.place = torch.where(
-            drawn[:, None], places.flatten(0, 1), background.place.flatten(0, 1)
+        camera_rays = pixel_rays(cameras, size_hw)
+        rays = camera_rays @ cameras.rotation
+        positions = cameras.position[:, None] + rays * depth.view(self.shape)[..., None]
+        self.position = torch.where(
+            drawn[:, None], positions.flatten(0, 1), background.position.flatten(0, 1)
         )
         self.albedo = background.albedo.flatten(0, 1)
         self.normal = background.normal.flatten(0, 1)
         self.gloss = torch.zeros_like(depth)
-        self.shining = background.flat.flatten() & ~drawn
-        self.rays, self.camera_rays = rays.flatten(0, 1), seen.flatten(0, 1)
+        self.emissive = background.emissive.flatten() & ~drawn
+        self.rays, self.camera_rays = rays.flatten(0, 1), camera_rays.flatten(0, 1)
 
-    def put(
+    def write(
         self, pixel: Tensor, mask: Tensor, albedo: Tensor, normal: Tensor, gloss: Tensor
     ) -> None:
-        """Paint pixels (M,) where mask (M,) says so; normals (3, M) are turned to the camera."""
+        """Write pixels (M,) where `mask` is true; normals (3, M) are flipped to the camera."""
         rays = self.rays.index_select(0, pixel).T
         length = (normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2).clamp_min(1e-20).sqrt()
         away = normal[0] * rays[0] + normal[1] * rays[1] + normal[2] * rays[2] > 0
@@ -69,21 +69,21 @@ class GBuffer:
         self.normal[pixel] = torch.where(chosen, normal, self.normal.index_select(0, pixel))
         self.gloss[pixel] = torch.where(mask, gloss, self.gloss.index_select(0, pixel))
 
-    def lit(self, depths: Tensor, light: Lighting) -> Tensor:
-        """(B, P, 3) what reaches the lens."""
+    def shade(self, depths: Tensor, light: Lighting) -> Tensor:
+        """Shade all pixels: (B, P, 3) linear RGB."""
         shape = (*self.shape, 3)
-        reached = lit(self.place.view(shape), depths, light)
+        reached = light_visibility(self.position.view(shape), depths, light)
         sight = -torch.nn.functional.normalize(self.rays, dim=-1).view(shape)
         albedo = self.albedo.view(shape)
-        shaded = shade(
+        shaded = blinn_phong(
             albedo, self.normal.view(shape), reached, self.gloss.view(self.shape), sight, light
         )
         dim = albedo * (0.45 + 0.55 * reached)[..., None]
-        return torch.where(self.shining.view(self.shape)[..., None], dim, shaded)
+        return torch.where(self.emissive.view(self.shape)[..., None], dim, shaded)
 
 
 def _barycentric(triangles: Triangles, number: Tensor, ray: Tensor) -> tuple[Tensor, ...]:
-    """Weights (M,) of the three corners where rays (M, 3), camera frame, meet triangles (M,)."""
+    """Three barycentric weights (M,) where rays (M, 3), camera frame, hit triangles (M,)."""
     a, b, c = (corner.index_select(1, number) for corner in triangles.corners)
     x, y, z = ray.unbind(1)
     volumes = []
@@ -95,8 +95,8 @@ def _barycentric(triangles: Triangles, number: Tensor, ray: Tensor) -> tuple[Ten
     return tuple(volume / total for volume in volumes)
 
 
-def _mixed(table: Tensor, corners: list[Tensor], weights: tuple[Tensor, ...]) -> Tensor:
-    """(C, M) columns of (C, V) at the three corners (M,) mixed by their weights."""
+def _interpolate(table: Tensor, corners: list[Tensor], weights: tuple[Tensor, ...]) -> Tensor:
+    """Interpolate vertex attributes (C, V) at corners (M,) with barycentric weights: (C, M)."""
     parts = [table.index_select(1, c) * w for c, w in zip(corners, weights, strict=True)]
     return parts[0] + parts[1] + parts[2]
 
@@ -104,7 +104,7 @@ def _mixed(table: Tensor, corners: list[Tensor], weights: tuple[Tensor, ...]) ->
 def write_bodies(
     gbuffer: GBuffer, assets: SceneAssets, characters: Characters, triangles: Triangles
 ) -> Tensor:
-    """Paint everybody's skin and clothes; gives (B * P,) bool where."""
+    """Write the skin and clothes of all people; returns the (B * P,) bool mask of their pixels."""
     body = assets.body
     count = len(body.all_faces)
     on_body = (gbuffer.owner >= 0) & (gbuffer.number < triangles.owner.shape[0])
@@ -117,16 +117,16 @@ def write_bodies(
     weights = _barycentric(triangles, triangle, ray)
     corners = [body.all_faces[:, k][face] for k in range(3)]
     table = torch.cat([body.all_template, body.all_hair[:, None]], 1).T.contiguous()
-    x, y, z, hair = _mixed(table, corners, weights)
+    x, y, z, hair = _interpolate(table, corners, weights)
     normals = characters.body.normals @ characters.orientation.transpose(1, 2)
     each = person * normals.shape[1]
     normals = normals.reshape(-1, 3).T.contiguous()
-    normal = _mixed(normals, [corner + each for corner in corners], weights)
+    normal = _interpolate(normals, [corner + each for corner in corners], weights)
     normal = torch.nn.functional.normalize(normal, dim=0)
     albedo, cloth = assets.texture.albedo(
         face, torch.stack([x, y, z]), hair, person, characters.appearance
     )
-    # Creases: waves over the T-pose that lean the normal.
+    # Cloth folds: sine waves over the T-pose perturb the normal.
     folds = (
         characters.appearance.folds.flatten(1)
         .T.contiguous()
@@ -139,35 +139,35 @@ def write_bodies(
         wave = wave * depth * strength / 38.0
         normal = normal + wave * torch.stack([along_x, along_y, along_z])
     gloss = characters.appearance.gloss.flatten()[2 * person + cloth.long()]
-    gbuffer.put(pixel, mask, albedo, normal, gloss)
+    gbuffer.write(pixel, mask, albedo, normal, gloss)
     return on_body
 
 
 def write_objects(
-    gbuffer: GBuffer, shapes: Primitives, triangles: Triangles, first: int, test: bool
+    gbuffer: GBuffer, objects: Primitives, triangles: Triangles, first: int, test: bool
 ) -> None:
-    """Paint primitives (world frame), whose triangles are numbered from `first` on."""
-    if not len(shapes.kind):
+    """Write primitives (world frame); their triangle numbers start at `first`."""
+    if not len(objects.kind):
         return
-    on_thing = (gbuffer.owner > -2) & (gbuffer.number >= first)
-    pixel = active_indices(on_thing)
-    mask = on_thing[pixel]
+    on_object = (gbuffer.owner > -2) & (gbuffer.number >= first)
+    pixel = active_indices(on_object)
+    mask = on_object[pixel]
     triangle = (gbuffer.number[pixel] - first).clamp_min(0)
     shape = triangle // PRIMITIVE_FACES
     face = triangle - shape * PRIMITIVE_FACES
     weights = _barycentric(triangles, triangle, gbuffer.camera_rays.index_select(0, pixel))
-    vertices, normals = shapes.mesh()
+    vertices, normals = objects.mesh()
     faces = mesh_templates(shape.device)[2]
     a, b, c = (vertices[:, faces[:, k]] for k in range(3))
     flat = torch.linalg.cross(b - a, c - a).reshape(-1, 3).T.index_select(1, triangle)
     corners = [shape * normals.shape[1] + faces[:, k][face] for k in range(3)]
-    smooth = _mixed(normals.reshape(-1, 3).T.contiguous(), corners, weights)
-    normal = torch.where(shapes.kind[shape] == BOX, flat, smooth)
-    x, y, z = gbuffer.place.index_select(0, pixel).T
-    colour = shapes.colour.index_select(0, shape)
-    # Differs from thing to thing, not from batch to batch.
-    salt = (shapes.colour * 977).sum(1).long()[shape]
+    smooth = _interpolate(normals.reshape(-1, 3).T.contiguous(), corners, weights)
+    normal = torch.where(objects.kind[shape] == BOX, flat, smooth)
+    x, y, z = gbuffer.position.index_select(0, pixel).T
+    colour = objects.colour.index_select(0, shape)
+    # Texture offset derived from the colour: independent of the batch.
+    salt = (objects.colour * 977).sum(1).long()[shape]
     table = clouds(test, x.device)
     grain = cloud_at(table, salt % 4, (x + y) * 90, z * 90 + salt * 37)
     albedo = (colour * (1 + 0.16 * grain[:, None])).clamp(0, 1)
-    gbuffer.put(pixel, mask, albedo, normal, 0.1 + 0.1 * (salt % 3))
+    gbuffer.write(pixel, mask, albedo, normal, 0.1 + 0.1 * (salt % 3))

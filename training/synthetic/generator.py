@@ -1,4 +1,4 @@
-"""Scenes one at a time, as pictures in memory: a thin view of `SceneBatchGenerator`."""
+"""Generator of single scenes as numpy images, on top of `SceneBatchGenerator`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["TEST_SEED", "TRAIN_SEED", "SceneGenerator", "SyntheticScene"]
 
 @dataclass(frozen=True)
 class SyntheticScene:
-    """One labelled picture.
+    """One labelled image.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB.
-        targets: who is in it.
-        owner: (H, W) int64 person drawn at each pixel (before any is dropped from the targets),
-            -1 for a thing, -2 for the background.
+        image: (H, W, 3) uint8 RGB 0-255.
+        targets: labels of the people.
+        owner: (H, W) int64 person at each pixel, -1 for an object, -2 for the background. Person
+            indices include people who are not visible enough to be in `targets`.
     """
 
     image: np.ndarray
@@ -32,15 +32,16 @@ class SyntheticScene:
 
 
 class SceneGenerator:
-    """Labelled scenes; each depends on the seed and its number alone.
+    """Generates labelled scenes; each depends only on the seed and its index.
 
     Args:
-        size_hw: pixels of the pictures.
+        size_hw: image size, pixels.
         body: the stand-in body.
-        seed: `TRAIN_SEED`, or from `TEST_SEED` on for tests; different seeds share nothing.
-        backgrounds: RGB uint8 photographs with nobody in them, or none for invented ones only.
-        people: fewest and most people of a scene, within 0 to 20.
-        uniform_counts: every number of people is as likely; otherwise small ones are likelier.
+        seed: `TRAIN_SEED`, or `TEST_SEED` and above for tests; scenes of different seeds are
+            independent.
+        backgrounds: RGB uint8 HWC photos without people; None uses procedural backgrounds only.
+        people: least and most people per scene, within 0 to 20.
+        uniform_counts: sample all numbers of people with equal probability.
     """
 
     def __init__(
@@ -53,26 +54,26 @@ class SceneGenerator:
         *,
         uniform_counts: bool = False,
     ) -> None:
-        """Keep what all scenes share; raises ValueError if `people` is out of range."""
+        """Build the batch generator; raises ValueError if `people` is out of range."""
         photos = stack_photos(backgrounds or ())
         self._batches = SceneBatchGenerator(
             size_hw, body, seed, photos, people, uniform_counts=uniform_counts
         )
 
     def generate(self, index: int) -> SyntheticScene:
-        """The scene with this number."""
+        """Generate the scene with this index."""
         return self.generate_many([index])[0]
 
     def generate_many(self, indices: Sequence[int]) -> list[SyntheticScene]:
-        """The scenes with these numbers, drawn together: the same as one by one, in less time."""
+        """Generate scenes in one batch: the same scenes as one by one, faster."""
         scenes = self._batches.generate(indices)
-        pictures = scenes.pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        images = scenes.images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         first = [int((scenes.scene_index < k).sum()) for k in range(len(scenes))]
-        answer = []
-        for k, image in enumerate(pictures):
+        results = []
+        for k, image in enumerate(images):
             owner = scenes.owner[k]
             owner = torch.where(owner >= 0, owner - first[k], owner)
-            answer.append(
+            results.append(
                 SyntheticScene(image, scenes.targets_of(k).to("cpu"), owner.cpu().numpy())
             )
-        return answer
+        return results

@@ -1,4 +1,4 @@
-"""Lamps, the shadows they cast, and how lit surfaces look."""
+"""Light sources, shadow maps and shading."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .raster import Triangles, rasterize
 from .raster_fill import unpack
 from .rng import CounterRng, constant
 
-_LAMP_M = 15.0
+_LIGHT_M = 15.0
 _MAP = 160
 _BIAS_M = 0.05
 
 
 @dataclass(frozen=True)
 class Lighting:
-    """A far lamp and the sky of each of B scenes, world frame.
+    """A distant light and ambient light for each of B scenes, world frame.
 
     Attributes:
-        direction: (B, 3) unit, towards the lamp.
-        colour: (B, 3) of the lamp.
-        ambient: (B, 3) of the sky.
-        darkness: (B,) 0-1, how much of the lamp a shadow takes.
-        rotation: (B, 3, 3) world -> the lamp's frame (z away from it).
-        position: (B, 3) metres.
-        focal_length: (B,) of the lamp's map of depths, in its pixels.
+        direction: (B, 3) unit vector towards the light.
+        colour: (B, 3) colour of the light.
+        ambient: (B, 3) colour of the sky.
+        darkness: (B,) 0-1, share of the light that a shadow removes.
+        rotation: (B, 3, 3) world -> light frame (z points away from the light).
+        position: (B, 3) of the light, metres.
+        focal_length: (B,) of the shadow map, in its pixels.
     """
 
     direction: Tensor
@@ -42,11 +42,11 @@ class Lighting:
 
 
 def sample_lighting(rng: CounterRng, middle: Tensor, radius: Tensor) -> Lighting:
-    """Lights for what lies within `radius` (B,) metres of `middle` (B, 3)."""
-    turn = rng.uniform("lamp turn", high=2 * math.pi)
-    height = rng.uniform("lamp height", low=0.3, high=1.45)
+    """Sample lights whose shadow maps cover `radius` (B,) metres around `middle` (B, 3)."""
+    azimuth = rng.uniform("lamp turn", high=2 * math.pi)
+    elevation = rng.uniform("lamp height", low=0.3, high=1.45)
     direction = torch.stack(
-        [turn.cos() * height.cos(), height.sin(), turn.sin() * height.cos()], -1
+        [azimuth.cos() * elevation.cos(), elevation.sin(), azimuth.sin() * elevation.cos()], -1
     )
     warm = rng.normal("warm", std=0.07)
     tint = torch.stack([1 + warm, torch.ones_like(warm), 1 - warm], -1)
@@ -62,17 +62,20 @@ def sample_lighting(rng: CounterRng, middle: Tensor, radius: Tensor) -> Lighting
         share * (2 - tint),
         rng.uniform("darkness", low=0.35, high=1.0),
         rotation,
-        middle + _LAMP_M * direction,
-        0.5 * _MAP * _LAMP_M / radius,
+        middle + _LIGHT_M * direction,
+        0.5 * _MAP * _LIGHT_M / radius,
     )
 
 
 def render_shadow_map(groups: Sequence[Triangles], light: Lighting) -> Tensor:
-    """(B, 160 * 160) metres from the lamp of the nearest thing, infinite where none is.
+    """Render the shadow map.
 
     Args:
-        groups: triangles in the lamps' frames.
-        light: the lamps.
+        groups: triangles in the light frames.
+        light: the lights.
+
+    Returns:
+        (B, 160 * 160) depth of the nearest surface, metres; infinite where there is none.
     """
     keys = None
     for triangles in groups:
@@ -81,18 +84,18 @@ def render_shadow_map(groups: Sequence[Triangles], light: Lighting) -> Tensor:
     return unpack(keys)[1].view(len(light.direction), -1)
 
 
-def lit(places: Tensor, depths: Tensor, light: Lighting) -> Tensor:
-    """Share of the lamp's light that reaches places.
+def light_visibility(positions: Tensor, depths: Tensor, light: Lighting) -> Tensor:
+    """Share of the light that reaches points, with percentage-closer filtering.
 
     Args:
-        places: (B, P, 3) metres, world frame.
-        depths: (B, 160 * 160) as `shadow_map` gives them.
-        light: of the B scenes.
+        positions: (B, P, 3) metres, world frame.
+        depths: (B, 160 * 160) from `render_shadow_map`.
+        light: lights of the B scenes.
 
     Returns:
-        (B, P) 0-1, soft at the edges.
+        (B, P) 0-1.
     """
-    away = places - light.position[:, None]
+    away = positions - light.position[:, None]
     across, along, z = (light.rotation @ away.transpose(1, 2)).unbind(1)
     z = z.clamp_min(0.1)
     scale = light.focal_length[:, None] / z
@@ -102,38 +105,41 @@ def lit(places: Tensor, depths: Tensor, light: Lighting) -> Tensor:
     column, line = x.floor(), y.floor()
     share_x, share_y = x - column, y - line
     cell = (line * _MAP + column).long()
-    answer = torch.zeros_like(z)
+    shadow = torch.zeros_like(z)
     for down in (0, 1):
         for right in (0, 1):
             near = depths.gather(1, cell + (down * _MAP + right)) + _BIAS_M < z
             weight_x = share_x if right else 1 - share_x
             weight_y = share_y if down else 1 - share_y
-            answer = answer + near * weight_x * weight_y
-    answer = torch.where(inside, answer, 0.0)
-    return 1 - light.darkness[:, None] * answer
+            shadow = shadow + near * weight_x * weight_y
+    shadow = torch.where(inside, shadow, 0.0)
+    return 1 - light.darkness[:, None] * shadow
 
 
-def shade(
+def blinn_phong(
     albedo: Tensor, normal: Tensor, reached: Tensor, gloss: Tensor, sight: Tensor, light: Lighting
 ) -> Tensor:
-    """Colours of lit points.
+    """Blinn-Phong shading.
 
     Args:
         albedo: (B, P, 3) 0-1.
-        normal: (B, P, 3) unit, world frame.
-        reached: (B, P) as `lit` gives it.
-        gloss: (B, P) strength of highlights.
-        sight: (B, P, 3) unit, towards the camera.
-        light: of the B scenes.
+        normal: (B, P, 3) unit vectors, world frame.
+        reached: (B, P) from `light_visibility`.
+        gloss: (B, P) strength of the highlights.
+        sight: (B, P, 3) unit vectors towards the camera.
+        light: lights of the B scenes.
+
+    Returns:
+        (B, P, 3) linear RGB.
     """
     direction = light.direction[..., None]
     facing = (normal @ direction)[..., 0]
-    lamp = (facing * 0.88 + 0.12).clamp_min(0) * reached
+    diffuse = (facing * 0.88 + 0.12).clamp_min(0) * reached
     sky = 0.72 + 0.28 * normal[..., 1]
-    # The cosine to the direction halfway between lamp and camera.
+    # Cosine between the normal and the half vector of light and camera.
     (nx, ny, nz), (sx, sy, sz) = normal.unbind(-1), sight.unbind(-1)
     halfway = facing + nx * sx + ny * sy + nz * sz
     halfway = halfway / (2 + 2 * (sight @ direction)[..., 0]).clamp_min(1e-3).sqrt()
     shine = gloss * reached * halfway.clamp(0, 1) ** 24
-    glow = lamp[..., None] * light.colour[:, None] + sky[..., None] * light.ambient[:, None]
+    glow = diffuse[..., None] * light.colour[:, None] + sky[..., None] * light.ambient[:, None]
     return albedo * glow + shine[..., None] * light.colour[:, None]

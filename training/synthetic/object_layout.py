@@ -1,4 +1,4 @@
-"""Where the things of `things.py` stand: about the scene, some of them before people."""
+"""Sampling and placement of scene objects, some of them in front of people."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _OBJECTS, _SLOTS = 9, 8
 
 @lru_cache(maxsize=4)
 def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    things = list(OBJECT_MODELS.values())
-    rows = row_table([rows for _, _, rows in things], _SLOTS)
-    weights = torch.tensor([[weight, front] for weight, front, _ in things])
+    models = list(OBJECT_MODELS.values())
+    rows = row_table([rows for _, _, rows in models], _SLOTS)
+    weights = torch.tensor([[weight, front] for weight, front, _ in models])
     return rows.to(device), weights[:, 0].to(device), weights[:, 1].to(device)
 
 
 def sample_objects(
     rng: CounterRng, distance: Tensor, half_width: Tensor, occupied: tuple[Tensor, Tensor]
 ) -> Primitives:
-    """Up to nine things a scene; the first may stand between the camera and a person.
+    """Sample up to nine objects per scene; the first can stand between camera and first person.
 
     Args:
-        rng: one key a scene.
-        distance: (B,) metres to the first person.
-        half_width: (B,) what the camera sees to either side at a distance of 1, in the same unit.
-        occupied: (B, P, 2) world x and z of people and (B, P) bool whether there is one.
+        rng: one key per scene.
+        distance: (B,) distance to the first person, metres.
+        half_width: (B,) half width of the view at a distance of 1 m, metres.
+        occupied: (B, P, 2) world x and z of people, metres, and (B, P) bool mask of people.
     """
     rows, weights, front_weights = _tables(rng.keys.device)
     each = rng.split("things", _OBJECTS)
     number = torch.arange(_OBJECTS, device=rng.keys.device)
     is_front = (number == 0) & rng.bernoulli("front", 0.32)[:, None]
     weight = torch.where(is_front[..., None], front_weights, weights)
-    thing = each.choice("thing", weight)
+    model = each.choice("thing", weight)
     shown = is_front | ((number > 0) & (number <= rng.uniform("count", 1) ** 1.6 * _OBJECTS))
     depth = distance[:, None] * torch.exp(each.uniform("depth", low=-0.25, high=1.1))
     target, present = occupied[0][:, 0], occupied[1][:, :1]
@@ -51,7 +51,7 @@ def sample_objects(
     before = target[:, :1] * depth / distance[:, None] + each.normal("beside", std=0.3)
     across = torch.where(is_front & present, before, across)
     place = torch.stack([across, torch.zeros_like(depth), -depth], -1)
-    # Nothing stands in a person, except by chance what is meant to stand before one.
+    # Objects keep a distance to people; the foreground object may come closer.
     gap = (place[:, :, None, ::2] - occupied[0][:, None]).norm(dim=-1)
     gap = gap.masked_fill(~occupied[1][:, None], 9.0).amin(-1) if gap.shape[-1] else depth
     shown = shown & ((gap > 0.7) | (is_front & (gap > 0.35)))
@@ -60,7 +60,7 @@ def sample_objects(
         is_front[..., None, None], axis_rotation("Y", each.normal("turned", std=0.3)), facing
     )
     size = each.uniform("size", low=0.75, high=1.25)[..., None, None]
-    row = rows[thing]
+    row = rows[model]
     linear = facing[:, :, None] @ rows_to_linear(row) * size[..., None]
     centre = place[:, :, None] + (facing[:, :, None] @ row[..., 1:4, None])[..., 0] * size
     colour = _colours(each).gather(2, row[..., 9].long()[..., None].expand(-1, -1, -1, 3))
@@ -77,7 +77,7 @@ def sample_objects(
 
 
 def _colours(each: CounterRng) -> Tensor:
-    """(B, O, 5, 3): three of the thing, bark, leaves."""
+    """(B, O, 5, 3) colour table: three object colours, bark, leaves."""
     shade = each.uniform("leaf", 1, low=0.4, high=1.3)
     leaf = constant((0.25, 0.4, 0.12), shade.device) * shade
     bark = constant((0.35, 0.27, 0.2), shade.device) * shade

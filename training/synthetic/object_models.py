@@ -1,4 +1,4 @@
-"""What stands about, as tables of primitives: furniture, plants, vehicles, fences and animals."""
+"""Object models as tables of primitives: furniture, plants, vehicles, fences and animals."""
 
 from __future__ import annotations
 
@@ -236,4 +236,4 @@ OBJECT_MODELS: dict[str, tuple[float, float, list[Row]]] = {
         [(BOX, 0, 1.1, 0, 0.9, 1.1, 0.03), (BOX, 0, 1.2, 0.04, 0.5, 0.5, 0.01, 0, 0, 1)],
     ),
 }
-"""Name: how often, how often before people, and rows (colour 3 is bark, 4 leaves)."""
+"""By name: sampling weight, weight as foreground object, and rows (colour 3 is bark, 4 leaves)."""

@@ -1,6 +1,6 @@
-"""Boxes, cylinders and ellipsoids: everything in a scene that is no body is made of them.
+"""Box, cylinder and ellipsoid primitives, from which all objects of a scene are built.
 
-All three share one mesh, so that any number of them is posed and drawn at once.
+The three kinds share one mesh topology, which allows batching them in one tensor.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ PRIMITIVE_FACES = 160
 
 @dataclass(frozen=True)
 class Primitives:
-    """M shapes in one frame.
+    """M primitives in one frame.
 
     Attributes:
-        kind: (M,) int64 `BOX`, `CYLINDER` (about y) or `ELLIPSOID`.
-        linear: (M, 3, 3) from the shape that reaches from -1 to 1 to metres.
+        kind: (M,) int64 `BOX`, `CYLINDER` (axis y) or `ELLIPSOID`.
+        linear: (M, 3, 3) maps the unit shape, which spans -1 to 1, to metres.
         centre: (M, 3) metres.
         colour: (M, 3) 0-1.
-        shown: (M,) bool.
-        scene: (M,) int64.
-        owner: (M,) int64 person (0..N-1) the thing belongs to, -1 for furniture.
+        shown: (M,) bool; false primitives are not drawn.
+        scene: (M,) int64 scene index.
+        owner: (M,) int64 person 0..N-1 to whom the object belongs, -1 for none.
     """
 
     kind: Tensor
@@ -42,29 +42,29 @@ class Primitives:
     owner: Tensor
 
     def moved(self, rotation: Tensor, position: Tensor) -> Primitives:
-        """In the frame of cameras: rotation (B, 3, 3) from and position (B, 3) in this frame."""
-        turn = rotation[self.scene]
-        centre = (turn @ (self.centre - position[self.scene])[..., None])[..., 0]
+        """Transform into frames with rotation (B, 3, 3) and origin (B, 3) in the present frame."""
+        own = rotation[self.scene]
+        centre = (own @ (self.centre - position[self.scene])[..., None])[..., 0]
         return Primitives(
-            self.kind, turn @ self.linear, centre, self.colour, self.shown, self.scene, self.owner
+            self.kind, own @ self.linear, centre, self.colour, self.shown, self.scene, self.owner
         )
 
     def take(self, index: Tensor) -> Primitives:
-        """Some of them."""
+        """Select primitives."""
         return Primitives(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     @staticmethod
     def join(parts: list[Primitives]) -> Primitives:
-        """All of them, those of each scene in the order of the parts."""
+        """Concatenate, sorted by scene; within a scene the order of the parts is kept."""
         names = Primitives.__dataclass_fields__
         joined = Primitives(*(torch.cat([getattr(p, n) for p in parts]) for n in names))
         return joined.take(joined.scene.argsort(stable=True))
 
     def mesh(self) -> tuple[Tensor, Tensor]:
-        """Vertices (M, 82, 3), metres, and normals of any length (M, 82, 3)."""
-        places, normals, _ = mesh_templates(self.centre.device)
-        vertices = places[self.kind] @ self.linear.transpose(1, 2) + self.centre[:, None]
-        # Normals turn with the inverse transpose; the cofactors are that but for the length.
+        """Vertices (M, 82, 3), metres, and unnormalised normals (M, 82, 3)."""
+        template, normals, _ = mesh_templates(self.centre.device)
+        vertices = template[self.kind] @ self.linear.transpose(1, 2) + self.centre[:, None]
+        # Normals transform by the inverse transpose, which equals the cofactors up to scale.
         a, b, c = self.linear.unbind(2)
         cofactors = torch.stack([b.cross(c, 1), c.cross(a, 1), a.cross(b, 1)], 2)
         return vertices, normals[self.kind] @ cofactors.transpose(1, 2)
@@ -72,7 +72,7 @@ class Primitives:
 
 @lru_cache(maxsize=4)
 def mesh_templates(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Vertices (3, 82, 3) and normals (3, 82, 3) of the kinds, and the faces (160, 3) of all."""
+    """Vertices (3, 82, 3) and normals (3, 82, 3) per kind, and the shared faces (160, 3)."""
     angle = torch.arange(_COLUMNS) / _COLUMNS * 2 * math.pi + math.pi / 4
     circle = torch.stack([angle.sin(), 0 * angle, angle.cos()], -1)
     square = circle / circle.abs().amax(-1, keepdim=True)
@@ -103,23 +103,23 @@ def mesh_templates(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 
 
 Row = tuple[float, ...]
-"""kind, centre x y z, half sizes x y z, turn about x and about z (radians), colour number."""
+"""Kind; centre x, y, z; half sizes x, y, z; rotation about x and z (radians); colour index."""
 ROW_LENGTH = 10
-NOTHING: Row = (0.0,) * ROW_LENGTH
+EMPTY_ROW: Row = (0.0,) * ROW_LENGTH
 
 
-def row_table(things: list[list[Row]], slots: int) -> Tensor:
-    """(T, slots, 10), short rows and short lists filled up with nothing."""
-    rows = [[(*row, *NOTHING[len(row) :]) for row in thing] for thing in things]
-    return torch.tensor([thing + [NOTHING] * (slots - len(thing)) for thing in rows])
+def row_table(models: list[list[Row]], slots: int) -> Tensor:
+    """(T, slots, 10) table; short rows and lists are padded with zeros."""
+    rows = [[(*row, *EMPTY_ROW[len(row) :]) for row in model] for model in models]
+    return torch.tensor([model + [EMPTY_ROW] * (slots - len(model)) for model in rows])
 
 
 def rows_to_linear(rows: Tensor) -> Tensor:
-    """(..., 10) -> (..., 3, 3) turn and half sizes."""
-    turn = euler("XZY", rows[..., 7], rows[..., 8], torch.zeros_like(rows[..., 7]))
-    return turn * rows[..., None, 4:7]
+    """Rows (..., 10) -> linear maps (..., 3, 3): rotation times half sizes."""
+    rotation = euler("XZY", rows[..., 7], rows[..., 8], torch.zeros_like(rows[..., 7]))
+    return rotation * rows[..., None, 4:7]
 
 
 def rows_shown(rows: Tensor) -> Tensor:
-    """(...) bool: the row is something."""
+    """(...) bool mask of non-empty rows."""
     return rows[..., 5] > 0

@@ -97,7 +97,7 @@ def select_fill(device: torch.device) -> Fill:
         share = _matching_share(device, fill_by_kernel)
         return [share], [torch.ones_like(share)]
 
-    if not agree("Scenes are drawn without their kernel", both, _MAX_MISMATCH):
+    if not agree("Scenes are rasterized without the Triton kernel", both, _MAX_MISMATCH):
         return fill
     from .raster_kernel import fill_by_kernel
 

@@ -1,4 +1,4 @@
-"""Drawing a batch of scenes: who is seen where, and in which colours."""
+"""Rendering of a batch of scenes: rasterization, visibility, and deferred shading."""
 
 from __future__ import annotations
 
@@ -27,72 +27,71 @@ from .surface import BodySurface
 
 @dataclass(frozen=True)
 class RenderedScenes:
-    """B drawn scenes of H * W = P pixels.
+    """B rendered scenes of H * W = P pixels.
 
     Attributes:
-        light: (B, P, 3) what reaches the lens, about 0-1.
-        composite: who is seen where.
-        joint: (B, H, W) joint that moves most what is seen, -1 off bodies.
+        radiance: (B, P, 3) linear RGB before camera effects, about 0-1.
+        visibility: owner and depth per pixel.
+        joint: (B, H, W) SMPL-X joint with the largest skinning weight, -1 off bodies.
     """
 
-    light: Tensor
-    composite: VisibilityBuffer
+    radiance: Tensor
+    visibility: VisibilityBuffer
     joint: Tensor
 
 
 def render_scenes(
     assets: SceneAssets, rng: CounterRng, characters: Characters, cameras: Cameras, vertices: Tensor
 ) -> RenderedScenes:
-    """Draw everything.
+    """Render people, objects and background.
 
     Args:
-        assets: what all scenes share.
-        rng: one key a scene.
+        assets: shared assets.
+        rng: one key per scene.
         characters: the people.
-        view: the cameras.
-        vertices: (N, V + A, 3) of the people in the cameras' frames.
+        cameras: the cameras.
+        vertices: (N, V + A, 3) vertices of the people in the camera frames, metres.
     """
     body, size_hw, test = assets.body, assets.size_hw, assets.test
-    shapes = _things(rng, characters, cameras, size_hw)
-    stage = build_scene_mesh(
-        characters, body, vertices, shapes, (cameras.rotation, cameras.position)
+    objects = _objects(rng, characters, cameras, size_hw)
+    mesh = build_scene_mesh(
+        characters, body, vertices, objects, (cameras.rotation, cameras.position)
     )
-    light = _light(rng, characters)
-    lamp_vertices = characters.in_frame(light.rotation, light.position, characters.body.vertices)
-    place = (light.rotation, light.position)
-    lamp = build_scene_mesh(characters, body, lamp_vertices, shapes, place, step=2)
-    depths = render_shadow_map([lamp.body, lamp.things], light)
+    lighting = _light(rng, characters)
+    light_frame = (lighting.rotation, lighting.position)
+    light_vertices = characters.in_frame(*light_frame, characters.body.vertices)
+    light_mesh = build_scene_mesh(characters, body, light_vertices, objects, light_frame, step=2)
+    depths = render_shadow_map([light_mesh.bodies, light_mesh.objects], lighting)
     people = len(vertices)
-    first = rasterize(stage.body, cameras.focal_length, size_hw, people=people)
+    first = rasterize(mesh.bodies, cameras.focal_length, size_hw, people=people)
     faces = people * len(body.all_faces)
     second = rasterize(
-        stage.things, cameras.focal_length, size_hw, first.keys, people=people, first_number=faces
+        mesh.objects, cameras.focal_length, size_hw, first.keys, people=people, first_number=faces
     )
-    composite, number = _composite(
-        second.keys, first.covered | second.covered, shapes.owner, faces, body, size_hw
+    visibility, number = _resolve_visibility(
+        second.keys, first.covered | second.covered, objects.owner, faces, body, size_hw
     )
     rays = pixel_rays(cameras, size_hw) @ cameras.rotation
     background = sample_background(rng, cameras, rays, assets.photos, test=test)
-    gbuffer = GBuffer(background, cameras, size_hw, composite, number)
-    on_body = write_bodies(gbuffer, assets, characters, stage.body)
-    write_objects(gbuffer, shapes, stage.things, faces, test)
-    shown = gbuffer.lit(depths, light)
+    gbuffer = GBuffer(background, cameras, size_hw, visibility, number)
+    on_body = write_bodies(gbuffer, assets, characters, mesh.bodies)
+    write_objects(gbuffer, objects, mesh.objects, faces, test)
+    radiance = gbuffer.shade(depths, lighting)
     joints = torch.cat([body.face_joint, 15 * body.shell_of_face])
     joint = torch.where(on_body, joints[number % len(body.all_faces)], -1)
-    return RenderedScenes(shown, composite, joint.view(-1, *size_hw))
+    return RenderedScenes(radiance, visibility, joint.view(-1, *size_hw))
 
 
-def _things(
+def _objects(
     rng: CounterRng, characters: Characters, cameras: Cameras, size_hw: tuple[int, int]
 ) -> Primitives:
-    """Everything that is no body, world frame."""
+    """Accessories, seats and furniture, world frame."""
     slots = characters.slots
     person = CounterRng(rng.split("people", slots.present.shape[1]).keys[slots.scene, slots.slot])
     rest, orientation = characters.body.joints_3d[:, :1], characters.orientation
-    joints = (characters.body.joints_3d[:, :55] - rest) @ orientation.transpose(
-        1, 2
-    ) + characters.pelvis[:, None]
-    skeleton = (orientation[:, None] @ characters.body.rotations, joints)
+    joints = (characters.body.joints_3d[:, :55] - rest) @ orientation.transpose(1, 2)
+    joints = joints + characters.pelvis[:, None]
+    joint_frames = (orientation[:, None] @ characters.body.rotations, joints)
     hair = characters.appearance.colours[:, COLOURS.index("hair")]
     worn = accessory_primitives(
         person,
@@ -100,7 +99,7 @@ def _things(
         characters.poses.feet,
         sample_headwear(person),
         hair,
-        skeleton,
+        joint_frames,
         slots.scene,
     )
     flat = (joints - characters.pelvis[:, None]) @ characters.yaw
@@ -112,7 +111,7 @@ def _things(
     ground = ground.index_put((slots.scene, slots.slot), characters.pelvis[:, ::2])
     half_width = size_hw[1] / 2 / cameras.focal_length
     furniture = sample_objects(rng, cameras.distance, half_width, (ground, slots.present))
-    # Nobody's things are not drawn either.
+    # Hide the accessories of placeholders; index -1 (no owner) reads the appended True.
     visible = torch.cat([slots.visible, slots.visible.new_ones(1)])
     everything = Primitives.join([worn, under, furniture])
     everything = replace(everything, shown=everything.shown & visible[everything.owner])
@@ -120,7 +119,7 @@ def _things(
 
 
 def _light(rng: CounterRng, characters: Characters) -> Lighting:
-    """A lamp that shines on all people of each scene."""
+    """Sample one light per scene whose shadow map covers all people."""
     slots = characters.slots
     scenes = len(rng.keys)
     weight = slots.present.sum(1).clamp_min(1)[:, None]
@@ -131,7 +130,7 @@ def _light(rng: CounterRng, characters: Characters) -> Lighting:
     return sample_lighting(rng, middle, (radius + 1.6).clamp(2.0, 8.0))
 
 
-def _composite(
+def _resolve_visibility(
     keys: Tensor,
     covered: Tensor,
     owners: Tensor,
@@ -139,7 +138,7 @@ def _composite(
     body: BodySurface,
     size_hw: tuple[int, int],
 ) -> tuple[VisibilityBuffer, Tensor]:
-    """Who is seen where, and (B * P,) number of the triangle in each pixel."""
+    """Visibility buffer, and (B * P,) triangle number of every pixel."""
     number, depth = unpack(keys)
     drawn, on_body = keys < EMPTY, number < faces
     shape = ((number - faces) // PRIMITIVE_FACES).clamp_min(0)

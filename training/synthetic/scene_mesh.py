@@ -1,4 +1,4 @@
-"""Everything that is drawn as triangles, in the frame of cameras or of lamps."""
+"""Triangles of all people and objects, in the frame of cameras or lights."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .surface import BodySurface
 
 @dataclass(frozen=True)
 class SceneMesh:
-    """What is drawn, in one frame.
+    """Triangles of a batch of scenes in one frame.
 
     Attributes:
-        body: triangles of people; number n * F + f.
-        things: triangles of primitives; number m * 160 + f.
+        bodies: triangles of people; face f of person n has number n * F + f.
+        objects: triangles of primitives; face f of primitive m has number m * 160 + f.
     """
 
-    body: Triangles
-    things: Triangles
+    bodies: Triangles
+    objects: Triangles
 
 
 def build_scene_mesh(
@@ -36,15 +36,15 @@ def build_scene_mesh(
     *,
     step: int = 1,
 ) -> SceneMesh:
-    """Triangles in a frame.
+    """Build the triangles in a frame.
 
     Args:
         characters: the people.
         body: their surface.
-        vertices: (N, V + A, 3) of the people in the frame.
-        shapes: everything else, world frame.
-        frame: rotation (B, 3, 3) from and position (B, 3) in the world.
-        step: take every so-manieth triangle of people; shadows need no more than every other.
+        vertices: (N, V + A, 3) vertices of the people in the frame, metres.
+        shapes: all other objects, world frame.
+        frame: rotation (B, 3, 3) world -> frame, and origin (B, 3), world.
+        step: use every `step`-th triangle of people; every second suffices for shadows.
     """
     count, faces = len(vertices), body.all_faces[::step]
     device = vertices.device
@@ -52,8 +52,8 @@ def build_scene_mesh(
     flat = vertices.reshape(-1, 3).T.contiguous()
     corners = [flat.index_select(1, (faces[:, k] + start).flatten()) for k in range(3)]
     person = torch.arange(count, device=device)[:, None].expand(-1, len(faces)).flatten()
-    sheet = torch.zeros(len(faces), dtype=torch.bool, device=device)
-    sheet[-(-len(body.faces) // step) :] = True
+    shell = torch.zeros(len(faces), dtype=torch.bool, device=device)
+    shell[-(-len(body.faces) // step) :] = True
     shown = (
         visible_faces(body, characters.appearance)[:, ::step] & characters.slots.visible[:, None]
     )
@@ -62,18 +62,18 @@ def build_scene_mesh(
         characters.slots.scene[person],
         person,
         shown.flatten(),
-        sheet.repeat(count),
+        shell.repeat(count),
     )
     moved = shapes.moved(*frame)
     places, _ = moved.mesh()
     table = mesh_templates(device)[2]
     sides = [places[:, table[:, k]].reshape(-1, 3).T.contiguous() for k in range(3)]
     each = torch.arange(len(places), device=device)[:, None].expand(-1, len(table)).flatten()
-    things = Triangles(
+    objects = Triangles(
         (sides[0], sides[1], sides[2]),
         moved.scene[each],
         moved.owner[each],
         moved.shown[each],
         torch.zeros(len(each), dtype=torch.bool, device=device),
     )
-    return SceneMesh(people, things)
+    return SceneMesh(people, objects)

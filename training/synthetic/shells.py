@@ -1,8 +1,8 @@
-"""Cloth and hair that hang free of the skin: sheets of triangles around legs and head.
+"""Shell meshes for loose clothing and long hair around legs and head.
 
-A sheet is a grid of rows (downwards) and columns (around the body's axis). How far down and how
-far around it reaches is a matter of leaving out triangles, so one sheet is a short skirt, a long
-dress or an open coat; another one is hair from a bob to below the shoulders.
+A shell is a grid of rows (downwards) and columns (around the vertical axis). Its length and opening
+are set by hiding triangles: the skirt shell serves as short skirt, long dress or open coat, the
+hair shell as hair from chin to below shoulder length.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import numpy as np
 _COLUMNS = 36
 SHELLS = ("skirt", "hair")
 SKIRT_TOP, SKIRT_STEP, SKIRT_ROWS = -0.2, 0.042, 23
-"""Metres of the T-pose: upper edge, distance of the rows, number of rows."""
+"""Upper edge and row spacing in the T-pose, metres; number of rows."""
 HAIR_TOP, HAIR_STEP, HAIR_ROWS = 0.425, 0.03, 19
 _PELVIS, _KNEES, _THIGHS, _NECK, _HEAD, _CHEST = 0, (4, 5), (1, 2), 12, 15, 9
 
 
 @dataclass(frozen=True)
 class Shells:
-    """All sheets together; A vertices, F triangles.
+    """All shells as one mesh; A vertices, F triangles.
 
     Attributes:
         vertices: (A, 3) metres, T-pose.
-        flare: (A, 3) metres moved for one unit of a sheet's flare.
-        ease: (A, 3) unit, outwards.
-        weights: (A, 55).
-        anchors: (A, 6) body vertices whose change of shape the vertex follows.
-        normals: (A, 3) unit.
-        sheet: (A,) number in `SHEETS`.
-        faces: (F, 3) vertices, the first is 0.
-        face_sheet: (F,) number in `SHEETS`.
+        flare: (A, 3) displacement for a flare of 1, metres.
+        ease: (A, 3) unit vectors, outwards.
+        weights: (A, 55) skinning weights.
+        anchors: (A, 6) body vertices whose shape displacement the vertex follows.
+        normals: (A, 3) unit vectors.
+        shell: (A,) index into `SHELLS`.
+        faces: (F, 3) vertex indices.
+        face_shell: (F,) index into `SHELLS`.
         face_row: (F,) row of the lower edge.
-        face_side: (F,) radians from the back, 0 to pi.
+        face_side: (F,) angle from the back, radians, 0 to pi.
     """
 
     vertices: np.ndarray
@@ -43,7 +43,7 @@ class Shells:
     weights: np.ndarray
     anchors: np.ndarray
     normals: np.ndarray
-    sheet: np.ndarray
+    shell: np.ndarray
     faces: np.ndarray
     face_shell: np.ndarray
     face_row: np.ndarray
@@ -51,7 +51,7 @@ class Shells:
 
 
 def build_shells(template: np.ndarray) -> Shells:
-    """Fit both sheets around the T-pose template (V, 3)."""
+    """Fit both shells around the template (V, 3), T-pose, metres."""
     parts = [_skirt(template), _hair(template)]
     columns = [np.concatenate([part[k] for part in parts]) for k in range(4)]
     vertices, flare, ease, weights = columns
@@ -63,13 +63,13 @@ def build_shells(template: np.ndarray) -> Shells:
         face_facts.append(np.stack([np.full(len(grid), number), row, side], 1))
         start += count * _COLUMNS
     facts = np.concatenate(face_facts)
-    # Squared distances but for a term that is the same for all candidates.
+    # Squared distances up to a term that is constant per shell vertex.
     gaps = (template**2).sum(1) - 2 * vertices @ template.T
     return Shells(
         vertices, flare, ease, weights,
         anchors=np.argpartition(gaps, 6, axis=1)[:, :6],
         normals=ease,
-        sheet=np.repeat(np.arange(2), np.array(rows) * _COLUMNS),
+        shell=np.repeat(np.arange(2), np.array(rows) * _COLUMNS),
         faces=np.concatenate(faces),
         face_shell=facts[:, 0].astype(np.int64),
         face_row=facts[:, 1].astype(np.int64),
@@ -78,7 +78,7 @@ def build_shells(template: np.ndarray) -> Shells:
 
 
 def _grid_faces(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Triangles of a closed tube, the lower row of each and its angle from the back."""
+    """Triangles of a closed tube, with the lower row and the angle from the back of each."""
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(_COLUMNS), indexing="ij")
     after = (column + 1) % _COLUMNS
     a, b = row * _COLUMNS + column, row * _COLUMNS + after
@@ -91,20 +91,20 @@ def _grid_faces(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _directions() -> np.ndarray:
-    """(C, 2) x and z of the columns, the first to the back."""
+    """(C, 2) x and z direction of each column; the first points to the back."""
     angle = np.arange(_COLUMNS) / _COLUMNS * 2 * np.pi
     return np.stack([np.sin(angle), -np.cos(angle)], 1)
 
 
 def _envelope(points: np.ndarray, heights: np.ndarray, reach: float) -> np.ndarray:
-    """(R, C) how far out points (N, 3; about the axis) lie at each height and direction."""
-    answer = np.zeros((len(heights), _COLUMNS))
-    outwards = points[:, [0, 2]] @ _directions().T  # support function: convex, hence smooth
+    """(R, C) radius of points (N, 3; relative to the axis) at each height and direction."""
+    radius = np.zeros((len(heights), _COLUMNS))
+    outwards = points[:, [0, 2]] @ _directions().T  # support function, convex and therefore smooth
     for row, height in enumerate(heights):
         near = np.abs(points[:, 1] - height) < reach
         if near.any():
-            answer[row] = outwards[near].max(0)
-    return answer
+            radius[row] = outwards[near].max(0)
+    return radius
 
 
 def _tube(

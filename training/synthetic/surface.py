@@ -1,4 +1,12 @@
-"""The stand-in body as the renderer needs it: many bodies posed at once, clothed, with normals."""
+"""The stand-in body for rendering: batched posing with clothing offsets, shells and normals.
+
+`aios.body.BodyModel` poses the same body. This class shares its kinematic chain
+(`aios.body.rig.Skeleton`) but has its own skinning, because scene generation needs what the model
+does not offer: clothing offsets, extra shell vertices, normals and joint rotations from one pass,
+labels of the bare body under the clothes, and no operation that synchronises with a GPU or prevents
+CUDA-graph capture (the `smplx` package does both). A test holds the two to the same vertices and
+joints.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aios.body.rig import generations
+from aios.body.rig import build_skeleton, move
 from aios.geometry.rotations import axis_angle_to_rotmat
 from aios.resources import STANDIN_BODY
 
 from .shells import build_shells
 
-# Vertices that count as joints 55-75 of the SMPL-X output (nose, eyes, ears, feet, finger tips).
+# Vertices used as joints 55-75 of the SMPL-X output (nose, eyes, ears, feet, finger tips).
 VERTEX_JOINTS = (
     (9120, 9929, 9448, 616, 6)
     + (5770, 5780, 8846, 8463, 8474, 8635)
@@ -25,18 +33,18 @@ VERTEX_JOINTS = (
 _NECK_CHAIN = (0, 3, 6, 9, 12)
 _HAND_JOINTS = {"left": (20, *range(25, 40)), "right": (21, *range(40, 55))}
 _HAIR, _EYE = 4, 5
-_ANKLE_M = -1.13  # height of the edge of a shoe in the T-pose
+_ANKLE_M = -1.13  # height of the upper edge of a shoe in the T-pose
 
 
 @dataclass(frozen=True)
 class PosedSurface:
-    """N bodies about their pelvis' rest place; V skin vertices, then those of the sheets.
+    """N posed bodies, without translation; V skin vertices, then A shell vertices.
 
     Attributes:
         vertices: (N, V + A, 3) metres.
-        normals: (N, V + A, 3), outwards, of any length.
-        joints_3d: (N, 144, 3) metres.
-        rotations: (N, 55, 3, 3) of the skeleton's joints, against the T-pose.
+        normals: (N, V + A, 3), outwards, not normalised.
+        joints_3d: (N, 144, 3) metres, of the bare body.
+        rotations: (N, 55, 3, 3) joint rotations relative to the T-pose.
     """
 
     vertices: Tensor
@@ -46,7 +54,7 @@ class PosedSurface:
 
 
 class _SparseRows:
-    """Pose corrections: a (V, 3, 486) array of which most entries are zero."""
+    """Pose directions (V, 3, 486) in sparse form; most entries are zero."""
 
     def __init__(self, posedirs: np.ndarray) -> None:
         matrix = posedirs.reshape(-1, posedirs.shape[-1])
@@ -56,7 +64,7 @@ class _SparseRows:
         self.values = _tensor(matrix[rows, columns])
 
     def __call__(self, features: Tensor) -> Tensor:
-        """(N, 486) -> (N, V * 3)."""
+        """Pose features (N, 486) -> vertex offsets (N, V * 3), metres."""
         return torch.nn.functional.embedding_bag(
             self.columns,
             features.T.contiguous(),
@@ -66,33 +74,28 @@ class _SparseRows:
         ).T
 
     def to(self, device: torch.device) -> Self:
-        """Move in place."""
+        """Move to a device, in place."""
         self.columns, self.starts = self.columns.to(device), self.starts.to(device)
         self.values = self.values.to(device)
         return self
 
 
 class BodySurface:
-    """A body file in the SMPL-X layout with sheets of cloth and hair around it, as float32.
+    """The stand-in body with garment and hair shells, as float32 tensors.
 
     Args:
-        path: the npz file; it must have `standin_region`.
-        device: where everything lies.
+        path: body file (.npz) in the SMPL-X layout with the array `standin_region`.
+        device: device of all tensors.
 
     Raises:
-        ValueError: if an array is missing.
+        ValueError: `standin_region` is missing.
     """
 
-    generations: tuple[tuple[Tensor, Tensor], ...]
-    """Joints by their distance from the root, and their parents."""
-
     def __init__(self, path: str | Path = STANDIN_BODY, device: str | torch.device = "cpu") -> None:
-        """Read the file and fit the sheets."""
+        """Read the file and fit the shells."""
         with np.load(path) as file:
             if "standin_region" not in file:
-                raise ValueError(
-                    f"{path} has no standin_region: scenes are drawn with the stand-in body."
-                )
+                raise ValueError(f"{path} has no array standin_region; use the stand-in body.")
             data = {name: file[name] for name in file.files if name != "standin_note"}
         self.device = torch.device(device)
         self._read_body(data)
@@ -100,26 +103,18 @@ class BodySurface:
         for name, value in list(vars(self).items()):
             if isinstance(value, Tensor | _SparseRows):
                 setattr(self, name, value.to(self.device))
-        self.generations = tuple(
-            (children.to(self.device), above.to(self.device))
-            for children, above in self.generations
-        )
+        self._skeleton = move(self._skeleton, self.device, None)
 
     def _read_body(self, data: dict[str, np.ndarray]) -> None:
         template = data["v_template"].astype(np.float64)
-        shapedirs = data["shapedirs"].astype(np.float64)
-        regressor = data["J_regressor"].astype(np.float64)
         self.num_vertices = len(template)
         self.template = _tensor(template)
-        self.joint_template = _tensor(regressor @ template)
-        self.joint_dirs = _tensor(np.einsum("jv,vcs->sjc", regressor, shapedirs))
+        self._skeleton = build_skeleton(data)
+        self.joint_template = self._skeleton.joints
+        self.joint_dirs = self._skeleton.joint_directions.permute(2, 0, 1).contiguous()
         self.posedirs = _SparseRows(data["posedirs"])
         self.weights = _tensor(data["weights"])
         self.faces = torch.from_numpy(data["f"].astype(np.int64))
-        parents = data["kintree_table"][0].astype(np.int64)
-        parents[0] = 0
-        self.parents = torch.from_numpy(parents)
-        self.generations = generations(parents.tolist())
         self.mean_hands = _tensor(np.concatenate([data["hands_meanl"], data["hands_meanr"]]))
         self.landmark_faces = torch.from_numpy(data["lmk_faces_idx"].astype(np.int64))
         self.landmark_barycentric = _tensor(data["lmk_bary_coords"])
@@ -140,7 +135,7 @@ class BodySurface:
         self.hair = hair
         self._index_labels()
         self.shoe = _shoe(self.template, self.faces, self.normals)
-        # What the paint of a skin triangle depends on, beside its place on the T-pose.
+        # Per-face attributes of the skin texture.
         self.face_hand = (hands["left"] | hands["right"])[self.faces].all(1)
         self.face_eye = (self.region[self.faces] == _EYE).all(1)
         self.face_joint = self.weights[self.faces].sum(1).argmax(1)
@@ -155,7 +150,7 @@ class BodySurface:
         self.all_normals = torch.cat([self.normals, _tensor(shells.normals)])
         self.all_hair = torch.cat([self.hair, torch.zeros(len(shells.vertices))])
         self.shell_flare, self.shell_ease = _tensor(shells.flare), _tensor(shells.ease)
-        self.shell_of_vertex = torch.from_numpy(shells.sheet)
+        self.shell_of_vertex = torch.from_numpy(shells.shell)
         faces = torch.from_numpy(shells.faces) + self.num_vertices
         self.all_faces = torch.cat([self.faces, faces])
         self.shell_of_face = torch.from_numpy(shells.face_shell)
@@ -164,42 +159,36 @@ class BodySurface:
 
     @property
     def hand_vertices(self) -> dict[str, Tensor]:
-        """Skin vertices of the left and of the right hand."""
+        """Skin vertices of the left and the right hand."""
         return {"left": self.left_hand_vertices, "right": self.right_hand_vertices}
 
     def pose_joints(self, pose: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Where the joints are.
+        """Forward kinematics.
 
         Args:
             pose: (N, 55, 3) axis-angle, root first, hands relative to the mean hand.
             coefficients: (N, 20) shape and expression.
 
         Returns:
-            (N, 55, 3, 3) rotations relative to the parent, the same against the T-pose, and
-            (N, 55, 3) metres.
+            (N, 55, 3, 3) local rotations, (N, 55, 3, 3) rotations relative to the T-pose, and
+            (N, 55, 3) joint positions, metres.
         """
         rest = self.joint_template + torch.einsum("ps,sjc->pjc", coefficients, self.joint_dirs)
         full = torch.cat([pose[:, :25], pose[:, 25:] + self.mean_hands.view(30, 3)], 1)
         local = axis_angle_to_rotmat(full)
-        bones = rest - rest[:, self.parents]
-        world, place = local, rest
-        for children, above in self.generations:
-            turned = world[:, above] @ local[:, children]
-            arm = (world[:, above] @ bones[:, children, :, None])[..., 0]
-            world = world.index_copy(1, children, turned)
-            place = place.index_copy(1, children, place[:, above] + arm)
-        return local, world, place
+        joints, transforms = self._skeleton.pose(local, rest)
+        return local, transforms[..., :3], joints
 
     def pose(
         self, pose: Tensor, betas: Tensor, expression: Tensor, offsets: Tensor | None = None
     ) -> PosedSurface:
-        """Pose N bodies about their pelvis' rest place, without translation.
+        """Pose N bodies, without translation.
 
         Args:
             pose: (N, 55, 3) axis-angle, root first, hands relative to the mean hand.
             betas: (N, 10).
             expression: (N, 10).
-            offsets: (N, V + A, 3) metres added to the shaped template (clothes, hair), or none.
+            offsets: (N, V + A, 3) clothing and hair offsets in the T-pose, metres, or None.
         """
         count = len(pose)
         coefficients = torch.cat([betas, expression], 1)
@@ -207,7 +196,7 @@ class BodySurface:
         shaped = self.all_template + (coefficients @ self.all_shapedirs).view(count, -1, 3)
         away = (local[:, 1:] - torch.eye(3, device=local.device)).flatten(1)
         shaped[:, : self.num_vertices] += self.posedirs(away).reshape(count, -1, 3)
-        # Labels are of the bare body, whatever it wears.
+        # Labels belong to the bare body.
         labelled = shaped[:, self.label_vertices]
         if offsets is not None:
             shaped = shaped + offsets
@@ -223,7 +212,7 @@ class BodySurface:
         return PosedSurface(vertices, normals, joints_3d, world)
 
     def _index_labels(self) -> None:
-        """Which vertices the 89 joints on the skin lie on, numbered among themselves."""
+        """Collect the vertices that define the 89 joints on the skin, with compact indices."""
         faces = self.faces[torch.cat([self.landmark_faces, self.contour_faces.flatten()])]
         every = torch.cat([torch.tensor(VERTEX_JOINTS), faces.flatten()])
         self.label_vertices, place = every.unique(return_inverse=True)
@@ -233,7 +222,7 @@ class BodySurface:
         self.label_contour = corners[len(self.landmark_faces) :].view(*self.contour_faces.shape, 3)
 
     def _all_joints(self, labelled: Tensor, joints: Tensor, local: Tensor) -> Tensor:
-        """55 skeleton joints, 21 vertices, 51 landmarks and the 17 of the jaw line in sight."""
+        """(N, 144, 3): 55 skeleton joints, 21 vertices, 51 landmarks, 17 points of the contour."""
         neck = local[:, _NECK_CHAIN[0]]
         for joint in _NECK_CHAIN[1:]:
             neck = neck @ local[:, joint]
@@ -249,7 +238,7 @@ class BodySurface:
 
 
 def _smoothed(values: Tensor, faces: Tensor, rounds: int = 3) -> Tensor:
-    """(V,) values averaged with their neighbours' some times, never growing where they were 0."""
+    """(V,) values averaged with their neighbours `rounds` times; zero values stay zero."""
     kept = values > 0
     for _ in range(rounds):
         face = values[faces].mean(1)
@@ -262,7 +251,7 @@ def _smoothed(values: Tensor, faces: Tensor, rounds: int = 3) -> Tensor:
 
 
 def _shoe(template: Tensor, faces: Tensor, normals: Tensor) -> Tensor:
-    """(V, 3) metres from a bare foot to a shoe: toes smoothed away, as long and wide as before."""
+    """(V, 3) offsets, metres, from a bare foot to a shoe: smoothed, with the same bounding box."""
     foot = template[:, 1] < _ANKLE_M
     smooth = template
     for _ in range(40):

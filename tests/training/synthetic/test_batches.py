@@ -26,7 +26,7 @@ def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
     assert count % 7 and len(padded.scene_index) % 7 == 0
     assert not padded.kept[count:].any()
     assert torch.equal(padded.owner, plain.owner)
-    difference = (padded.pictures.int() - plain.pictures.int()).abs()
+    difference = (padded.images.int() - plain.images.int()).abs()
     assert difference.float().mean() < 0.05
     (some, scenes), (others, theirs) = plain.targets(), padded.targets()
     assert torch.equal(scenes, theirs)
@@ -56,7 +56,7 @@ def test_a_recorded_world_draws_the_same(monkeypatch) -> None:
     for start in range(0, 20, 4):
         indices = range(start, start + 4)
         found, wanted = recorded.generate(indices), plain.generate(indices)
-        difference = (found.pictures.int() - wanted.pictures.int()).abs()
+        difference = (found.images.int() - wanted.images.int()).abs()
         assert difference.float().mean() < 0.05
         assert torch.equal(found.owner, wanted.owner)
         torch.testing.assert_close(found.targets()[0].boxes, wanted.targets()[0].boxes)
@@ -68,9 +68,9 @@ def test_drawing_neither_waits_for_a_device_nor_mixes_two() -> None:
     body = BodySurface(device="meta")
     photos = torch.zeros(3, 3, 288, 288, dtype=torch.uint8)
     scenes = SceneBatchGenerator((64, 96), body, TRAIN_SEED, photos).generate(range(4))
-    assert scenes.pictures.device.type == "meta"
-    assert scenes.pictures.shape == (4, 3, 64, 96)
-    assert scenes.everyone.joints_3d.device.type == "meta"
+    assert scenes.images.device.type == "meta"
+    assert scenes.images.shape == (4, 3, 64, 96)
+    assert scenes.people.joints_3d.device.type == "meta"
     assert scenes.kept.device.type == "meta"
 
 

@@ -65,7 +65,7 @@ def pixels_of(scenes: SceneBatch, person: int, points_norm: torch.Tensor) -> tor
 
 def naked_pixels(scenes: SceneBatch, model: BodyModel) -> list[torch.Tensor]:
     """For every person the pixels (K, 2) on which the bare body's vertices fall."""
-    parameters = {name: getattr(scenes.everyone, name) for name in PARAMETERS}
+    parameters = {name: getattr(scenes.people, name) for name in PARAMETERS}
     vertices = model(parameters).vertices
     focal = scenes.focal_length[scenes.scene_index][:, None, None]
     size = torch.tensor([SIZE[1], SIZE[0]])
@@ -78,7 +78,7 @@ def test_a_scene_is_the_same_alone_and_in_any_batch(body: BodySurface) -> None:
     together = world.generate([11, 4, 7, 30])
     for place, number in enumerate((11, 4, 7, 30)):
         one = world.generate([number])
-        differs = (one.pictures[0].int() - together.pictures[place].int()).abs().amax(0) > 2
+        differs = (one.images[0].int() - together.images[place].int()).abs().amax(0) > 2
         # Rounding may move a pixel at an edge, and with it a block of a JPEG.
         assert differs.float().mean() < 0.02
         same = one.owner[0].clamp(max=0) == together.owner[place].clamp(max=0)
@@ -119,9 +119,9 @@ def test_chance_is_uniform_and_independent() -> None:
 
 
 def test_scenes_are_complete_and_finite(crowds: SceneBatch) -> None:
-    assert crowds.pictures.shape == (8, 3, *SIZE)
-    assert crowds.pictures.dtype == torch.uint8
-    assert crowds.pictures.float().std((1, 2, 3)).min() > 5
+    assert crowds.images.shape == (8, 3, *SIZE)
+    assert crowds.images.dtype == torch.uint8
+    assert crowds.images.float().std((1, 2, 3)).min() > 5
     targets, scene = crowds.targets()
     assert 8 < len(targets) == len(scene)
     for name in TENSOR_FIELDS:
@@ -141,7 +141,7 @@ def test_nobody_is_a_scene(body: BodySurface) -> None:
     assert len(scenes.targets()[0]) == 0
     assert (scenes.owner < 0).all()
     assert (scenes.joint == -1).all()
-    assert scenes.pictures.float().std((1, 2, 3)).min() > 0
+    assert scenes.images.float().std((1, 2, 3)).min() > 0
     with pytest.raises(ValueError, match="0 to 20"):
         SceneBatchGenerator((64, 64), body, 1, people=(3, 21))
 
@@ -166,13 +166,13 @@ def test_drawn_people_are_where_the_labels_say(alone: SceneBatch, model: BodyMod
     for person, pixels in enumerate(naked_pixels(alone, model)):
         scene = int(alone.scene_index[person])
         mask = alone.owner[scene] == person
-        if not alone.kept[person] or alone.everyone.visible_share[person] < 0.995:
+        if not alone.kept[person] or alone.people.visible_share[person] < 0.995:
             continue
         checked += 1
         wide = torch.from_numpy(cv2.dilate(mask.numpy().astype(np.uint8), np.ones((3, 3)))) > 0
         share.append(float(wide[pixels[:, 1], pixels[:, 0]].float().mean()))
         # Pixels of the bare parts: no pixel of a head or hand lies outside the box.
-        box = alone.everyone.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
+        box = alone.people.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
         joint = alone.joint[scene]
         rows, columns = torch.nonzero(mask & (joint >= 0) & (joint != 15) & (joint != 0)).unbind(1)
         assert columns.min() >= box[0] - box[2] / 2 - 2
@@ -187,7 +187,7 @@ def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
     """Of two people the nearer is whole; what it takes from the farther one is counted."""
     world = SceneBatchGenerator(SIZE, body, TRAIN_SEED, people=(4, 12))
     scenes = world.generate(range(6))
-    share = scenes.everyone.visible_share
+    share = scenes.people.visible_share
     visible = torch.bincount(scenes.owner[scenes.owner >= 0], minlength=len(share))
     assert (share <= 1).all()
     hidden = (share < 0.8) & (visible > 50)
@@ -197,11 +197,11 @@ def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
     # Pixels are taken by something nearer.
     for person in torch.nonzero(hidden)[:, 0].tolist():
         scene = int(scenes.scene_index[person])
-        box = scenes.everyone.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
+        box = scenes.people.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
         low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
         rows, columns = slice(int(low[1]), int(high[1]) + 1), slice(int(low[0]), int(high[0]) + 1)
         owner, depth = scenes.owner[scene, rows, columns], scenes.depth[scene, rows, columns]
-        farthest = scenes.everyone.joints_3d[person, :, 2].max()
+        farthest = scenes.people.joints_3d[person, :, 2].max()
         others = (owner != person) & (owner > -2) & (depth < farthest)
         # What is hidden lies behind others within the box.
         total = visible[person] / share[person]
@@ -211,7 +211,7 @@ def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
 def test_hidden_joints_lie_behind_others(crowds: SceneBatch) -> None:
     hidden = crowds.joints_occluded
     assert 0.01 < hidden.float().mean() < 0.7
-    targets = crowds.everyone
+    targets = crowds.people
     for person in range(len(hidden)):
         scene = int(crowds.scene_index[person])
         points = targets.joints_2d[person] * torch.tensor([SIZE[1], SIZE[0]])
@@ -234,12 +234,12 @@ def test_left_is_left(crowds: SceneBatch, alone: SceneBatch) -> None:
         for person in range(len(scenes.kept)):
             scene = int(scenes.scene_index[person])
             for side, wrist, joints in (("left", 20, left), ("right", 21, right)):
-                if not getattr(scenes.everyone, f"{side}_hand_box_valid")[person]:
+                if not getattr(scenes.people, f"{side}_hand_box_valid")[person]:
                     continue
-                for pixel in pixels_of(scenes, person, scenes.everyone.joints_2d[person, [wrist]]):
+                for pixel in pixels_of(scenes, person, scenes.people.joints_2d[person, [wrist]]):
                     column, row = pixel.tolist()
                     depth = scenes.depth[scene, row, column]
-                    near = abs(depth - scenes.everyone.joints_3d[person, wrist, 2]) < 0.06
+                    near = abs(depth - scenes.people.joints_3d[person, wrist, 2]) < 0.06
                     joint = int(scenes.joint[scene, row, column])
                     if near and scenes.owner[scene, row, column] == person and joint >= 0:
                         seen[side].append(joint in joints)
@@ -313,7 +313,7 @@ def test_backgrounds_are_read_from_archives(tmp_path: Path, body: BodySurface) -
     with pytest.raises(ValueError, match=r"broken\.jpg"):
         load_backgrounds([tmp_path / "bad.tar"])
     world = SceneBatchGenerator((64, 64), body, 1, stack_photos(pictures), people=(0, 0))
-    green = world.generate(range(12)).pictures.float().median(-1).values.median(-1).values
+    green = world.generate(range(12)).images.float().median(-1).values.median(-1).values
     assert (green[:, 1] > 1.7 * green[:, 0]).sum() >= 5
     assert stack_photos([]) is None
 

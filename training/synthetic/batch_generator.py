@@ -172,7 +172,7 @@ class SceneBatchGenerator:
             yield self._generate(assets, rng.to(device), slots).images[0]
 
     def _generate_tensors(self, keys: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
-        """`SceneBatch.tensors` from keys (B,) and `CharacterSlots` fields; CUDA-graph entry point."""
+        """`SceneBatch.tensors` from keys (B,) and `CharacterSlots` fields, for a CUDA graph."""
         return self._generate(self._assets, CounterRng(keys), CharacterSlots(*slots)).tensors()
 
     def _generate(self, assets: SceneAssets, rng: CounterRng, slots: CharacterSlots) -> SceneBatch:

@@ -26,8 +26,8 @@ from .data.photo_mix import MIXTURES, PhotoConfig
 from .engine.optim import OptimConfig
 from .engine.recipe import Stage, TrainConfig
 from .losses.denoising import DENOISING, DenoisingConfig
-from .losses.matcher import MATCH_COSTS
-from .losses.weights import LOSS_WEIGHTS
+from .losses.loss_weights import LOSS_RULES, LOSS_WEIGHTS
+from .losses.matcher import MATCHING
 
 TINY_MODEL = AiOSConfig(
     image=ImageConfig(short_side=64, long_side=96),
@@ -63,8 +63,9 @@ def _of_the_paper(recipe: str, phase: int, optim: OptimConfig, epochs: int) -> T
         data=DataConfig(workers=4),
         photos=PhotoConfig(sets=MIXTURES[f"{recipe}-{phase}"]),
         optim=optim,
-        weights=LOSS_WEIGHTS[recipe],
-        costs=MATCH_COSTS[recipe],
+        loss_weights=LOSS_WEIGHTS[recipe],
+        loss_rules=LOSS_RULES[recipe],
+        matching=MATCHING[recipe],
         denoising=DENOISING[recipe],
         train_proposals=None,
         train_people=None,

@@ -9,7 +9,7 @@ from .config import AiOSConfig
 from .decoder import Decoder
 from .encoder import Encoder
 from .frozen_batch_norm import fold_frozen_batch_norm
-from .outputs import AiOSOutput, PrefixQueries
+from .outputs import AiOSOutput, EncodedImage, PrefixQueries
 from .preprocessing import ImageBatch
 from .queries import Proposals
 
@@ -52,8 +52,7 @@ class AiOS(nn.Module):
         Returns:
             People slots in the order in which the first stage ranked them, not by final score.
         """
-        levels = self.level_projections(self.backbone(images.pixels))
-        encoded = self.encoder(levels, images.padding_mask)
+        encoded = self.encode(images)
         proposals, content = self.proposals(encoded)
         result = self.decoder(
             encoded,
@@ -72,6 +71,11 @@ class AiOS(nn.Module):
             aux_outputs=result.outputs[:-1],
             attention=result.attention,
         )
+
+    def encode(self, images: ImageBatch) -> EncodedImage:
+        """Backbone, projection to feature levels, and encoder."""
+        levels = self.level_projections(self.backbone(images.pixels))
+        return self.encoder(levels, images.padding_mask)
 
     def fold_batch_norm(self) -> None:
         """Merge frozen batch norm into the convolutions, in place, for inference only."""

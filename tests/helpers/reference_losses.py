@@ -1,4 +1,4 @@
-"""The recorded predictions, people and denoising draws of `losses/`, as our own types."""
+"""Predictions, people and denoising draws recorded from the released program, as our types."""
 
 import re
 from dataclasses import replace
@@ -12,8 +12,7 @@ from aios.network.queries import LOCATE, REFINE_WHOLE_BODY, layer_layouts
 from tests.helpers.reference import Recording, reference_folder
 from training.data.batch import Batch
 from training.joints import PART_ROOTS
-from training.losses.denoising import Chance, Denoising, DenoisingConfig
-from training.losses.matcher import MatchOutput, MatchTargets
+from training.losses.denoising import Denoising, DenoisingConfig, NoiseDraws
 from training.losses.validity import PARTS, annotation_masks
 from training.targets import Targets
 
@@ -180,11 +179,11 @@ class RecordedBody:
         return self.joints_3d[gap.argmin(1)]
 
 
-def recorded_masks(targets, parts_by_box):
+def recorded_masks(targets, parts_need_box):
     """Our masks, those of poses replaced: the recording switches off single joints."""
     valid = joined("data_batch", "smplx_pose_valid") * targets.smplx_valid[:, None]
     body, left, right, jaw = valid.split([22, 15, 15, 1], -1)
-    own = annotation_masks(targets, parts_by_box)
+    own = annotation_masks(targets, parts_need_box)
     return own | {
         "body_pose": body,
         "left_hand_pose": left,
@@ -208,20 +207,25 @@ def local_joints():
     return rows
 
 
-def match_output(name):
-    stage = layer_layouts(AiOSConfig())[int(name[5:])].stage if name != "interm" else "locate"
-    keypoints = None
-    if stage != "locate":
-        keypoints = points(tensor(f"in/{name}/pred_keypoints"))[0]
-    return MatchOutput(
-        tensor(f"in/{name}/pred_logits")[..., 1], tensor(f"in/{name}/pred_boxes"), keypoints
+def proposals_and_layers():
+    """Output by recorded name."""
+    output = read_output()
+    layers = dict(
+        zip((f"layer{k}" for k in LAYERS), (*output.aux_outputs, output.final), strict=True)
     )
+    return layers | {"interm": output.proposals}
 
 
-def match_targets(index=None):
+def matched_targets():
+    """People as the recorded matcher has them."""
     where, visible = points(joined("targets", "keypoints"))
-    index = image_index() if index is None else index
-    return MatchTargets(index, joined("targets", "boxes"), where, visible)
+    boxes = joined("targets", "boxes")
+    return replace(
+        Targets.unannotated(len(boxes)),
+        boxes=boxes,
+        keypoints_2d=where.contiguous(),
+        keypoints_visible=visible.contiguous(),
+    )
 
 
 CASES = sorted({name.split("/")[1] for name in recording().names("dn/")} - {"eval"})
@@ -250,5 +254,5 @@ def denoise(case):
     drawn = tensor(f"{start}new_labels")
     labels[replaces < config.label_noise] = (drawn + 0.5) / (len(denoising.labels.weight) - 1)
     denoising.labels.weight.data.copy_(torch.arange(len(denoising.labels.weight))[:, None])
-    chance = Chance(people, known, replaces, labels, tensor(f"{start}u_box"))
-    return denoising(batch, chance)
+    draws = NoiseDraws(people, known, replaces, labels, tensor(f"{start}u_box"))
+    return denoising(batch, draws)

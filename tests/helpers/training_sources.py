@@ -8,15 +8,16 @@ from training.data.batch import Sample
 from training.engine.recipe import Stage
 from training.engine.stream import SceneStream
 from training.losses.denoising import DenoisingConfig
-from training.losses.matcher import MATCH_COSTS
-from training.losses.weights import LOSS_WEIGHTS
+from training.losses.loss_weights import LOSS_RULES, LOSS_WEIGHTS
+from training.losses.matcher import MATCHING
 
 TINY = CONFIGS["tiny"]
 PLAIN = replace(
     TINY,
     stages=(Stage(1.0, 64, 2),),
-    weights=LOSS_WEIGHTS["released"],
-    costs=MATCH_COSTS["released"],
+    loss_weights=LOSS_WEIGHTS["released"],
+    loss_rules=LOSS_RULES["released"],
+    matching=MATCHING["released"],
     denoising=DenoisingConfig(queries=0),
     dense_tokens=0,
     learn_batch_norm=False,

@@ -1,8 +1,8 @@
-"""The network and what exists only while it learns, from a batch to its losses."""
+"""The network and everything that exists only in training: one batch in, its losses out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,63 +10,54 @@ from torch import Tensor, nn
 from aios.body.model import BodyModel
 from aios.network.model import AiOS
 from aios.network.outputs import AiOSOutput, EncodedImage, ProposalOutput
-from aios.network.preprocessing import ImageBatch
 
 from ..data.batch import Batch
 from ..losses.criterion import Criterion
 from ..losses.denoising import Denoising, DenoisingTargets
-from ..losses.dense import DenseHead, dense_terms
+from ..losses.dense_criterion import DenseCriterion
+from ..losses.matcher import Matcher
 from ..losses.validity import Counts
 from .batch_norm import use_batch_norm
 from .imagenet import load_backbone
 from .initialise import initialise
-from .precision import autocast
+from .precision import autocast, to_float32
 from .recipe import Stage, TrainConfig
 from .start import IMAGE_FEATURES, load_start
 
-NEVER_TAUGHT = {
+NEVER_TRAINED = {
     r"decoder\.heads\.(joint|hand_point|face_point)_size\.": (
-        "sizes of points say only where the next layer looks, and that has no gradient"
+        "sizes of points only place the reference points of the next layer, without gradient"
     ),
     r"decoder\.heads\.layers\.\d+\.smplx\.(hand_pose|expression)\.": (
-        "stage refine_body poses mean hands and a face at rest"
+        "stage refine_body poses mean hands and a neutral face"
     ),
     r"decoder\.heads\.layers\.\d+\.smplx\.jaw_pose\.": (
-        "stage refine_body scores the joints of the body, which the jaw does not move"
+        "stage refine_body scores joints of the body only, which the jaw does not move"
     ),
 }
-"""Learnable tensors of the network that no loss moves, with the reason; heads of SMPL-X in
-stage `refine_body` alone."""
+"""Trainable tensors of the network without any gradient, and why; SMPL-X heads in stage
+`refine_body` only."""
 
 
 @dataclass(frozen=True)
 class StepShare:
-    """What one batch is of a step that may see several, in one process or in many."""
+    """Part of one batch in an optimizer step over several batches and processes."""
 
     counts: Counts
-    """Of all batches of the step."""
+    """Divisors of the whole step."""
     share: float
-    """One over their number."""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What the network said of a batch; before the decoder learns there is no output."""
-
-    encoded: EncodedImage
-    proposals: ProposalOutput
-    output: AiOSOutput | None
-    wanted: DenoisingTargets | None
+    """One divided by the number of batches of the step."""
 
 
 class Learner(nn.Module):
-    """Called with a batch, gives losses; its state is all that training changes.
+    """Everything that a run trains; `forward` gives the losses of one batch.
 
-    The body model poses predicted parameters and is no part of the state.
+    Network, matcher and criterion follow each other in `forward`.  The body model poses predicted
+    parameters and is not part of the state.
     """
 
     def __init__(self, config: TrainConfig, body_model: BodyModel) -> None:
-        """Fresh weights or those of `config.start`."""
+        """Start with random weights, or with those of `config.start` and `config.backbone`."""
         super().__init__()
         self.config = config
         model = AiOS(config.model)
@@ -85,68 +76,69 @@ class Learner(nn.Module):
             layer.requires_grad_(False)
         if config.learn_batch_norm:
             use_batch_norm(model, frozen)
-        # Convolutions of a CPU are about a seventh faster with the channels last.
+        # On a CPU, convolutions take a seventh less time with channels last.
         model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.proposals.num_proposals = config.train_proposals or config.model.num_proposals
         model.decoder.num_people = config.train_people or config.model.num_people
         self.model = model
-        self.dense = DenseHead(config.model.hidden_dim) if config.dense_tokens else None
-        self.criterion = Criterion(config.weights, config.costs, body_model)
+        self.matcher = Matcher(config.matching)
+        self.criterion = Criterion(config.loss_weights, config.loss_rules, body_model)
+        self.dense_criterion = None
+        if config.dense_tokens:
+            self.dense_criterion = DenseCriterion(
+                config.model.hidden_dim,
+                config.loss_weights,
+                tokens_per_person=config.dense_tokens,
+                proposal_size=config.model.proposal_size,
+                unannotated_negative=config.loss_rules.unannotated_negative,
+            )
 
     def forward(
         self, batch: Batch, stage: Stage, step: StepShare
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score one batch.
+        """Compute the losses of one batch.
 
         Args:
             batch: on the network's device.
-            stage: the part of the run.
-            step: what this batch is of the optimiser's step.
+            stage: current part of the run.
+            step: place of this batch in the optimizer step.
 
         Returns:
-            The loss to minimise, and its weighted parts by name without gradient; both add up over
-            the batches of the step.
+            The total to minimise, and its weighted parts by name without gradient; both add up
+            over the batches of the step.
         """
-        with autocast(self.config.precision, batch.pictures.device):
-            answer = self._answer(batch, stage)
-        losses: dict[str, Tensor] = {}
-        if answer.output is not None:
-            losses |= self.criterion(
-                answer.output, batch, answer.wanted, stage.scale_3d, counts=step.counts
-            )
-        if self.dense is not None:
-            terms = self._dense_losses(self.dense, answer, batch)
-            losses |= {name: term * step.share for name, term in terms.items()}
+        if stage.dense_only:
+            losses = self._dense_losses(*self._encode(batch), batch, step)
+        else:
+            output, denoising = self._predict(batch)
+            matches = self.matcher(output, batch)
+            losses = self.criterion(output, matches, batch, denoising, stage.scale_3d, step.counts)
+            if self.dense_criterion is not None:
+                losses |= self._dense_losses(output.encoded, output.proposals, batch, step)
         total = torch.stack(list(losses.values())).sum()
         return total, {name: loss.detach() for name, loss in losses.items()}
 
-    def _answer(self, batch: Batch, stage: Stage) -> _Answer:
-        images = batch.images(self.config.model.image)
-        if stage.dense_only:
-            return _Answer(*encode_only(self.model, images), None, None)
-        prefix, wanted = self.denoising(batch) if self.config.denoising.queries else (None, None)
-        output = self.model(images, prefix, aux_outputs=True)
-        return _Answer(output.encoded, output.proposals, output, wanted)
+    def _predict(self, batch: Batch) -> tuple[AiOSOutput, DenoisingTargets | None]:
+        """Output of the whole network in float32, and the targets of its denoising queries."""
+        with autocast(self.config.precision, batch.pictures.device):
+            images = batch.images(self.config.model.image)
+            prefix, denoising = None, None
+            if self.config.denoising.queries:
+                prefix, denoising = self.denoising(batch)
+            output = self.model(images, prefix, aux_outputs=True)
+        return to_float32(output), denoising
 
-    def _dense_losses(self, head: DenseHead, answer: _Answer, batch: Batch) -> dict[str, Tensor]:
-        """They are means over the tokens of this batch, whatever else the step sees."""
-        encoded, proposals = answer.encoded, answer.proposals
-        logits = proposals.token_class_logits.float()
-        terms = dense_terms(
-            replace(encoded, memory=encoded.memory.float()),
-            replace(proposals, token_class_logits=logits, boxes=proposals.boxes.float()),
-            batch,
-            head,
-            self.config.dense_tokens,
-            self.config.model.proposal_size,
-            self.config.weights.unannotated_negative,
-        )
-        return {name: term * getattr(self.config.weights, name) for name, term in terms.items()}
+    def _encode(self, batch: Batch) -> tuple[EncodedImage, ProposalOutput]:
+        """Encoder and proposals without decoder, float32."""
+        with autocast(self.config.precision, batch.pictures.device):
+            encoded = self.model.encode(batch.images(self.config.model.image))
+            proposals, _ = self.model.proposals(encoded)
+        return to_float32(encoded), to_float32(proposals)
 
-
-def encode_only(model: AiOS, images: ImageBatch) -> tuple[EncodedImage, ProposalOutput]:
-    """The network up to its proposals."""
-    levels = model.level_projections(model.backbone(images.pixels))
-    encoded = model.encoder(levels, images.padding_mask)
-    proposals, _ = model.proposals(encoded)
-    return encoded, proposals
+    def _dense_losses(
+        self, encoded: EncodedImage, proposals: ProposalOutput, batch: Batch, step: StepShare
+    ) -> dict[str, Tensor]:
+        """Dense losses are means over the batch: the step averages them over its batches."""
+        assert self.dense_criterion is not None
+        losses = self.dense_criterion(encoded, proposals, batch)
+        return {name: loss * step.share for name, loss in losses.items()}

@@ -10,8 +10,8 @@ from aios.network.config import BUILTIN_CONFIG, AiOSConfig, ConfigError
 from ..data.mixture import DataConfig
 from ..data.photo_mix import PhotoConfig
 from ..losses.denoising import DenoisingConfig
-from ..losses.matcher import MATCH_COSTS, MatchCosts
-from ..losses.weights import LossWeights
+from ..losses.loss_weights import LossRules, LossWeights
+from ..losses.matcher import MATCHING, MatchingConfig
 from .optim import OptimConfig
 from .precision import Precision
 
@@ -50,8 +50,9 @@ class TrainConfig:
     photos: PhotoConfig | None = None
     """A mixture of data sets; None: the run learns from `data`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    weights: LossWeights = field(default_factory=LossWeights)
-    costs: MatchCosts = MATCH_COSTS["builtin"]
+    loss_weights: LossWeights = field(default_factory=LossWeights)
+    loss_rules: LossRules = field(default_factory=LossRules)
+    matching: MatchingConfig = MATCHING["builtin"]
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     train_proposals: int | None = 48
     """Proposals kept while training, None for as many as the network keeps afterwards."""
@@ -108,9 +109,9 @@ class TrainConfig:
             raise ConfigError("scenes have no epochs: give minutes or steps")
         if self.optim.drop_epochs and self.photos is None:
             raise ConfigError("optim.drop_epochs count times through data sets, and there are none")
-        if not self.dense_tokens and not self.weights.one_to_one_proposals:
+        if not self.dense_tokens and not self.matching.proposals:
             raise ConfigError(
-                "nothing would teach the proposals: dense_tokens is 0 and one_to_one_proposals off"
+                "no loss would train the proposals: set dense_tokens or matching.proposals"
             )
 
     def stage_at(self, progress: float) -> Stage:

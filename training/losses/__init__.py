@@ -1,4 +1,4 @@
-"""What a prediction costs: denoising queries, matching, and every loss.
+"""Matching of predictions with annotated people, loss terms, and denoising queries.
 
-May import `training.targets`, `training.joints`, `training.data.batch` and `aios`.
+May import `training.targets`, `training.joints`, `training.data` and `aios`.
 """

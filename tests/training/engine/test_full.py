@@ -9,7 +9,7 @@ from aios.body.model import BodyModel
 from tests.helpers.training_samples import random_targets
 from training.config import CONFIGS
 from training.data.batch import Sample, build_batch
-from training.engine.learner import NEVER_TAUGHT, Learner, StepShare
+from training.engine.learner import NEVER_TRAINED, Learner, StepShare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 320
@@ -21,7 +21,7 @@ def is_never_taught(name, config):
     whole_body = config.model.locate_layers + config.model.refine_body_layers
     if layer and int(layer[1]) >= whole_body:
         return False
-    return any(re.match(pattern, name) for pattern in NEVER_TAUGHT)
+    return any(re.match(pattern, name) for pattern in NEVER_TRAINED)
 
 
 def test_every_learnable_tensor_of_the_full_network_gets_a_finite_gradient():

@@ -1,4 +1,4 @@
-"""Which loss is where: perfect answers cost nothing, hidden things teach nothing."""
+"""Which loss terms exist at which layer, what they depend on and what they are divided by."""
 
 from dataclasses import fields, replace
 
@@ -20,9 +20,9 @@ from training.config import TINY_MODEL
 from training.joints import index_tensor
 from training.losses.criterion import Criterion
 from training.losses.denoising import Denoising, DenoisingConfig, DenoisingTargets
-from training.losses.matcher import MATCH_COSTS, MatchCosts
+from training.losses.loss_weights import LOSS_RULES, LOSS_WEIGHTS, LossWeights
+from training.losses.matcher import MATCHING, Matcher
 from training.losses.validity import Counts
-from training.losses.weights import LOSS_WEIGHTS, LossWeights
 from training.targets import Targets
 
 RECIPES = tuple(LOSS_WEIGHTS)
@@ -34,11 +34,30 @@ def body():
     return BodyModel.load()
 
 
-def criterion_of(recipe, body_model, /, **changes):
-    return Criterion(replace(LOSS_WEIGHTS[recipe], **changes), MATCH_COSTS[recipe], body_model)
+class Scorer:
+    """Matcher and criterion of a recipe: network output and batch in, losses out."""
+
+    def __init__(self, recipe, body_model, proposals=None, **changes):
+        """`changes` are fields of `LossWeights` or `LossRules`."""
+        names = {field.name for field in fields(LossWeights)}
+        weights = {name: value for name, value in changes.items() if name in names}
+        rules = {name: value for name, value in changes.items() if name not in names}
+        matching = MATCHING[recipe]
+        if proposals is not None:
+            matching = replace(matching, proposals=proposals)
+        self.matcher = Matcher(matching)
+        self.criterion = Criterion(
+            replace(LOSS_WEIGHTS[recipe], **weights),
+            replace(LOSS_RULES[recipe], **rules),
+            body_model,
+        )
+
+    def __call__(self, output, batch, denoising=None, **options):
+        matches = self.matcher(output, batch)
+        return self.criterion(output, matches, batch, denoising, **options)
 
 
-def random_answers(batch):
+def random_denoising_targets(batch):
     generator = torch.Generator().manual_seed(1)
     people = torch.bincount(batch.image_index, minlength=len(batch)) > 0
     boxes = torch.rand(len(batch), EXTRA, 4, generator=generator) * 0.4 + 0.3
@@ -50,30 +69,30 @@ def total_of(losses):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_truth_costs_nothing(body, recipe):
+def test_correct_predictions_have_no_loss(body, recipe):
     batch = random_batch(body)
-    criterion = criterion_of(recipe, body, one_to_one_proposals=False)
-    losses = criterion(output_of(perfect_layer(batch)), batch)
-    taught = {"root", "body", "left_hand_pose", "body_joints_3d", "left_hand_keypoints", "oks"}
-    assert taught <= set(losses)
+    score = Scorer(recipe, body, proposals=False)
+    losses = score(output_of(perfect_layer(batch)), batch)
+    expected = {"root", "body", "left_hand_pose", "body_joints_3d", "left_hand_keypoints", "oks"}
+    assert expected <= set(losses)
     for name, value in losses.items():
         assert float(value) < 2e-3, name
 
 
-def test_scoring_before_learning_leaves_nothing_behind(body):
+def test_scoring_in_inference_mode_does_not_affect_later_training(body):
     batch = random_batch(body, (1,))
-    criterion = criterion_of("released", body)
+    score = Scorer("released", body)
     index_tensor.cache_clear()
     with torch.inference_mode():
-        before = criterion(random_output(batch), batch)
+        before = score(random_output(batch), batch)
     output, inputs = leaves(random_output(batch))
-    after = total_of(criterion(output, batch))
+    after = total_of(score(output, batch))
     torch.testing.assert_close(after, total_of(before))
     assert any(g is not None for g in torch.autograd.grad(after, inputs, allow_unused=True))
 
 
 @pytest.mark.parametrize(
-    ("change", "blamed"),
+    ("change", "expected"),
     [
         ({"global_orient": [0.3, 0.0, 0.0]}, {"root", "body_joints_3d", "body_joints_2d"}),
         ({"jaw_pose": [0.3, 0.0, 0.0]}, {"jaw"}),
@@ -81,22 +100,22 @@ def test_scoring_before_learning_leaves_nothing_behind(body):
         ({"face_boxes": [0.1, 0.0, 0.0, 0.0]}, {"face_boxes", "face_giou"}),
     ],
 )
-def test_every_error_is_blamed_on_its_own_terms(body, change, blamed):
+def test_an_error_raises_only_its_own_terms(body, change, expected):
     batch = random_batch(body)
     layer = perfect_layer(batch)
-    criterion = Criterion(LossWeights(oks=1.0), MatchCosts(), body)
+    score = Scorer("builtin", body, oks=1.0)
     (name, shift), *_ = change.items()
     moved = getattr(batch.targets, name) + torch.tensor(shift)
     wrong = replace(batch, targets=replace(batch.targets, **{name: moved}))
-    before = criterion(output_of(layer), batch)
-    after = criterion(output_of(layer), wrong)
-    grown = {k for k in before if float(after[k]) > float(before[k]) + 1e-3}
-    assert grown <= blamed | {"camera"}
-    assert grown & blamed
+    before = score(output_of(layer), batch)
+    after = score(output_of(layer), wrong)
+    raised = {k for k in before if float(after[k]) > float(before[k]) + 1e-3}
+    assert raised <= expected | {"camera"}
+    assert raised & expected
 
 
-def test_what_is_not_annotated_teaches_nothing(body):
-    """Only boxes and visible keypoints are known: nothing else may have a gradient."""
+def test_missing_annotations_give_no_gradient(body):
+    """Only boxes and visible keypoints are annotated."""
     batch = random_batch(body, (2,))
     known = ("boxes", "box_valid", "keypoints_2d", "keypoints_visible")
     unknown = replace(
@@ -109,31 +128,28 @@ def test_what_is_not_annotated_teaches_nothing(body):
         value.requires_grad_()
     boxes = layer.left_hand_boxes.clone().requires_grad_()
     layer = replace(layer, left_hand_boxes=boxes, smplx=SmplxOutput(**smplx))
-    weights = LossWeights(body_joints_2d=0.0)
-    losses = Criterion(weights, MatchCosts(), body)(
-        output_of(layer), replace(batch, targets=unknown)
-    )
-    torch.stack(list(losses.values())).sum().backward()
+    score = Scorer("builtin", body, body_joints_2d=0.0)
+    total_of(score(output_of(layer), replace(batch, targets=unknown))).backward()
     for name, value in (*smplx.items(), ("left_hand_boxes", boxes)):
         assert value.grad is None or not bool(value.grad.any()), name
 
 
 @pytest.mark.parametrize("by_joints", [True, False])
-def test_joints_teach_the_shape_only_where_the_recipe_says_so(body, by_joints):
+def test_joints_train_the_shape_only_if_the_rules_allow(body, by_joints):
     batch = random_batch(body, (2,))
     layer = perfect_layer(batch)
     betas = (layer.smplx.betas + 0.3).requires_grad_()
     camera = layer.smplx.weak_camera.clone().requires_grad_()
     layer = replace(layer, smplx=replace(layer.smplx, betas=betas, weak_camera=camera))
-    weights = LossWeights(betas=0.0, betas_by_joints=by_joints)
-    losses = Criterion(weights, MatchCosts(), body)(output_of(layer), batch)
+    score = Scorer("builtin", body, betas=0.0, joints_train_shape=by_joints)
+    losses = score(output_of(layer), batch)
     assert float(losses["body_joints_3d"]) > 1e-3
     total_of(losses).backward()
     assert bool(camera.grad.any())
     assert (betas.grad is not None and bool(betas.grad.any())) == by_joints
 
 
-def test_unannotated_people_are_no_false_positives(body):
+def test_unmatched_queries_count_less_where_people_are_unannotated(body):
     batch = random_batch(body, (1,))
     layer = perfect_layer(batch)
     logits = layer.class_logits.clone()
@@ -142,50 +158,46 @@ def test_unannotated_people_are_no_false_positives(body):
     boxes = layer.boxes.clone()
     boxes[0, 3] = far
     layer = replace(layer, class_logits=logits, boxes=boxes)
-    criterion = Criterion(LossWeights(unannotated_negative=0.25), MatchCosts(), body)
-    strict = criterion(output_of(layer), batch)["class"]
-    lenient = criterion(output_of(layer), replace(batch, ignore_unmatched=torch.tensor([True])))[
-        "class"
-    ]
+    score = Scorer("builtin", body, unannotated_negative=0.25)
+    strict = score(output_of(layer), batch)["class"]
+    incomplete = replace(batch, ignore_unmatched=torch.tensor([True]))
+    lenient = score(output_of(layer), incomplete)["class"]
     assert float(lenient) == pytest.approx(0.25 * float(strict), rel=1e-3)
 
 
-def test_a_person_whom_no_slot_covers_teaches_no_slot_elsewhere(body):
+def test_pairs_without_overlap_have_no_loss(body):
     batch = random_batch(body, (1,))
     layer = perfect_layer(batch)
     away = replace(layer, boxes=torch.full_like(layer.boxes, 0.02).requires_grad_())
-    strict = Criterion(LossWeights(least_overlap=0.1), MatchCosts(), body)
+    strict = Scorer("builtin", body, min_overlap=0.1)
     losses = strict(output_of(away), batch)
     for name in ("body_joints_3d", "keypoints", "root", "box"):
         assert float(losses[name].detach()) == 0.0
-    lenient = Criterion(LossWeights(least_overlap=0.0), MatchCosts(), body)
+    lenient = Scorer("builtin", body, min_overlap=0.0)
     assert float(lenient(output_of(away), batch)["box"].detach()) > 1.0
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_weight_has_its_term(body, recipe):
-    """Each weight above 0 adds a loss to the last layer, and no loss is without its weight."""
+    """Setting a positive weight to 0 removes a loss of the last layer."""
     batch = random_batch(body, (1,))
-    output, answers = random_output(batch, slots=2), random_answers(batch)
-    names = set(criterion_of(recipe, body)(output, batch, answers))
+    output, denoising = random_output(batch, slots=2), random_denoising_targets(batch)
+    names = set(Scorer(recipe, body)(output, batch, denoising))
     final = {name for name in names if not name[-1].isdigit() and "_proposals" not in name}
     for field in fields(LossWeights):
         weight = getattr(LOSS_WEIGHTS[recipe], field.name)
-        if type(weight) is not float or field.name.startswith(("dense_", "least_", "unannotated")):
+        if field.name.startswith("dense_"):
             continue
-        without = criterion_of(recipe, body, **{field.name: 0.0})
-        missing = names - set(without(output, batch, answers))
-        if field.name == "penultimate_parts":
-            assert not any(name in final for name in missing)
-        else:
-            assert bool(missing & final) == bool(weight), field.name
+        without = Scorer(recipe, body, **{field.name: 0.0})
+        missing = names - set(without(output, batch, denoising))
+        assert bool(missing & final) == bool(weight), field.name
     layers = {name.rsplit("_", 1)[-1] for name in names}
-    assert ("proposals" in layers) == LOSS_WEIGHTS[recipe].one_to_one_proposals
+    assert ("proposals" in layers) == MATCHING[recipe].proposals
 
 
 def test_layers_have_the_terms_of_their_stage(body):
     batch = random_batch(body, (2, 3))
-    losses = criterion_of("released", body)(random_output(batch), batch, random_answers(batch))
+    losses = Scorer("released", body)(random_output(batch), batch, random_denoising_targets(batch))
     of_layer = {
         layer: {name.removesuffix(f"_{layer}") for name in losses if name.endswith(f"_{layer}")}
         for layer in ("0", "1", "3", "proposals")
@@ -200,14 +212,14 @@ def test_layers_have_the_terms_of_their_stage(body):
     assert of_layer["1"] < of_layer["3"]
     final = {name for name in losses if not name[-1].isdigit() and "_proposals" not in name}
     assert of_layer["3"] == final
-    paper = criterion_of("paper", body)(random_output(batch), batch, random_answers(batch))
+    paper = Scorer("paper", body)(random_output(batch), batch)
     assert "betas" in paper and "betas_1" not in paper and "betas_1" in losses
 
 
-def test_parts_weigh_less_at_the_layer_before_the_last(body):
+def test_part_joints_count_less_at_the_layer_before_the_last(body):
     batch = random_batch(body, (2, 3))
-    full = criterion_of("released", body, penultimate_parts=1.0)(random_output(batch), batch)
-    less = criterion_of("released", body)(random_output(batch), batch)
+    full = Scorer("released", body, penultimate_factor=1.0)(random_output(batch), batch)
+    less = Scorer("released", body)(random_output(batch), batch)
     changed = {name for name in full if float(full[name]) != pytest.approx(float(less[name]))}
     parts = {f"{p}_joints_3d_3" for p in ("left_hand", "right_hand", "face")}
     assert changed == parts | {"left_hand_joints_2d_3", "right_hand_joints_2d_3"}
@@ -216,18 +228,18 @@ def test_parts_weigh_less_at_the_layer_before_the_last(body):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_step_in_parts_is_the_step_of_the_joined_batch(body, recipe):
-    """Processes and accumulated micro-batches: divided by the counts of all, sums are equal."""
+def test_losses_of_split_batches_sum_to_those_of_the_whole_batch(body, recipe):
+    """As in several processes or accumulated batches, divided by the counts of all."""
     batch, firsts = random_batch(body, (2, 0, 3, 1)), (0, 2)
     valid = torch.tensor([True, False, False, True, True, False])
     fewer = ("left_hand_box_valid", "face_box_valid", "smplx_valid", "joints_3d_valid")
     targets = replace(batch.targets, **dict.fromkeys(fewer, valid))
     batch = replace(batch, targets=targets)
-    answers = random_answers(batch)
-    criterion = criterion_of(recipe, body, least_overlap=0.0)
+    denoising = random_denoising_targets(batch)
+    score = Scorer(recipe, body, min_overlap=0.0)
     output, inputs = leaves(random_output(batch))
-    whole = criterion(output, batch, answers)
-    wanted = torch.autograd.grad(total_of(whole), inputs, allow_unused=True)
+    whole = score(output, batch, denoising)
+    expected = torch.autograd.grad(total_of(whole), inputs, allow_unused=True)
 
     def part(first):
         rows = slice(first, first + 2)
@@ -240,40 +252,38 @@ def test_a_step_in_parts_is_the_step_of_the_joined_batch(body, recipe):
             image_index=batch.image_index[own] - first,
             ignore_unmatched=batch.ignore_unmatched[rows],
         )
-        some = DenoisingTargets(answers.boxes[rows], answers.is_person[rows])
+        some = DenoisingTargets(denoising.boxes[rows], denoising.is_person[rows])
         return change_tensors(output, lambda value: value[rows]), smaller, some
 
     parts = [part(first) for first in firsts]
-    counts = criterion.count(parts[0][1]) + criterion.count(parts[1][1])
-    torch.testing.assert_close(counts.values, criterion.count(batch).values)
-    split = [criterion(*one, counts=counts) for one in parts]
+    count = score.criterion.count
+    counts = count(parts[0][1]) + count(parts[1][1])
+    torch.testing.assert_close(counts.values, count(batch).values)
+    split = [score(*one, counts=counts) for one in parts]
     for name, value in whole.items():
         torch.testing.assert_close(split[0][name] + split[1][name], value, rtol=1e-5, atol=1e-9)
-    ours = torch.autograd.grad(total_of(split[0]) + total_of(split[1]), inputs, allow_unused=True)
-    for mine, theirs in zip(ours, wanted, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-7)
+    found = torch.autograd.grad(total_of(split[0]) + total_of(split[1]), inputs, allow_unused=True)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_step_of_one_batch_is_that_batch(body, recipe):
-    """Also where pairs are left out, whom the counts of the batch cannot know."""
+def test_counts_of_one_batch_are_the_default(body, recipe):
+    """Also where pairs are left out for `min_overlap`, which the counts do not see."""
     batch = random_batch(body, (2, 0, 3))
-    criterion, output, answers = (
-        criterion_of(recipe, body),
-        random_output(batch),
-        random_answers(batch),
-    )
-    alone = criterion(output, batch, answers)
-    counted = criterion(output, batch, answers, counts=criterion.count(batch))
+    score, output = Scorer(recipe, body), random_output(batch)
+    denoising = random_denoising_targets(batch)
+    counts = score.criterion.count(batch)
+    alone = score(output, batch, denoising)
+    counted = score(output, batch, denoising, counts=counts)
     torch.testing.assert_close(counted, alone)
-    counts = criterion.count(batch)
-    half = criterion(output, batch, answers, counts=counts + counts)
+    half = score(output, batch, denoising, counts=counts + counts)
     torch.testing.assert_close(half, {name: value / 2 for name, value in alone.items()})
 
 
 def test_counts_are_at_least_one(body):
     batch = random_batch(body, (0, 0))
-    counts = criterion_of("released", body).count(batch)
+    counts = Scorer("released", body).criterion.count(batch)
     assert float(counts["people"]) == float(counts["left_hand_pose"]) == 1.0
     assert float(counts["images"]) == 2.0
     assert float((counts + counts)["images"]) == 4.0
@@ -282,12 +292,12 @@ def test_counts_are_at_least_one(body):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("people", [(0, 0), (1,), (0, 1), (100,), (7, 0)])
-def test_any_number_of_people(body, recipe, people):
-    """Also more than there are slots: finite losses and gradients, no box taught by nobody."""
+def test_losses_are_finite_for_any_number_of_people(body, recipe, people):
+    """Also for more people than queries; without people only class terms are above 0."""
     batch = random_batch(body, people)
     slots = 100 if people == (100,) else 4
     output, inputs = leaves(random_output(batch, slots))
-    losses = criterion_of(recipe, body)(output, batch, random_answers(batch))
+    losses = Scorer(recipe, body)(output, batch, random_denoising_targets(batch))
     total = total_of(losses)
     assert bool(total.isfinite())
     for gradient in torch.autograd.grad(total, inputs, allow_unused=True):
@@ -301,59 +311,44 @@ def test_any_number_of_people(body, recipe, people):
 def test_gradients_of_all_losses_together(body, recipe):
     double = body.to(dtype=torch.float64)
     batch = random_batch(body, (2, 1))
-    # Pairs that hardly overlap would come and go under the finite differences, which also know
-    # nothing of a shape that joints shall not teach.
-    criterion = criterion_of(recipe, double, least_overlap=0.0, betas_by_joints=True)
+    # Finite differences would change which pairs overlap, and see no detached shape.
+    score = Scorer(recipe, double, min_overlap=0.0, joints_train_shape=True)
     output, inputs = leaves(random_output(batch, slots=3, kind=torch.float64))
     sizes = [value.numel() for value in inputs]
 
     def total(joined):
         rest = iter(joined.split(sizes))
         fresh = change_tensors(output, lambda value: next(rest).view_as(value))
-        return total_of(criterion(fresh, batch, random_answers(batch)))
+        return total_of(score(fresh, batch, random_denoising_targets(batch)))
 
     joined = torch.cat([value.detach().flatten() for value in inputs]).requires_grad_()
     assert torch.autograd.gradcheck(total, joined, fast_mode=True)
 
 
-def test_half_precision_is_scored_in_single(body):
-    batch = random_batch(body, (2, 1))
-    criterion = criterion_of("released", body)
-    single = criterion(random_output(batch), batch, random_answers(batch))
-    rough = change_tensors(random_output(batch), lambda value: value.bfloat16())
-    half = criterion(rough, batch, random_answers(batch))
-    for name, value in half.items():
-        assert value.dtype == torch.float32, name
-        assert float(value) == pytest.approx(float(single[name]), rel=0.1, abs=0.02), name
-
-
-def test_shape_of_a_child_and_a_hidden_hand_are_not_taught(body):
-    """Parts of the annotation can be missing where the rest of the pose is known."""
+def test_missing_shape_hand_and_jaw_have_no_loss_beside_a_known_pose(body):
     batch = random_batch(body, (2,))
     no = torch.zeros(2, dtype=torch.bool)
     names = ("betas_valid", "left_hand_pose_valid", "jaw_pose_valid", "expression_valid")
     targets = replace(batch.targets, **dict.fromkeys(names, no))
-    losses = criterion_of("released", body)(random_output(batch), replace(batch, targets=targets))
+    losses = Scorer("released", body)(random_output(batch), replace(batch, targets=targets))
     for name in ("betas", "left_hand_pose", "jaw", "expression", "betas_1"):
         assert float(losses[name]) == 0.0, name
     for name in ("root", "body", "right_hand_pose", "left_hand_joints_3d"):
         assert float(losses[name]) > 0.0, name
 
 
-def test_nobody_anywhere(body):
-    """What scores people learns nothing, but has a gradient that other processes can add to."""
+def test_batch_without_people_gives_zero_gradients_instead_of_none(body):
+    """Other processes can then add their gradients."""
     torch.manual_seed(0)
     network, batch = AiOS(TINY_MODEL), random_batch(body, (0, 0))
     output = network(batch.images(TINY_MODEL.image), aux_outputs=True)
-    losses = criterion_of("released", body)(output, batch)
-    total_of(losses).backward()
-    # The jaw of stage refine_body is taught through the posed body alone, and there is none.
+    total_of(Scorer("released", body)(output, batch)).backward()
+    # The jaw of stage refine_body is trained only through posed bodies, and there are none.
     assert_finite_gradients(network, "1.smplx.jaw_pose")
 
 
 def assert_finite_gradients(network, *without):
-    # Sizes of points only place the next layer's references, which carry no gradient; the hands
-    # and the expression of stage refine_body pose nothing.
+    # See `learner.NEVER_TRAINED`.
     unused = ("joint_size", "point_size", "1.smplx.hand_pose", "1.smplx.expression", *without)
     for name, parameter in network.named_parameters():
         if any(part in name for part in unused):
@@ -363,7 +358,7 @@ def assert_finite_gradients(network, *without):
 
 
 @pytest.mark.parametrize("recipe", ["released", "builtin"])
-def test_every_learnable_tensor_gets_a_finite_gradient(body, recipe):
+def test_every_trainable_tensor_gets_a_finite_gradient(body, recipe):
     torch.manual_seed(0)
     network = AiOS(TINY_MODEL)
     for head in network.modules():
@@ -372,10 +367,8 @@ def test_every_learnable_tensor_gets_a_finite_gradient(body, recipe):
             torch.nn.init.normal_(last.weight, std=0.02)
     batch = random_batch(body)
     denoising = Denoising(TINY_MODEL.hidden_dim, DenoisingConfig(queries=6))
-    prefix, wanted = denoising(batch)
+    prefix, targets = denoising(batch)
     output = network(batch.images(TINY_MODEL.image), prefix, aux_outputs=True)
-    # The built-in recipe teaches proposals by dense targets alone, see there.
-    criterion = criterion_of(recipe, body, one_to_one_proposals=True)
-    total_of(criterion(output, batch, wanted)).backward()
+    total_of(Scorer(recipe, body, proposals=True)(output, batch, targets)).backward()
     assert_finite_gradients(network)
     assert bool(denoising.labels.weight.grad.any())

@@ -1,4 +1,4 @@
-"""Denoising queries: who fills them, how they are disturbed, who sees whom."""
+"""Denoising queries: people, noise, and groups."""
 
 from dataclasses import replace
 
@@ -11,9 +11,9 @@ from tests.helpers.training_samples import random_batch
 from training.config import TINY_MODEL
 from training.losses.denoising import (
     NUM_LABELS,
-    Chance,
     Denoising,
     DenoisingConfig,
+    NoiseDraws,
     disturb_boxes,
     disturb_labels,
     repeat_people,
@@ -25,19 +25,20 @@ def body():
     return BodyModel.load()
 
 
-def test_denoising_groups_and_noise(body):
+def test_groups_and_bounds_of_the_noise(body):
     batch = random_batch(body, (2, 0))
     denoising = Denoising(8, DenoisingConfig(queries=5))
-    prefix, wanted = denoising(batch)
+    prefix, targets = denoising(batch)
     assert prefix.content.shape == (2, 5, 8)
-    assert wanted.is_person.tolist() == [[True] * 5, [False] * 5]
-    torch.testing.assert_close(wanted.boxes[0, 2:4], batch.targets.boxes)
+    assert targets.is_person.tolist() == [[True] * 5, [False] * 5]
+    torch.testing.assert_close(targets.boxes[0, 2:4], batch.targets.boxes)
     group = torch.tensor([0, 0, 1, 1, 2])
     assert torch.equal(prefix.blocked[0], group[:, None] != group[None])
     assert not bool(prefix.blocked[1].any())
-    gap = (prefix.boxes[0] - wanted.boxes[0]).abs()
-    size = wanted.boxes[0, :, 2:]
-    assert bool((gap[:, :2] <= 0.2 * size + 1e-6).all() and (gap[:, 2:] <= 0.4 * size + 1e-6).all())
+    change = (prefix.boxes[0] - targets.boxes[0]).abs()
+    size = targets.boxes[0, :, 2:]
+    assert bool((change[:, :2] <= 0.2 * size + 1e-6).all())
+    assert bool((change[:, 2:] <= 0.4 * size + 1e-6).all())
 
 
 def test_disturbed_boxes_by_hand():
@@ -47,43 +48,42 @@ def test_disturbed_boxes_by_hand():
 
 
 @pytest.mark.parametrize("people", [(2, 0), (1, 3, 0, 5), (0, 0), (12, 1), (5,)])
-def test_queries_are_filled_as_the_specification_says(body, people):
-    """Against the same in plain words, picture by picture."""
+def test_queries_repeat_the_people_of_their_image(body, people):
+    """Compared with a plain loop over images and queries."""
     queries, batch = 5, random_batch(body, people)
     torch.manual_seed(0)
-    chance = Chance.draw(len(people), queries, torch.device("cpu"))
-    boxes, is_person, group = repeat_people(batch, chance)
-    for picture, number in enumerate(people):
-        own = batch.targets.boxes[batch.image_index == picture]
+    draws = NoiseDraws.draw(len(people), queries, torch.device("cpu"))
+    boxes, is_person, group = repeat_people(batch, draws)
+    for image, number in enumerate(people):
+        own = batch.targets.boxes[batch.image_index == image]
         for query in range(queries):
-            assert bool(is_person[picture, query]) == (number > 0)
+            assert bool(is_person[image, query]) == (number > 0)
             if number == 0:
-                expected, block = chance.nobody[picture, query], 0
+                expected, block = draws.random_box[image, query], 0
             elif query < queries // number * number:
                 expected, block = own[query % number], query // number
             else:
-                drawn = int(chance.people[picture, query] * number)
-                expected, block = own[drawn], query // number
-            assert torch.equal(boxes[picture, query], expected)
-            assert int(group[picture, query]) == block
+                random = int(draws.person[image, query] * number)
+                expected, block = own[random], query // number
+            assert torch.equal(boxes[image, query], expected)
+            assert int(group[image, query]) == block
 
 
-def test_half_of_the_labels_are_replaced_by_any_but_the_last():
+def test_half_of_the_labels_are_replaced_by_any_label_but_the_last():
     torch.manual_seed(0)
-    chance = Chance.draw(40, 100, torch.device("cpu"))
+    draws = NoiseDraws.draw(40, 100, torch.device("cpu"))
     is_person = torch.tensor([True, False])[:, None].expand(2, 2000).reshape(40, 100)
-    labels = disturb_labels(is_person, chance, 0.5)
-    replaced = chance.replaces < 0.5
+    labels = disturb_labels(is_person, draws, 0.5)
+    replaced = draws.replace < 0.5
     assert bool((labels[~replaced & is_person] == 1).all())
     assert bool((labels[~replaced & ~is_person] == 2).all())
     assert 0.45 < float(replaced.float().mean()) < 0.55
-    drawn = labels[replaced]
-    assert sorted(set(drawn.tolist())) == list(range(NUM_LABELS - 1))
-    edge = replace(chance, labels=torch.full_like(chance.labels, 1.0))
+    assert sorted(set(labels[replaced].tolist())) == list(range(NUM_LABELS - 1))
+    edge = replace(draws, label=torch.full_like(draws.label, 1.0))
     assert int(disturb_labels(is_person, edge, 1.0).max()) == NUM_LABELS - 2
 
 
-def test_the_networks_own_answers_do_not_depend_on_denoising(body):
+def test_denoising_queries_do_not_change_the_predictions(body):
     torch.manual_seed(0)
     network, batch = AiOS(TINY_MODEL).eval(), random_batch(body, (2, 0))
     for parameter in network.parameters():

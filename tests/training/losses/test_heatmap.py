@@ -1,4 +1,4 @@
-"""Heat maps: every keypoint at its place, silence where nothing is known."""
+"""Heat maps peak at the keypoints and have no weight where nothing is annotated."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import torch
 
 from aios.body.model import BodyModel
 from tests.helpers.training_samples import random_batch
-from training.losses.heatmap import CELLS, HeatHead, heat_targets
+from training.losses.heatmap import CELLS, HeatmapHead, heatmap_targets
 
 HEIGHT, WIDTH = 40, 56
 
@@ -24,8 +24,8 @@ def batch():
         keypoints_visible=torch.ones(3, 17),
         smplx_valid=torch.ones(3, dtype=torch.bool),
     )
-    nobody_hidden = torch.zeros(3, dtype=torch.bool)
-    return replace(made, targets=targets, ignore_unmatched=nobody_hidden)
+    everyone_annotated = torch.zeros(3, dtype=torch.bool)
+    return replace(made, targets=targets, ignore_unmatched=everyone_annotated)
 
 
 def cell_of(point):
@@ -36,9 +36,9 @@ def with_targets(batch, **changes):
     return replace(batch, targets=replace(batch.targets, **changes))
 
 
-def test_a_token_answers_for_the_cells_that_it_covers():
-    """The head's rows are keypoint by keypoint, then the cells of a token row by row."""
-    head = HeatHead(2)
+def test_each_token_predicts_the_cells_under_it():
+    """Channels of the head are ordered by keypoint, then row and column of the cell."""
+    head = HeatmapHead(2)
     with torch.no_grad():
         head.logits.weight.zero_()
         head.logits.weight[:, 0] = 1.0
@@ -48,13 +48,13 @@ def test_a_token_answers_for_the_cells_that_it_covers():
     maps = head(tokens)
     assert maps.shape == (1, 17, 3 * CELLS, 5 * CELLS)
     for keypoint, row, column, y, x in ((0, 0, 0, 0, 0), (3, 2, 1, 3, 0), (16, 1, 4, 2, 3)):
-        wanted = row * 5 + column + (keypoint * CELLS * CELLS + y * CELLS + x) / 1000
+        expected = row * 5 + column + (keypoint * CELLS * CELLS + y * CELLS + x) / 1000
         found = maps[0, keypoint, row * CELLS + y, column * CELLS + x]
-        torch.testing.assert_close(float(found.detach()), wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(float(found.detach()), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_maps_peak_at_the_keypoints(batch):
-    heat, weight = heat_targets(batch, HEIGHT, WIDTH)
+def test_heat_peaks_at_the_keypoints(batch):
+    heat, weight = heatmap_targets(batch, HEIGHT, WIDTH)
     assert heat.shape == (3, 17, HEIGHT, WIDTH) and bool((weight == 1).all())
     assert float(heat[1].max()) == 0
     for person, image in enumerate(batch.image_index.tolist()):
@@ -67,20 +67,20 @@ def test_maps_peak_at_the_keypoints(batch):
     assert int(alone) == y * WIDTH + x
 
 
-def test_who_leaves_the_picture_leaves_no_heat(batch):
-    seen = batch.targets.keypoints_visible.clone()
-    seen[2, 9] = 0
-    heat, weight = heat_targets(with_targets(batch, keypoints_visible=seen), HEIGHT, WIDTH)
+def test_invisible_keypoints_have_no_heat(batch):
+    visible = batch.targets.keypoints_visible.clone()
+    visible[2, 9] = 0
+    heat, weight = heatmap_targets(with_targets(batch, keypoints_visible=visible), HEIGHT, WIDTH)
     assert float(heat[2, 9].max()) == 0 and bool((weight == 1).all())
 
 
-def test_nothing_is_told_where_nothing_is_known(batch):
-    """Of a photo with 12 joints of one person, the face is unknown there and others elsewhere."""
-    seen, known = batch.targets.keypoints_visible.clone(), batch.targets.smplx_valid.clone()
-    seen[2, :5], known[2] = 0, False
-    photo = with_targets(batch, keypoints_visible=seen, smplx_valid=known)
+def test_cells_without_annotation_have_no_weight(batch):
+    """A photo with 12 keypoints of one person: its face and other people are unknown."""
+    visible, posed = batch.targets.keypoints_visible.clone(), batch.targets.smplx_valid.clone()
+    visible[2, :5], posed[2] = 0, False
+    photo = with_targets(batch, keypoints_visible=visible, smplx_valid=posed)
     photo = replace(photo, ignore_unmatched=torch.tensor([False, False, True]))
-    _, weight = heat_targets(photo, HEIGHT, WIDTH)
+    _, weight = heatmap_targets(photo, HEIGHT, WIDTH)
     assert bool((weight[:2] == 1).all())
     inside = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
     inside[HEIGHT // 4 : 3 * HEIGHT // 4, WIDTH // 4 : 3 * WIDTH // 4] = True

@@ -27,9 +27,9 @@ from tests.helpers.reference_losses import (
     image_index,
     joined,
     local_joints,
-    match_output,
-    match_targets,
+    matched_targets,
     points,
+    proposals_and_layers,
     read_output,
     recorded_masks,
     recording,
@@ -37,18 +37,15 @@ from tests.helpers.reference_losses import (
     tensor,
 )
 from training.joints import SCORED_JOINTS
+from training.losses.box_overlap import box_giou
 from training.losses.criterion import Criterion
 from training.losses.denoising import DenoisingTargets
-from training.losses.functions import (
-    box_giou,
-    object_keypoint_similarity,
-    sigmoid_focal_loss,
-    visible_share,
-)
-from training.losses.matcher import MATCH_COSTS, MatchCosts, cost_matrix, match
+from training.losses.focal_loss import sigmoid_focal_loss
+from training.losses.keypoint_similarity import any_visible, object_keypoint_similarity
+from training.losses.loss_weights import LOSS_RULES, LOSS_WEIGHTS
+from training.losses.matcher import MATCHING, Matcher, MatchingConfig, cost_matrix, match
 from training.losses.projection import project_joints
 from training.losses.validity import PARTS
-from training.losses.weights import LOSS_WEIGHTS
 from training.targets import BODY_KEYPOINTS
 
 RELATIVE = 1e-5
@@ -71,23 +68,24 @@ def scored_rows(monkeypatch):
         monkeypatch.setitem(SCORED_JOINTS, part, tuple(slots()[rows]))
 
 
-def run_criterion(penultimate_parts, change=lambda targets: targets):
-    """Weighted losses; those of parts from their own roots are taught by the second 3D target."""
-    weights = replace(
-        LOSS_WEIGHTS["released"],
-        penultimate_parts=penultimate_parts,
-        # All pictures of the recording are those of one process.
-        pictures_a_process=len(PICTURES),
+def run_criterion(penultimate_factor, change=lambda targets: targets):
+    """Weighted losses; terms relative to part roots use the second recorded 3D target."""
+    rules = replace(
+        LOSS_RULES["released"],
+        penultimate_factor=penultimate_factor,
+        # The recording is one process that holds all images.
+        images_per_process=len(PICTURES),
     )
-    costs, body = MATCH_COSTS["released"], RecordedBody()
-    criterion = Criterion(weights, costs, body, recorded_masks)
-    answers = DenoisingTargets(
+    matcher, body = Matcher(MATCHING["released"]), RecordedBody()
+    criterion = Criterion(LOSS_WEIGHTS["released"], rules, body, recorded_masks)
+    denoising = DenoisingTargets(
         tensor("in/layer0/dn_bbox_input"), tensor("in/layer0/dn_class_input") == 1
     )
     losses = []
     for joints in (joined("data_batch", "joint_cam"), local_joints()):
         batch = build_batch(change(build_targets(joints)))
-        losses.append(criterion(read_output(), batch, answers))
+        output = read_output()
+        losses.append(criterion(output, matcher(output, batch), batch, denoising))
     first, second = losses
     return {name: float((second if "_local" in name else first)[name]) for name in first}
 
@@ -176,26 +174,26 @@ def assert_same_losses(ours, wanted):
 
 
 def test_every_loss(scored_rows):
-    ours = run_criterion(penultimate_parts=1.0)
+    ours = run_criterion(penultimate_factor=1.0)
     wanted = recorded_losses("out/loss")
     assert len(wanted) > 100
     assert_same_losses(ours, wanted)
 
 
 @pytest.mark.parametrize(
-    ("total", "penultimate_parts"), [("total_weighted", 1.0), ("total_weighted_engine", None)]
+    ("total", "penultimate_factor"), [("total_weighted", 1.0), ("total_weighted_engine", None)]
 )
-def test_both_totals(scored_rows, total, penultimate_parts):
+def test_both_totals(scored_rows, total, penultimate_factor):
     """The second has the factor that the preset puts on some parts at the layer before the last."""
-    if penultimate_parts is None:
-        penultimate_parts = LOSS_WEIGHTS["released"].penultimate_parts
+    if penultimate_factor is None:
+        penultimate_factor = LOSS_RULES["released"].penultimate_factor
     rec = recording()
     weights = dict(zip(rec["weights/names"].tolist(), rec["weights/values"], strict=True))
     slips = sum(
         weight_of_correction - weights[name] * float(rec[f"out/loss/{name}"])
         for name, weight_of_correction in recorded_losses("out/loss").items()
     )
-    ours = sum(run_criterion(penultimate_parts).values())
+    ours = sum(run_criterion(penultimate_factor).values())
     assert ours == pytest.approx(float(rec[f"out/{total}"]) + slips, rel=RELATIVE)
 
 
@@ -210,34 +208,34 @@ def test_every_loss_where_nothing_but_boxes_and_2d_joints_is_valid(scored_rows):
 
 
 def test_matching_and_its_costs():
-    costs, targets = MATCH_COSTS["released"], match_targets()
-    outputs = [match_output(name) for name in OUTPUTS]
-    first = torch.searchsorted(targets.image_index, torch.arange(len(PICTURES)))
-    for name, output, pairs in zip(OUTPUTS, outputs, match(outputs, targets, costs), strict=True):
-        matrix = cost_matrix(output, targets, costs)
+    config, targets = MATCHING["released"], (matched_targets(), image_index())
+    outputs = proposals_and_layers()
+    first = torch.searchsorted(image_index(), torch.arange(len(PICTURES)))
+    found = match(list(outputs.values()), *targets, config)
+    for (name, output), pairs in zip(outputs.items(), found, strict=True):
+        matrix = cost_matrix(output, *targets, config)
         for i in PICTURES:
             start, own = f"out/matcher/{name}/{i}/", pairs.image_index == i
             people = pairs.person_index[own] - first[i]
             ours = set(zip(pairs.query_index[own].tolist(), people.tolist(), strict=True))
             theirs = [recording()[start + side].tolist() for side in ("src", "tgt")]
             assert ours == set(zip(*theirs, strict=True)), start
-            cost = matrix[targets.image_index == i].T
+            cost = matrix[image_index() == i].T
             assert_near(cost, recording()[f"{start}cost"], start)
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_logged_means_of_the_terms_of_the_cost(output):
     """The program logs them over all pairs of a query and a person, also of different pictures."""
-    off = MatchCosts(0.0, 0.0, 0.0, 0.0, 0.0)
+    off = MatchingConfig(0.0, 0.0, 0.0, 0.0, 0.0)
+    predicted, targets = proposals_and_layers()[output], matched_targets()
     terms = {"class": "class_", "bbox": "box", "giou": "giou", "keypoints": "keypoints"}
     suffix = output.replace("layer", "_").replace("interm", "_interm")
     suffix = "" if suffix == f"_{len(LAYERS) - 1}" else suffix
     for theirs, field in terms.items():
-        costs = replace(off, **{field: 1.0})
+        config = replace(off, **{field: 1.0})
         blocks = [
-            cost_matrix(
-                match_output(output), match_targets(torch.full_like(image_index(), i)), costs
-            )
+            cost_matrix(predicted, targets, torch.full_like(image_index(), i), config)
             for i in PICTURES
         ]
         ours = torch.stack(blocks).mean()
@@ -246,7 +244,8 @@ def test_logged_means_of_the_terms_of_the_cost(output):
 
 
 def test_logged_class_error():
-    (pairs,) = match([match_output(OUTPUTS[-2])], match_targets(), MATCH_COSTS["released"])
+    last = proposals_and_layers()[OUTPUTS[-2]]
+    (pairs,) = match([last], matched_targets(), image_index(), MATCHING["released"])
     logits = tensor(f"in/{OUTPUTS[-2]}/pred_logits")[pairs.image_index, pairs.query_index]
     wrong = (logits.argmax(-1) != 1).float().mean() * 100
     assert_near(wrong, recording()["out/loss/class_error"], "class_error")
@@ -274,7 +273,7 @@ def test_oks(kind):
     sigmas = tuple(recording()[f"{start}sigmas"].tolist())
     oks = object_keypoint_similarity(predicted, wanted, visible, areas, sigmas)
     assert_near(oks, recording()[f"{start}oks"], kind)
-    assert_near((1 - oks) * visible_share(visible), recording()[f"{start}loss"], kind)
+    assert_near((1 - oks) * any_visible(visible), recording()[f"{start}loss"], kind)
 
 
 def test_projection():

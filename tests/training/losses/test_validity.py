@@ -1,4 +1,4 @@
-"""Which annotation counts, and for how many people."""
+"""Masks of the annotations that count, and the numbers of people who have them."""
 
 from dataclasses import replace
 
@@ -18,8 +18,8 @@ def targets():
     return random_targets(BodyModel.load(), 3)
 
 
-def known(masks):
-    """Names of masks with anything in them."""
+def nonzero(masks):
+    """Names of masks with any non-zero entry."""
     return {name for name, mask in masks.items() if bool(mask.any())}
 
 
@@ -28,15 +28,15 @@ def without(targets, *names):
     return replace(targets, **changes)
 
 
-@pytest.mark.parametrize("by_box", [True, False])
-def test_everything_is_annotated(targets, by_box):
-    masks = annotation_masks(targets, by_box)
-    assert set(masks) == set(MASKED) - {"camera"} == known(masks)
+@pytest.mark.parametrize("parts_need_box", [True, False])
+def test_complete_annotations_fill_every_mask(targets, parts_need_box):
+    masks = annotation_masks(targets, parts_need_box)
+    assert set(masks) == set(MASKED) - {"camera"} == nonzero(masks)
     assert all(mask.shape[0] == 3 and mask.dim() == 2 for mask in masks.values())
 
 
 @pytest.mark.parametrize(
-    ("missing", "gone"),
+    ("missing", "empty"),
     [
         ("box_valid", {"boxes", "keypoints"}),
         ("left_hand_box_valid", {"left_hand_boxes", "left_hand_keypoints"}),
@@ -54,18 +54,18 @@ def test_everything_is_annotated(targets, by_box):
         ),
     ],
 )
-def test_what_is_missing_takes_its_terms_along(targets, missing, gone):
-    masks = annotation_masks(without(targets, missing), parts_by_box=False)
-    assert set(masks) - known(masks) == gone
+def test_missing_annotation_empties_its_masks(targets, missing, empty):
+    masks = annotation_masks(without(targets, missing), parts_need_box=False)
+    assert set(masks) - nonzero(masks) == empty
 
 
-def test_parts_may_need_their_boxes(targets):
+def test_masks_of_parts_need_their_box_if_asked(targets):
     hidden = without(targets, "left_hand_box_valid", "face_box_valid")
-    free, bound = annotation_masks(hidden, False), annotation_masks(hidden, True)
-    assert known(free) - known(bound) == {*HAND, *FACE}
+    without_rule, with_rule = annotation_masks(hidden, False), annotation_masks(hidden, True)
+    assert nonzero(without_rule) - nonzero(with_rule) == {*HAND, *FACE}
 
 
-def test_keypoints_stand_in_for_joints_only_where_there_are_none(targets):
+def test_keypoints_replace_joints_only_for_people_without_joints(targets):
     columns = annotation_masks(targets, False)["body_joints_2d"]
     assert not bool(columns[:, 25:].any())
     visible = targets.joints_2d_visible.clone()
@@ -76,15 +76,15 @@ def test_keypoints_stand_in_for_joints_only_where_there_are_none(targets):
     assert not bool(columns[1:, 25:].any())
 
 
-def test_counts_are_people_with_anything(targets):
-    sure = targets.joints_3d_confidence.clone()
-    sure[0] = 0.0
-    sure[1, 1:] = 0.0
-    sure[1, 0] = 0.3
-    masks = annotation_masks(replace(targets, joints_3d_confidence=sure), False)
+def test_counts_are_people_with_any_annotation(targets):
+    confidence = targets.joints_3d_confidence.clone()
+    confidence[0] = 0.0
+    confidence[1, 1:] = 0.0
+    confidence[1, 0] = 0.3
+    masks = annotation_masks(replace(targets, joints_3d_confidence=confidence), False)
     counts = Counts.of(masks | {"camera": torch.zeros(3, 1)}, images=2)
     assert len(counts.values) == len(COUNTED)
-    wanted = {"images": 2, "people": 3, "body_joints_3d": 2, "left_hand_joints_3d": 1}
-    assert {name: float(counts[name]) for name in wanted} == wanted
+    expected = {"images": 2, "people": 3, "body_joints_3d": 2, "left_hand_joints_3d": 1}
+    assert {name: float(counts[name]) for name in expected} == expected
     assert float(counts.values[COUNTED.index("camera")]) == 0.0
     assert float(counts["camera"]) == 1.0

@@ -1,4 +1,4 @@
-"""One output of the network beside the people it is matched with."""
+"""Predictions of one decoder layer beside the people they are matched with."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from .matcher import Assignment
 
 
 @dataclass(frozen=True)
-class Matched:
-    """N pairs of a decoder layer's slot and a person."""
+class MatchedPeople:
+    """N matched pairs of a decoder layer."""
 
     layer: LayerOutput
     pairs: Assignment
-    """N of them."""
+    """N pairs."""
     people: Targets
-    """N, in the same order."""
+    """N people in the order of `pairs`."""
     masks: Mapping[str, Tensor]
     """(N, K) each, see `validity.annotation_masks`."""
 
     def predicted(self, name: str) -> Tensor | None:
-        """A field of the layer at the pairs: (N, ...), None where the layer has no such thing."""
+        """(N, ...) field `name` of the layer at the pairs; None if the layer does not have it."""
         value: Tensor | None = getattr(self.layer, name)
         return None if value is None else value[self.pairs.image_index, self.pairs.query_index]
 
     @cached_property
     def smplx(self) -> SmplxOutput:
-        """Fields of shape (N, ...); only for layers that have them."""
+        """SMPL-X parameters at the pairs, fields (N, ...); the layer must have them."""
         smplx, pairs = self.layer.smplx, self.pairs
         return SmplxOutput(
             **{
@@ -45,10 +45,10 @@ class Matched:
 
     @property
     def whole_body(self) -> bool:
-        """False before the last stage: mean hands and a face at rest are posed."""
+        """False before the last stage, where bodies have mean hands and a neutral face."""
         return self.layer.stage == "refine_whole_body"
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """Those whose joints are scored."""
+    def scored_parts(self) -> tuple[str, ...]:
+        """Parts whose joints are scored."""
         return tuple(SCORED_JOINTS) if self.whole_body else ("body",)

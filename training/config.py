@@ -17,7 +17,7 @@ from aios.network.config import (
     ConfigError,
     ImageConfig,
 )
-from aios.network.plain import with_changes
+from aios.network.config_dict import with_overrides
 
 from .data.augment import AugmentConfig
 from .data.instance_crop import InstanceCrop
@@ -193,7 +193,7 @@ def named_config(name: str, changes: list[str]) -> TrainConfig:
         if not separator:
             raise ConfigError(f"--set wants key=value, got {change!r}")
         values[key] = _parse(text)
-    return with_changes(config, values)
+    return with_overrides(config, values)
 
 
 def _parse(text: str) -> Any:  # noqa: ANN401 - JSON values have no narrower type

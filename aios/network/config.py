@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from .plain import ConfigError, from_plain, to_plain
+from .config_dict import ConfigError, config_from_dict, config_to_dict
 
 NUM_BODY_KEYPOINTS = 17
 NUM_HAND_KEYPOINTS = 6
@@ -149,11 +149,11 @@ class AiOSConfig:
         Raises:
             ConfigError: an unknown key, a value of the wrong kind, or a contradiction.
         """
-        return from_plain(cls, values)
+        return config_from_dict(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, ready for JSON."""
-        return to_plain(self)
+        return config_to_dict(self)
 
     @property
     def decoder_layers(self) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from aios.network.plain import ConfigError
+from aios.network.config_dict import ConfigError
 
 from .archive import DataError
 from .augment import AugmentConfig

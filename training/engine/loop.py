@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from aios.body.model import BodyModel
-from aios.network.plain import to_plain
+from aios.network.config_dict import config_to_dict
 from aios.weights.checkpoint import CheckpointError
 
 from ..data.batch import Batch
@@ -82,7 +82,7 @@ class Trainer:
         if found:
             self._resume(found[-1])
         elif not self.rank:
-            text = json.dumps(to_plain(config), indent=1)
+            text = json.dumps(config_to_dict(config), indent=1)
             (folder / "config.json").write_text(text)
         self.journal = Journal(folder, self.step)
 
@@ -207,7 +207,7 @@ class Trainer:
             self.folder,
             self.step,
             {
-                "config": json.dumps(to_plain(self.config)),
+                "config": json.dumps(config_to_dict(self.config)),
                 "learner": self.learner.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -222,7 +222,7 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         state = load_checkpoint(path)
-        _check_same(json.loads(state["config"]), to_plain(self.config), path)
+        _check_same(json.loads(state["config"]), config_to_dict(self.config), path)
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aios.body.model import BodyModel
-from aios.network.plain import ConfigError, from_plain, to_plain, with_changes
+from aios.network.config_dict import ConfigError, config_from_dict, config_to_dict, with_overrides
 from tests.helpers.humandata_files import write_set
 from training.data.archive import DataError
 from training.data.instance_crop import InstanceCrop
@@ -181,9 +181,9 @@ def test_contradictions_are_refused():
 def test_mixtures_are_plain_values(name):
     """A run saves its configuration as JSON and may be told parts of it on the command line."""
     config = PhotoConfig(sets=MIXTURES[name])
-    assert from_plain(PhotoConfig, json.loads(json.dumps(to_plain(config)))) == config
+    assert config_from_dict(PhotoConfig, json.loads(json.dumps(config_to_dict(config)))) == config
     own = [{"name": "coco", "share": 1.0, "flat_hands": True, "remap": [["^a/", "b/"]]}]
-    changed = with_changes(config, {"sets": own})
+    changed = with_overrides(config, {"sets": own})
     assert changed.sets == (SetShare("coco", 1.0, flat_hands=True, remap=(("^a/", "b/"),)),)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from aios.body.model import BodyModel
 from aios.network.config import ConfigError
-from aios.network.plain import to_plain
+from aios.network.config_dict import config_to_dict
 from tests.helpers.humandata_files import write_set
 from tests.helpers.training_samples import random_picture, random_targets
 from tests.helpers.training_sources import FewScenes, FewSources
@@ -68,7 +68,7 @@ def data(body, tmp_path_factory):
 
 
 SMALLER = (
-    f"model={json.dumps(to_plain(TINY_MODEL))}",
+    f"model={json.dumps(config_to_dict(TINY_MODEL))}",
     *("effective_batch=4", "stages.0.batch_size=2", "data.workers=0", "log_every=1"),
     *("photos.crop.short_sides=[48, 64]", "photos.crop.long_side=96", "denoising.queries=6"),
 )

@@ -64,7 +64,9 @@ def _photos(predictor: AiOSPredictor, photos: list[Path], options: argparse.Name
 
     if not photos:
         return 0
-    settings = FolderSettings(options.threshold, options.max_people)
+    settings = FolderSettings(
+        options.threshold, options.max_people, options.ground, options.backdrop
+    )
     with tqdm(total=len(photos), unit="photo", disable=None) as bar:
 
         def complain(sentence: str) -> None:
@@ -102,6 +104,7 @@ def _videos(predictor: AiOSPredictor, videos: list[Path], options: argparse.Name
         smooth=not options.no_smoothing,
         max_rate=options.fps,
         max_seconds=options.seconds,
+        ground=options.ground,
     )
     for path in videos:
         stem = unique_stem(path.stem, taken)
@@ -144,15 +147,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m aios",
         description="Find everyone in photos and videos as posed whole-body meshes. Writes, for "
-        "each photo, STEM.json, STEM.npz (SMPL-X parameters), STEM.glb and STEM_overlay.png, and "
-        "people.csv for all of them; for each video, STEM_overlay.mp4, STEM.npz (all frames), "
-        "STEM.json, and STEM_track_N.bvh and .glb (animated) for each person.",
+        "each photo, STEM.json, STEM.npz (SMPL-X parameters), STEM.glb, STEM_overlay.png and "
+        "STEM_person_N_smplx.npz (layout of AMASS), and people.csv for all of them; for each "
+        "video, STEM_overlay.mp4, STEM.npz (all frames), STEM.json, and STEM_track_N.bvh, "
+        "STEM_track_N.glb (animated) and STEM_track_N_smplx.npz for each person.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_FOLDER_OR_VIDEO")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results go here")
     add_model_arguments(parser)
     parser.add_argument(
         "--max-people", type=int, default=30, metavar="N", help="at most N at a time (default: 30)"
+    )
+    parser.add_argument(
+        "--ground",
+        action="store_true",
+        help="put the people of 3D files on the floor, around the origin (default: camera there)",
+    )
+    parser.add_argument(
+        "--backdrop",
+        action="store_true",
+        help="add each photo to its GLB as a plane behind the people",
     )
     add_video_arguments(parser)
     return parser

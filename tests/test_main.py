@@ -66,6 +66,8 @@ def test_four_files_a_photo(weights, folder, tmp_path):
     assert run(weights, out, folder) == 0
     names = {path.name for path in out.iterdir()}
     results = {stem + suffix for stem in ("first", "second") for suffix in SUFFIXES}
+    numbers = range(1, TINY.num_people + 1)
+    results |= {f"{s}_person_{n}_smplx.npz" for s in ("first", "second") for n in numbers}
     assert names == {*results, "people.csv"}
     with (out / "people.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))

@@ -7,6 +7,7 @@ left arm towards +x.  In the rest pose all joint frames are aligned with the wor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,8 @@ PARENTS = tuple(JOINT_NAMES.index(parent) if parent else -1 for _, parent in (*_
 CAMERA_TO_WORLD = np.array([1.0, -1.0, -1.0])
 """Factors from the camera frame to the y-up world frame: half a turn about x."""
 
+PoseArrays = np.ndarray | Mapping[str, np.ndarray]
+"""Records with named fields (T,), or arrays (T, ...) by name."""
 _HALF_TURN_X = Rotation.from_rotvec([np.pi, 0.0, 0.0])
 _EYE_VALUES = 6
 
@@ -108,17 +111,17 @@ def rest_parameters(
     return body.adapt(parameters, from_official)
 
 
-def local_rotations(rest: RestPose, rows: np.ndarray) -> Rotation:
+def local_rotations(rest: RestPose, rows: PoseArrays) -> Rotation:
     """Rotation of each joint relative to its parent, and of the pelvis relative to the world.
 
     Args:
         rest: rest pose of the person, for the mean hands.
-        rows: (T,) records with the pose fields of `People`.
+        rows: the pose fields of `People` for T bodies, by name.
 
     Returns:
         (T, 55) rotations.
     """
-    count = len(rows)
+    count = len(rows["global_orient"])
     global_orient = Rotation.from_rotvec(rows["global_orient"].astype(np.float64))
     parts = [
         (_HALF_TURN_X * global_orient).as_rotvec(),
@@ -131,6 +134,6 @@ def local_rotations(rest: RestPose, rows: np.ndarray) -> Rotation:
     return Rotation.from_rotvec(np.concatenate(parts, 1).reshape(count, -1, 3))
 
 
-def pelvis_positions(rest: RestPose, rows: np.ndarray) -> np.ndarray:
+def pelvis_positions(rest: RestPose, rows: PoseArrays) -> np.ndarray:
     """Position of the pelvis joint, the pivot of the global rotation: (T, 3) metres, y up."""
     return (rows["transl"].astype(np.float64) + rest.joints[0]) * CAMERA_TO_WORLD

@@ -18,6 +18,7 @@ from ..body.kinematics import (
 from ..render.scene import vertex_normals
 from .glb import INDEX_TARGET, VERTEX_TARGET, GlbBuilder
 from .motion import MotionStore
+from .placement import AT_CAMERA
 from .skin import Skin
 
 _STATIC_JOINTS = ("left_eye_smplhf", "right_eye_smplhf")
@@ -32,6 +33,7 @@ def write_animated_glb(
     color: np.ndarray,
     store: MotionStore,
     number: int,
+    offset: np.ndarray = AT_CAMERA,
 ) -> None:
     """Write one person with a key frame per record, at the times of the video frames.
 
@@ -46,6 +48,7 @@ def write_animated_glb(
         color: (3,) uint8 sRGB.
         store: finished motion store.
         number: track number of the person.
+        offset: (3,) metres, y up, added to all positions, see `placement`.
 
     Raises:
         OSError: the file cannot be written.
@@ -59,7 +62,8 @@ def write_animated_glb(
     builder.set_bounds(keys.times, times[:1], times[1:])
     with path.open("wb") as file:
         start = builder.write(file)
-        _write_keys(file, start, builder, keys, rest, store, number)
+        target = _KeyTarget(file, start, builder, keys)
+        _write_keys(target, rest, store, number, offset)
 
 
 @dataclass(frozen=True)
@@ -152,32 +156,44 @@ def _add_animation(builder: GlbBuilder, name: str, expressions: int, count: int)
     return keys
 
 
+@dataclass(frozen=True)
+class _KeyTarget:
+    """File with reserved key frames.
+
+    Attributes:
+        file: open file.
+        start: position of the buffer in the file.
+        builder: document of the file.
+        keys: the reserved accessors.
+    """
+
+    file: BinaryIO
+    start: int
+    builder: GlbBuilder
+    keys: _KeyAccessors
+
+    def put(self, accessor: int, first: int, values: np.ndarray) -> None:
+        """Write the values of key frames from `first` on: (T,) or (T, width) numbers."""
+        stride = 4 * int(np.prod(values.shape[1:]))
+        self.file.seek(self.start + self.builder.offset(accessor) + stride * first)
+        self.file.write(np.ascontiguousarray(values, "<f4").tobytes())
+
+
 def _write_keys(
-    file: BinaryIO,
-    start: int,
-    builder: GlbBuilder,
-    keys: _KeyAccessors,
-    rest: RestPose,
-    store: MotionStore,
-    number: int,
+    target: _KeyTarget, rest: RestPose, store: MotionStore, number: int, offset: np.ndarray
 ) -> None:
     """Fill the reserved accessors chunk by chunk, so that memory stays bounded."""
-    done = 0
+    keys, done = target.keys, 0
     previous: np.ndarray | None = None
-
-    def put(accessor: int, values: np.ndarray, width: int) -> None:
-        file.seek(start + builder.offset(accessor) + 4 * width * done)
-        file.write(np.ascontiguousarray(values, "<f4").tobytes())
-
     for rows in store.track_chunks(number):
         quaternions = align_signs(local_rotations(rest, rows).as_quat(), previous)
         previous = quaternions[-1]
-        put(keys.times, store.times[rows["frame"]], 1)
-        put(keys.positions, pelvis_positions(rest, rows), 3)
+        target.put(keys.times, done, store.times[rows["frame"]])
+        target.put(keys.positions, done, pelvis_positions(rest, rows) + offset)
         for joint, accessor in keys.rotations.items():
-            put(accessor, quaternions[:, joint], 4)
+            target.put(accessor, done, quaternions[:, joint])
         if keys.expressions is not None:
-            put(keys.expressions, rows["expression"], rows["expression"].shape[1])
+            target.put(keys.expressions, done, rows["expression"])
         done += len(rows)
 
 

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from ..body.kinematics import JOINT_NAMES, PARENTS, RestPose
 from .motion import MotionStore
+from .placement import AT_CAMERA
 from .resample import resample
 
 _ROTATION_CHANNELS = "Yrotation Xrotation Zrotation"
@@ -17,7 +18,14 @@ _END_SITE_SCALE = 0.5
 """Length of the last bone of a chain, relative to the bone before it."""
 
 
-def write_bvh(path: Path, rest: RestPose, store: MotionStore, number: int, rate: float) -> int:
+def write_bvh(
+    path: Path,
+    rest: RestPose,
+    store: MotionStore,
+    number: int,
+    rate: float,
+    offset: np.ndarray = AT_CAMERA,
+) -> int:
     """Write the motion of one person at a constant frame rate; gaps are interpolated.
 
     Names, axes and rest pose are those of `body.kinematics`; lengths are metres, angles degrees.
@@ -30,6 +38,7 @@ def write_bvh(path: Path, rest: RestPose, store: MotionStore, number: int, rate:
         store: finished motion store.
         number: track number of the person.
         rate: frames per second.
+        offset: (3,) metres, y up, added to all positions, see `placement`.
 
     Returns:
         Number of frames.
@@ -50,7 +59,7 @@ def write_bvh(path: Path, rest: RestPose, store: MotionStore, number: int, rate:
             # Add full turns so that curves do not jump.
             angles = np.unwrap(np.concatenate([previous, angles]), period=360.0, axis=0)[1:]
             previous = angles[-1:]
-            for position, frame_angles in zip(samples.pelvis, angles, strict=True):
+            for position, frame_angles in zip(samples.pelvis + offset, angles, strict=True):
                 values = np.concatenate([position, frame_angles.reshape(-1)])
                 file.write(_numbers(values) + "\n")
             frames += len(samples)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from ..body.kinematics import build_rest_pose
-from ..body.model import BodyModel
 from ..geometry.camera import Camera
 from ..render.colors import person_colors
 from .animated_glb import write_animated_glb
 from .bvh import write_bvh
 from .motion import MotionStore
-from .photo_files import ExportError, npz_metadata
+from .npz import npz_metadata, write_array
+from .photo_files import ExportError
+from .placement import AT_CAMERA
+from .settings import ExportSettings
 from .skin import build_skin
+from .smplx_npz import write_track_smplx
 
 
 def motion_to_npz(path: Path, store: MotionStore, camera: Camera, weights: str, body: str) -> None:
@@ -55,13 +56,13 @@ def motion_to_npz(path: Path, store: MotionStore, camera: Camera, weights: str, 
     rows = store.count()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
         for name, (kind, shape) in store.fields.items():
-            _write_array(archive, name, kind, (rows, *shape), _column(store, name))
+            write_array(archive, name, kind, (rows, *shape), _column(store, name))
         for name in ("leye_pose", "reye_pose"):
             eyes = (np.zeros((len(chunk), 3), np.float32) for chunk in store.chunks())
-            _write_array(archive, name, np.dtype(np.float32), (rows, 3), eyes)
+            write_array(archive, name, np.dtype(np.float32), (rows, 3), eyes)
         for name, value in single.items():
             array = np.asarray(value)
-            _write_array(archive, name, array.dtype, array.shape, iter([array]))
+            write_array(archive, name, array.dtype, array.shape, iter([array]))
 
 
 def _column(store: MotionStore, name: str) -> Iterator[np.ndarray]:
@@ -73,50 +74,41 @@ def _column(store: MotionStore, name: str) -> Iterator[np.ndarray]:
         yield values
 
 
-def _write_array(
-    archive: zipfile.ZipFile,
-    name: str,
-    kind: np.dtype[Any],
-    shape: tuple[int, ...],
-    parts: Iterator[np.ndarray],
-) -> None:
-    """Write one array in parts, so that memory stays bounded."""
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-        header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
-        npy.write_array_header_1_0(file, header)
-        for part in parts:
-            file.write(np.ascontiguousarray(part, kind).tobytes())
-
-
 def write_track_files(
     folder: Path,
     stem: str,
     store: MotionStore,
     number: int,
-    body: BodyModel,
-    from_official: bool,
     rate: float,
-) -> tuple[Path, Path]:
-    """Write `STEM_track_N.bvh` and `STEM_track_N.glb`; see `body.kinematics` for frame and names.
+    settings: ExportSettings,
+    weights: str,
+    offset: np.ndarray = AT_CAMERA,
+) -> list[Path]:
+    """Write `STEM_track_N.bvh`, `STEM_track_N.glb` and `STEM_track_N_smplx.npz`.
 
     Args:
         folder: existing folder.
         stem: start of the file names.
         store: finished motion store.
         number: track number of the person.
-        body: the body model.
-        from_official: convention of the shape coefficients, see `BodyModel.adapt`.
-        rate: frames per second of the BVH.
+        rate: frames per second of BVH and NPZ.
+        settings: body and options.
+        weights: name of the weights.
+        offset: (3,) metres, y up, added to all positions, see `placement`.
 
     Returns:
-        The paths of the two files.
+        The paths, in the order above.
     """
+    body, from_official = settings.body, settings.from_official
     betas = store.tracks[number].betas
     rest = build_rest_pose(body, betas, from_official)
     bvh = folder / f"{stem}_track_{number}.bvh"
-    write_bvh(bvh, rest, store, number, rate)
+    write_bvh(bvh, rest, store, number, rate, offset)
     glb = bvh.with_suffix(".glb")
     color = person_colors(np.array([number - 1]))[0]
     skin = build_skin(body, betas, from_official)
-    write_animated_glb(glb, f"person_{number}", rest, skin, color, store, number)
-    return bvh, glb
+    write_animated_glb(glb, f"person_{number}", rest, skin, color, store, number, offset)
+    npz = folder / f"{stem}_track_{number}_smplx.npz"
+    names = {"weights": weights, "body": body.name}
+    write_track_smplx(npz, rest, store, number, rate, offset, names)
+    return [bvh, glb, npz]

@@ -14,12 +14,16 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..body.kinematics import build_rest_pose
 from ..body.parameters import SMPLX_NAMES
-from ..geometry.camera import Camera
 from ..prediction import Prediction
 from ..render.colors import person_colors
 from ..render.overlay import overlay
-from .scene_glb import people_to_glb
+from .npz import npz_metadata
+from .placement import AT_CAMERA, floor_offset
+from .scene_glb import SceneCamera, people_to_glb
+from .settings import ExportSettings
+from .smplx_npz import person_to_smplx
 
 _PIXEL_FIELDS = (
     "keypoints_2d_px",
@@ -137,34 +141,30 @@ def prediction_to_npz(prediction: Prediction) -> bytes:
     return archive.getvalue()
 
 
-def npz_metadata(camera: Camera, weights: str, body: str) -> dict[str, Any]:
-    """Metadata arrays of an NPZ: camera, arguments of `smplx.create`, names of weights and body."""
-    return {
-        "focal_length": np.float64(camera.focal_length),
-        "principal_point": np.array(camera.principal_point, np.float64),
-        "image_size": np.array([camera.width, camera.height], np.int64),
-        "gender": "neutral",
-        "num_betas": np.int64(10),
-        "num_expression_coeffs": np.int64(10),
-        "use_pca": np.bool_(False),
-        "flat_hand_mean": np.bool_(False),
-        "weights": weights,
-        "body": body,
-    }
+def prediction_to_glb(
+    prediction: Prediction, photo: np.ndarray | None = None, offset: np.ndarray = AT_CAMERA
+) -> bytes:
+    """Write the posed meshes as binary glTF with nodes `person_1`, `person_2`, ... and `camera`.
 
+    The colours are those of the overlay; for frame and units see `scene_glb`.
 
-def prediction_to_glb(prediction: Prediction) -> bytes:
-    """Write the posed meshes as binary glTF with nodes `person_1`, `person_2`, ...
-
-    The colours are those of the overlay; for frame and units see `people_to_glb`.
+    Args:
+        prediction: of one photo.
+        photo: (H, W, 3) uint8 RGB for a backdrop behind the people; None for no backdrop.
+        offset: (3,) metres, y up, added to all positions, see `placement`.
 
     Raises:
         ExportError: a value is not finite.
     """
     _check_finite(prediction)
-    names = [f"person_{index + 1}" for index in prediction]
-    colors = person_colors(len(prediction))
-    return people_to_glb(prediction.vertices, prediction.faces, names, colors)
+    return people_to_glb(
+        prediction.vertices,
+        prediction.faces,
+        [f"person_{index + 1}" for index in prediction],
+        person_colors(len(prediction)),
+        view=SceneCamera(prediction.camera, photo),
+        offset=offset,
+    )
 
 
 def write_results(
@@ -172,34 +172,51 @@ def write_results(
     photo: np.ndarray,
     stem: str,
     folder: str | Path,
+    settings: ExportSettings,
     photo_name: str | None = None,
 ) -> list[Path]:
-    """Write `STEM.json`, `STEM.npz`, `STEM.glb` and `STEM_overlay.png`, each atomically.
+    """Write the files of `results_as_bytes`, each atomically.
 
     Args:
         prediction: of this photo.
         photo: (H, W, 3) uint8 RGB.
         stem: start of the file names.
         folder: created if missing; files of the same names are replaced.
+        settings: body and options.
         photo_name: file name of the photo in the JSON; None for `stem`.
 
     Returns:
-        The four paths, in the order above.
+        The paths, in the order of `results_as_bytes`.
 
     Raises:
         ExportError: a value is not finite.
         OSError: the folder is not writable.
     """
-    contents = results_as_bytes(prediction, photo, stem, photo_name or stem)
+    contents = results_as_bytes(prediction, photo, stem, photo_name or stem, settings)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return [write_file(folder / name, content) for name, content in contents.items()]
 
 
 def results_as_bytes(
-    prediction: Prediction, photo: np.ndarray, stem: str, photo_name: str
+    prediction: Prediction,
+    photo: np.ndarray,
+    stem: str,
+    photo_name: str,
+    settings: ExportSettings,
 ) -> dict[str, bytes]:
-    """Map file names to contents for all results of one photo; see `write_results`.
+    """Convert a prediction to the contents of its result files.
+
+    Args:
+        prediction: of this photo.
+        photo: (H, W, 3) uint8 RGB.
+        stem: start of the file names.
+        photo_name: file name of the photo in the JSON.
+        settings: body and options.
+
+    Returns:
+        File names and contents: `STEM.json`, `STEM.npz`, `STEM.glb`, `STEM_overlay.png`, then
+        `STEM_person_N_smplx.npz` per person.
 
     Raises:
         ExportError: a value is not finite.
@@ -207,12 +224,20 @@ def results_as_bytes(
     document = prediction_to_json(prediction, photo_name)
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
     image = overlay(photo, prediction.vertices, prediction.faces, prediction.camera)
-    return {
+    offset = floor_offset(prediction.vertices) if settings.ground else AT_CAMERA
+    files = {
         f"{stem}.json": text.encode(),
         f"{stem}.npz": prediction_to_npz(prediction),
-        f"{stem}.glb": prediction_to_glb(prediction),
+        f"{stem}.glb": prediction_to_glb(prediction, photo if settings.backdrop else None, offset),
         f"{stem}_overlay.png": encode_png(image),
     }
+    names = {"weights": prediction.weights, "body": prediction.body}
+    for index in prediction:
+        person = prediction.people.select(slice(index, index + 1)).smplx_parameters()
+        rest = build_rest_pose(settings.body, person["betas"][0], settings.from_official)
+        content = person_to_smplx(rest, person, offset, names)
+        files[f"{stem}_person_{index + 1}_smplx.npz"] = content
+    return files
 
 
 def encode_png(image: np.ndarray) -> bytes:

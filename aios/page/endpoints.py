@@ -57,7 +57,7 @@ def add_endpoints(context: PageContext, inputs: list[Any]) -> None:
         with errors_as_sentences():
             picture = depth_view(context.sessions.result(session, choice), Look())
             files = context.sessions.write(session, choice, context.folder(request))
-        result, npz, glb, overlay = files
+        result, npz, glb, overlay, *_ = files
         depth = overlay.with_name(f"{npz.stem}_depth.png")
         depth.write_bytes(encode_png(picture))
         paths = [str(file) for file in (overlay, depth, npz, glb)]

@@ -129,7 +129,9 @@ class PhotoHandlers:
             return self._waiting()
         with errors_as_sentences():
             files = sessions.write(session_of(request), choice, self._context.folder(request))
-        return [gr.DownloadButton(value=file, interactive=True) for file in files]
+        return [
+            gr.DownloadButton(value=file, interactive=True) for file in files[: self._num_files]
+        ]
 
     def _result(self, choice: Choice, request: gr.Request) -> Result:
         with errors_as_sentences():

@@ -24,6 +24,7 @@ import numpy as np
 from ..body.model import BodyModel
 from ..export.photo_files import write_results
 from ..media.photo import PhotoError, read_photo
+from ..pipelines.export_settings import export_settings
 from ..prediction import Candidates, Prediction
 from ..predictor import AiOSPredictor
 
@@ -154,7 +155,8 @@ class Sessions:
         prediction = self.result(session, choice).prediction
         folder = tempfile.mkdtemp(prefix="results-", dir=parent)
         path = choice.path
-        return write_results(prediction, _read(path), path.stem, folder, path.name)
+        settings = export_settings(self.predictor_of(session))
+        return write_results(prediction, _read(path), path.stem, folder, settings, path.name)
 
     def predictor_of(self, session: str) -> AiOSPredictor:
         """What answers this visitor: everybody's network, and the visitor's own body if any."""

@@ -19,6 +19,7 @@ from ..media.photo_sources import PhotoItem, unique_stem
 from ..prediction import Prediction
 from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from ..render.opengl import OpenGLError
+from .export_settings import export_settings
 from .progress import ProgressCallback, ProgressReporter
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class FolderSettings:
 
     threshold: float | None = None
     max_people: int = DEFAULT_MAX_PEOPLE
+    ground: bool = False
+    backdrop: bool = False
 
 
 @dataclass
@@ -77,7 +80,7 @@ def reconstruct_folder(
 ) -> FolderResult:
     """Work on every photo that can be worked on.
 
-    Gives `STEM.json`, `STEM.npz`, `STEM.glb` and `STEM_overlay.png` of each, then `people.csv`
+    Gives the files of `results_as_bytes` of each, then `people.csv`
     with a row for each person of each photo and, if there were any, `problems.csv`.
 
     Args:
@@ -125,7 +128,8 @@ def _work_on(
     try:
         photo = read_photo(item.read())
         prediction = predictor.predict(photo, settings.threshold, settings.max_people)
-        return prediction, results_as_bytes(prediction, photo, stem, item.name)
+        export = export_settings(predictor, settings.ground, settings.backdrop)
+        return prediction, results_as_bytes(prediction, photo, stem, item.name, export)
     except PhotoError as error:
         # Bytes have no name of their own.
         raise PhotoError(re.sub(r"^The photo\b", lambda _: item.name, str(error))) from error

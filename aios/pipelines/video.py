@@ -20,6 +20,7 @@ import numpy as np
 
 from ..export.motion import MotionStore
 from ..export.motion_files import motion_to_npz, write_track_files
+from ..export.placement import AT_CAMERA, SceneBounds
 from ..geometry.camera import Camera
 from ..media.prefetch import prefetch
 from ..media.video_reader import Frame, VideoReader
@@ -30,6 +31,7 @@ from ..render.labels import draw_labels
 from ..render.overlay import overlay, person_colors
 from ..render.scene import NEAR
 from ..tracking.smoothing import SMOOTHING
+from .export_settings import export_settings
 from .progress import ProgressCallback, ProgressReporter
 from .stream_tracker import StreamTracker, TrackedPeople
 
@@ -49,6 +51,7 @@ class VideoSettings:
         smooth: whether to smooth motion and give everyone one shape.
         max_rate: frames a second to work on; None for all.
         max_seconds: how much of the video, from its start; None for all.
+        ground: put the motion files on the floor, see `ExportSettings`.
     """
 
     threshold: float | None = None
@@ -56,6 +59,7 @@ class VideoSettings:
     smooth: bool = True
     max_rate: float | None = None
     max_seconds: float | None = None
+    ground: bool = False
 
     def open(self, source: Path) -> VideoReader:
         """The frames to work on."""
@@ -90,8 +94,8 @@ def reconstruct_video(
 ) -> VideoResult:
     """Find, follow and draw everyone in a video.
 
-    Writes `STEM_overlay.mp4`, `STEM.npz`, `STEM.json`, `STEM_track_N.bvh` and `STEM_track_N.glb`,
-    all at the end: whatever stops the work, nothing half is left.
+    Writes `STEM_overlay.mp4`, `STEM.npz`, `STEM.json`, `STEM_track_N.bvh`, `STEM_track_N.glb` and
+    `STEM_track_N_smplx.npz`, all at the end: whatever stops the work, nothing half is left.
 
     Args:
         predictor: finds and poses.
@@ -114,19 +118,22 @@ def reconstruct_video(
         store = MotionStore(work / "motion")
         camera, rate, notes = _find(predictor, source, settings, store, reporter)
         film = work / f"{stem}_overlay.mp4"
-        notes += _draw(predictor, settings.open(source), camera, store, reporter, film, source)
+        bounds = SceneBounds()
+        notes += _draw(
+            predictor, settings.open(source), camera, store, reporter, film, source, bounds
+        )
+        offset = bounds.floor_offset() if settings.ground else AT_CAMERA
         npz, summary = work / f"{stem}.npz", work / f"{stem}.json"
         motion_to_npz(npz, store, camera, predictor.weights.name, predictor.body.name)
         reporter.begin(WRITE, len(store.tracks))
         made = [film, npz, summary]
-        from_official = predictor.weights.body_convention == "smplx"
+        export = export_settings(predictor, settings.ground)
+        weights = predictor.weights.name
         for number in store.tracks:
-            made += write_track_files(
-                work, stem, store, number, predictor.body, from_official, rate
-            )
+            made += write_track_files(work, stem, store, number, rate, export, weights, offset)
             reporter.step()
         document = _summary(source.name, stem, store, camera, predictor)
-        document |= {"rate": rate, "notes": notes}
+        document |= {"rate": rate, "notes": notes, "camera_position_m": offset.tolist()}
         summary.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
         files = [path.replace(folder / path.name) for path in made]
     return VideoResult(files, len(store.times), len(store.tracks), notes)
@@ -169,6 +176,7 @@ def _draw(
     reporter: ProgressReporter,
     target: Path,
     source: Path,
+    bounds: SceneBounds,
 ) -> list[str]:
     """Draw what is in the store over the video; returns what became of the sound, if not all."""
     with reader:
@@ -181,6 +189,7 @@ def _draw(
             closing(prefetch(_posed(predictor, reader, camera, store))) as posed,
         ):
             for frame, prediction, numbers in posed:
+                bounds.add(prediction.vertices)
                 writer.write(draw_people(frame.pixels, prediction, numbers, size), frame.time)
                 reporter.step()
             writer.close(float(store.times[-1]) + 1 / info.rate)
@@ -253,7 +262,7 @@ def _summary(
         "seconds": round(float(times[-1]), 3),
         "weights": predictor.weights.name,
         "body": predictor.body.name,
-        "axes": "BVH and GLB: metres, y up, camera at the origin looking along -z",
+        "axes": "BVH and GLB: metres, y up, camera looks along -z; SMPL-X NPZ: z up, along +y",
         "tracks": [
             {
                 "number": number,
@@ -263,6 +272,7 @@ def _summary(
                 "last_second": round(float(times[track.last_frame]), 3),
                 "bvh": f"{stem}_track_{number}.bvh",
                 "glb": f"{stem}_track_{number}.glb",
+                "smplx": f"{stem}_track_{number}_smplx.npz",
             }
             for number, track in store.tracks.items()
         ],

@@ -1,11 +1,8 @@
 """Animated glTF, evaluated with SciPy and read by trimesh, gives joints and surface of the body."""
 
-import json
-
 import numpy as np
 import pytest
 import trimesh
-from scipy.spatial.transform import Rotation
 
 from aios.body.file import read_body_file
 from aios.body.kinematics import JOINT_NAMES, PARENTS, build_rest_pose
@@ -13,89 +10,11 @@ from aios.export.animated_glb import write_animated_glb
 from aios.export.skin import bone_figure, build_skin
 from aios.render.overlay import person_colors
 from aios.resources import STANDIN_BODY
+from tests.helpers.glb_reader import GlbReader
 from tests.helpers.motions import make_store, records, true_joints
 from tests.helpers.served import tiny_predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TYPES = {5126: "<f4", 5123: "<u2", 5125: "<u4"}
-WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
-
-
-class ReadGlb:
-    """Independent reader of glTF, written for readability."""
-
-    def __init__(self, path):
-        content = path.read_bytes()
-        assert content[:4] == b"glTF"
-        version, length, text_length = np.frombuffer(content[4:16], "<u4")
-        assert (version, length) == (2, len(content))
-        assert text_length % 4 == 0 and content[16:20] == b"JSON"
-        self.document = json.loads(content[20 : 20 + text_length])
-        rest = content[20 + text_length :]
-        assert rest[4:8] == b"BIN\0" and int.from_bytes(rest[:4], "little") == len(rest) - 8
-        self.binary = rest[8:]
-        assert self.document["buffers"][0]["byteLength"] == len(self.binary)
-        self.nodes = self.document["nodes"]
-
-    def array(self, number):
-        accessor = self.document["accessors"][number]
-        view = self.document["bufferViews"][accessor["bufferView"]]
-        part = self.binary[view["byteOffset"] :][: view["byteLength"]]
-        values = np.frombuffer(part, TYPES[accessor["componentType"]])
-        width = WIDTHS[accessor["type"]]
-        values = values.reshape(-1, width) if width > 1 else values
-        assert len(values) == accessor["count"] and view["byteOffset"] % 4 == 0
-        for bound, reduce in (("min", np.min), ("max", np.max)):
-            if bound in accessor:
-                found = np.atleast_1d(reduce(values, axis=0))
-                np.testing.assert_allclose(accessor[bound], found, rtol=1e-6, atol=1e-9)
-        return values
-
-    def keys(self, node, path):
-        animation = self.document["animations"][0]
-        for channel in animation["channels"]:
-            if channel["target"] == {"node": node, "path": path}:
-                sampler = animation["samplers"][channel["sampler"]]
-                return self.array(sampler["input"]), self.array(sampler["output"])
-        return None
-
-    def world(self, key):
-        """(N, 4, 4) of every node at a key frame."""
-        matrices = [np.eye(4)] * len(self.nodes)
-
-        def visit(number, above):
-            node = self.nodes[number]
-            local = np.eye(4)
-            local[:3, 3] = node.get("translation", (0, 0, 0))
-            if (positions := self.keys(number, "translation")) is not None:
-                local[:3, 3] = positions[1][key]
-            if (rotations := self.keys(number, "rotation")) is not None:
-                local[:3, :3] = Rotation.from_quat(rotations[1][key]).as_matrix()
-            matrices[number] = above @ local
-            for child in node.get("children", []):
-                visit(child, matrices[number])
-
-        for root in self.document["scenes"][0]["nodes"]:
-            visit(root, np.eye(4))
-        return np.array(matrices)
-
-    def skinned(self, key):
-        """(V, 3) of the surface at a key frame."""
-        primitive = self.document["meshes"][0]["primitives"][0]
-        attributes = {name: self.array(n) for name, n in primitive["attributes"].items()}
-        points = attributes["POSITION"].astype(np.float64)
-        mesh_node = next(i for i, node in enumerate(self.nodes) if "mesh" in node)
-        if "targets" in primitive:
-            times, shares = self.keys(mesh_node, "weights")
-            shares = shares.reshape(len(times), -1)[key]
-            for share, target in zip(shares, primitive["targets"], strict=True):
-                points = points + share * self.array(target["POSITION"])
-        skin = self.document["skins"][self.nodes[mesh_node]["skin"]]
-        inverse = self.array(skin["inverseBindMatrices"]).reshape(-1, 4, 4).swapaxes(1, 2)
-        moves = self.world(key)[skin["joints"]] @ inverse
-        blended = np.einsum("vk,vkij->vij", attributes["WEIGHTS_0"], moves[attributes["JOINTS_0"]])
-        points = np.concatenate([points, np.ones((len(points), 1))], 1)
-        return np.einsum("vij,vj->vi", blended, points)[:, :3]
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +41,11 @@ def path(predictor, store, tmp_path_factory):
 
 
 def joint_nodes(glb):
-    return [next(i for i, n in enumerate(glb.nodes) if n["name"] == name) for name in JOINT_NAMES]
+    return [glb.node(name) for name in JOINT_NAMES]
 
 
 def test_joints_within_a_tenth_of_a_millimetre(path, predictor, store):
-    glb = ReadGlb(path)
+    glb = GlbReader(path.read_bytes())
     truth = true_joints(predictor, store, 2)
     for key, joints in enumerate(truth):
         found = glb.world(key)[joint_nodes(glb), :3, 3]
@@ -141,15 +60,15 @@ def test_surface_is_the_body_up_to_the_fifth_skinning_weight(path, predictor, st
     rows = records(store, 2)
     parameters = {name: torch.from_numpy(rows[name].copy()) for name in SMPLX_NAMES}
     truth = predictor.body(parameters).vertices.numpy() * (1, -1, -1)
-    glb = ReadGlb(path)
+    glb = GlbReader(path.read_bytes())
     for key in (0, 8):
-        distance = np.linalg.norm(glb.skinned(key) - truth[key], axis=1)
+        distance = np.linalg.norm(glb.skinned(55, key) - truth[key], axis=1)
         assert distance.mean() < 2e-3
         assert np.quantile(distance, 0.99) < 0.02
 
 
 def test_key_times_are_those_of_the_video(path, store):
-    glb = ReadGlb(path)
+    glb = GlbReader(path.read_bytes())
     for node, kind in ((joint_nodes(glb)[0], "translation"), (joint_nodes(glb)[20], "rotation")):
         times, values = glb.keys(node, kind)
         np.testing.assert_allclose(times, [0.1, 0.2, 0.3, 0.4, 0.7, 0.8, 0.9, 1.0, 1.1], rtol=1e-6)
@@ -178,7 +97,7 @@ def test_trimesh_reads_rest_pose_names_and_colour(path, predictor, store):
 
 
 def test_document_structure(path):
-    document = ReadGlb(path).document
+    document = GlbReader(path.read_bytes()).document
     assert [node["name"] for node in document["nodes"][:55]] == list(JOINT_NAMES)
     assert document["skins"][0]["joints"] == list(range(55))
     children = [c for node in document["nodes"] for c in node.get("children", [])]

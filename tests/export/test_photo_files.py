@@ -1,3 +1,5 @@
+"""Result files of a photo, read back."""
+
 import dataclasses
 import io
 import json
@@ -11,13 +13,20 @@ import trimesh
 
 from aios.body.model import BodyModel
 from aios.body.parameters import SMPLX_NAMES
-from aios.export import photo_files as export
-from aios.geometry.camera import Camera
-from aios.people import FIELD_SHAPES, People
-from aios.prediction import Prediction
+from aios.export.photo_files import (
+    ExportError,
+    prediction_to_glb,
+    prediction_to_json,
+    prediction_to_npz,
+    write_results,
+)
+from aios.export.settings import ExportSettings
+from aios.people import FIELD_SHAPES
 from aios.render.overlay import person_colors
 from aios.render.scene import linear_to_srgb
 from aios.resources import STANDIN_BODY
+from tests.helpers.glb_reader import GlbReader
+from tests.helpers.predictions import synthetic_prediction
 
 PEOPLE_KEYS = [
     "id",
@@ -36,63 +45,38 @@ PEOPLE_KEYS = [
 ]
 
 
-def predict(count):
-    """A prediction of `count` people by nobody."""
-    random = np.random.default_rng(count)
-    fields = {
-        name: random.normal(0, 0.2, (count, *shape)).astype(np.float32)
-        for name, shape in FIELD_SHAPES.items()
-    }
-    fields["query_indices"] = np.arange(count) * 7
-    fields["scores"] = np.sort(random.uniform(0.3, 1, count).astype(np.float32))[::-1]
-    for name in FIELD_SHAPES:
-        if name.endswith("_px"):
-            fields[name] = fields[name] * 500 + 300
-    fields["global_orient"][:, 0] += np.pi
-    fields["transl"] += (0, 0, 8)
-    people = People(**fields)
-    body = BodyModel.load(STANDIN_BODY)
-    posed = body({n: torch.from_numpy(v) for n, v in people.smplx_parameters().items()})
-    return Prediction(
-        people,
-        Camera(1234.5, (160.25, 120.0), 320, 240),
-        posed.vertices.numpy(),
-        posed.joints_3d.numpy(),
-        body.faces,
-        "weights of nobody",
-        body.name,
-    )
+SETTINGS = ExportSettings(BodyModel.load(STANDIN_BODY), from_official=False)
 
 
 @pytest.fixture(scope="module")
 def three():
-    return predict(3)
+    return synthetic_prediction(3)
 
 
 @pytest.fixture(scope="module")
-def nobody():
-    return predict(0)
+def empty():
+    return synthetic_prediction(0)
 
 
 def with_people(prediction, **changes):
     return dataclasses.replace(prediction, people=dataclasses.replace(prediction.people, **changes))
 
 
-def test_json_says_everything(three):
-    document = json.loads(json.dumps(export.prediction_to_json(three, "a.jpg"), allow_nan=False))
+def test_json_holds_all_fields(three):
+    document = json.loads(json.dumps(prediction_to_json(three, "a.jpg"), allow_nan=False))
     people = document.pop("people")
     assert document == {
         "photo": "a.jpg",
         "width": 320,
         "height": 240,
-        "weights": "weights of nobody",
+        "weights": "test weights",
         "body": "stand-in",
         "camera": {"focal_length_px": 1234.5, "principal_point_px": [160.25, 120.0]},
     }
     assert [list(person) for person in people] == [PEOPLE_KEYS] * 3
     assert [person["id"] for person in people] == [1, 2, 3]
     assert [person["depth_order"] for person in people] == three.depth_order.tolist()
-    for name in (*SMPLX_NAMES, "weak_camera"):  # not a bit is lost
+    for name in (*SMPLX_NAMES, "weak_camera"):  # lossless
         written = np.array([person[name] for person in people], np.float32)
         np.testing.assert_array_equal(written, getattr(three.people, name))
     scores = np.array([person["score"] for person in people], np.float32)
@@ -102,33 +86,33 @@ def test_json_says_everything(three):
         np.testing.assert_allclose(written, getattr(three.people, plural), atol=6e-4)
 
 
-def test_nobody_is_an_empty_list(nobody):
-    assert export.prediction_to_json(nobody, "a.jpg")["people"] == []
-    with np.load(io.BytesIO(export.prediction_to_npz(nobody)), allow_pickle=False) as archive:
+def test_prediction_without_people_gives_empty_files(empty):
+    assert prediction_to_json(empty, "a.jpg")["people"] == []
+    with np.load(io.BytesIO(prediction_to_npz(empty)), allow_pickle=False) as archive:
         assert archive["body_pose"].shape == (0, 63)
-    scene = trimesh.load_scene(io.BytesIO(export.prediction_to_glb(nobody)), file_type="glb")
+    scene = trimesh.load_scene(io.BytesIO(prediction_to_glb(empty)), file_type="glb")
     assert len(scene.geometry) == 0
 
 
-@pytest.mark.parametrize("write", ["prediction_to_npz", "prediction_to_glb"])
-def test_what_is_not_finite_is_refused(three, write):
+@pytest.mark.parametrize("write", [prediction_to_npz, prediction_to_glb])
+def test_non_finite_values_are_rejected(three, write):
     betas = three.people.betas.copy()
     betas[1, 3] = np.nan
     broken = with_people(three, betas=betas)
-    with pytest.raises(export.ExportError, match="betas has a value that is not finite"):
-        getattr(export, write)(broken)
-    with pytest.raises(export.ExportError, match="betas"):
-        export.prediction_to_json(broken, "a.jpg")
+    with pytest.raises(ExportError, match="betas has a value that is not finite"):
+        write(broken)
+    with pytest.raises(ExportError, match="betas"):
+        prediction_to_json(broken, "a.jpg")
     vertices = three.vertices.copy()
     vertices[0, 0, 0] = np.inf
-    with pytest.raises(export.ExportError, match="vertices"):
-        getattr(export, write)(dataclasses.replace(three, vertices=vertices))
+    with pytest.raises(ExportError, match="vertices"):
+        write(dataclasses.replace(three, vertices=vertices))
 
 
-def test_npz_through_smplx_gives_the_vertices_back(three, tmp_path):
+def test_npz_posed_by_smplx_gives_the_vertices(three, tmp_path):
     (tmp_path / "smplx").mkdir()
     (tmp_path / "smplx" / "SMPLX_NEUTRAL.npz").symlink_to(STANDIN_BODY)
-    with np.load(io.BytesIO(export.prediction_to_npz(three)), allow_pickle=False) as archive:
+    with np.load(io.BytesIO(prediction_to_npz(three)), allow_pickle=False) as archive:
         values = dict(archive)
     model = smplx.create(
         tmp_path,
@@ -145,8 +129,8 @@ def test_npz_through_smplx_gives_the_vertices_back(three, tmp_path):
     np.testing.assert_allclose(posed.vertices.detach(), three.vertices, atol=2e-5)
 
 
-def test_npz_holds_the_rest_and_no_body_model(three):
-    with np.load(io.BytesIO(export.prediction_to_npz(three)), allow_pickle=False) as archive:
+def test_npz_holds_all_fields_and_no_body_model(three):
+    with np.load(io.BytesIO(prediction_to_npz(three)), allow_pickle=False) as archive:
         values = dict(archive)
     for name in FIELD_SHAPES:
         np.testing.assert_array_equal(values[name], getattr(three.people, name))
@@ -154,19 +138,13 @@ def test_npz_holds_the_rest_and_no_body_model(three):
     np.testing.assert_array_equal(values["principal_point"], (160.25, 120.0))
     np.testing.assert_array_equal(values["image_size"], (320, 240))
     np.testing.assert_array_equal(values["depth_order"], three.depth_order)
-    assert str(values["weights"]) == "weights of nobody"
+    assert str(values["weights"]) == "test weights"
     assert str(values["body"]) == "stand-in"
     assert max(value.size for value in values.values()) <= 3 * 63
 
 
-def read_glb(content):
-    size = int.from_bytes(content[12:16], "little")
-    assert content[:4] == b"glTF" and int.from_bytes(content[8:12], "little") == len(content)
-    return json.loads(content[20 : 20 + size])
-
-
 def test_glb_holds_one_named_coloured_node_a_person(three):
-    content = export.prediction_to_glb(three)
+    content = prediction_to_glb(three)
     scene = trimesh.load_scene(io.BytesIO(content), file_type="glb")
     names = ["person_1", "person_2", "person_3"]
     assert sorted(scene.graph.nodes_geometry) == names
@@ -179,10 +157,10 @@ def test_glb_holds_one_named_coloured_node_a_person(three):
         np.testing.assert_allclose(mesh.vertices, expected, atol=1e-6)
         shown = linear_to_srgb(mesh.visual.material.baseColorFactor[:3] / 255) * 255
         np.testing.assert_allclose(shown, person_colors(3)[index], atol=3)
-        assert mesh.volume > 0.02  # faces look outwards
+        assert mesh.volume > 0.02  # outward orientation
         outwards = np.einsum("vk,vk->v", mesh.vertex_normals, recomputed_normals(mesh))
         assert (outwards > 0.5).mean() > 0.99
-    # y up: heads, which are up, have the greater y; the camera looks along -z.
+    # y up: heads have a greater y than pelvises; the camera looks along -z.
     assert all(scene.geometry[name].bounds[1, 2] < 0 for name in names)
     assert (three.joints_3d[:, 15, 1] < three.joints_3d[:, 0, 1]).all()
 
@@ -191,27 +169,28 @@ def recomputed_normals(mesh):
     return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).vertex_normals
 
 
-def test_glb_follows_the_standard_in_detail(three, nobody):
-    document = read_glb(export.prediction_to_glb(three))
+def test_glb_document_structure(three, empty):
+    document = GlbReader(prediction_to_glb(three)).document
     assert document["asset"]["version"] == "2.0"
     for mesh in document["meshes"]:
         assert set(mesh["primitives"][0]["attributes"]) == {"POSITION", "NORMAL"}
     for material in document["materials"]:
         assert material["pbrMetallicRoughness"]["metallicFactor"] == 0
-    empty = read_glb(export.prediction_to_glb(nobody))
-    assert empty["asset"]["version"] == "2.0"
-    assert [] not in [*empty.values(), *empty["scenes"][0].values()]
+    document = GlbReader(prediction_to_glb(empty)).document
+    assert document["asset"]["version"] == "2.0"
+    assert [] not in [*document.values(), *document["scenes"][0].values()]
 
 
-def test_results_are_written_whole(three, tmp_path):
+def test_results_are_written(three, tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
     folder = tmp_path / "not" / "there"
-    paths = export.write_results(three, photo, "snow, 1", folder, "snow, 1.jpg")
+    paths = write_results(three, photo, "snow, 1", folder, SETTINGS, "snow, 1.jpg")
     assert [path.name for path in paths] == [
         "snow, 1.json",
         "snow, 1.npz",
         "snow, 1.glb",
         "snow, 1_overlay.png",
+        *(f"snow, 1_person_{number}_smplx.npz" for number in (1, 2, 3)),
     ]
     assert sorted(folder.iterdir()) == sorted(paths)
     assert json.loads(paths[0].read_text("utf-8"))["photo"] == "snow, 1.jpg"
@@ -221,23 +200,23 @@ def test_results_are_written_whole(three, tmp_path):
     assert 0.05 < same.mean() < 0.98
 
 
-def test_failed_write_leaves_the_old_file(three, tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_files(three, tmp_path, monkeypatch):
     photo = np.zeros((240, 320, 3), np.uint8)
-    paths = export.write_results(three, photo, "a", tmp_path)
+    paths = write_results(three, photo, "a", tmp_path, SETTINGS)
     before = [path.read_bytes() for path in paths]
 
-    def break_off(path, target):
+    def fail(path, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr("pathlib.Path.replace", break_off)
+    monkeypatch.setattr("pathlib.Path.replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        export.write_results(predict(1), photo, "a", tmp_path)
+        write_results(synthetic_prediction(1), photo, "a", tmp_path, SETTINGS)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert [path.read_bytes() for path in paths] == before
 
 
-def test_nothing_is_written_of_a_broken_prediction(three, tmp_path):
+def test_nothing_is_written_of_a_non_finite_prediction(three, tmp_path):
     broken = with_people(three, transl=three.people.transl * np.inf)
-    with pytest.raises(export.ExportError, match="transl"):
-        export.write_results(broken, np.zeros((240, 320, 3), np.uint8), "a", tmp_path)
+    with pytest.raises(ExportError, match="transl"):
+        write_results(broken, np.zeros((240, 320, 3), np.uint8), "a", tmp_path, SETTINGS)
     assert not list(tmp_path.iterdir())

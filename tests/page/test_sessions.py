@@ -186,7 +186,7 @@ def test_large_photos_are_shown_small_and_written_whole(predictor, tmp_path):
     assert ask(sessions, "a", photo).photo.shape == (300, SHOWN_SIDE_PX, 3)
     files = sessions.write("a", Choice(photo, 0.0, 30, "full"), tmp_path)
     names = ["large.json", "large.npz", "large.glb", "large_overlay.png"]
-    assert [Path(file).name for file in files] == names
+    assert [Path(file).name for file in files[:4]] == names
     assert Image.open(files[3]).size == (2 * SHOWN_SIDE_PX, 600)
 
 

@@ -55,7 +55,7 @@ def test_a_program_gets_plain_json_and_files(client, clip):
         assert len(list(reader)) == 4
     names = [Path(file).name for file in files]
     assert names[0] == "clip.npz"
-    assert names[1:3] == ["clip_track_1.bvh", "clip_track_1.glb"]
+    assert names[1:4] == ["clip_track_1.bvh", "clip_track_1.glb", "clip_track_1_smplx.npz"]
     with np.load(files[0]) as arrays:
         assert set(arrays["track"].tolist()) == {1, 2, 3}
 

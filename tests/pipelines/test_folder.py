@@ -69,6 +69,7 @@ def test_everything_in_one_archive(predictor, mixed, tmp_path):
         stems = ("one/face", "two/face", "one/face_2", "up")
         suffixes = (".json", ".npz", ".glb", "_overlay.png")
         expected = {stem + suffix for stem in stems for suffix in suffixes}
+        expected |= {f"{stem}_person_{number}_smplx.npz" for stem in stems for number in (1, 2)}
         assert set(archive.namelist()) == {*expected, "people.csv", "problems.csv"}
         people = read_table(archive, "people.csv")
         problems = read_table(archive, "problems.csv")
@@ -135,12 +136,12 @@ def test_full_results_end_the_work_and_are_said(predictor, mixed, tmp_path, monk
     run(predictor, mixed, tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         sizes = [i.file_size for i in archive.infolist() if i.filename.startswith("one/face")]
-    result = run(predictor, mixed, tmp_path / "out.zip", max_bytes=sum(sizes[:4]) + 10)
+    result = run(predictor, mixed, tmp_path / "out.zip", max_bytes=sum(sizes[:6]) + 10)
     assert result.photos == 1
     unworked = [name for name, sentence in result.problems if "fill the archive" in sentence]
     assert unworked[0] == "two/face.png" and unworked[-1] == "up.png"
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
-        assert len(archive.namelist()) == 6
+        assert len(archive.namelist()) == 8
         assert len(read_table(archive, "people.csv")) == 2
 
 
@@ -161,7 +162,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(predictor, tmp_path, mon
     results = {"{}.bin": bytes(100_000)}
     monkeypatch.setattr(
         "aios.pipelines.folder.results_as_bytes",
-        lambda prediction, photo, stem, name: {k.format(stem): v for k, v in results.items()},
+        lambda prediction, photo, stem, *_: {k.format(stem): v for k, v in results.items()},
     )
 
     def peak(count):

@@ -4,6 +4,7 @@ import colorsys
 import json
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -20,6 +21,7 @@ from aios.geometry.camera import Camera
 from aios.media.photo import read_photo
 from aios.media.video_reader import VideoError, VideoReader
 from aios.pipelines import video as film
+from aios.pipelines.export_settings import export_settings
 from aios.pipelines.progress import CancelledError
 from aios.pipelines.stream_tracker import StreamTracker, TrackedPeople
 from aios.pipelines.video import VideoSettings, draw_people, reconstruct_video
@@ -120,8 +122,10 @@ def test_files_and_numbers(result):
         "clip.json",
         "clip_track_1.bvh",
         "clip_track_1.glb",
+        "clip_track_1_smplx.npz",
         "clip_track_2.bvh",
         "clip_track_2.glb",
+        "clip_track_2_smplx.npz",
     ]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
 
@@ -291,7 +295,8 @@ def test_memory_does_not_grow_with_length(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr("aios.export.motion._ROWS_AT_ONCE", 16)
     monkeypatch.setattr(film, "draw_people", lambda frame, *_: frame)
     monkeypatch.setattr(film, "write_track_files", lambda *_: ())
-    monkeypatch.setattr(predictor, "assemble", lambda *_: None)
+    empty = SimpleNamespace(vertices=np.zeros((0, 1, 3)))
+    monkeypatch.setattr(predictor, "assemble", lambda *_: empty)
     people = together(*(standing(x, 8.0) for x in (-2.0, 0.0, 2.0)))
     candidates = Candidates(people, Camera(50.0, (16.0, 12.0), 32, 24))
     monkeypatch.setattr(predictor, "find_candidates", lambda frame: candidates)
@@ -312,7 +317,7 @@ def test_motion_files_are_bounded_too(predictor, tmp_path, monkeypatch):
     }
     few, many = peaks_of(
         lambda count: write_track_files(
-            tmp_path, "a", stores[count], 1, predictor.body, False, 25.0
+            tmp_path, "a", stores[count], 1, 25.0, export_settings(predictor), "test"
         ),
         50,
         450,

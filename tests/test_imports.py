@@ -49,6 +49,8 @@ TRAINING_ROOMS = {
     "losses": "targets joints data",
     "engine": "targets joints synthetic data losses",
     "evaluation": "targets joints synthetic data engine",
+    "annotation": "joints synthetic",
+    "annotate": "annotation",
     "config": "data losses engine",
     "export": "engine config",
     "train": "data engine config",

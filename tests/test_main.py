@@ -16,7 +16,7 @@ from PIL import Image
 from aios.__main__ import main
 from aios.media.video_reader import VideoReader
 from aios.resources import STANDIN_BODY
-from aios.weights.checkpoint import save_own
+from aios.weights.checkpoint import save_safetensors
 from tests.helpers.clips import make_clip
 from tests.helpers.networks import TINY, random_model
 
@@ -30,7 +30,7 @@ SUFFIXES = (".json", ".npz", ".glb", "_overlay.png")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     extra = {"body_convention": "standin", "threshold": "0.0"}
-    save_own(path, random_model(TINY, 0).state_dict(), TINY, extra)
+    save_safetensors(path, random_model(TINY, 0).state_dict(), TINY, extra)
     return path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from aios.network.config import AiOSConfig
-from aios.weights.checkpoint import CheckpointError, save_own
+from aios.weights.checkpoint import CheckpointError, save_safetensors
 from aios.weights.load import Placement
 
 from .engine.checkpointing import averaged_weights, load_newest
@@ -57,7 +57,7 @@ def export(
         "max_overlap": str(max_overlap),
         "placed_by": placed_by,
     }
-    save_own(out, weights, config, extra)
+    save_safetensors(out, weights, config, extra)
     return {
         "file": out.name,
         "bytes": out.stat().st_size,

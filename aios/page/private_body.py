@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..body.file import find_body_file, read_body_file
 from ..body.model import BodyModel, BodyModelError
-from ..weights.hub import HubError, HubFileMissingError, fetch_outside_cache
+from ..weights.hub import HubError, HubFileMissingError, fetch_to_folder
 
 ENVIRONMENT_VARIABLE = "AIOS_SMPLX_REPO"
 FILE_NAMES = ("SMPLX_NEUTRAL.npz", "SMPLX_NEUTRAL.pkl")
@@ -77,10 +77,10 @@ def _check_unpacked_size(path: Path) -> None:
 
 def _fetch(repo_id: str, filename: str, folder: Path) -> Path:
     if filename:
-        return fetch_outside_cache(repo_id, filename, folder)
+        return fetch_to_folder(repo_id, filename, folder)
     for name in FILE_NAMES:
         try:
-            return fetch_outside_cache(repo_id, name, folder)
+            return fetch_to_folder(repo_id, name, folder)
         except HubFileMissingError:
             continue
     raise HubError(f"{repo_id} on the Hub holds neither {' nor '.join(FILE_NAMES)}.")

@@ -1,4 +1,4 @@
-"""Weight files: find them, fetch them from the Hub, check them, load them strictly.
+"""Weight files: find, fetch from the Hub, verify, load strictly.
 
-May import `aios.network`.
+May import `aios.network` and `aios.resources`.
 """

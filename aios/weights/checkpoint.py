@@ -1,7 +1,7 @@
-"""Read weight files, write our own, and load a network strictly.
+"""Read and write weight files and load a network strictly.
 
-Two layouts are known: the released `.pth` of the paper (specification section 1), and our own
-safetensors file that carries the network's sizes.  Nothing in a file is ever executed.
+Two formats: the `.pth` released with the paper, and a safetensors file with the network's config
+in its metadata.  Reading never executes code from a file.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ NOT_LOADED = {
     "body_model.": "SMPL-X constants; the body model comes from its own file",
     "label_enc.weight": "class embedding of the denoising queries, used in training only",
 }
-"""Prefixes of released names that are left out, with the reason."""
+"""Prefixes of released tensor names that are not loaded, with the reason."""
 
 _DECODER_ALIAS = re.compile(
     r"transformer\.decoder\.((?:(?:bbox|pose)(?:_hand|_face)?(?:_hw)?_embed|class_embed)\..*)"
 )
 _PARALLEL = "module."
-"""Put before every name where a network was saved in its wrapper for several GPUs."""
+"""Prefix of every name in a file saved from `DistributedDataParallel`."""
 _SHARED_ALIAS = re.compile(r"(pose(?:_hand|_face)?_hw_embed)\.\d+\.(.*)")
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)|[Uu]nsupported (?:class|global) (\S+)")
 _CONFIG_KEY = "config"
@@ -43,11 +43,15 @@ _NAMES_SHOWN = 3
 
 
 class CheckpointError(ValueError):
-    """A weight file that cannot be used; the message is one sentence naming file and tensor."""
+    """Unusable weight file; the message is one sentence that names the file and the tensor."""
 
 
 def canonical_name(name: str) -> str:
-    """The one name of a tensor that the released file lists under several (section 1)."""
+    """Canonical name of a released tensor.
+
+    The released file lists shared modules several times: heads again under `transformer.decoder.`,
+    and the `*_hw_embed` heads, one module for all layers, once per layer.
+    """
     if match := _DECODER_ALIAS.fullmatch(name):
         name = match[1]
     if match := _SHARED_ALIAS.fullmatch(name):
@@ -56,119 +60,125 @@ def canonical_name(name: str) -> str:
 
 
 def read_released(
-    path: str | Path, left_out: Collection[str] = tuple(NOT_LOADED)
+    path: str | Path, skipped: Collection[str] = tuple(NOT_LOADED)
 ) -> dict[str, Tensor]:
-    """Read the network of a `.pth` in the released layout, aliases checked and collapsed.
+    """Read the network from a `.pth` in the released layout.
 
     Args:
         path: the file.
-        left_out: beginnings of names that are not read; training reads more than inference.
+        skipped: prefixes of names to skip; training skips fewer than inference.
 
     Returns:
-        Released canonical names to tensors.  The tensors may be mapped from the file.
+        Canonical released names -> tensors, which may be memory-mapped from the file.
 
     Raises:
-        CheckpointError: not such a file, cut off, asking to run code, or aliases that differ.
+        CheckpointError: wrong layout, truncated file, a pickle that needs code, or different
+            values under two names of one tensor.
     """
     content = unpickle(Path(path))
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not all(isinstance(v, Tensor) for v in model.values()):
         raise CheckpointError(
-            f"{path} is not in the released AiOS layout: it has no entry 'model' holding tensors."
+            f"{path} is not in the released AiOS layout: it has no entry 'model' with tensors."
         )
     state: dict[str, Tensor] = {}
     first_names: dict[str, str] = {}
     for listed, tensor in model.items():
         name = listed.removeprefix(_PARALLEL)
-        if name.startswith(tuple(left_out)):
+        if name.startswith(tuple(skipped)):
             continue
         canonical = canonical_name(name)
         if canonical not in state:
             state[canonical], first_names[canonical] = tensor, name
         elif not _same(state[canonical], tensor):
             raise CheckpointError(
-                f"{path}: {first_names[canonical]} and {name} must hold the same numbers,"
+                f"{path}: {first_names[canonical]} and {name} must have equal values,"
                 " but they differ."
             )
     return state
 
 
 def load_strictly(
-    model: nn.Module, state: Mapping[str, Tensor], source: str | Path, *, take: bool = False
+    model: nn.Module, state: Mapping[str, Tensor], source: str | Path, *, assign: bool = False
 ) -> None:
-    """Put `state` into `model`, after checking all of it; on any error nothing is changed.
+    """Load `state` into `model` after checking all tensors; on error the model is unchanged.
 
-    Floating-point numbers are converted to the precision of the model.
+    Floating-point tensors are converted to the precision of the model.
 
     Args:
-        model: the network; every name of its `state_dict()` must be in `state`.
-        state: the weights; every name must be in the model.
-        source: where they come from, for messages.
-        take: the model takes the tensors themselves where they have its precision, instead of
-            their numbers: those that are mapped from a file stay so, are read once by all processes
-            of a machine, and are copied only where they are written to.
+        model: network; `state` must have every name of its `state_dict()`.
+        state: weights; the network must have every name.
+        source: origin of the weights, for error messages.
+        assign: use the tensors of `state` themselves where the precision is equal, instead of
+            copying values.  Memory-mapped tensors then stay shared between the processes of a
+            machine until written to.
 
     Raises:
-        CheckpointError: names missing or unexpected, wrong shapes or kinds, NaN or infinity.
+        CheckpointError: missing or unexpected names, wrong shapes or types, NaN or infinity.
     """
     wanted = model.state_dict()
     shared = [name for name in wanted if name in state]
-    complaints = {
+    problems = {
         "missing": [name for name in wanted if name not in state],
         "unexpected": [name for name in state if name not in wanted],
-        "of another shape": [
+        "wrong shape": [
             f"{name} ({_shape(state[name])} instead of {_shape(wanted[name])})"
             for name in shared
             if state[name].shape != wanted[name].shape
         ],
-        "of another kind": [
-            f"{name} ({_kind(state[name])} instead of {_kind(wanted[name])})"
+        "wrong type": [
+            f"{name} ({_dtype(state[name])} instead of {_dtype(wanted[name])})"
             for name in shared
             if state[name].is_floating_point() != wanted[name].is_floating_point()
         ],
         "not finite (NaN or infinity)": [
-            name for name in shared if not _finite_as(state[name], wanted[name].dtype)
+            name for name in shared if not _is_finite_as(state[name], wanted[name].dtype)
         ],
     }
-    found = [f"{what}: {_some(names)}" for what, names in complaints.items() if names]
+    found = [f"{problem}: {_first_names(names)}" for problem, names in problems.items() if names]
     if found:
         raise CheckpointError(f"{source} does not fit the network: {'; '.join(found)}.")
-    if take:
-        taken = {n: state[n].to(tensor.dtype).contiguous() for n, tensor in wanted.items()}
-        model.load_state_dict(taken, assign=True)
+    if assign:
+        assigned = {n: state[n].to(tensor.dtype).contiguous() for n, tensor in wanted.items()}
+        model.load_state_dict(assigned, assign=True)
         return
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(state[name])
 
 
-def save_own(
+def save_safetensors(
     path: str | Path,
     model_state: Mapping[str, Tensor],
     config: AiOSConfig,
     extra: Mapping[str, str] | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write weights and sizes as one safetensors file; the old file stays until the new is whole.
+    """Write weights and config as one safetensors file, atomically.
 
-    Vectors (biases, scales, running statistics) keep their precision: they cost nothing and some
-    are divided by.  So does any tensor that `dtype` would change by more than 0.1 %.
+    Vectors (biases, scales, running statistics) keep their precision: they are small, and some are
+    divisors.  Tensors that `dtype` would change by more than 0.1 % (norm) keep it, too.
 
     Args:
-        path: the file to write; its folder must exist.
+        path: file to write; its folder must exist.
         model_state: `state_dict()` of the network.
-        config: the sizes of the network.
-        extra: further entries of the metadata; `weights` reads `body_convention` and `threshold`.
+        config: config of the network.
+        extra: additional metadata; `load_model` reads `body_convention`, `threshold`,
+            `max_overlap` and `placed_by`.
         dtype: precision of matrices and convolutions.
 
     Raises:
-        CheckpointError: a number is NaN or infinite, or the file cannot be written.
+        CheckpointError: NaN or infinity, or the file cannot be written.
     """
     path = Path(path)
-    damaged = [name for name, tensor in model_state.items() if not _finite_as(tensor, tensor.dtype)]
+    damaged = [
+        name for name, tensor in model_state.items() if not _is_finite_as(tensor, tensor.dtype)
+    ]
     if damaged:
-        raise CheckpointError(f"{path} was not written, not finite: {_some(damaged)}.")
-    # Each tensor gets memory of its own: the format has no shared ones.
+        raise CheckpointError(
+            f"{path} was not written: not finite (NaN or infinity): {_first_names(damaged)}."
+        )
+    # Cloned, since safetensors refuses tensors that share memory.
     tensors = {
         name: _narrowed(tensor.detach().cpu(), dtype).clone(memory_format=torch.contiguous_format)
         for name, tensor in model_state.items()
@@ -190,14 +200,14 @@ def save_own(
             os.unlink(temporary)
 
 
-def read_own(path: str | Path) -> tuple[AiOSConfig, dict[str, Tensor], dict[str, str]]:
-    """Read a file of `save_own`.
+def read_safetensors(path: str | Path) -> tuple[AiOSConfig, dict[str, Tensor], dict[str, str]]:
+    """Read a file written by `save_safetensors`.
 
     Returns:
-        The sizes of the network, the weights, and the metadata without the sizes.
+        Config of the network, weights, and the rest of the metadata.
 
     Raises:
-        CheckpointError: not such a file, cut off, or sizes that this version does not know.
+        CheckpointError: wrong format, truncated file, or a config that this version cannot read.
     """
     path = Path(path)
     _require_file(path)
@@ -206,62 +216,62 @@ def read_own(path: str | Path) -> tuple[AiOSConfig, dict[str, Tensor], dict[str,
             metadata = dict(file.metadata() or {})
             state = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            _not_a_weight_file(path, "a whole safetensors file", error)
-        ) from error
+        raise CheckpointError(_unreadable(path, "a complete safetensors file", error)) from error
     if _CONFIG_KEY not in metadata:
         raise CheckpointError(
-            f"{path} holds no AiOS network: its safetensors metadata has no '{_CONFIG_KEY}'."
+            f"{path} has no AiOS network: its safetensors metadata has no '{_CONFIG_KEY}'."
         )
     try:
         config = AiOSConfig.from_dict(json.loads(metadata.pop(_CONFIG_KEY)))
     except (ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} describes a network unknown here: {error}.") from error
+        raise CheckpointError(
+            f"{path} has a network config of another version: {error}."
+        ) from error
     return config, state, metadata
 
 
 def unpickle(path: Path) -> Any:  # noqa: ANN401 - a pickle may hold anything
-    """`torch.load` that builds tensors, plain containers and `argparse.Namespace`, no more.
+    """`torch.load` restricted to tensors, built-in containers and `argparse.Namespace`.
 
     Raises:
-        CheckpointError: no such file, not a pickle, cut off, or asking for anything else.
+        CheckpointError: missing file, not a pickle, truncated, or it needs any other class.
     """
     _require_file(path)
     with path.open("rb") as file:
         is_zip = file.read(4) == b"PK\x03\x04"
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            # Mapped, the optimizer's share of the file is never read; only zip files can be.
+            # With mmap, the optimizer's part of the file is never read; it needs the zip format.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except Exception as error:  # damaged pickles raise nearly any class
+    except Exception as error:  # a damaged pickle can raise nearly any exception
         refused = _REFUSED_GLOBAL.search(str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
             raise CheckpointError(
-                f"{path} was refused, nothing in it was run: it asks for"
-                f" {refused[1] or refused[2]}, which is no part of a weight file."
+                f"{path} was refused and none of its code was run: it needs"
+                f" {refused[1] or refused[2]}, which weight files do not contain."
             ) from error
-        raise CheckpointError(_not_a_weight_file(path, "a whole .pth file", error)) from error
+        raise CheckpointError(_unreadable(path, "a complete .pth file", error)) from error
 
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise CheckpointError(f"There is no weight file {path}.")
+        raise CheckpointError(f"The weight file {path} does not exist.")
 
 
-def _not_a_weight_file(path: Path, wanted: str, error: Exception) -> str:
-    """One sentence on what `path` is instead of `wanted`, for the mistakes people make."""
+def _unreadable(path: Path, expected: str, error: Exception) -> str:
+    """Error message for a file that is not `expected`; detects common download mistakes."""
     with path.open("rb") as file:
         start = file.read(64)
     size = path.stat().st_size
     if not size:
         return f"{path} is empty: download it again."
     if start.startswith(b"version https://git-lfs"):
-        return f"{path} is only a pointer of Git LFS: fetch the file itself with `git lfs pull`."
+        return f"{path} is a Git LFS pointer: fetch the file itself with `git lfs pull`."
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return f"{path} is a web page, not weights: download the file itself."
-    reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "it ends too early"
+    reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "unexpected end"
     return (
-        f"{path} ({size / 1e6:.1f} MB) is not {wanted}, perhaps cut off:"
+        f"{path} ({size / 1e6:.1f} MB) is not {expected}, perhaps truncated:"
         f" download it again ({reason})."
     )
 
@@ -274,8 +284,8 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return bool(((first == second) | (first.isnan() & second.isnan())).all())
 
 
-def _finite_as(tensor: Tensor, dtype: torch.dtype) -> bool:
-    """Whether every number is finite once converted to `dtype`."""
+def _is_finite_as(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether all values are finite after conversion to `dtype`."""
     return not tensor.is_floating_point() or bool(tensor.to(dtype).isfinite().all())
 
 
@@ -288,7 +298,7 @@ def _narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _make_durable(path: str) -> None:
-    os.chmod(path, 0o644)  # mkstemp's 0o600 would lock out everyone else
+    os.chmod(path, 0o644)  # mkstemp creates 0o600, unreadable for other users
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
@@ -297,11 +307,11 @@ def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
-def _kind(tensor: Tensor) -> str:
+def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _some(names: list[str]) -> str:
-    """The first few of `names`, and their number when those are not all."""
+def _first_names(names: list[str]) -> str:
+    """First few of `names`, with the total if there are more."""
     shown = ", ".join(names[:_NAMES_SHOWN])
-    return shown if len(names) <= _NAMES_SHOWN else f"{shown}, ... ({len(names)} in all)"
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown}, ... ({len(names)} in total)"

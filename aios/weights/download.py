@@ -1,4 +1,4 @@
-"""Bring one file over HTTP, continuing where an earlier attempt broke off."""
+"""Resumable download of one file over HTTP."""
 
 from __future__ import annotations
 
@@ -15,82 +15,83 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from huggingface_hub.utils import get_session, hf_raise_for_status, tqdm
 
 RETRY_WAITS_SECONDS = (1.0, 2.0, 4.0)
-"""Pauses after breaks that brought nothing new; any progress starts the row again."""
+"""Waits before retries of a request that delivered no data; any progress resets the retries."""
 
 _log = logging.getLogger(__name__)
 
 
 class TransferError(ConnectionError):
-    """A transfer broke off; the part that arrived is kept."""
+    """Interrupted download; the partial file is kept."""
 
 
 def download(
     url: str, headers: Mapping[str, str], target: Path, size: int | None, label: str
 ) -> None:
-    """Fill `target` from `url`, starting at the bytes it already holds; shows progress on stderr.
+    """Download `url` to `target`, resuming after the bytes it already has; progress on stderr.
 
     Args:
-        url: where the file is.
-        headers: sent with each request.
-        target: the file to fill; what it holds must be the beginning of the same file.
-        size: bytes of the whole file, None if unknown (then nothing is continued).
-        label: what to call the file.
+        url: address of the file.
+        headers: HTTP headers of each request.
+        target: file to write; existing content must be the start of the same file.
+        size: total size in bytes; None if unknown, which disables resuming.
+        label: name of the file in messages.
 
     Raises:
-        TransferError: the connection broke again and again without progress.
-        HfHubHTTPError: the server refused.
-        OSError: the disk is full or cannot be written.
+        TransferError: repeated interruptions without progress.
+        HfHubHTTPError: HTTP error status.
+        OSError: the disk is full or not writable.
     """
     target.touch()
     if size is None or _size(target) > size:
         os.truncate(target, 0)
-    _require_space(target, size)
+    _check_free_space(target, size)
     _log.info("Fetching %s%s", label, _of_size(size))
     waits = list(RETRY_WAITS_SECONDS)
     with tqdm(total=size, initial=_size(target), unit="B", unit_scale=True, desc=label) as bar:
         while size is None or _size(target) < size:
             before = _size(target)
-            broken = _append(url, headers, target, bar)
-            if size is None and broken is None:
+            failure = _request_rest(url, headers, target, bar)
+            if size is None and failure is None:
                 return
             if size is not None and _size(target) >= size:
                 break
-            reason = broken or "the connection was closed"
+            reason = failure or "the connection was closed"
             if _size(target) > before:
                 waits = list(RETRY_WAITS_SECONDS)
             if not waits:
                 raise TransferError(
-                    f"The download of {label} broke off after {_size(target) / 1e6:.1f} MB"
-                    f"{_of_size(size)} ({reason}): the same command continues from there."
+                    f"The download of {label} was interrupted after"
+                    f" {_size(target) / 1e6:.1f} MB{_of_size(size)} ({reason}):"
+                    " run the same command again to resume it."
                 )
-            _log.warning("The download of %s broke off (%s); trying again.", label, reason)
+            _log.warning("The download of %s was interrupted (%s); retrying.", label, reason)
             time.sleep(waits.pop(0))
     if size is not None and _size(target) > size:
         target.unlink()
-        raise TransferError(f"{label} is longer than announced and was removed: try again.")
+        raise TransferError(f"{label} is larger than announced and was removed: try again.")
 
 
-def _append(url: str, headers: Mapping[str, str], target: Path, bar: tqdm) -> str | None:
-    """One request for the rest of `target`; the reason if it ended early, None if it did not."""
+def _request_rest(url: str, headers: Mapping[str, str], target: Path, bar: tqdm) -> str | None:
+    """Request the rest of `target` once; the reason if the connection failed, else None."""
     have = _size(target)
-    # Compressed answers would make sizes and ranges mean something else.
-    asked = {**headers, "Accept-Encoding": "identity"}
+    # Compression would change sizes and ranges.
+    request_headers = {**headers, "Accept-Encoding": "identity"}
     if have:
-        asked["Range"] = f"bytes={have}-"
+        request_headers["Range"] = f"bytes={have}-"
     try:
         with get_session().stream(
             "GET",
             url,
-            headers=asked,
+            headers=request_headers,
             timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
             follow_redirects=True,
         ) as response:
             hf_raise_for_status(response)
-            continues = response.status_code == 206
-            if have and not continues:
+            is_partial = response.status_code == 206
+            if have and not is_partial:
                 bar.update(-have)
-            with target.open("ab" if continues else "wb") as file:
-                # In the pieces that arrive: collecting larger ones would lose them in a break.
+            with target.open("ab" if is_partial else "wb") as file:
+                # Written as received: buffering would lose data when the connection breaks.
                 for chunk in response.iter_bytes():
                     file.write(chunk)
                     bar.update(len(chunk))
@@ -101,7 +102,7 @@ def _append(url: str, headers: Mapping[str, str], target: Path, bar: tqdm) -> st
     return None
 
 
-def _require_space(target: Path, size: int | None) -> None:
+def _check_free_space(target: Path, size: int | None) -> None:
     if size is not None and shutil.disk_usage(target.parent).free < size - _size(target):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target.parent))
 

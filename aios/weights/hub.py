@@ -1,10 +1,10 @@
-"""Fetch weight files from the Hugging Face Hub, resumable, with errors a person can act on.
+"""Resumable download of weight files from the Hugging Face Hub.
 
-`huggingface_hub` keeps the cache and knows the addresses.  It throws half a file away when a
-download ends with an error, so the bytes are fetched here: into `<etag>.incomplete` beside the
-finished files of its cache, continued by the next call, checked, and then handed over to it.
+`huggingface_hub` resolves addresses and manages the cache, but deletes partial files when a
+download fails.  So files are downloaded here: to `<etag>.incomplete` in its `blobs` folder, resumed
+by the next call, verified, and renamed to the blob that `huggingface_hub` expects.
 
-The environment (`HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`) is read at each call.
+The environment (`HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`) is read on each call.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from huggingface_hub.utils import WeakFileLock, build_hf_headers
 from .checkpoint import CheckpointError
 from .download import TransferError, download
 
-ANSWER_SECONDS = 10.0
-"""How long the Hub may take to say what it has."""
+METADATA_TIMEOUT_SECONDS = 10.0
+"""Time limit for a request for the metadata of a file."""
 _SAFE_ETAG = re.compile(r"[\w-][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TRUE_WORDS = {"1", "ON", "YES", "TRUE"}
@@ -54,94 +54,95 @@ _log = logging.getLogger(__name__)
 
 
 class HubError(CheckpointError):
-    """A file of the Hub could not be had; the message says why and what to do."""
+    """A file cannot be fetched from the Hub; the message names the reason and the remedy."""
 
 
 class HubFileMissingError(HubError):
-    """The repository is there, the file is not."""
+    """The repository exists, but the file does not."""
 
 
-def cached_file(repo_id: str, filename: str) -> Path | None:
-    """Where `filename` of `repo_id` already lies in the Hub cache, without asking the network."""
-    with _errors_as_sentences(repo_id, filename):
+def find_cached(repo_id: str, filename: str) -> Path | None:
+    """Path of a file in the Hub cache, None if it is not there; makes no request."""
+    with _hub_errors(repo_id, filename):
         found = try_to_load_from_cache(repo_id, filename, cache_dir=_cache_dir())
     return Path(found) if isinstance(found, str) else None
 
 
-def ask_hub(repo_id: str, filename: str, timeout: float = ANSWER_SECONDS) -> HfFileMetadata:
-    """What the Hub says about a file; answers or fails within `timeout` seconds.
+def fetch_metadata(
+    repo_id: str, filename: str, timeout: float = METADATA_TIMEOUT_SECONDS
+) -> HfFileMetadata:
+    """Fetch the metadata of a file within `timeout` seconds.
 
     Raises:
-        HubError: no answer in time, no permission, or no such file.
+        HubError: no response in time, no permission, or no such file.
     """
 
-    def ask() -> HfFileMetadata:
+    def request() -> HfFileMetadata:
         url = hf_hub_url(repo_id, filename, endpoint=_endpoint())
         return get_hf_file_metadata(url, timeout=timeout, endpoint=_endpoint())
 
-    with _errors_as_sentences(repo_id, filename):
+    with _hub_errors(repo_id, filename):
         if _is_offline():
             raise OfflineModeIsEnabled("HF_HUB_OFFLINE is set")
-        return _within(timeout, ask)
+        return _run_with_timeout(timeout, request)
 
 
 def fetch_file(repo_id: str, filename: str) -> Path:
-    """Bring `filename` of `repo_id` into the Hub cache, continuing an earlier broken transfer.
+    """Fetch a file into the Hub cache, resuming an interrupted download.
 
-    A newer version on the Hub is fetched; without an answer from the Hub, what the cache holds is
-    used.
+    Fetches a newer version if there is one; uses the cached version if the Hub is not reachable.
 
     Returns:
-        The path of the whole, checked file.
+        Path of the complete, verified file.
 
     Raises:
-        HubError: it could not be fetched; what arrived so far is kept for the next call.
+        HubError: the file cannot be fetched; the next call resumes a partial download.
     """
-    cached = cached_file(repo_id, filename)
+    cached = find_cached(repo_id, filename)
     try:
-        metadata = ask_hub(repo_id, filename)
+        metadata = fetch_metadata(repo_id, filename)
     except HubError as error:
         if cached is None:
             raise
         _log.warning("Using the cached copy of %s: %s", filename, error)
         return cached
-    with _errors_as_sentences(repo_id, filename):
-        _bring_blob(repo_id, filename, metadata)
+    with _hub_errors(repo_id, filename):
+        _download_blob(repo_id, filename, metadata)
         return Path(
             hf_hub_download(repo_id, filename, cache_dir=_cache_dir(), endpoint=_endpoint())
         )
 
 
-def fetch_outside_cache(repo_id: str, filename: str, folder: Path) -> Path:
-    """Bring a file that must not stay on this machine into a folder of the caller's.
+def fetch_to_folder(repo_id: str, filename: str, folder: Path) -> Path:
+    """Fetch a file to a folder instead of the Hub cache, so that the caller can delete it.
 
     Args:
-        repo_id: of the Hub; may be private, with HF_TOKEN in the environment.
-        filename: in the repository.
-        folder: exists; the caller removes it.
+        repo_id: Hub repository; may be private if HF_TOKEN is set.
+        filename: path in the repository.
+        folder: existing folder.
 
     Returns:
-        The path of the whole, checked file.
+        Path of the complete, verified file.
 
     Raises:
-        HubError: it could not be fetched.
+        HubError: the file cannot be fetched.
     """
-    metadata = ask_hub(repo_id, filename)
+    metadata = fetch_metadata(repo_id, filename)
     target = folder / Path(filename).name
-    with _errors_as_sentences(repo_id, filename):
+    with _hub_errors(repo_id, filename):
         label = f"{filename} from {repo_id}"
         headers = _headers_for(metadata.location)
         download(metadata.location, headers, target, metadata.size, label)
-        _check(target, metadata.etag, label)
+        _verify(target, metadata.etag, label)
     return target
 
 
-def _bring_blob(repo_id: str, filename: str, metadata: HfFileMetadata) -> None:
-    """Put the bytes where the cache of `huggingface_hub` keeps them: `blobs/<etag>`."""
+def _download_blob(repo_id: str, filename: str, metadata: HfFileMetadata) -> None:
+    """Download to `blobs/<etag>` of the Hub cache."""
     etag = metadata.etag
     if etag is None or metadata.commit_hash is None or not _SAFE_ETAG.fullmatch(etag):
         raise HubError(
-            f"{metadata.location} does not answer like the Hugging Face Hub:"
+            f"{metadata.location} does not respond like the Hugging Face Hub:"
             " check HF_ENDPOINT and the proxy."
         )
     folder_name = "models--" + repo_id.replace("/", "--")
@@ -162,22 +163,22 @@ def _bring_blob(repo_id: str, filename: str, metadata: HfFileMetadata) -> None:
             metadata.size,
             f"{filename} from {repo_id}",
         )
-        _check(partial, etag, f"{filename} from {repo_id}")
+        _verify(partial, etag, f"{filename} from {repo_id}")
         partial.replace(blob)
 
 
-def _check(path: Path, etag: str | None, label: str) -> None:
-    """Compare a file with the checksum that the Hub gave for it, if it gave one."""
+def _verify(path: Path, etag: str | None, label: str) -> None:
+    """Compare a file with its SHA-256 etag; other etags are not checksums."""
     if etag is not None and _SHA256.fullmatch(etag) and _sha256(path) != etag:
         path.unlink()
         raise HubError(
-            f"{label} arrived damaged (its checksum is wrong)"
-            " and was removed: run the same command again."
+            f"{label} was damaged in transfer (wrong checksum) and was removed:"
+            " run the same command again."
         )
 
 
 def _headers_for(url: str) -> dict[str, str]:
-    """Headers of a request; only the Hub itself may see the person's token."""
+    """Request headers; the access token is sent to the Hub only."""
     is_hub = urlsplit(url).netloc == urlsplit(_endpoint()).netloc
     return dict(build_hf_headers(token=None if is_hub else False))
 
@@ -200,52 +201,52 @@ def _cache_dir() -> Path:
 
 
 def _is_offline() -> bool:
-    asked = os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE_WORDS
-    return asked or constants.HF_HUB_OFFLINE
+    is_set = os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE_WORDS
+    return is_set or constants.HF_HUB_OFFLINE
 
 
-def _within(seconds: float, call: Callable[[], _Result]) -> _Result:
-    """Run `call`, but wait no longer than `seconds`.
+def _run_with_timeout(seconds: float, call: Callable[[], _Result]) -> _Result:
+    """Run `call` in a daemon thread and wait for at most `seconds`.
 
-    Time limits of sockets do not bound looking up a name or an answer that trickles.  The thread
-    is a daemon: it may go on, and nobody waits for it.
+    Socket timeouts do not limit name resolution or slow responses.  After a timeout the thread
+    keeps running in the background.
     """
     future: Future[_Result] = Future()
 
     def work() -> None:
         try:
             future.set_result(call())
-        except BaseException as error:  # handed to the caller, whatever it is
+        except BaseException as error:  # re-raised in the caller
             future.set_exception(error)
 
-    Thread(target=work, daemon=True, name="ask-hub").start()
+    Thread(target=work, daemon=True, name="hub-metadata").start()
     return future.result(timeout=seconds)
 
 
 @contextmanager
-def _errors_as_sentences(repo_id: str, filename: str) -> Iterator[None]:
-    """Turn what `huggingface_hub`, the network and the disk raise into a `HubError`."""
+def _hub_errors(repo_id: str, filename: str) -> Iterator[None]:
+    """Convert errors of `huggingface_hub`, the network and the disk to `HubError`."""
     try:
         yield
     except HubError:
         raise
     except EntryNotFoundError as error:
         if not isinstance(error, HfHubHTTPError):
-            raise HubError(_unreachable(error)) from error
+            raise HubError(_network_message(error)) from error
         raise HubFileMissingError(f"{repo_id} on the Hub has no file {filename}.") from error
     except HfHubHTTPError as error:
-        raise HubError(_refusal(error, repo_id)) from error
+        raise HubError(_status_message(error, repo_id)) from error
     except TransferError as error:
         raise HubError(str(error)) from error
     except (HTTPError, ConnectionError, TimeoutError) as error:
-        raise HubError(_unreachable(error)) from error
+        raise HubError(_network_message(error)) from error
     except OSError as error:
-        raise HubError(_cache_trouble(error)) from error
+        raise HubError(_disk_message(error)) from error
     except ValueError as error:
-        raise HubError(f"{repo_id!r} is no name of a Hub repository: {error}") from error
+        raise HubError(f"{repo_id!r} is not a valid Hub repository name: {error}") from error
 
 
-def _refusal(error: HfHubHTTPError, repo_id: str) -> str:
+def _status_message(error: HfHubHTTPError, repo_id: str) -> str:
     status = error.response.status_code
     page = f"https://huggingface.co/{repo_id}"
     if isinstance(error, GatedRepoError):
@@ -259,26 +260,26 @@ def _refusal(error: HfHubHTTPError, repo_id: str) -> str:
             f" log in with `hf auth login`, and accept the licence at {page} if there is one."
         )
     if status == 404 or isinstance(error, RepositoryNotFoundError):
-        return f"There is nothing named {repo_id} on the Hub ({status}): check the name at {page}."
-    return f"The Hub could not answer for {repo_id} ({status}): try again later."
+        return f"{repo_id} does not exist on the Hub ({status}): check the name at {page}."
+    return f"The Hub failed to serve {repo_id} (status {status}): try again later."
 
 
-def _unreachable(error: Exception) -> str:
+def _network_message(error: Exception) -> str:
     if isinstance(error, OfflineModeIsEnabled):
-        return "The Hub was not asked because HF_HUB_OFFLINE is set: unset it to download."
-    reason = "no answer in time" if isinstance(error, TimeoutError) else _first_line(error)
-    return f"The Hub at {_endpoint()} could not be reached ({reason}): check the network."
+        return "Downloads are disabled because HF_HUB_OFFLINE is set: unset it to download."
+    reason = "timeout" if isinstance(error, TimeoutError) else _first_line(error)
+    return f"The Hub at {_endpoint()} is not reachable ({reason}): check the network."
 
 
-def _cache_trouble(error: OSError) -> str:
+def _disk_message(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"The disk of the Hub cache {_cache_dir()} is full:"
-            " free some space, or set HF_HOME to a folder on another disk."
+            " free disk space, or set HF_HOME to a folder on another disk."
         )
     return (
-        f"The Hub cache {_cache_dir()} cannot be written ({error.strerror or _first_line(error)}):"
-        " set HF_HOME to a folder that you may write to."
+        f"The Hub cache {_cache_dir()} is not writable ({error.strerror or _first_line(error)}):"
+        " set HF_HOME to a writable folder."
     )
 
 

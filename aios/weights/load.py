@@ -1,4 +1,4 @@
-"""Where weights come from: the paper's, the built-in ones, a repository of the Hub, or a file."""
+"""Load weights: the official ones, the built-in ones, a Hub repository or a file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from torch.overrides import TorchFunctionMode
 
 from ..network.config import AiOSConfig
 from ..resources import BUILTIN_WEIGHTS
-from .checkpoint import CheckpointError, load_strictly, read_own, read_released
-from .hub import HubError, HubFileMissingError, ask_hub, cached_file, fetch_file
+from .checkpoint import CheckpointError, load_strictly, read_released, read_safetensors
+from .hub import HubError, HubFileMissingError, fetch_file, fetch_metadata, find_cached
 
 if TYPE_CHECKING:
     from ..network.model import AiOS
 
 OFFICIAL_REPO = "ttxskk/AiOS"
 RELEASED_FILE = "aios_checkpoint.pth"
-OWN_FILE = "model.safetensors"
-AUTO_SECONDS = 5.0
-"""How long `"auto"` waits for the Hub before it takes the built-in weights."""
+SAFETENSORS_FILE = "model.safetensors"
+AUTO_TIMEOUT_SECONDS = 5.0
+"""Time limit of `"auto"` for the Hub before it falls back to the built-in weights."""
 
 RELEASED_THRESHOLD = 0.3
-"""What the released demo uses (specification section 12)."""
+"""Default score threshold, 0-1, as in the demo released with the paper."""
 
 BodyConvention = Literal["smplx", "standin"]
 Placement = Literal["camera", "keypoints"]
@@ -41,33 +41,33 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """Which weights are in use, for people to read."""
+    """Origin and properties of loaded weights."""
 
     name: Literal["official", "builtin", "hub", "file"]
     description: str
-    """Which weights these are and, if that was decided here, why."""
+    """One phrase to show to users; with `"auto"` it includes the reason for the choice."""
     path: Path
     is_official: bool
-    """In the released layout, hence the network of the paper."""
+    """Whether the file is in the released layout, with the network of the paper."""
     body_convention: BodyConvention
-    """The body whose shape coefficients and mean hand the network learned."""
+    """Body model of the predicted shape coefficients and hand poses."""
     threshold: float
-    """Score, 0-1, from which a person counts unless somebody asks for another."""
+    """Default score threshold, 0-1."""
     max_overlap: float = 1.0
-    """Overlap (IoU of boxes) above which the lower score of two people is the same one again.
+    """Maximum box IoU of two people; of a pair above it the lower score is dropped (NMS).
 
-    1 leaves nobody out, as the paper: its network learns to name each person once.  A network
-    trained for hours instead of weeks does not, and its weights say so here.
+    1 disables NMS, as in the paper: a fully trained network predicts each person once.  Weights
+    with short training, like the built-in ones, need NMS.
     """
     placed_by: Placement = "camera"
-    """What says where people stand: the predicted camera, as in the paper, or, for a network that
-    is surer of its 2D keypoints, the place at which the posed body fits those best without leaving
-    the predicted depth by much."""
+    """Source of the translation: "camera" takes the predicted camera, as in the paper; "keypoints"
+    fits the posed body to the predicted 2D keypoints, close to the predicted depth, for networks
+    whose keypoints are more accurate than their camera."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network with its weights, in evaluation mode on the CPU."""
+    """Network with weights, in evaluation mode on the CPU."""
 
     model: AiOS
     config: AiOSConfig
@@ -75,25 +75,25 @@ class LoadedModel:
 
 
 def load_model(source: str | Path = "auto") -> LoadedModel:
-    """Find or fetch weights and load them strictly into the network that they describe.
+    """Find or fetch weights and load them strictly into a network of their config.
 
     Args:
         source: `"official"` (the paper's, from the Hub), `"builtin"` (small, shipped with the
-            code), `"auto"` (official if already on this machine or reachable within 5 s, else
-            built-in), a Hub repository `"user/name"` or `"user/name:file"`, or the path of a
-            `.pth` in the released layout or of a `.safetensors` of this program.  A path that
-            exists wins over a repository of the same name.
+            code), `"auto"` (official if cached or reachable within 5 s, else built-in), a Hub
+            repository `"user/name"` or `"user/name:file"`, or the path of a `.pth` in the released
+            layout or a `.safetensors` of this program.  An existing path takes precedence over a
+            repository of the same name.
 
     Raises:
-        CheckpointError: nothing usable there; the message says what to do.
+        CheckpointError: no usable weights; the message names the remedy.
     """
     if source == "auto":
         return _load_auto()
     if source == "official":
-        path = cached_file(OFFICIAL_REPO, RELEASED_FILE) or fetch_file(OFFICIAL_REPO, RELEASED_FILE)
+        path = find_cached(OFFICIAL_REPO, RELEASED_FILE) or fetch_file(OFFICIAL_REPO, RELEASED_FILE)
         return _load_file(path, "official", f"the paper's weights ({OFFICIAL_REPO})")
     if source == "builtin":
-        return _load_builtin("as asked")
+        return _load_builtin("selected with --weights")
     path = Path(source).expanduser()
     if path.exists():
         path = _file_in(path)
@@ -101,7 +101,7 @@ def load_model(source: str | Path = "auto") -> LoadedModel:
     match = _HUB_ID.fullmatch(str(source))
     if match is None or (match["file"] is None and path.suffix in _SUFFIXES):
         raise CheckpointError(
-            f"There are no weights {str(source)!r}: give 'auto', 'official', 'builtin',"
+            f"No weights found for {str(source)!r}: use 'auto', 'official', 'builtin',"
             " a Hub repository 'user/name', or the path of a .pth or .safetensors file."
         )
     path = _fetch_any(match["repo"], match["file"])
@@ -110,15 +110,15 @@ def load_model(source: str | Path = "auto") -> LoadedModel:
 
 def _load_auto() -> LoadedModel:
     try:
-        if cached_file(OFFICIAL_REPO, RELEASED_FILE) is None:
-            ask_hub(OFFICIAL_REPO, RELEASED_FILE, timeout=AUTO_SECONDS)
+        if find_cached(OFFICIAL_REPO, RELEASED_FILE) is None:
+            fetch_metadata(OFFICIAL_REPO, RELEASED_FILE, timeout=AUTO_TIMEOUT_SECONDS)
         return load_model("official")
     except CheckpointError as error:
-        reason = f"because the paper's cannot be used: {error}"
+        reason = f"because the official weights are not available: {error}"
     try:
         loaded = _load_builtin(reason)
     except CheckpointError as error:
-        raise CheckpointError(f"{error} They were wanted {reason}") from error
+        raise CheckpointError(f"{error} They were needed {reason}") from error
     _log.warning("Using %s", loaded.weights.description)
     return loaded
 
@@ -127,31 +127,33 @@ def _load_builtin(reason: str) -> LoadedModel:
     if not BUILTIN_WEIGHTS.is_file():
         raise CheckpointError(
             f"The built-in weights {BUILTIN_WEIGHTS} are missing:"
-            " run from a clone of the repository, or name other weights."
+            " run from a clone of the repository, or select other weights."
         )
     return _load_file(BUILTIN_WEIGHTS, "builtin", f"the small built-in weights, {reason}")
 
 
 def _file_in(path: Path) -> Path:
-    """`path` itself, or the weight file in it if it is a folder."""
+    """Weight file in a folder, or `path` itself if it is a file."""
     if path.is_file():
         return path
-    for name in (OWN_FILE, RELEASED_FILE):
+    for name in (SAFETENSORS_FILE, RELEASED_FILE):
         if (path / name).is_file():
             return path / name
-    raise CheckpointError(f"The folder {path} holds neither {OWN_FILE} nor {RELEASED_FILE}.")
+    raise CheckpointError(
+        f"The folder {path} contains neither {SAFETENSORS_FILE} nor {RELEASED_FILE}."
+    )
 
 
 def _fetch_any(repo_id: str, filename: str | None) -> Path:
     if filename is not None:
         return fetch_file(repo_id, filename)
-    for name in (OWN_FILE, RELEASED_FILE):
+    for name in (SAFETENSORS_FILE, RELEASED_FILE):
         try:
             return fetch_file(repo_id, name)
         except HubFileMissingError:
             continue
     raise HubError(
-        f"{repo_id} on the Hub holds neither {OWN_FILE} nor {RELEASED_FILE}:"
+        f"{repo_id} on the Hub contains neither {SAFETENSORS_FILE} nor {RELEASED_FILE}:"
         f" name the file as '{repo_id}:FILE'."
     )
 
@@ -160,64 +162,66 @@ def _load_file(
     path: Path, name: Literal["official", "builtin", "hub", "file"], description: str
 ) -> LoadedModel:
     if path.suffix not in _SUFFIXES:
-        raise CheckpointError(f"{path} is no weight file: it must end in {', '.join(_SUFFIXES)}.")
+        raise CheckpointError(
+            f"{path} is not a weight file: it must end in {', '.join(_SUFFIXES)}."
+        )
     if path.suffix in _RELEASED_SUFFIXES:
         config = AiOSConfig()
         info = WeightsInfo(name, description, path, True, "smplx", RELEASED_THRESHOLD)
         return _build(config, _released_state(path, config), info)
-    config, state, metadata = read_own(path)
+    config, state, metadata = read_safetensors(path)
     convention = metadata.get("body_convention", "standin")
     if convention not in get_args(BodyConvention):
-        raise CheckpointError(f"{path} was made for a body unknown here: {convention!r}.")
+        raise CheckpointError(f"{path} has an unknown body_convention: {convention!r}.")
     placed_by = metadata.get("placed_by", "camera")
     if placed_by not in get_args(Placement):
-        raise CheckpointError(f"{path} places people by something unknown here: {placed_by!r}.")
+        raise CheckpointError(f"{path} has an unknown placed_by: {placed_by!r}.")
     info = WeightsInfo(
         name,
         description,
         path,
         is_official=False,
         body_convention=cast(BodyConvention, convention),
-        threshold=_share(metadata, "threshold", RELEASED_THRESHOLD, path),
-        max_overlap=_share(metadata, "max_overlap", 1.0, path),
+        threshold=_fraction(metadata, "threshold", RELEASED_THRESHOLD, path),
+        max_overlap=_fraction(metadata, "max_overlap", 1.0, path),
         placed_by=cast(Placement, placed_by),
     )
     return _build(config, state, info)
 
 
-def _share(metadata: dict[str, str], name: str, default: float, path: Path) -> float:
-    """A number 0-1 that one of our own files comes with."""
+def _fraction(metadata: dict[str, str], name: str, default: float, path: Path) -> float:
+    """Number 0-1 from the metadata of a safetensors file."""
     text = metadata.get(name, str(default))
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
-        raise CheckpointError(f"{path} comes with a {name} that is not in 0-1: {text!r}.")
+        raise CheckpointError(f"{path} has a {name} outside 0-1: {text!r}.")
     return value
 
 
 def _released_state(path: Path, config: AiOSConfig) -> dict[str, Tensor]:
-    from .official_names import from_official
+    from .official_names import rename_official
 
-    return from_official(read_released(path), config)
+    return rename_official(read_released(path), config)
 
 
 def _build(config: AiOSConfig, state: dict[str, Tensor], info: WeightsInfo) -> LoadedModel:
-    # Only here is the network itself needed; finding and fetching weights goes without.
+    # Imported here, so that finding and fetching weights does not import the network.
     from ..network.model import AiOS
 
-    with _Uninitialised():
+    with _SkipInit():
         model = AiOS(config)
-    load_strictly(model, state, info.path, take=True)
+    load_strictly(model, state, info.path, assign=True)
     return LoadedModel(model.eval(), config, info)
 
 
-class _Uninitialised(TorchFunctionMode):
-    """Networks made in here are not initialised: a file's numbers take the place of all of theirs.
+class _SkipInit(TorchFunctionMode):
+    """Skips `torch.nn.init` functions: loading replaces all values anyway.
 
-    Memory never written to costs nothing.  The device "meta" would do without, but there the first
-    `arange` imports torch's compiler, which takes a second.
+    Uninitialised memory costs nothing.  The device "meta" would do the same, but its first `arange`
+    imports torch's compiler, which takes a second.
     """
 
     def __torch_function__(  # noqa: D105
@@ -226,7 +230,7 @@ class _Uninitialised(TorchFunctionMode):
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever torch's function gives
+    ) -> Any:  # noqa: ANN401 - result of any torch function
         kwargs = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]

@@ -1,7 +1,7 @@
-"""Names of the released weights -> names of this network, one table of patterns.
+"""Names of the released weights -> names of this network, as one table of patterns.
 
-The released names are specified in section 1 of the model specification; here they come without
-aliases (927 names, see `checkpoint`).  `parity` tests prove the table by numbers.
+Input are the 927 canonical released names, see `checkpoint.canonical_name`.  The parity tests
+verify the table numerically.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ _RENAMED = (
     (r"pose_face_hw_embed\.0\.", "decoder.heads.face_point_size."),
 )
 
-# released list -> (stage in which its entry 0 belongs, name of the head,
-#                   expansion that its last entry belongs to, if it has one more than layers)
+# Released module list -> (decoder stage of its entry 0, head,
+#                          expansion of its last entry if it has one entry more than layers).
 _PER_LAYER: dict[str, tuple[int, str, str | None]] = {
     "class_embed": (0, "class_logits", None),
     "bbox_embed": (0, "body_box", None),
@@ -85,10 +85,10 @@ _PER_LAYER: dict[str, tuple[int, str, str | None]] = {
 _PER_LAYER_PATTERN = re.compile(rf"({'|'.join(_PER_LAYER)})\.(\d+)\.(.+)")
 
 
-def official_to_ours(name: str, config: AiOSConfig) -> str:
-    """Our name of one released tensor, after aliases are resolved.
+def rename_tensor(name: str, config: AiOSConfig) -> str:
+    """Name in this network of a canonical released name.
 
-    A name that is not in the table comes back as it is, for the strict loader to refuse.
+    Unknown names are returned unchanged; the strict loader refuses them.
     """
     for pattern, replacement in _RENAMED:
         renamed, found = re.subn(rf"^{pattern}", replacement, name)
@@ -98,14 +98,14 @@ def official_to_ours(name: str, config: AiOSConfig) -> str:
     if match is None:
         return name
     released, entry, rest = match.groups()
-    stage, head, initialiser = _PER_LAYER[released]
+    stage, head, expansion = _PER_LAYER[released]
     first = (0, config.locate_layers, config.locate_layers + config.refine_body_layers)[stage]
     layer = first + int(entry)
-    if initialiser is not None and layer == config.decoder_layers:
-        return f"decoder.{initialiser}.{rest}"
+    if expansion is not None and layer == config.decoder_layers:
+        return f"decoder.{expansion}.{rest}"
     return f"decoder.heads.layers.{layer}.{head}.{rest}"
 
 
-def from_official(state: dict[str, Tensor], config: AiOSConfig) -> dict[str, Tensor]:
-    """Rename a whole state dict."""
-    return {official_to_ours(name, config): tensor for name, tensor in state.items()}
+def rename_official(state: dict[str, Tensor], config: AiOSConfig) -> dict[str, Tensor]:
+    """Rename all tensors of a state dict."""
+    return {rename_tensor(name, config): tensor for name, tensor in state.items()}

@@ -69,7 +69,7 @@ def build(case: Case, fold: bool = True) -> AiOSPredictor:
 
 def save_official_layout(path: Path) -> None:
     """Random weights whose sampling places are scattered as those of trained ones are."""
-    from aios.weights.checkpoint import save_own
+    from aios.weights.checkpoint import save_safetensors
 
     torch.manual_seed(0)
     config = AiOSConfig()
@@ -78,7 +78,7 @@ def save_official_layout(path: Path) -> None:
         for module in model.modules():
             if hasattr(module, "sampling_offsets"):
                 module.sampling_offsets.bias.normal_(0, 3)
-    save_own(path, model.state_dict(), config, dtype=torch.float32)
+    save_safetensors(path, model.state_dict(), config, dtype=torch.float32)
 
 
 def noise_photo(width: int = PHOTO_WH[0], height: int = PHOTO_WH[1]) -> np.ndarray:

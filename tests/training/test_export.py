@@ -8,7 +8,7 @@ import torch
 
 from aios.body.model import BodyModel
 from aios.network.model import AiOS
-from aios.weights.checkpoint import load_strictly, read_own
+from aios.weights.checkpoint import load_strictly, read_safetensors
 from tests.helpers.training_samples import random_batch
 from tests.helpers.training_sources import TINY
 from training.config import TINY_MODEL
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 def test_export_gives_a_network_that_loads_and_agrees(run, tmp_path):
     out = tmp_path / "out" / "tiny.safetensors"
     assert export_main(["--run", str(run.folder), "--out", str(out)]) == 0
-    config, state, metadata = read_own(out)
+    config, state, metadata = read_safetensors(out)
     assert config == TINY_MODEL
     assert metadata["body_convention"] == "standin"
     manifest = json.loads((out.parent / "manifest.json").read_text())

@@ -1,4 +1,4 @@
-"""Weight files: what is read, what is refused, and that nothing is loaded by halves."""
+"""Weight files: reading, refusal of bad files, all-or-nothing loading, source selection."""
 
 import argparse
 import json
@@ -19,9 +19,9 @@ from aios.weights.checkpoint import (
     CheckpointError,
     canonical_name,
     load_strictly,
-    read_own,
     read_released,
-    save_own,
+    read_safetensors,
+    save_safetensors,
 )
 
 
@@ -44,7 +44,7 @@ def config():
 
 
 def released_model():
-    """A few names of the released layout: the same tensor under two or more of them."""
+    """A few released names, some of them aliases of one tensor."""
     head, size = torch.randn(4, 3), torch.randn(2, 3)
     return {
         "backbone.0.body.conv1.weight": torch.randn(8, 3, 7, 7),
@@ -61,7 +61,7 @@ def released_model():
 
 
 def released_content(model=None):
-    """The whole file as a training script writes it."""
+    """Content of a complete training checkpoint."""
     arguments = argparse.Namespace(
         lr=1e-4,
         lr_backbone_names=["backbone.0"],
@@ -97,7 +97,7 @@ def write(path, content, **options):
         ("transformer.decoder.class_embed.5.weight", "class_embed.5.weight"),
         ("transformer.decoder.pose_hw_embed.3.layers.1.bias", "pose_hw_embed.0.layers.1.bias"),
         ("pose_face_hw_embed.1.layers.0.bias", "pose_face_hw_embed.0.layers.0.bias"),
-        # Not shared over layers, or no alias at all.
+        # Not shared between layers, or not an alias.
         ("bbox_hand_hw_embed.1.layers.0.bias", "bbox_hand_hw_embed.1.layers.0.bias"),
         ("transformer.decoder.keypoint_embed.weight", "transformer.decoder.keypoint_embed.weight"),
         ("transformer.enc_out_bbox_embed.layers.0.bias",) * 2,
@@ -109,7 +109,7 @@ def test_canonical_names(name, canonical):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_the_released_layout_comes_without_aliases_and_body(tmp_path, zipped):
+def test_released_layout_is_read_without_aliases_and_body(tmp_path, zipped):
     content = released_content()
     path = write(tmp_path / "a.pth", content, _use_new_zipfile_serialization=zipped)
     state = read_released(path)
@@ -124,7 +124,7 @@ def test_the_released_layout_comes_without_aliases_and_body(tmp_path, zipped):
         assert torch.equal(state[name], content["model"][name])
 
 
-def test_aliases_that_differ_are_named(tmp_path):
+def test_differing_aliases_are_named(tmp_path):
     model = released_model()
     model["transformer.decoder.bbox_embed.0.layers.0.weight"][2, 1] += 1e-6
     path = write(tmp_path / "a.pth", released_content(model))
@@ -138,7 +138,7 @@ def test_aliases_that_differ_are_named(tmp_path):
         assert part in str(caught.value)
 
 
-def test_aliases_that_are_nan_alike_are_left_to_the_strict_loader(tmp_path):
+def test_aliases_with_equal_nan_are_accepted(tmp_path):
     model = released_model()
     for name in (
         "bbox_embed.0.layers.0.weight",
@@ -159,7 +159,7 @@ class Attack:
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("place", ["model", "args", "epoch"])
-def test_a_file_that_wants_to_run_code_is_refused(tmp_path, place, zipped):
+def test_file_with_code_is_refused(tmp_path, place, zipped):
     marker = tmp_path / "was_run"
     content = {**released_content(), place: Attack(marker)}
     path = write(tmp_path / "evil.pth", content, _use_new_zipfile_serialization=zipped)
@@ -167,25 +167,25 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path, place, zipped):
         read_released(path)
     assert not marker.exists()
     assert "\n" not in str(caught.value)
-    # The file is a real attack: the unguarded reader falls for it.
+    # The attack is real: the unrestricted reader runs it.
     torch.load(path, weights_only=False)
     assert marker.exists()
 
 
-def test_another_class_is_refused_too(tmp_path):
+def test_file_with_another_class_is_refused(tmp_path):
     content = {**released_content(), "args": argparse.Namespace(folder=PurePosixPath("a"))}
     with pytest.raises(CheckpointError, match=r"refused.*pathlib\.PurePosixPath"):
         read_released(write(tmp_path / "a.pth", content))
 
 
-def test_reading_leaves_no_class_allowed_behind(tmp_path):
+def test_reading_restores_the_safe_globals(tmp_path):
     read_released(write(tmp_path / "a.pth", released_content()))
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_a_file_cut_off_is_named(tmp_path, share, zipped):
+def test_truncated_file_is_named(tmp_path, share, zipped):
     path = write(tmp_path / "cut.pth", released_content(), _use_new_zipfile_serialization=zipped)
     with path.open("r+b") as file:
         file.truncate(int(path.stat().st_size * share))
@@ -202,24 +202,24 @@ def test_a_file_cut_off_is_named(tmp_path, share, zipped):
         (b"hello", "download it again"),
     ],
 )
-@pytest.mark.parametrize("reader", [read_released, read_own])
-def test_what_people_save_by_mistake_is_named(tmp_path, content, words, reader):
+@pytest.mark.parametrize("reader", [read_released, read_safetensors])
+def test_common_download_mistakes_are_named(tmp_path, content, words, reader):
     path = tmp_path / "aios.bin"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"aios\.bin.*{words}"):
         reader(path)
 
 
-@pytest.mark.parametrize("reader", [read_released, read_own])
-def test_a_missing_file_is_named(tmp_path, reader):
-    with pytest.raises(CheckpointError, match=r"no weight file .*gone\.pth"):
+@pytest.mark.parametrize("reader", [read_released, read_safetensors])
+def test_missing_file_is_named(tmp_path, reader):
+    with pytest.raises(CheckpointError, match=r"weight file .*gone\.pth does not exist"):
         reader(tmp_path / "gone.pth")
 
 
 @pytest.mark.parametrize(
     "content", [{"weights": {}}, [1, 2], {"model": [1]}, {"model": {"a": "text"}}]
 )
-def test_another_layout_is_refused(tmp_path, content):
+def test_other_layout_is_refused(tmp_path, content):
     with pytest.raises(CheckpointError, match="'model'"):
         read_released(write(tmp_path / "a.pth", content))
 
@@ -228,18 +228,18 @@ def test_another_layout_is_refused(tmp_path, content):
 
 
 def broken_states():
-    """What may be wrong, and what the message must hold."""
+    """Functions that damage a state dict, with the expected message."""
 
-    def without(state):
+    def missing(state):
         del state["linear.weight"]
 
-    def more(state):
+    def unexpected(state):
         state["extra.bias"] = torch.zeros(1)
 
-    def shape(state):
+    def wrong_shape(state):
         state["linear.weight"] = torch.zeros(2, 4)
 
-    def kind(state):
+    def wrong_type(state):
         state["linear.bias"] = torch.zeros(2, dtype=torch.int64)
 
     def nan(state):
@@ -252,38 +252,38 @@ def broken_states():
         state["norm.weight"] = torch.tensor([1e300, 0.0], dtype=torch.float64)
 
     return [
-        (without, "missing: linear.weight"),
-        (more, "unexpected: extra.bias"),
-        (shape, r"shape: linear.weight \(2x4 instead of 2x3\)"),
-        (kind, r"kind: linear.bias \(int64 instead of float32\)"),
+        (missing, "missing: linear.weight"),
+        (unexpected, "unexpected: extra.bias"),
+        (wrong_shape, r"shape: linear.weight \(2x4 instead of 2x3\)"),
+        (wrong_type, r"type: linear.bias \(int64 instead of float32\)"),
         (nan, "not finite.*norm.running_var"),
         (infinite, "not finite.*norm.weight"),
         (too_large, "not finite.*norm.weight"),
     ]
 
 
-@pytest.mark.parametrize(("breaks", "words"), broken_states())
-def test_one_wrong_tensor_and_nothing_is_loaded(model, breaks, words):
+@pytest.mark.parametrize(("damage", "words"), broken_states())
+def test_model_is_unchanged_if_one_tensor_is_wrong(model, damage, words):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = {name: tensor + 1 for name, tensor in before.items()}
-    breaks(state)
+    damage(state)
     with pytest.raises(CheckpointError, match=rf"somewhere\.pth.*{words}"):
         load_strictly(model, state, "somewhere.pth")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
 
-def test_all_complaints_come_at_once_and_long_lists_are_counted(model):
+def test_all_problems_are_reported_and_long_lists_are_counted(model):
     state = dict.fromkeys(("a", "b", "c", "d", "e"), torch.zeros(1))
     with pytest.raises(CheckpointError) as caught:
         load_strictly(model, state, "x")
     message = str(caught.value)
-    assert "missing: linear.weight, linear.bias, norm.weight, ... (7 in all)" in message
-    assert "unexpected: a, b, c, ... (5 in all)" in message
+    assert "missing: linear.weight, linear.bias, norm.weight, ... (7 in total)" in message
+    assert "unexpected: a, b, c, ... (5 in total)" in message
     assert "\n" not in message
 
 
-def test_half_precision_is_widened(model):
+def test_half_precision_is_converted_to_the_precision_of_the_model(model):
     state = {name: tensor.half() for name, tensor in model.state_dict().items()}
     state["norm.num_batches_tracked"] = torch.tensor(5)
     load_strictly(model, state, "x")
@@ -293,11 +293,11 @@ def test_half_precision_is_widened(model):
     assert model.linear.weight.requires_grad
 
 
-def test_a_model_may_take_the_tensors_themselves(model):
+def test_assign_uses_the_tensors_themselves(model):
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state["norm.bias"] = state["norm.bias"].half()
     other = type(model)()
-    load_strictly(other, state, "x", take=True)
+    load_strictly(other, state, "x", assign=True)
     assert other.linear.weight.data_ptr() == state["linear.weight"].data_ptr()
     assert other.linear.weight.requires_grad
     assert other.norm.bias.dtype == torch.float32
@@ -305,12 +305,11 @@ def test_a_model_may_take_the_tensors_themselves(model):
         assert torch.equal(tensor, state[name].to(tensor.dtype)), name
     before = other.linear.weight.data_ptr()
     with pytest.raises(CheckpointError, match="missing"):
-        load_strictly(other, {}, "x", take=True)
+        load_strictly(other, {}, "x", assign=True)
     assert other.linear.weight.data_ptr() == before
 
 
-def test_loading_imports_no_compiler():
-    """It takes a second and nothing here is compiled."""
+def test_loading_does_not_import_the_compiler():
     code = "import sys; from aios.weights.load import load_model; load_model('builtin');"
     code += "print('torch._dynamo' in sys.modules)"
     done = subprocess.run(
@@ -319,80 +318,80 @@ def test_loading_imports_no_compiler():
     assert done.stdout.strip() == "False"
 
 
-# Our own files.
+# Safetensors files.
 
 
-def test_own_files_come_back(tmp_path, model, config):
-    path = tmp_path / "own.safetensors"
-    save_own(path, model.state_dict(), config, {"made_by": "a test"})
-    found, state, metadata = read_own(path)
+def test_safetensors_round_trip(tmp_path, model, config):
+    path = tmp_path / "small.safetensors"
+    save_safetensors(path, model.state_dict(), config, {"made_by": "a test"})
+    found, state, metadata = read_safetensors(path)
     assert found == config
     assert metadata == {"made_by": "a test"}
     assert state["linear.weight"].dtype == torch.float16
-    # Vectors keep their precision: running variances are divided by.
+    # Vectors keep their precision: running variances are divisors.
     assert state["norm.running_var"].dtype == torch.float32
     assert torch.equal(state["linear.bias"], model.linear.bias)
     assert torch.equal(state["linear.weight"], model.linear.weight.half())
     other = Small()
     load_strictly(other, state, path)
     torch.testing.assert_close(other.linear.weight, model.linear.weight, atol=1e-3, rtol=1e-3)
-    assert [p.name for p in tmp_path.iterdir()] == ["own.safetensors"]
+    assert [p.name for p in tmp_path.iterdir()] == ["small.safetensors"]
 
 
 @pytest.mark.parametrize("scale", [1e6, 1e-9])
-def test_what_half_precision_would_ruin_stays_whole(tmp_path, config, scale):
-    path = tmp_path / "own.safetensors"
+def test_tensors_outside_half_precision_keep_their_precision(tmp_path, config, scale):
+    path = tmp_path / "small.safetensors"
     tensor = torch.randn(4, 4) * scale
-    save_own(path, {"wide": tensor, "fine": torch.randn(4, 4)}, config)
-    state = read_own(path)[1]
+    save_safetensors(path, {"wide": tensor, "fine": torch.randn(4, 4)}, config)
+    state = read_safetensors(path)[1]
     assert torch.equal(state["wide"], tensor)
     assert state["fine"].dtype == torch.float16
 
 
-def test_shared_and_strided_tensors_are_written_out(tmp_path, config):
+def test_shared_and_strided_tensors_are_written(tmp_path, config):
     tensor = torch.arange(6.0).reshape(2, 3)
-    path = tmp_path / "own.safetensors"
-    save_own(path, {"a": tensor, "b": tensor, "turned": tensor.T}, config)
-    state = read_own(path)[1]
+    path = tmp_path / "small.safetensors"
+    save_safetensors(path, {"a": tensor, "b": tensor, "turned": tensor.T}, config)
+    state = read_safetensors(path)[1]
     assert torch.equal(state["a"], state["b"])
     assert torch.equal(state["turned"].float(), tensor.T)
 
 
-def test_numbers_that_are_not_finite_are_not_written(tmp_path, config):
-    path = tmp_path / "own.safetensors"
-    with pytest.raises(CheckpointError, match="not finite: a"):
-        save_own(path, {"a": torch.tensor([torch.nan]), "b": torch.zeros(1)}, config)
+def test_non_finite_tensors_are_not_written(tmp_path, config):
+    path = tmp_path / "small.safetensors"
+    with pytest.raises(CheckpointError, match="not finite .*: a"):
+        save_safetensors(path, {"a": torch.tensor([torch.nan]), "b": torch.zeros(1)}, config)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, model, config, monkeypatch):
-    path = tmp_path / "own.safetensors"
-    save_own(path, model.state_dict(), config)
+def test_failed_write_keeps_the_old_file(tmp_path, model, config, monkeypatch):
+    path = tmp_path / "small.safetensors"
+    save_safetensors(path, model.state_dict(), config)
     before = path.read_bytes()
 
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("aios.weights.checkpoint.save_file", full_disk)
-    with pytest.raises(CheckpointError, match=r"own\.safetensors cannot be written.*No space"):
-        save_own(path, model.state_dict(), config)
+    with pytest.raises(CheckpointError, match=r"small\.safetensors cannot be written.*No space"):
+        save_safetensors(path, model.state_dict(), config)
     assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["own.safetensors"]
+    assert [p.name for p in tmp_path.iterdir()] == ["small.safetensors"]
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path, config):
+def test_missing_folder_is_named(tmp_path, config):
     with pytest.raises(CheckpointError, match="cannot be written"):
-        save_own(tmp_path / "none" / "own.safetensors", {}, config)
+        save_safetensors(tmp_path / "none" / "small.safetensors", {}, config)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
-def test_an_own_file_cut_off_is_named(tmp_path, model, config, share):
+def test_truncated_safetensors_is_named(tmp_path, model, config, share):
     path = tmp_path / "cut.safetensors"
-    save_own(path, model.state_dict(), config)
+    save_safetensors(path, model.state_dict(), config)
     with path.open("r+b") as file:
         file.truncate(int(path.stat().st_size * share))
     with pytest.raises(CheckpointError, match=r"cut\.safetensors.*download it again"):
-        read_own(path)
+        read_safetensors(path)
 
 
 @pytest.mark.parametrize(
@@ -400,27 +399,27 @@ def test_an_own_file_cut_off_is_named(tmp_path, model, config, share):
     [
         (None, "no 'config'"),
         ({"format": "pt"}, "no 'config'"),
-        ({"config": "{not json"}, "unknown here"),
-        ({"config": "[1]"}, "unknown here"),
+        ({"config": "{not json"}, "another version"),
+        ({"config": "[1]"}, "another version"),
         ({"config": json.dumps({"num_dragons": 3})}, "num_dragons"),
         ({"config": json.dumps({"backbone": {"colour": "red"}})}, "colour"),
         ({"config": json.dumps({"hidden_dim": 100})}, "hidden_dim"),
-        ({"config": json.dumps({"hidden_dim": "wide"})}, "unknown here"),
+        ({"config": json.dumps({"hidden_dim": "wide"})}, "another version"),
     ],
 )
-def test_an_own_file_with_strange_sizes_is_refused(tmp_path, metadata, words):
-    path = tmp_path / "own.safetensors"
+def test_safetensors_with_unreadable_config_is_refused(tmp_path, metadata, words):
+    path = tmp_path / "small.safetensors"
     save_file({"a": torch.zeros(1)}, path, metadata)
-    with pytest.raises(CheckpointError, match=rf"own\.safetensors.*{words}"):
-        read_own(path)
+    with pytest.raises(CheckpointError, match=rf"small\.safetensors.*{words}"):
+        read_safetensors(path)
 
 
-# Where weights come from (the Hub: see test_hub).
+# Source selection; for the Hub see test_hub.
 
 
 @pytest.fixture
 def small_network(monkeypatch):
-    """The network is not the matter here: a small one stands for it."""
+    """Replaces the network by a small one."""
 
     class SmallNetwork(Small):
         def __init__(self, config):
@@ -428,14 +427,14 @@ def small_network(monkeypatch):
             self.config = config
 
     monkeypatch.setattr("aios.network.model.AiOS", SmallNetwork)
-    monkeypatch.setattr("aios.weights.official_names.from_official", lambda state, config: state)
+    monkeypatch.setattr("aios.weights.official_names.rename_official", lambda state, config: state)
 
 
-def test_an_own_file_says_what_it_is(tmp_path, model, config, small_network):
-    path = tmp_path / "own.safetensors"
+def test_metadata_of_safetensors_is_read(tmp_path, model, config, small_network):
+    path = tmp_path / "small.safetensors"
     extra = {"body_convention": "smplx", "threshold": "0.45", "max_overlap": "0.5"}
     extra["placed_by"] = "keypoints"
-    save_own(path, model.state_dict(), config, extra)
+    save_safetensors(path, model.state_dict(), config, extra)
     for source in (path, str(path)):
         loaded = weights.load_model(source)
         assert loaded.config == config == loaded.model.config
@@ -444,7 +443,7 @@ def test_an_own_file_says_what_it_is(tmp_path, model, config, small_network):
         assert (info.name, info.is_official) == ("file", False)
         assert (info.body_convention, info.threshold) == ("smplx", 0.45)
         assert (info.max_overlap, info.placed_by) == (0.5, "keypoints")
-        assert "own.safetensors" in info.description
+        assert "small.safetensors" in info.description
 
 
 @pytest.mark.parametrize(
@@ -457,14 +456,14 @@ def test_an_own_file_says_what_it_is(tmp_path, model, config, small_network):
         ({"placed_by": "a coin"}, "a coin"),
     ],
 )
-def test_strange_metadata_is_refused(tmp_path, model, config, small_network, extra, words):
-    path = tmp_path / "own.safetensors"
-    save_own(path, model.state_dict(), config, extra)
+def test_invalid_metadata_is_refused(tmp_path, model, config, small_network, extra, words):
+    path = tmp_path / "small.safetensors"
+    save_safetensors(path, model.state_dict(), config, extra)
     with pytest.raises(CheckpointError, match=words):
         weights.load_model(path)
 
 
-def test_a_released_file_is_the_papers_network(tmp_path, model, small_network):
+def test_released_file_is_the_network_of_the_paper(tmp_path, model, small_network):
     path = write(tmp_path / "a.pth", released_content(dict(model.state_dict())))
     loaded = weights.load_model(path)
     assert loaded.config == AiOSConfig()
@@ -477,30 +476,30 @@ def test_built_in_weights(tmp_path, model, config, small_network, monkeypatch):
     monkeypatch.setattr(weights, "BUILTIN_WEIGHTS", path)
     with pytest.raises(CheckpointError, match=r"builtin\.safetensors are missing.*clone"):
         weights.load_model("builtin")
-    save_own(path, model.state_dict(), config)
+    save_safetensors(path, model.state_dict(), config)
     info = weights.load_model("builtin").weights
     assert (info.name, info.body_convention) == ("builtin", "standin")
 
 
-def test_a_folder_means_the_weights_in_it(tmp_path, model, config, small_network, monkeypatch):
+def test_weights_are_found_in_a_folder(tmp_path, model, config, small_network, monkeypatch):
     # An existing path wins over a Hub repository of the same name.
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "user" / "name"
     folder.mkdir(parents=True)
-    with pytest.raises(CheckpointError, match="holds neither"):
+    with pytest.raises(CheckpointError, match="contains neither"):
         weights.load_model("user/name")
-    save_own(folder / "model.safetensors", model.state_dict(), config)
+    save_safetensors(folder / "model.safetensors", model.state_dict(), config)
     assert weights.load_model("user/name").weights.name == "file"
 
 
 @pytest.mark.parametrize("source", ["offical", "missing.pth", "a/b.safetensors", "a/b/c", ""])
-def test_a_source_that_means_nothing_is_named(source, tmp_path, monkeypatch):
+def test_unusable_source_is_named(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"There are no weights|neither|no weight file"):
+    with pytest.raises(CheckpointError, match=r"No weights found|neither|does not exist"):
         weights.load_model(source)
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path):
+def test_file_with_another_suffix_is_refused(tmp_path):
     path = tmp_path / "weights.onnx"
     path.touch()
     with pytest.raises(CheckpointError, match=r"weights\.onnx.*\.safetensors"):

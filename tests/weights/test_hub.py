@@ -1,4 +1,4 @@
-"""Fetching from the Hub, against a small real server on the loopback address."""
+"""Hub downloads, against a small HTTP server on the loopback address."""
 
 import errno
 import hashlib
@@ -15,10 +15,9 @@ from huggingface_hub import close_session
 from torch import nn
 
 from aios.network.config import AiOSConfig
-from aios.weights import download as transfer
-from aios.weights import hub
+from aios.weights import download, hub
 from aios.weights import load as weights
-from aios.weights.checkpoint import CheckpointError, save_own
+from aios.weights.checkpoint import CheckpointError, save_safetensors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONTENT = bytes(range(256)) * 4096
@@ -27,23 +26,23 @@ REPO, FILE = "user/name", "weights.bin"
 
 @dataclass
 class Hub:
-    """What the server has and does, and what it was asked."""
+    """Files and behaviour of the server, and the requests it received."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     refusal: tuple[int, str] | None = None
-    """Status and `X-Error-Code` of every answer."""
+    """Status and `X-Error-Code` of every response."""
     cuts: list[int] = field(default_factory=list)
-    """How many bytes of the body the next GETs send before the line breaks."""
+    """Bytes of the body that the next GETs send before the connection breaks."""
     ignores_ranges: bool = False
     wrong_bytes: bool = False
     storage_url: str = ""
-    """Where GET is sent to, as the Hub does with large files."""
+    """Redirection target of GET, as the Hub does for large files."""
     silence: threading.Event | None = None
-    """Until it is set, nobody is answered."""
+    """The server does not respond until it is set."""
     requests: list[SimpleNamespace] = field(default_factory=list)
     url: str = ""
 
-    def asked(self, method):
+    def received(self, method):
         return [request for request in self.requests if request.method == method]
 
 
@@ -122,13 +121,13 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty Hub cache, nobody logged in, no waiting between attempts."""
+    """Empty Hub cache, no token, no waits between retries."""
     for name in ("HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
-    monkeypatch.setattr(transfer, "RETRY_WAITS_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(download, "RETRY_WAITS_SECONDS", (0.0, 0.0))
     close_session()
     yield tmp_path / "hf" / "hub"
     close_session()
@@ -154,7 +153,7 @@ def server(cache, monkeypatch):
 
 @pytest.fixture
 def no_network(cache, monkeypatch):
-    """An address at which nobody listens."""
+    """An address without a server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -168,15 +167,15 @@ def unfinished(cache):
 # Files.
 
 
-def test_a_file_is_fetched_once(server, cache, caplog):
+def test_file_is_fetched_once(server, cache, caplog):
     caplog.set_level("INFO", "aios")
     path = hub.fetch_file(REPO, FILE)
     assert path.read_bytes() == CONTENT
     assert path.is_relative_to(cache)
     assert "Fetching weights.bin from user/name of 1.0 MB" in caplog.text
-    assert hub.cached_file(REPO, FILE) == path
+    assert hub.find_cached(REPO, FILE) == path
     assert hub.fetch_file(REPO, FILE) == path
-    assert len(server.asked("GET")) == 1
+    assert len(server.received("GET")) == 1
     assert unfinished(cache) == []
 
 
@@ -185,40 +184,40 @@ def test_progress_is_shown(server, capsys):
     assert f"{FILE} from {REPO}: 100%" in capsys.readouterr().err
 
 
-def test_a_new_version_is_fetched(server):
+def test_new_version_is_fetched(server):
     first = hub.fetch_file(REPO, FILE)
     server.files[FILE] = CONTENT[::-1]
-    # The same commit would be the same file: the cache believes in commits.
+    # Removed, since the cache identifies a file by its commit, which stays the same here.
     first.unlink()
     assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT[::-1]
 
 
-def test_a_short_break_is_mended_in_the_same_call(server):
+def test_interrupted_download_is_resumed_in_the_same_call(server):
     server.cuts = [300_000, 0, 500_000]
     assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
-    ranges = [request.range for request in server.asked("GET")]
+    ranges = [request.range for request in server.received("GET")]
     assert ranges == [None, "bytes=300000-", "bytes=300000-", "bytes=800000-"]
 
 
-def test_the_next_call_continues_a_broken_transfer(server, cache):
+def test_next_call_resumes_an_interrupted_download(server, cache):
     server.cuts = [400_000, 0, 0]
-    with pytest.raises(hub.HubError, match=r"broke off after 0\.4 MB of 1\.0 MB.*continues"):
+    with pytest.raises(hub.HubError, match=r"interrupted after 0\.4 MB of 1\.0 MB.*resume"):
         hub.fetch_file(REPO, FILE)
     assert [path.stat().st_size for path in unfinished(cache)] == [400_000]
-    assert hub.cached_file(REPO, FILE) is None
+    assert hub.find_cached(REPO, FILE) is None
     server.requests.clear()
     assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
-    assert [request.range for request in server.asked("GET")] == ["bytes=400000-"]
+    assert [request.range for request in server.received("GET")] == ["bytes=400000-"]
     assert unfinished(cache) == []
 
 
-def test_a_server_without_ranges_starts_again(server):
+def test_download_restarts_if_the_server_ignores_ranges(server):
     server.cuts = [400_000]
     server.ignores_ranges = True
     assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
 
 
-def test_a_left_over_that_is_too_long_is_thrown_away(server, cache):
+def test_partial_file_that_is_too_long_is_discarded(server, cache):
     blobs = cache / "models--user--name" / "blobs"
     blobs.mkdir(parents=True)
     left_over = blobs / f"{hashlib.sha256(CONTENT).hexdigest()}.incomplete"
@@ -226,37 +225,37 @@ def test_a_left_over_that_is_too_long_is_thrown_away(server, cache):
     assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
 
 
-def test_damage_on_the_way_is_found(server, cache):
+def test_wrong_checksum_is_detected(server, cache):
     server.wrong_bytes = True
-    with pytest.raises(hub.HubError, match="arrived damaged"):
+    with pytest.raises(hub.HubError, match="damaged in transfer"):
         hub.fetch_file(REPO, FILE)
     assert unfinished(cache) == []
     server.wrong_bytes = False
     assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
 
 
-def test_the_token_goes_to_the_hub_alone(server, monkeypatch):
+def test_token_is_sent_to_the_hub_only(server, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", False)
     server.storage_url = server.url.replace("127.0.0.1", "localhost")
     server.cuts = [100_000]
     assert hub.fetch_file(REPO, FILE).read_bytes() == CONTENT
-    assert {request.token for request in server.asked("HEAD")} == {"Bearer hf_secret"}
-    gets = server.asked("GET")
+    assert {request.token for request in server.received("HEAD")} == {"Bearer hf_secret"}
+    gets = server.received("GET")
     assert [request.range for request in gets] == [None, "bytes=100000-"]
     assert {request.path for request in gets} == {f"/storage/{FILE}"}
     assert {request.token for request in gets} == {None}
 
 
-def test_a_hub_that_names_a_strange_place_for_the_file_is_refused(server, cache, monkeypatch):
+def test_etag_that_is_a_path_is_refused(server, cache, monkeypatch):
     metadata = SimpleNamespace(etag="../../evil", commit_hash=COMMIT, size=3, location=server.url)
     monkeypatch.setattr(hub, "get_hf_file_metadata", lambda *_, **__: metadata)
-    with pytest.raises(hub.HubError, match="does not answer like the Hugging Face Hub"):
+    with pytest.raises(hub.HubError, match="does not respond like the Hugging Face Hub"):
         hub.fetch_file(REPO, FILE)
     assert not cache.exists()
 
 
-# Refusals.
+# Errors of the Hub.
 
 
 @pytest.mark.parametrize(
@@ -266,16 +265,16 @@ def test_a_hub_that_names_a_strange_place_for_the_file_is_refused(server, cache,
         ((403, "GatedRepo"), r"gated \(403\)"),
         ((401, ""), r"\(401\).*hf auth login.*licence"),
         ((403, ""), r"\(403\).*hf auth login"),
-        ((404, "RepoNotFound"), r"nothing named user/name.*404"),
-        ((404, ""), r"nothing named user/name.*404"),
-        ((404, "RevisionNotFound"), r"nothing named user/name.*404"),
+        ((404, "RepoNotFound"), r"user/name does not exist.*404"),
+        ((404, ""), r"user/name does not exist.*404"),
+        ((404, "RevisionNotFound"), r"user/name does not exist.*404"),
         ((404, "EntryNotFound"), r"has no file weights\.bin"),
-        ((400, ""), r"could not answer.*400"),
-        ((429, ""), r"could not answer.*429.*later"),
-        ((500, ""), r"could not answer.*500.*later"),
+        ((400, ""), r"failed to serve.*400"),
+        ((429, ""), r"failed to serve.*429.*later"),
+        ((500, ""), r"failed to serve.*500.*later"),
     ],
 )
-def test_a_refusal_is_one_sentence(server, refusal, words):
+def test_error_status_gives_one_sentence(server, refusal, words):
     server.refusal = refusal
     with pytest.raises(hub.HubError, match=words) as caught:
         hub.fetch_file(REPO, FILE)
@@ -283,81 +282,81 @@ def test_a_refusal_is_one_sentence(server, refusal, words):
     assert len(server.requests) == 1
 
 
-def test_no_network_is_one_sentence(no_network):
-    with pytest.raises(hub.HubError, match=r"127\.0\.0\.1.*could not be reached.*network"):
+def test_missing_network_gives_one_sentence(no_network):
+    with pytest.raises(hub.HubError, match=r"127\.0\.0\.1.*not reachable.*network"):
         hub.fetch_file(REPO, FILE)
 
 
-def test_offline_by_wish_asks_nobody(server, monkeypatch):
+def test_offline_mode_makes_no_request(server, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(hub.HubError, match="HF_HUB_OFFLINE"):
         hub.fetch_file(REPO, FILE)
     assert server.requests == []
 
 
-def test_without_network_the_cached_copy_serves(server, monkeypatch, caplog):
+def test_cached_copy_is_used_if_the_hub_fails(server, monkeypatch, caplog):
     path = hub.fetch_file(REPO, FILE)
     server.refusal = (500, "")
     assert hub.fetch_file(REPO, FILE) == path
     assert "cached copy" in caplog.text
 
 
-def test_a_hub_that_says_nothing_is_left_after_the_limit(server):
+def test_silent_hub_times_out(server):
     server.silence = threading.Event()
-    with pytest.raises(hub.HubError, match="no answer in time"):
-        hub.ask_hub(REPO, FILE, timeout=2.0)
+    with pytest.raises(hub.HubError, match="timeout"):
+        hub.fetch_metadata(REPO, FILE, timeout=2.0)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("name", ["a//b", "a/b--c/../d", "x" * 200 + "/y"])
-def test_an_impossible_name_is_named(server, name):
-    with pytest.raises(hub.HubError, match="no name of a Hub repository"):
+def test_invalid_repository_name_is_named(server, name):
+    with pytest.raises(hub.HubError, match="not a valid Hub repository name"):
         hub.fetch_file(name, FILE)
 
 
 # The disk.
 
 
-def test_a_cache_that_cannot_be_written_is_named(server, tmp_path, monkeypatch):
-    # A file in place of the folder stops even root, whom permissions do not bind.
+def test_unwritable_cache_is_named(server, tmp_path, monkeypatch):
+    # A file in place of the folder also blocks root, unlike permissions.
     blocked = tmp_path / "blocked"
     blocked.touch()
     monkeypatch.setenv("HF_HOME", str(blocked))
-    with pytest.raises(hub.HubError, match=r"blocked.*cannot be written.*set HF_HOME"):
+    with pytest.raises(hub.HubError, match=r"blocked.*not writable.*set HF_HOME"):
         hub.fetch_file(REPO, FILE)
 
 
-def test_a_read_only_disk_is_named(server, monkeypatch):
+def test_read_only_disk_is_named(server, monkeypatch):
     def read_only(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(hub.Path, "mkdir", read_only)
-    with pytest.raises(hub.HubError, match=r"cannot be written \(Read-only file system\)"):
+    with pytest.raises(hub.HubError, match=r"not writable \(Read-only file system\)"):
         hub.fetch_file(REPO, FILE)
 
 
-def test_a_full_disk_is_known_before_the_download(server, monkeypatch):
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+def test_full_disk_is_detected_before_the_download(server, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(hub.HubError, match=r"is full.*HF_HOME"):
         hub.fetch_file(REPO, FILE)
-    assert server.asked("GET") == []
+    assert server.received("GET") == []
 
 
-# Weights by way of the Hub.
+# Weights from the Hub.
 
 
 @pytest.fixture
 def network(monkeypatch, tmp_path):
-    """A network of one layer in place of the real one, and built-in weights for it."""
+    """Replaces the network by one layer, with built-in weights for it."""
 
     class OneLayer(nn.Linear):
         def __init__(self, config):
             super().__init__(2, 2)
 
     monkeypatch.setattr("aios.network.model.AiOS", OneLayer)
-    monkeypatch.setattr("aios.weights.official_names.from_official", lambda state, config: state)
+    monkeypatch.setattr("aios.weights.official_names.rename_official", lambda state, config: state)
     builtin = tmp_path / "builtin.safetensors"
-    save_own(builtin, OneLayer(None).state_dict(), AiOSConfig())
+    save_safetensors(builtin, OneLayer(None).state_dict(), AiOSConfig())
     monkeypatch.setattr(weights, "BUILTIN_WEIGHTS", builtin)
     released = tmp_path / "released.pth"
     torch.save({"model": OneLayer(None).state_dict()}, released)
@@ -372,10 +371,10 @@ def test_official_and_auto_fetch_the_released_file(server, network):
     assert {request.path for request in server.requests} == {
         "/ttxskk/AiOS/resolve/main/aios_checkpoint.pth"
     }
-    assert len(server.asked("GET")) == 1
+    assert len(server.received("GET")) == 1
 
 
-def test_auto_takes_the_cached_file_without_asking(server, network, monkeypatch):
+def test_auto_uses_the_cached_file_without_a_request(server, network, monkeypatch):
     server.files["aios_checkpoint.pth"] = network.released
     weights.load_model("official")
     server.requests.clear()
@@ -384,52 +383,54 @@ def test_auto_takes_the_cached_file_without_asking(server, network, monkeypatch)
     assert server.requests == []
 
 
-def test_auto_without_network_takes_the_built_in_and_says_why(no_network, network, caplog):
+def test_auto_without_network_uses_built_in_weights_and_logs_the_reason(
+    no_network, network, caplog
+):
     info = weights.load_model().weights
     assert (info.name, info.is_official) == ("builtin", False)
     assert "built-in" in info.description
-    assert "could not be reached" in info.description
+    assert "not reachable" in info.description
     assert info.description in caplog.text
 
 
-def test_auto_does_not_wait_for_a_silent_hub(server, network, monkeypatch):
-    monkeypatch.setattr(weights, "AUTO_SECONDS", 2.0)
+def test_auto_falls_back_if_the_hub_is_silent(server, network, monkeypatch):
+    monkeypatch.setattr(weights, "AUTO_TIMEOUT_SECONDS", 2.0)
     server.silence = threading.Event()
     info = weights.load_model("auto").weights
     assert info.name == "builtin"
-    assert "no answer in time" in info.description
+    assert "timeout" in info.description
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("refusal", "words"), [((401, "GatedRepo"), "gated"), ((404, "RepoNotFound"), "nothing named")]
+    ("refusal", "words"), [((401, "GatedRepo"), "gated"), ((404, "RepoNotFound"), "does not exist")]
 )
-def test_auto_takes_the_built_in_where_the_hub_refuses(server, network, refusal, words):
+def test_auto_falls_back_if_the_hub_refuses(server, network, refusal, words):
     server.refusal = refusal
     info = weights.load_model("auto").weights
     assert info.name == "builtin"
     assert words in info.description
 
 
-def test_auto_survives_a_released_file_that_is_damaged(server, network):
+def test_auto_falls_back_if_the_released_file_is_damaged(server, network):
     server.files["aios_checkpoint.pth"] = network.released[:-50]
     info = weights.load_model("auto").weights
     assert info.name == "builtin"
     assert "aios_checkpoint.pth" in info.description
 
 
-def test_auto_with_nothing_at_all_says_both_reasons(no_network, network):
+def test_auto_without_any_weights_reports_both_reasons(no_network, network):
     weights.BUILTIN_WEIGHTS.unlink()
-    with pytest.raises(CheckpointError, match="built-in.*missing.*could not be reached"):
+    with pytest.raises(CheckpointError, match="built-in.*missing.*not reachable"):
         weights.load_model("auto")
 
 
-def test_official_means_official(no_network, network):
-    with pytest.raises(hub.HubError, match="could not be reached"):
+def test_official_does_not_fall_back(no_network, network):
+    with pytest.raises(hub.HubError, match="not reachable"):
         weights.load_model("official")
 
 
-def test_a_repository_gives_our_file_before_the_released_one(server, network):
+def test_repository_prefers_safetensors_to_the_released_file(server, network):
     server.files["model.safetensors"] = network.own
     server.files["aios_checkpoint.pth"] = network.released
     info = weights.load_model(REPO).weights
@@ -440,8 +441,8 @@ def test_a_repository_gives_our_file_before_the_released_one(server, network):
     assert weights.load_model("other/name").weights.path.name == "aios_checkpoint.pth"
 
 
-def test_a_repository_without_weights_is_named(server):
-    with pytest.raises(hub.HubError, match=r"user/name.*holds neither.*user/name:FILE"):
+def test_repository_without_weights_is_named(server):
+    with pytest.raises(hub.HubError, match=r"user/name.*contains neither.*user/name:FILE"):
         weights.load_model(REPO)
     with pytest.raises(hub.HubError, match=r"has no file other\.pth"):
         weights.load_model(f"{REPO}:other.pth")

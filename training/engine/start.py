@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from aios.network.model import AiOS
-from aios.weights.checkpoint import CheckpointError, load_strictly, read_own, read_released
-from aios.weights.official_names import from_official
+from aios.weights.checkpoint import CheckpointError, load_strictly, read_released, read_safetensors
+from aios.weights.official_names import rename_official
 
 from .checkpointing import averaged_weights, load_newest
 
@@ -69,7 +69,7 @@ def load_start(source: str, model: AiOS, labels: nn.Embedding, fresh: tuple[str,
         _load_labels(path, state["learner"][_OWN_LABELS], labels)
         kind = "the averaged weights of an earlier run"
     elif path.suffix == ".safetensors":
-        load_strictly(model, _but(read_own(path)[1], model, fresh), path)
+        load_strictly(model, _but(read_safetensors(path)[1], model, fresh), path)
         kind = "weights of this program"
     else:
         kind = _load_released(path, model, labels, fresh)
@@ -86,7 +86,7 @@ def _load_released(path: Path, model: AiOS, labels: nn.Embedding, fresh: tuple[s
     state = read_released(path, BODY_MODEL)
     ed_pose = not any(name.startswith(_SMPLX_HEAD) for name in state)
     label_rows = state.pop(LABELS, None)
-    ours = from_official(state, model.config)
+    ours = rename_official(state, model.config)
     kind = "all of AiOS"
     if ed_pose:
         ours = _completed(path, ours, model)

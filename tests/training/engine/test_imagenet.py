@@ -9,7 +9,7 @@ from aios.body.model import BodyModel
 from aios.network.frozen_batch_norm import FrozenBatchNorm2d
 from aios.network.mobilenet import MobileNetV2
 from aios.network.resnet import ResNet
-from aios.weights.checkpoint import CheckpointError, save_own
+from aios.weights.checkpoint import CheckpointError, save_safetensors
 from tests.helpers.networks import MOBILE, SMALL, random_model
 from tests.helpers.training_sources import TINY
 from training.engine.imagenet import load_backbone
@@ -77,7 +77,7 @@ def test_files_that_do_not_fit_are_refused_and_nothing_changes(tmp_path):
     torch.save({"model": listed}, path)
     with pytest.raises(CheckpointError, match="no classifier"):
         load_backbone(str(path), backbone)
-    with pytest.raises(CheckpointError, match="no weight file"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         load_backbone(str(tmp_path / "nothing.pth"), backbone)
     for name, tensor in before.items():
         assert torch.equal(backbone.state_dict()[name], tensor), name
@@ -86,7 +86,9 @@ def test_files_that_do_not_fit_are_refused_and_nothing_changes(tmp_path):
 def test_a_run_takes_its_backbone_from_the_classifier_and_the_rest_from_its_start(tmp_path):
     config = replace(TINY.model, backbone=replace(MOBILE.backbone, feature_stages=(4, 6)))
     old = random_model(TINY.model, 1)
-    save_own(tmp_path / "old.safetensors", old.state_dict(), TINY.model, dtype=torch.float32)
+    save_safetensors(
+        tmp_path / "old.safetensors", old.state_dict(), TINY.model, dtype=torch.float32
+    )
     wanted, listed = classifier(MOBILE, 2)
     torch.save(listed, tmp_path / "classifier.pth")
     run = replace(

@@ -10,8 +10,8 @@ import torch
 from aios.body.model import BodyModel
 from aios.network.config import AiOSConfig, BackboneConfig
 from aios.network.model import AiOS
-from aios.weights.checkpoint import CheckpointError, canonical_name, save_own
-from aios.weights.official_names import official_to_ours
+from aios.weights.checkpoint import CheckpointError, canonical_name, save_safetensors
+from aios.weights.official_names import rename_tensor
 from tests.helpers.training_samples import random_batch
 from training.config import TINY_MODEL
 from training.engine.batch_norm import use_batch_norm, without_counters
@@ -59,7 +59,7 @@ def released_file(path, model, names, prefix=""):
     """`names` with the numbers of `model`, in the layout of the released programs."""
     state, tensors = model.state_dict(), {}
     for name in names:
-        ours = official_to_ours(canonical_name(name), model.config)
+        ours = rename_tensor(canonical_name(name), model.config)
         tensors[prefix + name] = labels(7.0) if name == LABELS else state[ours]
     torch.save({"model": tensors, "epoch": 3}, path)
     return path
@@ -98,7 +98,7 @@ def test_ed_pose_loads_all_it_has_and_the_rest_starts_fresh(taught, tmp_path):
         else:
             assert torch.equal(value, wanted[name]), name
             loaded += 1
-    assert loaded == len({official_to_ours(canonical_name(n), NARROW) for n in names} - {LABELS})
+    assert loaded == len({rename_tensor(canonical_name(n), NARROW) for n in names} - {LABELS})
     assert {name.split(".")[0] for name in wanted if not FRESH_AFTER_ED_POSE.fullmatch(name)} == {
         *("backbone", "level_projections", "encoder", "proposals", "decoder")
     }
@@ -145,7 +145,7 @@ def test_files_that_do_not_fit_are_refused(taught, tmp_path):
     path = released_file(tmp_path / "extra.pth", taught, extra)
     with pytest.raises(CheckpointError, match="neither ED-Pose nor AiOS"):
         load_start(str(path), model, rows)
-    with pytest.raises(CheckpointError, match="no weight file"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         load_start(str(tmp_path / "nothing.pth"), model, rows)
     with pytest.raises(CheckpointError, match="holds no checkpoint of a run"):
         load_start(str(tmp_path), model, rows)
@@ -157,7 +157,7 @@ def test_own_file_loads_strictly(tmp_path):
     torch.manual_seed(9)
     model = AiOS(TINY_MODEL)
     path = tmp_path / "own.safetensors"
-    save_own(path, model.state_dict(), TINY_MODEL, dtype=torch.float32)
+    save_safetensors(path, model.state_dict(), TINY_MODEL, dtype=torch.float32)
     other, rows = fresh(TINY_MODEL)
     load_start(str(path), other, rows)
     for name, value in model.state_dict().items():

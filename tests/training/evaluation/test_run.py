@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aios.weights.checkpoint import save_own
+from aios.weights.checkpoint import save_safetensors
 from tests.helpers.networks import TINY, random_model
 from training.evaluate import main
 from training.evaluation.cases import Case
@@ -26,7 +26,7 @@ COMMAND = ("synthetic", "--limit", "1", "--batch", "1", "--worst", "0", "--thres
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_own(path, random_model(TINY, 0).state_dict(), TINY)
+    save_safetensors(path, random_model(TINY, 0).state_dict(), TINY)
     return path
 
 

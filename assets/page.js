@@ -1,5 +1,5 @@
-// Names for screen readers where Gradio gives none: pictures take the label of their block, and
-// examples the name of their file.
+// Accessible names that Gradio leaves out: pictures get the label of their block, examples the name
+// of their file.
 (() => {
   const fileName = (url) => decodeURIComponent(url.split("/").pop()).replace(/\.\w+$/, "").replaceAll("_", " ");
   const name = () => {
@@ -17,4 +17,42 @@
   };
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();
+})();
+// Messages for webcam errors, which Gradio does not show.
+(() => {
+  const MESSAGES = {
+    NotAllowedError: "The browser blocks the camera. Allow it in the site settings (icon in the address bar), then reload the page.",
+    NotFoundError: "No camera found. Connect one, then reload the page.",
+    NotReadableError: "The camera is in use by another program. Close that program, then reload the page.",
+    OverconstrainedError: "The camera does not support the required resolution. Use another camera.",
+  };
+  const INSECURE = "Browsers allow the camera only over HTTPS or on localhost. Open the page with such an address.";
+  const OTHER = "The camera could not be started. Check the camera and the browser's permissions, then reload the page.";
+  const show = (text) => {
+    for (const old of document.querySelectorAll(".aios-camera-error")) old.remove();
+    const block = [...document.querySelectorAll("#camera, #photo")].find((found) => found.checkVisibility());
+    if (!text || !block) return;
+    const message = document.createElement("p");
+    message.className = "aios-camera-error";
+    message.setAttribute("role", "alert");
+    message.innerText = text;
+    block.insertAdjacentElement("afterend", message);
+  };
+  if (!navigator.mediaDevices?.getUserMedia) {
+    document.addEventListener("click", (event) => {
+      if (event.target.closest("#camera, #photo [aria-label='Capture from camera']")) show(INSECURE);
+    }, true);
+    return;
+  }
+  const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (constraints) => {
+    try {
+      const stream = await original(constraints);
+      show("");
+      return stream;
+    } catch (error) {
+      show(MESSAGES[error.name] ?? OTHER);
+      throw error;
+    }
+  };
 })();

@@ -1,4 +1,4 @@
-"""Writes the README's pictures of the page: `python -m tests.screenshots`.
+"""Screenshots of the page for the README: `python -m tests.screenshots`.
 
 Needs Chromium; the page runs on the built-in weights and the stand-in body.
 """
@@ -64,7 +64,7 @@ def _show(page: Page, example: str) -> None:
 
 def _save(page: Page, name: str) -> None:
     page.wait_for_function("[...document.images].every(image => image.complete)")
-    # Without the colour of something that the mouse is over.
+    # No control must have its hover colour.
     page.mouse.move(0, 0)
     page.wait_for_timeout(500)
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")

@@ -1,4 +1,4 @@
-"""The tab that says what this is, what is kept, and how to get what the paper uses."""
+"""Tab About: model in use, body upload, privacy and licences."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from .context import PageContext
 from .model_summary import banner_html
 
 _ABOUT = """### What you see
-[AiOS](https://arxiv.org/abs/2403.17934) (Sun et al., CVPR 2024) finds every person in a photo at
-once and reads body, hands and face from the whole picture, without cutting anybody out. Each person
-becomes a posed SMPL-X mesh before the camera of the photo. This page runs an independent
+[AiOS](https://arxiv.org/abs/2403.17934) (Sun et al., CVPR 2024) detects all people in a photo and
+estimates body, hands and face in one pass over the full image, without cropping people. Each person
+becomes an SMPL-X mesh in the camera frame of the photo. This page runs an independent
 implementation, written from the paper.
 
 * **Photo**: meshes, depth order, keypoints, side and top views, a 3D scene, all parameters.
-* **Attention**: where the network looked for each joint, hand and face.
-* **Webcam** and **Video**: everyone followed, in steady colours; motion as BVH and animated GLB.
-* **Many photos**: one archive in, one archive out.
+* **Attention**: sampling points and self-attention of each body, hand and face token.
+* **Webcam** and **Video**: tracked people in steady colours; motion as BVH and animated GLB.
+* **Batch**: many photos in, one archive of results out.
 
-### What is kept
-Photos stay on the machine that serves this page and are shown to nobody else. Pictures and files
-made of them go when you close the page, at the latest after an hour. The webcam sends nothing
-before you start it or take a snapshot.
+### Privacy
+Photos stay on the server of this page and are visible to you only. Uploads and results are deleted
+when you close the page, or within an hour. The webcam sends nothing before you start it or take a
+snapshot.
 
-### For programs
-The same answers come over HTTP: see *Use via API* at the foot of the page.
+### API
+The same results are available over HTTP: see *Use via API* at the bottom of the page.
 
 ### Licences
-The code is Apache-2.0. Weights, the SMPL-X body and the package that poses it are for
+The code is Apache-2.0. Weights, the SMPL-X body model and the `smplx` package are for
 non-commercial research; the stand-in body is in the public domain."""
 
 
 def build_about_tab(context: PageContext) -> None:
-    """Weights, body, privacy."""
+    """Add the tab with its events."""
     with gr.Tab("About"):
         predictor = context.predictor
         banner = banner_html(predictor.weights, predictor.body, predictor.speed)

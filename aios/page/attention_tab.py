@@ -1,4 +1,4 @@
-"""The tab that shows where the network looked, after Figures 5 and 8 of the paper."""
+"""Tab Attention: sampling points and self-attention, as in Figures 5 and 8 of the paper."""
 
 from __future__ import annotations
 
@@ -8,34 +8,28 @@ import gradio as gr
 
 from ..attention import token_names
 from ..descriptions import person_name
-from .attention_answers import (
-    NotKeptError,
-    Question,
-    attention_figure,
-    attention_npz,
-    matrix_pictures,
-    people_with_attention,
-    token_pictures,
-)
-from .context import FILES_QUEUE, VIEWS_QUEUE, PageContext, errors_as_sentences, session_of
-from .photo_views import Look, person_at
-from .sessions import Choice, Result
+from .attention_export import attention_to_npz
+from .attention_pictures import attention_figure, matrix_pictures, token_pictures
+from .attention_query import AttentionMissingError, AttentionQuery, people_with_attention
+from .context import FILES_QUEUE, VIEWS_QUEUE, PageContext, photo_errors
+from .photo_views import ViewOptions, person_at
+from .results import PhotoQuery, PhotoResult
+from .sessions import Visit
 
 _NO_PHOTO = "Choose a photo in the tab **Photo** first."
-_NOBODY = "Nobody was found in this photo: lower the score threshold in the tab **Photo**."
-_MATRICES = """Rows look at columns, brighter is more. On the left, a block is a pair of people and
-its cells are their boxes: body, left hand, right hand and face, as far as the layer has them."""
+_NO_PEOPLE = "No people were found in this photo: see the tab **Photo**."
+_ABOUT = """Each person is a set of *tokens*: a body box, joints, hand and face boxes and their
+points. In each decoder layer, a token attends to a few sampling points around its reference box
+(cross-attention, Figure 5 of the paper) and to other tokens (self-attention, Figure 8)."""
+_MATRICES = """Rows attend to columns; brighter is more. Left: each block is a pair of people, its
+cells are their box tokens: body, left hand, right hand and face, as far as the layer has them."""
 _ALL = -1
 
 
 def build_attention_tab(context: PageContext) -> None:
-    """Widgets and events of the tab."""
+    """Add the tab with its events."""
     with gr.Tab("Attention") as tab:
-        gr.Markdown(
-            "Every person is a set of *tokens*: a body box, joints, hand and face boxes and their "
-            "points. In each decoder layer a token looks at a few points of the photo around its "
-            "reference box (Figure 5 of the paper) and at other tokens (Figure 8).",
-        )
+        gr.Markdown(_ABOUT)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 controls = _add_controls(context)
@@ -43,13 +37,13 @@ def build_attention_tab(context: PageContext) -> None:
                 text = gr.Markdown(_NO_PHOTO, elem_id="attention-text")
                 with gr.Row():
                     pictures = [
-                        _add_picture("Where this token looks", "attention-token"),
-                        _add_picture("Where this person looks", "attention-person"),
+                        _add_picture("Sampling points of this token", "attention-token"),
+                        _add_picture("Sampling density of this person", "attention-person"),
                     ]
                 with gr.Row():
                     matrices = [
-                        _add_picture("Who attends to whom", "attention-people"),
-                        _add_picture("This person’s tokens", "attention-tokens"),
+                        _add_picture("Self-attention between people", "attention-people"),
+                        _add_picture("Self-attention of this person", "attention-tokens"),
                     ]
                 gr.Markdown(_MATRICES, elem_classes="aios-small")
                 with gr.Row(elem_classes="aios-downloads"):
@@ -73,7 +67,7 @@ def _add_picture(label: str, elem_id: str) -> gr.Image:
 
 
 def _add_controls(context: PageContext) -> list[Any]:
-    """Person, token, layer, level, head, close-up."""
+    """Add person, token, layer, level, head and close-up."""
     config = context.predictor.model.config
     layouts = context.predictor.model.decoder.layouts
     tokens = [(name[:1].upper() + name[1:], name) for name in token_names(layouts[-1])]
@@ -83,8 +77,7 @@ def _add_controls(context: PageContext) -> list[Any]:
     ]
     stride = config.backbone.strides[config.backbone.feature_stages[0]]
     levels = [
-        (f"{level + 1} (one token for {stride * 2**level} px)", level)
-        for level in range(config.num_levels)
+        (f"{level + 1} (stride {stride * 2**level})", level) for level in range(config.num_levels)
     ]
     heads = [(str(head + 1), head) for head in range(config.num_heads)]
     return [
@@ -93,9 +86,9 @@ def _add_controls(context: PageContext) -> list[Any]:
             tokens, value=tokens[0][1], label="Token", filterable=True, elem_id="attention-what"
         ),
         gr.Radio(layers, value=len(layouts) - 1, label="Decoder layer", elem_id="attention-layer"),
-        gr.Dropdown([("All", _ALL), *levels], value=_ALL, label="Level of the image tokens"),
+        gr.Dropdown([("All", _ALL), *levels], value=_ALL, label="Feature level"),
         gr.Dropdown([("All", _ALL), *heads], value=_ALL, label="Attention head"),
-        gr.Checkbox(False, label="Close-up", info="Cut the photo to where the token looks."),
+        gr.Checkbox(False, label="Close-up", info="Crop to the sampling points."),
     ]
 
 
@@ -107,9 +100,10 @@ def _connect(
     buttons: list[Any],
 ) -> None:
     handlers = AttentionHandlers(context)
-    who = controls[0]
-    asked, person = context.asked, context.person
-    wanted = [asked, *controls]
+    person_dropdown = controls[0]
+    query, person = context.query, context.person
+    inputs = [query, *controls]
+    drawn = [*outputs, person, *buttons]
     drawing: dict[str, Any] = {
         "concurrency_id": VIEWS_QUEUE,
         "concurrency_limit": 1,
@@ -122,66 +116,72 @@ def _connect(
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    opened = tab.select(handlers.enter, [asked, person], who, api_visibility="private")
-    opened = opened.success(handlers.draw, wanted, [*outputs, person, *buttons], **drawing)
-    opened.success(handlers.write, wanted, buttons, **files)
+    opened = tab.select(
+        handlers.open_tab, [query, person], person_dropdown, api_visibility="private"
+    )
+    opened = opened.success(handlers.draw, inputs, drawn, **drawing)
+    opened.success(handlers.write, inputs, buttons, **files)
+    # `input` covers mouse and keyboard; `select` of a dropdown misses the keyboard.
     changed = gr.on(
-        # A dropdown tells of input twice for one choice.
-        [part.select if isinstance(part, gr.Dropdown) else part.input for part in controls],
+        [control.input for control in controls],
         handlers.draw,
-        wanted,
-        [*outputs, person, *buttons],
+        inputs,
+        drawn,
         trigger_mode="always_last",
         **drawing,
     )
-    changed.success(handlers.write, wanted, buttons, trigger_mode="always_last", **files)
+    changed.success(handlers.write, inputs, buttons, trigger_mode="always_last", **files)
     for picture in outputs[1:3]:
         picked = picture.select(
             handlers.pick,
-            [asked, who, controls[-1]],
-            who,
+            [query, person_dropdown, controls[-1]],
+            person_dropdown,
             queue=False,
             show_progress="hidden",
             api_visibility="private",
         )
-        picked = picked.success(handlers.draw, wanted, [*outputs, person, *buttons], **drawing)
-        picked.success(handlers.write, wanted, buttons, **files)
+        picked = picked.success(handlers.draw, inputs, drawn, **drawing)
+        picked.success(handlers.write, inputs, buttons, **files)
 
 
 class AttentionHandlers:
-    """Handlers of the tab's events."""
+    """Event handlers of the tab. They use cached results and do not run the network."""
 
     def __init__(self, context: PageContext) -> None:
-        """Answer from what `context.sessions` keeps."""
+        """Serve all visitors of a page."""
         self._context = context
 
-    def enter(self, choice: Choice | None, person: int | None, request: gr.Request) -> gr.Dropdown:
-        """The people to choose from."""
-        people = [] if choice is None else people_with_attention(self._result(choice, request))
+    def open_tab(
+        self, query: PhotoQuery | None, person: int | None, request: gr.Request
+    ) -> gr.Dropdown:
+        """Return the dropdown with the people of the current photo."""
+        people = []
+        if query is not None:
+            people = people_with_attention(_result(self._context.visit(request), query))
         value = person if person in people else next(iter(people), None)
         names = [(person_name(index), index) for index in people]
         return gr.Dropdown(choices=names, value=value, interactive=bool(people))
 
     def pick(
         self,
-        choice: Choice | None,
+        query: PhotoQuery | None,
         person: int | None,
         close_up: bool,
         event: gr.SelectData,
         request: gr.Request,
     ) -> Any:  # noqa: ANN401
-        """Who was clicked; a click beside everybody or in a close-up changes nothing."""
-        if choice is None or close_up:
+        """Return the person at the clicked pixel; without one or in a close-up, no change."""
+        if query is None or close_up:
             return gr.skip()
-        result = self._result(choice, request)
+        result = _result(self._context.visit(request), query)
         height, width = result.photo.shape[:2]
         x, y = event.index
-        found = person_at(result, Look(), (x + 0.5) / width, (y + 0.5) / height)
+        found = person_at(result, ViewOptions(), (x + 0.5) / width, (y + 0.5) / height)
         return found if found in people_with_attention(result) else person
 
     def draw(
         self,
-        choice: Choice | None,
+        query: PhotoQuery | None,
         person: int | None,
         token: str,
         layer: int,
@@ -190,27 +190,29 @@ class AttentionHandlers:
         close_up: bool,
         request: gr.Request,
     ) -> list[Any]:
-        """A sentence, four pictures, the person singled out, and buttons that wait for files."""
-        waiting = [gr.DownloadButton(value=None, interactive=False) for _ in range(2)]
-        if choice is None or person is None:
-            return [_NO_PHOTO if choice is None else _NOBODY, *[None] * 4, gr.skip(), *waiting]
-        question = _question(person, token, layer, level, head, close_up)
-        result = self._result(choice, request)
+        """Return description, four pictures, selected person and disabled download buttons."""
+        disabled = [gr.DownloadButton(value=None, interactive=False) for _ in range(2)]
+        if query is None or person is None:
+            return [_NO_PHOTO if query is None else _NO_PEOPLE, *[None] * 4, gr.skip(), *disabled]
+        attention_query = _attention_query(person, token, layer, level, head, close_up)
+        visit = self._context.visit(request)
+        result = _result(visit, query)
         try:
-            sampling, heat, text = token_pictures(result, question)
-            pictures = [sampling, heat, *matrix_pictures(result, question)]
-        except NotKeptError as error:
-            return [str(error), *[None] * 4, person, *waiting]
+            sampling, heat, text = token_pictures(result, attention_query)
+            pictures = [sampling, heat, *matrix_pictures(result, attention_query)]
+        except AttentionMissingError as error:
+            return [str(error), *[None] * 4, person, *disabled]
         names = ("token.jpg", "person.jpg", "people.png", "tokens.png")
-        saved = [
-            self._context.save(request, f"{choice.path.stem}_attention_{name}", picture)
-            for name, picture in zip(names, pictures, strict=True)
-        ]
-        return [text, *saved, person, *waiting]
+        with photo_errors():
+            saved = [
+                visit.save(f"{query.path.stem}_attention_{name}", picture)
+                for name, picture in zip(names, pictures, strict=True)
+            ]
+        return [text, *saved, person, *disabled]
 
     def write(
         self,
-        choice: Choice | None,
+        query: PhotoQuery | None,
         person: int | None,
         token: str,
         layer: int,
@@ -219,32 +221,35 @@ class AttentionHandlers:
         close_up: bool,
         request: gr.Request,
     ) -> list[Any]:
-        """The two download buttons with their files."""
-        if choice is None or person is None:
+        """Return the two download buttons with their files."""
+        if query is None or person is None:
             return [gr.skip(), gr.skip()]
-        question = _question(person, token, layer, level, head, close_up)
-        result = self._result(choice, request)
-        stem = choice.path.stem
+        attention_query = _attention_query(person, token, layer, level, head, close_up)
+        visit = self._context.visit(request)
+        result = _result(visit, query)
+        stem = query.path.stem
         try:
-            figure, arrays = attention_figure(result, question), attention_npz(result, person)
-        except NotKeptError:
+            figure = attention_figure(result, attention_query)
+            arrays = attention_to_npz(result, person)
+        except AttentionMissingError:
             return [gr.skip(), gr.skip()]
-        save = self._context.save
-        files = (
-            save(request, f"{stem}_attention.png", figure),
-            save(request, f"{stem}_attention.npz", arrays),
-        )
+        with photo_errors():
+            files = (
+                visit.save(f"{stem}_attention.png", figure),
+                visit.save(f"{stem}_attention.npz", arrays),
+            )
         return [gr.DownloadButton(value=file, interactive=True) for file in files]
 
-    def _result(self, choice: Choice, request: gr.Request) -> Result:
-        with errors_as_sentences():
-            return self._context.sessions.result(session_of(request), choice)
+
+def _result(visit: Visit, query: PhotoQuery) -> PhotoResult:
+    with photo_errors():
+        return visit.result(query)
 
 
-def _question(
+def _attention_query(
     person: int, token: str, layer: int, level: int, head: int, close_up: bool
-) -> Question:
-    return Question(
+) -> AttentionQuery:
+    return AttentionQuery(
         person,
         token,
         layer,

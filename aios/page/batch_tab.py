@@ -1,4 +1,4 @@
-"""The tab of many photos: files, a folder or archives in, one archive out."""
+"""Tab Batch: photos, a folder or archives of photos in, one archive of results out."""
 
 from __future__ import annotations
 
@@ -14,140 +14,135 @@ from ..pipelines.folder import FolderResult, FolderSettings, ZipSink, reconstruc
 from ..pipelines.progress import CancelledError, ProgressCallback
 from ..predictor import AiOSPredictor
 from .context import PageContext
-from .jobs import LONG_QUEUE, Jobs, working_sentence
+from .jobs import STOPPED, JobHandler, connect_job, unexpected_error_text
+from .sessions import VisitEndedError
 from .widgets import number_slider
 
-_IDLE = "Waiting for photos."
-_STOPPED = "Stopped; nothing was kept."
+_NO_PHOTOS = "Choose photos first."
 _SHOWN_PROBLEMS = 200
-_ABOUT = """You get one archive: JSON, NPZ, GLB and overlay of each photo, **people.csv** with a row
-for everyone in all photos, and **problems.csv** if a file could not be worked on."""
+_ABOUT = """The result is one ZIP archive: JSON, NPZ, GLB and overlay of each photo, **people.csv**
+with one row per person, and **problems.csv** if a file could not be processed."""
 
 
 def build_batch_tab(context: PageContext) -> None:
-    """Widgets and events of the tab."""
-    with gr.Tab("Many photos"):
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
-                files = gr.File(
-                    label="Photos, or ZIP archives of photos",
-                    file_count="multiple",
-                    type="filepath",
-                    height=200,
-                    elem_id="batch-input",
-                )
-                folder = gr.UploadButton(
-                    "Choose a folder", file_count="directory", type="filepath", size="sm"
-                )
-                threshold = number_slider(
-                    0, 1, context.threshold, 0.01, "Batch score", "Keep people found so surely."
-                )
-                most = number_slider(
-                    1,
-                    context.max_people,
-                    min(30, context.max_people),
-                    1,
-                    "People in a photo",
-                    "Best scores first.",
-                )
+    """Add the tab with its events."""
+    with gr.Tab("Batch"):
+        # The stylesheet places the three columns: on a phone, results come before settings.
+        with gr.Row(elem_classes="aios-grid"):
+            with gr.Column(elem_classes="aios-choice"):
+                files = _add_files()
                 with gr.Row():
-                    start = gr.Button("Work on all", variant="primary", elem_id="batch-start")
+                    start = gr.Button("Process all", variant="primary", elem_id="batch-start")
                     stop = gr.Button("Stop", elem_id="batch-stop")
-            with gr.Column(scale=3, min_width=320):
-                status = gr.Markdown(_IDLE, elem_id="batch-status")
-                archive = gr.File(
-                    label="Results (ZIP)", interactive=False, height=90, elem_id="batch-archive"
-                )
-                problems = gr.HTML(padding=False, elem_id="batch-problems")
-                gr.Markdown(_ABOUT)
-        # What Gradio has stored is handed from one widget to the other.
-        folder.upload(
-            lambda chosen: chosen, folder, files, show_progress="hidden", api_visibility="private"
-        )
+            with gr.Column(elem_classes="aios-results"):
+                outputs = _add_results()
+            with gr.Column(elem_classes="aios-settings"):
+                settings = _add_settings(context)
         handler = BatchHandler(context)
-        outputs = [status, archive, problems]
-        work = start.click(
-            handler.show,
-            [files, threshold, most],
-            outputs,
-            concurrency_id=LONG_QUEUE,
-            concurrency_limit=1,
-            trigger_mode="once",
-            show_progress_on=[archive],
-            api_visibility="private",
-        )
-        stop.click(
-            handler.stop, None, outputs, cancels=[work], queue=False, api_visibility="private"
-        )
+        inputs = [files, *settings]
+        connect_job(handler, start, stop, inputs, outputs, show_progress_on=outputs[1])
 
 
-class BatchHandler:
-    """Works on one batch after another."""
+def _add_files() -> gr.File:
+    files = gr.File(
+        label="Photos or ZIP archives of photos",
+        file_count="multiple",
+        type="filepath",
+        height=200,
+        elem_id="batch-input",
+    )
+    folder = gr.UploadButton("Choose a folder", file_count="directory", type="filepath", size="sm")
+    # The upload button passes its stored files on to the list.
+    folder.upload(
+        lambda chosen: chosen, folder, files, show_progress="hidden", api_visibility="private"
+    )
+    return files
+
+
+def _add_results() -> list[Any]:
+    """Add status, archive and table of problems."""
+    status = gr.Markdown(_NO_PHOTOS, elem_id="batch-status")
+    archive = gr.File(label="Results (ZIP)", interactive=False, height=90, elem_id="batch-archive")
+    problems = gr.HTML(padding=False, elem_id="batch-problems")
+    gr.Markdown(_ABOUT)
+    return [status, archive, problems]
+
+
+def _add_settings(context: PageContext) -> list[Any]:
+    most = min(30, context.max_people)
+    return [
+        number_slider(
+            *(0, 1, context.threshold, 0.01),
+            "Confidence threshold",
+            "Hide detections below this confidence.",
+        ),
+        number_slider(
+            *(1, context.max_people, most, 1), "Max people per photo", "Keeps the highest-scoring."
+        ),
+    ]
+
+
+class BatchHandler(JobHandler):
+    """Event handlers of the tab."""
 
     def __init__(self, context: PageContext) -> None:
-        """Serve all visitors with the predictor of `context`."""
-        self._context = context
-        self._jobs = Jobs(context, "photos")
+        """Serve all visitors of a page."""
+        super().__init__(context, "photos", _NO_PHOTOS, [None, ""])
 
     def show(
         self,
         files: list[str] | None,
         threshold: float,
-        most: float,
+        max_people: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> list[Any]:
-        """Status, archive and table of what failed; a failure of all is in the status."""
+        """Return status, archive and table of problems; an error is shown as the status."""
         if not files:
-            return [_IDLE, None, ""]
+            return [self.no_input, *self.empty_results]
         paths = [Path(path) for path in files]
-        folder, report = self._jobs.start(request, paths, progress)
+        visit = self.context.visit(request)
+        settings = FolderSettings(threshold, int(max_people))
         try:
-            target = folder / "aios_results.zip"
-            predictor = self._context.predictor_of(request)
-            settings = FolderSettings(threshold, int(most))
-            result = self._work(predictor, paths, target, settings, report)
+            with self.jobs.run(visit, paths, progress) as (folder, report):
+                target = folder / "aios_results.zip"
+                result = _process(visit.predictor, paths, target, settings, report)
         except CancelledError:
-            return [_STOPPED, None, ""]
-        except InputError as error:
+            return [STOPPED, *self.empty_results]
+        except (InputError, VisitEndedError) as error:
             sentence = str(error)
         except (MemoryError, OSError, RuntimeError, ValueError) as error:
-            sentence = working_sentence(error, "This batch")
+            sentence = unexpected_error_text(error, "This batch")
         else:
             return [status_text(result), str(target), problems_html(result)]
         gr.Warning(sentence)
-        return [escape(sentence), None, ""]
+        return [escape(sentence), *self.empty_results]
 
-    def stop(self, request: gr.Request) -> list[Any]:
-        """Stop this visitor's work and empty the results."""
-        self._jobs.stop(request)
-        return [_STOPPED, None, ""]
 
-    def _work(
-        self,
-        predictor: AiOSPredictor,
-        paths: list[Path],
-        target: Path,
-        settings: FolderSettings,
-        report: ProgressCallback,
-    ) -> FolderResult:
-        with ExitStack() as open_archives:
-            items: list[PhotoItem] = []
-            for path in paths:
-                if path.suffix.lower() == ".zip":
-                    items += open_archives.enter_context(items_from_zip(path))
-                else:
-                    items += items_from_paths([path])
-            if len(items) > MAX_FILES:
-                raise InputError(f"These are {len(items)} files: send at most {MAX_FILES} at once.")
-            if not items:
-                raise InputError("There is no photo in what was sent.")
-            with ZipSink(target) as sink:
-                return reconstruct_folder(predictor, items, sink, settings, report)
+def _process(
+    predictor: AiOSPredictor,
+    paths: list[Path],
+    target: Path,
+    settings: FolderSettings,
+    report: ProgressCallback,
+) -> FolderResult:
+    with ExitStack() as open_archives:
+        items: list[PhotoItem] = []
+        for path in paths:
+            if path.suffix.lower() == ".zip":
+                items += open_archives.enter_context(items_from_zip(path))
+            else:
+                items += items_from_paths([path])
+        if len(items) > MAX_FILES:
+            raise InputError(f"These are {len(items)} files: send at most {MAX_FILES} at once.")
+        if not items:
+            raise InputError("These files contain no photo.")
+        with ZipSink(target) as sink:
+            return reconstruct_folder(predictor, items, sink, settings, report)
 
 
 def status_text(result: FolderResult) -> str:
-    """How many photos and people, and how many files failed."""
+    """Markdown: number of people, photos and failed files."""
     photos = "1 photo" if result.photos == 1 else f"{result.photos} photos"
     people = "1 person" if result.people == 1 else f"{result.people} people"
     failed = len(result.problems)
@@ -156,7 +151,7 @@ def status_text(result: FolderResult) -> str:
 
 
 def problems_html(result: FolderResult) -> str:
-    """The files that failed, with the reason; empty without any."""
+    """Table of failed files with the reason; empty without any."""
     if not result.problems:
         return ""
     rows = "".join(
@@ -164,9 +159,9 @@ def problems_html(result: FolderResult) -> str:
         for name, sentence in result.problems[:_SHOWN_PROBLEMS]
     )
     left = len(result.problems) - _SHOWN_PROBLEMS
-    more = f"<p class='aios-note'>And {left} more in problems.csv.</p>" if left > 0 else ""
+    more = f"<p class='aios-note'>{left} more in problems.csv.</p>" if left > 0 else ""
     head = '<th scope="col">File</th><th scope="col">Problem</th>'
     return (
-        f'<div class="aios-people"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="aios-people aios-problems" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{more}"
     )

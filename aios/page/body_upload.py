@@ -1,4 +1,4 @@
-"""A visitor's own SMPL-X body: for this visitor alone, in memory, until the page is closed."""
+"""Upload of an SMPL-X body model, used for one visitor and kept in memory only."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from weakref import WeakValueDictionary
 import gradio as gr
 
 from ..body.model import BodyModel, BodyModelError
-from .context import PageContext, session_of
-from .private_body import take_body
+from .context import PageContext
+from .private_body import read_uploaded_body
 
-MOST_BODIES = 4
-"""So many different ones at once; the same file sent by several visitors is one body."""
+MAX_BODIES = 4
+"""Different uploaded bodies in memory; equal files of several visitors count once."""
 
-_ABOUT = """Send `SMPLX_NEUTRAL.npz` as you got it from https://smpl-x.is.tue.mpg.de. It is
-read into memory and the file removed at once; nobody else is shown it, and it is forgotten when you
-close the page."""
-_TAKEN = "**{name}** is your body now: choose a photo, or move a slider, to see it."
-_GONE = "The body of this page is used again."
-_FULL = "Too many visitors use bodies of their own just now: try again later."
+_ABOUT = """Upload `SMPLX_NEUTRAL.npz` from https://smpl-x.is.tue.mpg.de. The file is read into
+memory and deleted at once. Only you use it, and it is dropped when you close the page."""
+_IN_USE = "**{name}** is now in use: choose a photo or change a setting to see it."
+_DEFAULT = "Switched back to the default body."
+_FULL = "Too many visitors use their own body at the moment: try again later."
 
 
 def add_body_upload(context: PageContext) -> None:
-    """Widgets and events, at this place of the page."""
+    """Add the accordion with its events."""
     with gr.Accordion("Use your own SMPL-X file", open=False, elem_id="own-body"):
         gr.Markdown(_ABOUT)
         file = gr.File(
@@ -36,25 +35,25 @@ def add_body_upload(context: PageContext) -> None:
             height=120,
             elem_id="body-input",
         )
-        back = gr.Button("Stop using it", size="sm", elem_id="body-back")
+        back = gr.Button("Use the default body", size="sm", elem_id="body-back")
         text = gr.Markdown(elem_id="body-text")
     handler = BodyHandler(context)
-    # Not queued: a file that waits for its turn would lie about.
-    file.upload(handler.take, file, [file, text], queue=False, api_visibility="private")
-    back.click(handler.drop, None, text, queue=False, api_visibility="private")
+    # Not queued, because the file must not stay on disk while it waits.
+    file.upload(handler.upload, file, [file, text], queue=False, api_visibility="private")
+    back.click(handler.reset, None, text, queue=False, api_visibility="private")
 
 
 class BodyHandler:
-    """Takes bodies from visitors."""
+    """Event handlers of the body upload."""
 
     def __init__(self, context: PageContext) -> None:
-        """Hand them to `context.sessions`."""
-        self._sessions = context.sessions
+        """Serve all visitors of a page."""
+        self._context = context
         self._bodies: WeakValueDictionary[str, BodyModel] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def take(self, path: str | None, request: gr.Request) -> tuple[Any, str]:
-        """Use a file from now on; an empty widget, and what to say."""
+    def upload(self, path: str | None, request: gr.Request) -> tuple[Any, str]:
+        """Use a body model from now on; return an empty upload widget and a message."""
         if path is None:
             return None, ""
         try:
@@ -62,16 +61,16 @@ class BodyHandler:
         except BodyModelError as error:
             gr.Warning(str(error))
             return None, str(error)
-        self._sessions.use_body(session_of(request), body)
-        return None, _TAKEN.format(name=body.name)
+        self._context.visit(request).use_body(body)
+        return None, _IN_USE.format(name=body.name)
 
-    def drop(self, request: gr.Request) -> str:
-        """Go back to the body of the page."""
-        self._sessions.use_body(session_of(request), None)
-        return _GONE
+    def reset(self, request: gr.Request) -> str:
+        """Switch back to the body of the page; return a message."""
+        self._context.visit(request).use_body(None)
+        return _DEFAULT
 
     def _read(self, path: Path) -> BodyModel:
-        # One after another: a body takes hundreds of megabytes while it is read.
+        # One at a time, because reading a body takes hundreds of megabytes.
         with self._lock:
             try:
                 with path.open("rb") as file:
@@ -79,9 +78,9 @@ class BodyHandler:
                 known = self._bodies.get(digest)
                 if known is not None:
                     return known
-                if len(self._bodies) >= MOST_BODIES:
+                if len(self._bodies) >= MAX_BODIES:
                     raise BodyModelError(_FULL)
-                body = take_body(path)
+                body = read_uploaded_body(path)
                 self._bodies[digest] = body
                 return body
             finally:

@@ -1,31 +1,30 @@
-"""Named endpoints for programs: `/reconstruct` and `/status`, and those of other files."""
+"""Public endpoints `/reconstruct` and `/status`; `/attention` is added from its own file."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.context import Context
 
 from .. import __version__
-from ..export.photo_files import encode_png
+from ..export.photo_files import encode_png, prediction_to_json
 from ..media.photo import MAX_PIXELS
 from .api_attention import add_attention_endpoint
-from .context import MODEL_QUEUE, PageContext, errors_as_sentences, session_of
-from .limits import MAX_CALL_MB, MAX_UPLOAD_MB
+from .context import MODEL_QUEUE, PageContext, photo_errors
+from .limits import MAX_CALL_MB, MAX_UPLOAD_MB, MAX_WAITING
 from .model_summary import status_values
-from .photo_views import Look, depth_view
-from .sessions import KEPT_SECONDS, Choice
+from .photo_views import ViewOptions, depth_view
+from .results import PhotoQuery
+from .sessions import EXPIRY_SECONDS
 
 
 def add_endpoints(context: PageContext, inputs: list[Any]) -> None:
-    """`/reconstruct`, `/attention` and `/status`.
+    """Add `/reconstruct`, `/attention` and `/status`.
 
     Args:
         context: of the page.
-        inputs: photo, threshold, maximum of people, input size and field of view.
+        inputs: photo, threshold, maximum number of people, input size and field of view.
     """
 
     def reconstruct(
@@ -36,45 +35,44 @@ def add_endpoints(context: PageContext, inputs: list[Any]) -> None:
         field_of_view: float,
         request: gr.Request,
     ) -> tuple[dict[str, Any], str, str, str, str]:
-        """Find everyone in a photo as a posed whole-body mesh.
+        """Recover a whole-body 3D mesh of everyone in a photo.
 
         Args:
             photo: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
-            threshold: lowest score of a person, 0 to 1.
-            max_people: at most this many people, best scores first.
-            input_size: of what the network sees: fast, balanced or full.
-            field_of_view: degrees across the longer side, 0 for the camera the network assumes.
-            request: filled in by the server.
+            threshold: minimum confidence of a person, 0 to 1.
+            max_people: maximum number of people; the highest-scoring are kept.
+            input_size: inference resolution: fast, balanced or full.
+            field_of_view: degrees across the longer side of the photo; 0 for the model default.
+            request: set by the server.
 
         Returns:
-            The people as plain JSON, in pixels of the photo and metres; PNG with the meshes over
-            the photo; PNG of the depth order; NPZ with the SMPL-X parameters; GLB with the meshes.
+            The people as JSON, in pixels of the photo and metres; PNG with the meshes over the
+            photo; PNG of the depth order; NPZ with the SMPL-X parameters; GLB with the meshes.
         """
         if photo is None:
             raise gr.Error("Send a photo.", print_exception=False)
-        session = session_of(request)
-        choice = Choice(Path(photo), threshold, int(max_people), input_size, field_of_view)
-        with errors_as_sentences():
-            picture = depth_view(context.sessions.result(session, choice), Look())
-            files = context.sessions.write(session, choice, context.folder(request))
-        result, npz, glb, overlay, *_ = files
-        depth = overlay.with_name(f"{npz.stem}_depth.png")
-        depth.write_bytes(encode_png(picture))
-        paths = [str(file) for file in (overlay, depth, npz, glb)]
-        return json.loads(result.read_text("utf-8")), *paths
+        visit = context.visit(request)
+        query = PhotoQuery(Path(photo), threshold, int(max_people), input_size, field_of_view)
+        with photo_errors():
+            result = visit.result(query)
+            files = visit.write(query)
+            picture = encode_png(depth_view(result, ViewOptions()))
+            depth = visit.save(f"{query.path.stem}_depth.png", picture)
+            document = prediction_to_json(result.prediction, query.path.name)
+        return document, str(files.overlay), depth, str(files.npz), str(files.glb)
 
-    results = [
+    outputs = [
         gr.JSON(visible=False, label="People"),
         gr.File(visible=False, label="Overlay (PNG)"),
         gr.File(visible=False, label="Depth order (PNG)"),
         gr.File(visible=False, label="SMPL-X parameters (NPZ)"),
         gr.File(visible=False, label="Meshes (GLB)"),
     ]
-    # Events need a widget to come from; nobody sees these.
+    # Gradio needs a widget as the source of an event.
     gr.Button(visible=False).click(
         reconstruct,
         inputs,
-        results,
+        outputs,
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=1,
         api_name="reconstruct",
@@ -84,31 +82,29 @@ def add_endpoints(context: PageContext, inputs: list[Any]) -> None:
 
 
 def _add_status_endpoint(context: PageContext) -> None:
-    page = Context.root_block
-    assert page is not None, "endpoints are made inside a page"
-
     def status(request: gr.Request) -> dict[str, Any]:
-        """What answers here, how long the queue is, and the bounds of what may be sent.
+        """Describe the model in use, the queue and the limits of requests.
 
         Args:
-            request: filled in by the server.
+            request: set by the server.
 
         Returns:
-            Version, weights, body, device and speed mode; how many wait; defaults and limits.
+            Version, weights, body, device and speed mode; queue length; defaults and limits.
         """
-        report = status_values(context.predictor_of(request), context.threshold)
-        return report | {
+        predictor = context.visit(request).predictor
+        return status_values(predictor, context.threshold) | {
             "version": __version__,
             "speed": context.predictor.speed,
-            "queue_length": len(page._queue),
+            # Gradio has no public accessor for the queue of a page.
+            "queue_length": len(context.page._queue),
             "limits": {
                 "max_people": context.max_people,
                 "input_sizes": list(context.predictor.input_sizes),
                 "photo_megapixels": MAX_PIXELS // 1_000_000,
                 "upload_mb": MAX_UPLOAD_MB,
                 "call_mb": MAX_CALL_MB,
-                "waiting": page._queue.max_size,
-                "kept_minutes": int(KEPT_SECONDS // 60),
+                "waiting": MAX_WAITING,
+                "kept_minutes": int(EXPIRY_SECONDS // 60),
             },
         }
 

@@ -1,31 +1,30 @@
-"""The page as a whole: a title and one tab after another."""
+"""The page: title, tabs and clean-up when a visitor leaves."""
 
 from __future__ import annotations
 
-import threading
-import time
-import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from ..predictor import AiOSPredictor
 from .about_tab import build_about_tab
 from .attention_tab import build_attention_tab
 from .batch_tab import build_batch_tab
-from .context import PageContext, session_of
+from .context import PageContext, session_name
 from .model_summary import accuracy_note
 from .photo_tab import build_photo_tab
-from .sessions import KEPT_SECONDS, Sessions
+from .sessions import EXPIRY_SECONDS, Sessions, sweep_regularly
 from .video_tab import build_video_tab
 from .webcam_tab import build_webcam_tab
 
-_SWEEP_SECONDS = 60
-_INTRO = """# AiOS: everyone in a photo, as whole-body meshes
-Drop a photo. Every person in it is found and posed at once, with hands and face, and laid over the
-picture, nearest in front."""
-_PRIVACY = """Photos stay on the machine that serves this page and are shown to nobody else. They
-and all that is made of them go when you close the page, at the latest after an hour."""
+SWEEP_SECONDS = 60
+_TITLE = "AiOS: whole-body 3D meshes"
+_INTRO = """# Whole-body 3D meshes of everyone in a photo
+Recovers a 3D body mesh, with hands and face, for everyone in it."""
+_PRIVACY = """Photos stay on the server of this page and are visible to you only. Uploads and
+results are deleted when you close the page, or within an hour."""
 
 TABS: tuple[Callable[[PageContext], None], ...] = (
     build_photo_tab,
@@ -39,55 +38,45 @@ TABS: tuple[Callable[[PageContext], None], ...] = (
 
 
 def build_page(predictor: AiOSPredictor, threshold: float | None = None) -> gr.Blocks:
-    """The page with its events; serves nothing yet.
+    """Build the page with its events, without serving it.
 
     Args:
-        predictor: answers for all visitors.
-        threshold: lowest score of the slider at first, 0-1; None for that of the weights.
+        predictor: shared by all visitors.
+        threshold: initial confidence threshold, 0-1; None for that of the weights.
     """
     if threshold is None:
         threshold = predictor.weights.threshold
-    sessions = Sessions(predictor)
-    sweep_regularly(sessions, _SWEEP_SECONDS)
+    folder = Path(get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    sessions = Sessions(predictor, folder)
+    sweep_regularly(sessions, SWEEP_SECONDS)
     with gr.Blocks(
-        title="AiOS: everyone in a photo",
+        title=_TITLE,
         analytics_enabled=False,
-        delete_cache=(_SWEEP_SECONDS, int(KEPT_SECONDS) - _SWEEP_SECONDS),
+        # Sweeps reset the age of files in use, so a file must live longer than one interval.
+        delete_cache=(SWEEP_SECONDS, int(EXPIRY_SECONDS) - SWEEP_SECONDS),
     ) as page:
         gr.Markdown(f"{_INTRO} {accuracy_note(predictor.weights)}", elem_id="title")
-        context = PageContext(predictor, sessions, threshold, gr.State(None), gr.State(None))
+        context = PageContext(page, predictor, sessions, threshold, gr.State(None), gr.State(None))
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             for build in TABS:
                 build(context)
         gr.Markdown(_PRIVACY, elem_id="privacy")
 
         def leave(request: gr.Request) -> None:
-            kept = _kept_for_all(page)
-            for path in sessions.leave(session_of(request)):
-                if str(path) in page.upload_file_set and str(path) not in kept:
+            examples = _example_files(page)
+            for path in sessions.leave(session_name(request)):
+                if str(path) in page.upload_file_set and str(path) not in examples:
                     path.unlink(missing_ok=True)
 
         page.unload(leave)
     return page
 
 
-def sweep_regularly(sessions: Sessions, seconds: float) -> None:
-    """Drop what is old in `sessions` as long as they exist, also when nobody asks any more."""
-    known = weakref.ref(sessions)
-
-    def work() -> None:
-        while (found := known()) is not None:
-            found.sweep()
-            del found
-            time.sleep(seconds)
-
-    threading.Thread(target=work, name="aios-sweep", daemon=True).start()
-
-
-def _kept_for_all(page: gr.Blocks) -> set[str]:
+def _example_files(page: gr.Blocks) -> set[str]:
     """Files that the page itself shows.
 
-    Files are stored by content and name: an example that a visitor has sent is the same file.
+    Gradio stores files by content and name, so an example that a visitor uploads is the same file.
     """
     blocks = page.blocks.values()
     return {path for block in blocks for path in getattr(block, "keep_in_cache", ())}

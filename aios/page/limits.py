@@ -1,7 +1,7 @@
-"""No request may fill the memory or the disk of the server.
+"""Request limits that protect server memory and disk.
 
-Gradio limits each file of an upload, and nothing else: not their sum, not the JSON of a call, and
-it leaves the beginning of an upload on the disk when the sender goes away.
+Gradio limits the size of each uploaded file only. It limits neither the sum of an upload nor the
+JSON of a call, and keeps the first part of an upload on disk when the connection breaks.
 """
 
 from __future__ import annotations
@@ -9,26 +9,32 @@ from __future__ import annotations
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+MAX_UPLOAD_FILE = "200mb"
+"""One file, as an argument of `gr.Blocks.launch`. The SMPL-X body model has 110 MB."""
 MAX_UPLOAD_MB = 600
-"""All files of one request together."""
+"""Sum of all files of one request."""
 MAX_CALL_MB = 20
-"""Arguments of a call; a frame of a webcam is among them."""
+"""Arguments of a call; one webcam frame is the largest of them."""
+MAX_WAITING = 32
+"""Events in the queue of all visitors."""
+MAX_STATES = 100
+"""Visitors whose widget state Gradio keeps, at a third of a megabyte each."""
 _MB = 1024 * 1024
 
 
 class _TooLargeError(Exception):
-    """More bytes came than may come."""
+    """The body of a request exceeds its limit."""
 
 
 class RequestLimits:
-    """ASGI middleware that cuts off requests that are too large, in one sentence."""
+    """ASGI middleware that answers requests above the size limit with status 413."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Guard `app`."""
+        """Wrap `app`."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, unless or until it is too large."""
+        """Pass a request on; refuse it as soon as its declared or received size is too large."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -38,23 +44,23 @@ class RequestLimits:
         if _declared_bytes(headers.get(b"content-length", b"0")) > limit_mb * _MB:
             await _refuse(send, limit_mb)
             return
-        answered = False
+        response_started = False
 
-        async def note_answer(message: Message) -> None:
-            nonlocal answered
-            answered = True
+        async def note_response(message: Message) -> None:
+            nonlocal response_started
+            response_started = True
             await send(message)
 
         body = _Body(receive, limit_mb * _MB, is_upload)
         try:
-            await self._app(scope, body.receive, note_answer)
+            await self._app(scope, body.receive, note_response)
         except _TooLargeError:
-            if not answered:
+            if not response_started:
                 await _refuse(send, limit_mb)
 
 
 class _Body:
-    """The body of a request, counted as it comes."""
+    """Counts the bytes of a request body while they are received."""
 
     def __init__(self, receive: Receive, limit: int, is_upload: bool) -> None:
         self._receive = receive
@@ -67,8 +73,8 @@ class _Body:
         if self._complete:
             return message
         if message["type"] == "http.disconnect" and self._is_upload:
-            # The one kind of error after which Gradio removes what it has written so far.
-            raise MultiPartException("The upload broke off.")
+            # Gradio deletes a partial upload after this exception only.
+            raise MultiPartException("The upload was interrupted.")
         self._left -= len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
         if self._left < 0:
@@ -89,7 +95,7 @@ async def _refuse(send: Send, limit_mb: int) -> None:
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(sentence)).encode()),
-        # What else was sent is not read.
+        # The rest of the request is not read.
         (b"connection", b"close"),
     ]
     await send({"type": "http.response.start", "status": 413, "headers": headers})

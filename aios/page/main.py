@@ -26,10 +26,10 @@ _log = logging.getLogger("aios.app")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the page until interrupted; returns the exit code: 0, or 2 if it cannot start."""
+    """Serve the page until interrupted; return 0, or 2 if it cannot start."""
     configure_threads_and_malloc()
     parser = OneLineParser(
-        prog="app.py", description="Serve a page that finds everyone in a photo as a posed mesh."
+        prog="app.py", description="Serve a page that recovers a 3D mesh of everyone in a photo."
     )
     add_page_arguments(parser)
     add_model_arguments(parser)
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("aios").setLevel(logging.INFO)
 
-    # A kill cleans up as Ctrl-C does: photos of people shall not stay behind.
+    # SIGTERM cleans up like Ctrl-C: uploaded photos must not stay on disk.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="aios-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder

@@ -1,4 +1,4 @@
-"""The SMPL-X parameters of one person as a table for people to read."""
+"""Table of the SMPL-X parameters of one person."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..prediction import Prediction
 
 _BODY_JOINTS = slice(1, 22)
 _HAND_JOINTS = 25
-"""Joints before the fingers: body, jaw and two eyes."""
+"""Number of joints before the fingers: body, jaw and two eyes."""
 
 
 def parameter_rows(prediction: Prediction, index: int) -> list[tuple[str, str, list[float]]]:
-    """Group, name and numbers of every parameter of a person.
+    """Return group, name and values of every parameter of a person.
 
-    Rotations are axis-angle in degrees, relative to the parent joint (fingers: to the mean hand);
-    places are metres in the camera frame (x right, y down, z forward).
+    Rotations are axis-angle in degrees, relative to the parent joint (fingers: to the mean hand).
+    Positions are metres in the camera frame (x right, y down, z forward).
     """
     people = prediction.people
     fingers = JOINT_NAMES[_HAND_JOINTS:]
@@ -30,8 +30,8 @@ def parameter_rows(prediction: Prediction, index: int) -> list[tuple[str, str, l
         return [(group, name, turn) for name, turn in zip(names, degrees, strict=True)]
 
     return [
-        ("Place (metres)", "pelvis", prediction.joints_3d[index, 0].tolist()),
-        ("Place (metres)", "transl", people.transl[index].tolist()),
+        ("Position (m)", "pelvis", prediction.joints_3d[index, 0].tolist()),
+        ("Position (m)", "transl", people.transl[index].tolist()),
         ("Camera", "weak_camera s, tx, ty", people.weak_camera[index].tolist()),
         ("Shape", "betas", people.betas[index].tolist()),
         ("Shape", "expression", people.expression[index].tolist()),
@@ -44,7 +44,7 @@ def parameter_rows(prediction: Prediction, index: int) -> list[tuple[str, str, l
 
 
 def parameters_html(prediction: Prediction, index: int) -> str:
-    """The table; one body of rows for each group."""
+    """Return the table as HTML, with a heading for each group."""
     parts, group = [], ""
     for this_group, name, values in parameter_rows(prediction, index):
         if this_group != group:
@@ -54,6 +54,7 @@ def parameters_html(prediction: Prediction, index: int) -> str:
         label = escape(name.replace("_", " "))
         parts.append(f'<tr><th scope="row">{label}</th><td>{numbers}</td></tr>')
     return (
-        f'<div class="aios-parameters"><table><caption>SMPL-X parameters of {person_name(index)}'
-        f"</caption><tbody>{''.join(parts)}</tbody></table></div>"
+        '<div class="aios-parameters" tabindex="0"><table>'
+        f"<caption>SMPL-X parameters of {person_name(index)}</caption>"
+        f"<tbody>{''.join(parts)}</tbody></table></div>"
     )

@@ -8,32 +8,43 @@ from typing import Any
 from ..descriptions import person_name
 from ..prediction import Prediction
 from ..render.overlay import person_colors
+from ..weights.load import WeightsInfo
 
+_NEAR = 0.6
+"""A candidate with at least this fraction of the weights' threshold may be a person."""
+_BUILTIN_LIMITS = """The built-in weights often miss people who are small, partly hidden, cropped or
+in unusual poses: try a photo that shows the whole person, or see **About** for the paper’s
+weights."""
 _COLUMNS = (
     ("Person", "Name and colour in the picture"),
-    ("Score", "Detection confidence, 0 to 1"),
+    ("Confidence", "Detection confidence, 0 to 1"),
     ("Depth order", "1 is nearest to the camera"),
     ("Distance", "From the camera to the pelvis, metres"),
     ("Box", "Left, top, width × height, pixels of the photo"),
 )
 
 
-def summary_text(prediction: Prediction, threshold: float, best_score: float) -> str:
-    """Markdown: number of people found, or a hint if only the threshold hides them.
+def summary_text(
+    prediction: Prediction, threshold: float, best_score: float, weights: WeightsInfo
+) -> str:
+    """Markdown: number of people found; without any, the likely reason.
 
     Args:
         prediction: people at or above `threshold`.
         threshold: 0-1.
         best_score: highest score of all candidates, 0-1.
+        weights: weights in use.
     """
     count = len(prediction)
     if count:
         people = "1 person" if count == 1 else f"{count} people"
         return f"**{people}** found (confidence ≥ {threshold:.2f})."
-    hint = ""
-    if best_score < threshold:
-        hint = f" The best candidate has {best_score:.2f}: lower the threshold to show it."
-    return f"**No people found** (confidence ≥ {threshold:.2f}).{hint}"
+    none = f"**No people found** (confidence ≥ {threshold:.2f})."
+    if best_score >= _NEAR * min(threshold, weights.threshold):
+        return f"{none} The best candidate has {best_score:.2f}: lower the threshold to show it."
+    if weights.name == "builtin":
+        return f"{none} {_BUILTIN_LIMITS}"
+    return f"{none} The best candidate has only {best_score:.2f}."
 
 
 def people_rows(prediction: Prediction) -> list[dict[str, Any]]:
@@ -77,8 +88,9 @@ def people_html(prediction: Prediction, person: int | None = None) -> str:
     camera = prediction.camera
     focal, degrees = round(camera.focal_length), round(camera.field_of_view)
     return (
-        f'<div class="aios-people"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-        "</table></div><p class='aios-note'>Distances assume a camera with a focal length of "
+        f'<div class="aios-people" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+        "<p class='aios-note'>Distances assume a camera with a focal length of "
         f"{focal} pixels, a field of view of {degrees} degrees. Relative order is more reliable "
         "than absolute distance.</p>"
     )

@@ -1,4 +1,4 @@
-"""What happens on the tab of one photo."""
+"""Event handlers of tab Photo."""
 
 from __future__ import annotations
 
@@ -9,164 +9,175 @@ from typing import Any
 import gradio as gr
 
 from ..descriptions import person_name
-from .context import PageContext, errors_as_sentences, session_of
+from .context import PageContext, photo_errors
 from .parameters_view import parameters_html
 from .people_table import people_html, summary_text
 from .photo_views import (
-    Look,
+    ViewOptions,
     depth_view,
-    marks_view,
+    keypoints_view,
     overlay_view,
     person_at,
     plan_view,
     scene_view,
 )
-from .scene_view import AROUND_DEGREES, FROM_ABOVE_DEGREES, opening_distance
-from .sessions import Choice, Result
+from .results import PhotoQuery, PhotoResult
+from .scene_view import AZIMUTH_DEGREES, POLAR_DEGREES, initial_distance
+from .sessions import Visit
 
 EVERYONE = ("Everyone", -1)
-"""Label and value of the dropdown when nobody is singled out."""
-_WAITING = "Waiting for a photo."
+"""Label and value of the person dropdown without a selection."""
+DOWNLOADS = ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)")
+"""Labels of the download buttons."""
+NO_PHOTO = "Choose a photo or try an example."
 _PICTURES = {
     "overlay": overlay_view,
     "compare": overlay_view,
     "depth": depth_view,
-    "marks": marks_view,
+    "marks": keypoints_view,
     "plan": plan_view,
 }
 
 
 class PhotoHandlers:
-    """Handlers of the tab's events; what they return goes to the widgets named there."""
+    """Event handlers; their return values go to the widgets in the order of the docstrings."""
 
-    def __init__(self, context: PageContext, views: list[str], num_files: int) -> None:
-        """Serve a tab with these views, in this order, and so many download buttons."""
+    def __init__(self, context: PageContext, views: list[str]) -> None:
+        """Serve a tab with these views, in this order."""
         self._context = context
         self._views = views
-        self._num_files = num_files
 
     def show(
         self,
         path: str | None,
         threshold: float,
-        most: float,
-        size: str,
+        max_people: float,
+        input_size: str,
         field_of_view: float,
         view: str,
         person: int,
         request: gr.Request,
     ) -> list[Any]:
-        """Summary, asked, person, people shown, all views, all buttons."""
+        """Return summary, query, person dropdown, shown people, all views, all buttons."""
         if path is None:
-            return self._nothing(_WAITING)
-        choice = Choice(Path(path), threshold, int(most), size, field_of_view)
+            return self._empty(NO_PHOTO)
+        query = PhotoQuery(Path(path), threshold, int(max_people), input_size, field_of_view)
         try:
-            result = self._result(choice, request)
+            result = _result(self._context.visit(request), query)
         except gr.Error as error:
-            # Not raised: beside the sentence, pictures of the photo before must not stay.
+            # Returned instead of raised, because the pictures of the last photo must go.
             gr.Warning(error.message, title=error.title)
-            return self._nothing(escape(error.message))
+            return self._empty(escape(error.message))
         count = len(result.prediction)
-        text = summary_text(result.prediction, threshold, result.best_score)
-        # The view that is looked at stays until the new one is there.
+        weights = self._context.predictor.weights
+        text = summary_text(result.prediction, threshold, result.best_score, weights)
+        # The visible view keeps its picture until the new one is drawn.
         views = [gr.skip() if name == view else None for name in self._views]
-        kept = person if person < count else EVERYONE[1]
+        selected = person if person < count else EVERYONE[1]
         names = [(person_name(index), index) for index in result.prediction]
         return [
             text,
-            choice,
-            gr.Dropdown(choices=[EVERYONE, *names], value=kept),
+            query,
+            gr.Dropdown(choices=[EVERYONE, *names], value=selected),
             gr.CheckboxGroup(choices=names, value=list(range(count))),
             *views,
-            *self._waiting(),
+            *_disabled_buttons(),
         ]
 
     def draw(
         self,
-        choice: Choice | None,
+        query: PhotoQuery | None,
         view: str,
         person: int,
         shown: list[int],
-        parts: list[str],
+        layers: list[str],
         request: gr.Request,
     ) -> list[Any]:
-        """All views, of which one changes; the table; who is singled out."""
-        if choice is None:
+        """Return all views, of which only `view` changes; the table; the selected person."""
+        if query is None:
             return [*(None for _ in self._views), "", None]
-        result = self._result(choice, request)
-        look = self._look(result, person, shown, parts)
-        drawn = self._draw_view(view, result, look, choice, request)
+        visit = self._context.visit(request)
+        result = _result(visit, query)
+        options = _view_options(result, person, shown, layers)
+        drawn = _draw_view(view, result, options, visit, query.path.stem)
         views = [drawn if name == view else gr.skip() for name in self._views]
-        return [*views, people_html(result.prediction, look.person), look.person]
+        return [*views, people_html(result.prediction, options.person), options.person]
 
     def pick(
         self,
-        choice: Choice | None,
+        query: PhotoQuery | None,
         person: int,
         shown: list[int],
-        parts: list[str],
+        layers: list[str],
         event: gr.SelectData,
         request: gr.Request,
     ) -> int:
-        """Who was clicked; the same person once more, or nobody, is everyone."""
-        if choice is None:
+        """Return the person at the clicked pixel; a second click or no person is everyone."""
+        if query is None:
             return EVERYONE[1]
-        result = self._result(choice, request)
+        result = _result(self._context.visit(request), query)
         height, width = result.photo.shape[:2]
         x, y = event.index
-        look = self._look(result, EVERYONE[1], shown, parts)
-        found = person_at(result, look, (x + 0.5) / width, (y + 0.5) / height)
+        options = _view_options(result, EVERYONE[1], shown, layers)
+        found = person_at(result, options, (x + 0.5) / width, (y + 0.5) / height)
         return EVERYONE[1] if found is None or found == person else found
 
-    def come_back(self, choice: Choice | None, person: int | None) -> Any:  # noqa: ANN401
-        """The dropdown, after another tab was looked at."""
-        return gr.skip() if choice is None else EVERYONE[1] if person is None else person
+    def reopen_tab(self, query: PhotoQuery | None, person: int | None) -> Any:  # noqa: ANN401
+        """Return the person dropdown, which another tab may have changed."""
+        return gr.skip() if query is None else EVERYONE[1] if person is None else person
 
-    def write(self, choice: Choice | None, request: gr.Request) -> list[Any]:
-        """The download buttons with the result files."""
-        sessions = self._context.sessions
-        if choice is None or not sessions.holds(session_of(request), choice):
-            return self._waiting()
-        with errors_as_sentences():
-            files = sessions.write(session_of(request), choice, self._context.folder(request))
+    def write(self, query: PhotoQuery | None, request: gr.Request) -> list[Any]:
+        """Return the download buttons with their files. Without people there is no GLB."""
+        visit = self._context.visit(request)
+        if query is None or not visit.holds(query):
+            return _disabled_buttons()
+        with photo_errors():
+            files = visit.write(query)
+        glb = files.glb if files.people else None
         return [
-            gr.DownloadButton(value=file, interactive=True) for file in files[: self._num_files]
+            gr.DownloadButton(value=file, interactive=file is not None)
+            for file in (files.json, files.npz, glb, files.overlay)
         ]
 
-    def _result(self, choice: Choice, request: gr.Request) -> Result:
-        with errors_as_sentences():
-            return self._context.sessions.result(session_of(request), choice)
-
-    def _look(self, result: Result, person: int, shown: list[int], parts: list[str]) -> Look:
-        count = len(result.prediction)
-        hidden = frozenset(range(count)) - frozenset(shown)
-        chosen = person if 0 <= person < count else None
-        return Look(hidden, chosen, tuple(parts))
-
-    def _draw_view(
-        self, view: str, result: Result, look: Look, choice: Choice, request: gr.Request
-    ) -> Any:  # noqa: ANN401
-        save, stem = self._context.save, choice.path.stem
-        if view == "parameters":
-            if not len(result.prediction):
-                return ""
-            return parameters_html(result.prediction, look.person or 0)
-        with errors_as_sentences():
-            if view == "scene":
-                scene = save(request, f"{stem}_scene.glb", scene_view(result, look))
-                shown = look.shown(len(result.prediction))
-                distance = opening_distance(result.prediction.vertices[shown])
-                camera = (AROUND_DEGREES, FROM_ABOVE_DEGREES, distance)
-                return gr.Model3D(value=scene, camera_position=camera)
-            picture = save(request, f"{stem}_{view}.jpg", _PICTURES[view](result, look))
-            if view == "compare":
-                return save(request, f"{stem}_photo.jpg", result.photo), picture
-            return picture
-
-    def _waiting(self) -> list[Any]:
-        return [gr.DownloadButton(value=None, interactive=False) for _ in range(self._num_files)]
-
-    def _nothing(self, reason: str) -> list[Any]:
+    def _empty(self, reason: str) -> list[Any]:
         person = gr.Dropdown(choices=[EVERYONE], value=EVERYONE[1])
         shown = gr.CheckboxGroup(choices=[], value=[])
-        return [reason, None, person, shown, *(None for _ in self._views), *self._waiting()]
+        return [reason, None, person, shown, *(None for _ in self._views), *_disabled_buttons()]
+
+
+def _result(visit: Visit, query: PhotoQuery) -> PhotoResult:
+    with photo_errors():
+        return visit.result(query)
+
+
+def _view_options(
+    result: PhotoResult, person: int, shown: list[int], layers: list[str]
+) -> ViewOptions:
+    count = len(result.prediction)
+    hidden = frozenset(range(count)) - frozenset(shown)
+    return ViewOptions(hidden, person if 0 <= person < count else None, tuple(layers))
+
+
+def _draw_view(
+    view: str, result: PhotoResult, options: ViewOptions, visit: Visit, stem: str
+) -> Any:  # noqa: ANN401
+    if view == "parameters":
+        if not len(result.prediction):
+            return ""
+        return parameters_html(result.prediction, options.person or 0)
+    with photo_errors():
+        if view == "scene":
+            scene = visit.save(f"{stem}_scene.glb", scene_view(result, options))
+            shown = options.shown(len(result.prediction))
+            distance = initial_distance(result.prediction.vertices[shown])
+            return gr.Model3D(
+                value=scene, camera_position=(AZIMUTH_DEGREES, POLAR_DEGREES, distance)
+            )
+        picture = visit.save(f"{stem}_{view}.jpg", _PICTURES[view](result, options))
+        if view == "compare":
+            return visit.save(f"{stem}_photo.jpg", result.photo), picture
+        return picture
+
+
+def _disabled_buttons() -> list[Any]:
+    return [gr.DownloadButton(value=None, interactive=False) for _ in DOWNLOADS]

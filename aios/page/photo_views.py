@@ -1,4 +1,4 @@
-"""The pictures of one photo that the page shows, of the people that a visitor wants to see."""
+"""Pictures of one photo for the page, limited to the people a visitor has selected."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..export.photo_files import prediction_to_glb
-from ..render.labels import label_points
+from ..export.scene_glb import people_to_glb
+from ..render.colors import person_colors
 from ..render.marks import (
     BODY_EDGES,
     FACE_EDGES,
@@ -20,53 +20,52 @@ from ..render.marks import (
     keypoint_radius,
 )
 from ..render.orthographic import draw_side_and_top_views
-from ..render.overlay import depth_overlay, overlay, person_colors, render_people
-from .scene_view import restyle_glb
-from .sessions import Result
+from ..render.overlay import depth_overlay, overlay, render_people
+from .results import PhotoResult
 
-PARTS = ("boxes", "body", "hands", "face")
-"""What `marks_view` can draw."""
-_FADED = (168, 170, 178)
+KEYPOINT_LAYERS = ("boxes", "body", "hands", "face")
+"""Layers that `keypoints_view` can draw."""
+_FADED_RGB = (168, 170, 178)
 _MAP_SIDE_PX = 400
 
 
 @dataclass(frozen=True)
-class Look:
-    """Which people a visitor wants to see.
+class ViewOptions:
+    """Display options of a visitor.
 
     Attributes:
-        hidden: indices of people left out.
-        person: index of the person singled out, whom others fade beside; None for nobody.
-        parts: those of `PARTS` that `marks_view` draws.
+        hidden: indices of people who are not drawn.
+        person: index of the selected person, beside whom others are grey; None for no selection.
+        layers: those of `KEYPOINT_LAYERS` to draw.
     """
 
     hidden: frozenset[int] = frozenset()
     person: int | None = None
-    parts: tuple[str, ...] = PARTS
+    layers: tuple[str, ...] = KEYPOINT_LAYERS
 
     def shown(self, count: int) -> list[int]:
-        """Indices of the people to be seen, of `count`."""
+        """Indices of the people to draw, of `count`."""
         return [index for index in range(count) if index not in self.hidden]
 
     def colors(self, count: int) -> np.ndarray:
-        """(count, 3) uint8 sRGB; grey beside a person singled out."""
+        """(count, 3) uint8 sRGB, grey for all but the selected person."""
         colors = person_colors(count)
         if self.person is not None:
             others = np.arange(count) != self.person
-            colors[others] = _FADED
+            colors[others] = _FADED_RGB
         return colors
 
 
-def overlay_view(result: Result, look: Look) -> np.ndarray:
-    """Meshes over the photo."""
-    prediction, (shown, colors) = result.on_screen, _chosen(result, look)
+def overlay_view(result: PhotoResult, options: ViewOptions) -> np.ndarray:
+    """Draw the meshes over the photo."""
+    prediction, (shown, colors) = result.on_screen, _shown_people(result, options)
     vertices = prediction.vertices[shown]
     return overlay(result.photo, vertices, prediction.faces, prediction.camera, colors)
 
 
-def depth_view(result: Result, look: Look) -> np.ndarray:
-    """People coloured and numbered from near to far, with a legend in metres."""
-    prediction, (shown, colors) = result.on_screen, _chosen(result, look)
+def depth_view(result: PhotoResult, options: ViewOptions) -> np.ndarray:
+    """Draw people coloured and numbered from near to far, with a legend in metres."""
+    prediction, (shown, colors) = result.on_screen, _shown_people(result, options)
     return depth_overlay(
         result.photo,
         prediction.vertices[shown],
@@ -77,59 +76,63 @@ def depth_view(result: Result, look: Look) -> np.ndarray:
     )
 
 
-def marks_view(result: Result, look: Look) -> np.ndarray:
-    """Boxes and keypoints as the network gives them, without any body model."""
+def keypoints_view(result: PhotoResult, options: ViewOptions) -> np.ndarray:
+    """Draw boxes and 2D keypoints of the network, which do not depend on a body model."""
     picture = cv2.convertScaleAbs(result.photo, None, 0.78, 0.0)
     people = result.prediction.people
-    shown, colors = _chosen(result, look)
+    shown, colors = _shown_people(result, options)
     scale = result.photo.shape[1] / result.prediction.camera.width
-    unit = keypoint_radius(picture)
-    faded_first = sorted(range(len(shown)), key=lambda place: shown[place] == look.person)
-    for place in faded_first:
-        person, color = people.select(slice(shown[place], shown[place] + 1)), colors[place]
-        if "boxes" in look.parts:
-            draw_box(picture, person.boxes_xyxy_px[0] * scale, color, unit)
+    radius = keypoint_radius(picture)
+    selected_last = sorted(
+        range(len(shown)), key=lambda position: shown[position] == options.person
+    )
+    for position in selected_last:
+        index, color = shown[position], colors[position]
+        person = people.select(slice(index, index + 1))
+        if "boxes" in options.layers:
+            draw_box(picture, person.boxes_xyxy_px[0] * scale, color, radius)
             for name in ("left_hand", "right_hand", "face"):
                 box = getattr(person, f"{name}_boxes_xyxy_px")[0] * scale
-                draw_box(picture, box, color, 0.7 * unit)
-        if "body" in look.parts:
-            draw_keypoints(picture, person.keypoints_2d_px[0] * scale, BODY_EDGES, color, unit)
-        if "hands" in look.parts:
+                draw_box(picture, box, color, 0.7 * radius)
+        if "body" in options.layers:
+            draw_keypoints(picture, person.keypoints_2d_px[0] * scale, BODY_EDGES, color, radius)
+        if "hands" in options.layers:
             for points in (person.left_hand_keypoints_2d_px, person.right_hand_keypoints_2d_px):
-                draw_keypoints(picture, points[0] * scale, HAND_EDGES, color, 0.6 * unit)
-        if "face" in look.parts:
+                draw_keypoints(picture, points[0] * scale, HAND_EDGES, color, 0.6 * radius)
+        if "face" in options.layers:
             points = person.face_keypoints_2d_px[0] * scale
-            draw_keypoints(picture, points, FACE_EDGES, color, 0.6 * unit)
+            draw_keypoints(picture, points, FACE_EDGES, color, 0.6 * radius)
     texts = [f"{index + 1}  {people.scores[index]:.2f}" for index in shown]
     return draw_names(picture, people.boxes_xyxy_px[shown, :2] * scale, texts, colors)
 
 
-def plan_view(result: Result, look: Look) -> np.ndarray:
-    """From the side and from above."""
-    shown, colors = _chosen(result, look)
+def plan_view(result: PhotoResult, options: ViewOptions) -> np.ndarray:
+    """Draw the people from the side and from above."""
+    shown, colors = _shown_people(result, options)
     prediction = result.prediction
     numbers = [str(index + 1) for index in shown]
     return draw_side_and_top_views(prediction.vertices[shown], prediction.faces, colors, numbers)
 
 
-def scene_view(result: Result, look: Look) -> bytes:
-    """The scene as binary glTF."""
-    count = len(result.prediction)
-    content = prediction_to_glb(result.prediction)
-    return restyle_glb(content, look.colors(count), look.shown(count))
+def scene_view(result: PhotoResult, options: ViewOptions) -> bytes:
+    """Return the meshes as binary glTF with nodes `person_1`, `person_2`, ..."""
+    prediction = result.prediction
+    shown, colors = _shown_people(result, options)
+    names = [f"person_{index + 1}" for index in shown]
+    return people_to_glb(prediction.vertices[shown], prediction.faces, names, colors)
 
 
-def person_at(result: Result, look: Look, x: float, y: float) -> int | None:
-    """Who is to be seen at a place of the photo, else the smallest body box around it.
+def person_at(result: PhotoResult, options: ViewOptions, x: float, y: float) -> int | None:
+    """Return the person drawn at a point of the photo, else that of the smallest box around it.
 
     Args:
         result: of the photo.
-        look: people who are hidden are not found.
+        options: hidden people are skipped.
         x: 0-1 of the photo's width.
         y: 0-1 of its height.
     """
     prediction = result.prediction
-    shown = look.shown(len(prediction))
+    shown = options.shown(len(prediction))
     if not shown:
         return None
     person = person_map(result, shown)
@@ -147,8 +150,11 @@ def person_at(result: Result, look: Look, x: float, y: float) -> int | None:
     return shown[int(areas.argmin())]
 
 
-def person_map(result: Result, shown: Iterable[int]) -> np.ndarray:
-    """(h, w) int32 place in `shown` of the person at each pixel of a small picture, else -1."""
+def person_map(result: PhotoResult, shown: Iterable[int]) -> np.ndarray:
+    """Return (h, w) int32, the position in `shown` of the person at each pixel, else -1.
+
+    The longer side has 400 pixels.
+    """
     prediction, shown = result.prediction, list(shown)
     camera = prediction.camera
     scale = _MAP_SIDE_PX / max(camera.width, camera.height)
@@ -157,15 +163,8 @@ def person_map(result: Result, shown: Iterable[int]) -> np.ndarray:
     return drawn.person
 
 
-def badge_points(result: Result, look: Look) -> np.ndarray:
-    """(n, 2) where a number fits on each person to be seen, 0-1 of the photo, else nan."""
-    shown = look.shown(len(result.prediction))
-    person = person_map(result, shown)
-    return label_points(person, len(shown)) / person.shape[::-1]
-
-
-def _chosen(result: Result, look: Look) -> tuple[list[int], np.ndarray]:
-    """Indices of the people to be seen, and their colours."""
+def _shown_people(result: PhotoResult, options: ViewOptions) -> tuple[list[int], np.ndarray]:
+    """Indices of the people to draw, and their colours."""
     count = len(result.prediction)
-    shown = look.shown(count)
-    return shown, look.colors(count)[shown]
+    shown = options.shown(count)
+    return shown, options.colors(count)[shown]

@@ -1,7 +1,7 @@
-"""SMPL-X bodies that must not stay on this machine: read into memory, the file removed at once.
+"""SMPL-X body models that are read into memory without keeping the file.
 
-The licence of SMPL-X forbids handing the file on.  A public page gets it from a private repository
-of its owner (AIOS_SMPLX_REPO, read with HF_TOKEN), or from a visitor for that visitor alone.
+The licence of SMPL-X forbids redistribution of the file. A public page gets it from a private
+repository of its owner (AIOS_SMPLX_REPO, read with HF_TOKEN) or from a visitor's upload.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ..weights.hub import HubError, HubFileMissingError, fetch_to_folder
 ENVIRONMENT_VARIABLE = "AIOS_SMPLX_REPO"
 FILE_NAMES = ("SMPLX_NEUTRAL.npz", "SMPLX_NEUTRAL.pkl")
 
-MOST_UNPACKED_BYTES = 1_000_000_000
-"""Of a stranger's file; SMPL-X in double precision takes a third of it."""
+MAX_UNPACKED_BYTES = 1_000_000_000
+"""Limit for uploads; SMPL-X in double precision has a third of it."""
 
 _log = logging.getLogger(__name__)
 
 
 def body_of_environment() -> BodyModel | None:
-    """The body in the repository `user/name` or `user/name:FILE` that AIOS_SMPLX_REPO names.
+    """Load the body from the repository in AIOS_SMPLX_REPO, `user/name` or `user/name:FILE`.
 
     Returns:
-        The body; None if the variable is not set, and, after a line of the log, if there is no
-        usable body: a page without its own body goes on with the one it has.
+        The body; None if the variable is not set or, with a warning in the log, if the body
+        cannot be loaded.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if not named:
@@ -44,17 +44,17 @@ def body_of_environment() -> BodyModel | None:
         return None
 
 
-def take_body(path: Path) -> BodyModel:
-    """Read a body that a stranger has sent, and remove the file whatever becomes of it.
+def read_uploaded_body(path: Path) -> BodyModel:
+    """Read an uploaded body model and delete the file, also after an error.
 
-    Archives only: a pickle may be made to take all memory while it is read.
+    Only .npz is accepted, because reading a malicious pickle can exhaust memory.
 
     Raises:
-        BodyModelError: the file is no neutral SMPL-X model; the message names no folder.
+        BodyModelError: the file is not a neutral SMPL-X model. The message contains no folder.
     """
     try:
         if path.suffix.lower() != ".npz":
-            raise BodyModelError(f"{path.name} is no .npz file: send SMPLX_NEUTRAL.npz.")
+            raise BodyModelError(f"{path.name} is not an .npz file: send SMPLX_NEUTRAL.npz.")
         _check_unpacked_size(path)
         return _load(path)
     except BodyModelError:
@@ -68,10 +68,10 @@ def take_body(path: Path) -> BodyModel:
 def _check_unpacked_size(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
-    if size > MOST_UNPACKED_BYTES:
+    if size > MAX_UNPACKED_BYTES:
         raise BodyModelError(
-            f"{path.name} unpacks to more than {MOST_UNPACKED_BYTES // 1_000_000} MB:"
-            " this is no SMPL-X model."
+            f"{path.name} unpacks to more than {MAX_UNPACKED_BYTES // 1_000_000} MB:"
+            " this is not an SMPL-X model."
         )
 
 

@@ -1,4 +1,4 @@
-"""Serving the page, here and through a public link."""
+"""Web server of the page, local and with a public link."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ from starlette.middleware import Middleware
 
 from ..cli import StartError
 from ..resources import ASSETS
-from .limits import RequestLimits
+from .limits import MAX_STATES, MAX_UPLOAD_FILE, MAX_WAITING, RequestLimits
 
-MAX_UPLOAD_FILE = "200mb"
-"""SMPL-X as published has 110 MB."""
-WAITING_VISITORS = 32
-REMEMBERED_VISITORS = 100
-"""Gradio keeps a third of a megabyte for each, also for programs that ask once."""
 _MCP_VERSION = "1.30.0"
 
 _log = logging.getLogger("aios.app")
@@ -33,18 +28,18 @@ def launch(
     never_served: Sequence[Path] = (),
     mcp: bool = False,
 ) -> str:
-    """Start serving in the background; returns the address.
+    """Start serving in the background and return the address.
 
     Args:
-        page: with its events.
-        host: name or address of this machine to listen on.
-        port: to listen on.
-        auth: name and password that visitors must give.
-        never_served: files that no visitor gets.
-        mcp: whether to serve MCP as well; otherwise GRADIO_MCP_SERVER decides.
+        page: complete page.
+        host: host name or address to listen on.
+        port: port to listen on.
+        auth: user name and password required from visitors.
+        never_served: files that are refused to all visitors.
+        mcp: serve MCP too; if False, the variable GRADIO_MCP_SERVER decides.
 
     Raises:
-        StartError: the page cannot be served there.
+        StartError: the page cannot be served on this host and port.
     """
     if mcp and importlib.util.find_spec("mcp") is None:
         raise StartError(f"--mcp needs another package: pip install mcp=={_MCP_VERSION}.")
@@ -53,7 +48,7 @@ def launch(
         primary_hue="indigo", font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]
     ).set(block_info_text_color="*neutral_500", block_info_text_color_dark="*neutral_400")
     try:
-        _, address, _ = page.queue(max_size=WAITING_VISITORS).launch(
+        _, address, _ = page.queue(max_size=MAX_WAITING).launch(
             server_name=host,
             server_port=port,
             auth=auth,
@@ -65,7 +60,7 @@ def launch(
             footer_links=["api", "settings"],
             max_file_size=MAX_UPLOAD_FILE,
             blocked_paths=[str(path.resolve()) for path in (ASSETS / "body", *never_served)],
-            state_session_capacity=REMEMBERED_VISITORS,
+            state_session_capacity=MAX_STATES,
             ssr_mode=False,
             mcp_server=mcp or None,
             app_kwargs={"middleware": [Middleware(RequestLimits)]},
@@ -79,15 +74,15 @@ def launch(
 
 
 def share(page: gr.Blocks, port: int) -> None:
-    """Open a public link, or say why there is none; the local page goes on either way.
+    """Open a public link, or log why there is none. The local page is served in either case.
 
-    Not `launch(share=True)`: it would have even local visitors fetch the page from a CDN, and
-    says in ten lines that there is no network.
+    `launch(share=True)` is not used, because it makes local visitors load the page from a CDN and
+    logs ten lines without a network.
     """
     try:
         link = networking.setup_tunnel(page.server_name, port, page.share_token, None, None)
-    except Exception as error:  # whatever keeps the tunnel shut, the local page must live
+    except Exception as error:  # the local page must survive any failure
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         _log.warning("No public link, only the local page: %s.", reason)
     else:
-        _log.info("Public link, for a week, for anyone unless --auth is given: %s", link)
+        _log.info("Public link, valid for one week, open to anyone unless --auth is set: %s", link)

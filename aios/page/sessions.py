@@ -1,317 +1,348 @@
-"""Many visitors, one predictor: what the network said of each one's last photos, for a while.
+"""Visits: the files, the body model and the cached results of each visitor, with expiry.
 
-The network runs once a photo and input size; another threshold, number of people or field of view
-only poses and draws.  Photos are told apart by their content, so the same question is answered
-from memory whoever asks it; what nobody present has asked for is dropped.
+A visit starts with the first request of a session and ends when the page is closed or one hour
+after the last request. Files of running and queued jobs do not expire.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
+import logging
+import math
+import os
 import shutil
 import tempfile
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ..body.model import BodyModel
 from ..export.photo_files import write_results
-from ..media.photo import PhotoError, read_photo
 from ..pipelines.export_settings import export_settings
-from ..prediction import Candidates, Prediction
 from ..predictor import AiOSPredictor
+from .results import PhotoQuery, PhotoResult, ResultCache, read_upload
 
-SHOWN_SIDE_PX = 1600
-"""Pictures for a screen have at most this long side; result files have the photo's own size."""
-ENLARGED_SIDE_PX = 1024
-"""Smaller photos are enlarged towards this long side, so that lines and numbers are fine."""
-MOST_ENLARGED = 2.0
-KEPT_SECONDS = 3600.0
-_KEPT_BYTES = 300_000_000
+EXPIRY_SECONDS = 3600.0
+"""Time after the last request at which a visit ends."""
+MAX_WAIT_SECONDS = 6 * 3600.0
+"""Uploads of a queued job expire after this time at the latest."""
+_CACHE_BYTES = 300_000_000
+_JPEG_QUALITY = 90
+_OLDER_FILES = 3
+"""Earlier files of one name that stay, because the browser may still be fetching them."""
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What a visitor asks of a photo.
+class VisitEndedError(RuntimeError):
+    """The visitor has left, or the visit has expired, while a request was running."""
 
-    Attributes:
-        path: of the photo.
-        threshold: lowest score, 0-1.
-        max_people: at most this many, best scores first.
-        input_size: one of `AiOSPredictor.input_sizes`.
-        field_of_view: degrees across the longer side; 0 keeps the camera that the network assumes.
+    def __init__(self) -> None:
+        """Create the error with its only message."""
+        super().__init__("This visit has ended: reload the page.")
+
+
+class PhotoFiles(NamedTuple):
+    """Paths of the result files of one photo."""
+
+    json: Path
+    npz: Path
+    glb: Path
+    overlay: Path
+    people: list[Path]
+    """SMPL-X archive of each person."""
+
+
+class Visit:
+    """One visitor between the first request and the end of the visit.
+
+    Every request uses the visit that it started with. After the end, all methods that would
+    register something raise `VisitEndedError`.
     """
 
-    path: Path
-    threshold: float
-    max_people: int
-    input_size: str
-    field_of_view: float = 0.0
-
-
-@dataclass(frozen=True)
-class Result:
-    """The people of one photo as a visitor asked for them.
-
-    Attributes:
-        prediction: the people kept, in pixels of the photo.
-        candidates: what the network said, before anybody was left out.
-        photo: (h, w, 3) uint8 RGB, the photo at screen size.
-    """
-
-    prediction: Prediction
-    candidates: Candidates
-    photo: np.ndarray
-
-    @property
-    def best_score(self) -> float:
-        """Of all candidates, also of those left out."""
-        scores = self.candidates.people.scores
-        return float(scores[0]) if len(scores) else 0.0
-
-    @functools.cached_property
-    def on_screen(self) -> Prediction:
-        """The same people before the camera of `photo`; boxes and keypoints stay the photo's."""
-        height, width = self.photo.shape[:2]
-        return replace(self.prediction, camera=self.prediction.camera.scaled(width, height))
-
-
-@dataclass
-class _Kept:
-    shown: np.ndarray
-    candidates: Candidates
-    holders: dict[str, float] = field(default_factory=dict)
-    """Visitor -> when they asked."""
-    last: tuple[Choice, BodyModel, Result] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        attention = self.candidates.attention
-        posed = 0 if self.last is None else self.last[2].prediction.vertices.nbytes
-        return self.shown.nbytes + posed + (0 if attention is None else attention.nbytes)
-
-
-class Sessions:
-    """Answers for several visitors at once."""
-
-    def __init__(self, predictor: AiOSPredictor, kept_bytes: int = _KEPT_BYTES) -> None:
-        """Serve `predictor`; of the photos kept, the least recent go beyond `kept_bytes`."""
-        self.predictor = predictor
-        self._kept_bytes = kept_bytes
-        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
-        self._paths: dict[str, set[Path]] = {}
-        self._folders: dict[str, Path] = {}
-        self._predictors: dict[str, AiOSPredictor] = {}
-        self._seen: dict[str, float] = {}
-        self._lock = threading.Lock()
-        self._asking = threading.Lock()
-
-    def result(self, session: str, choice: Choice) -> Result:
-        """The people of a photo.
+    def __init__(self, predictor: AiOSPredictor, cache: ResultCache, parent: Path) -> None:
+        """Start a visit.
 
         Args:
-            session: of the visitor.
-            choice: the photo and how to read it.
+            predictor: predictor of the page.
+            cache: network outputs of all visitors.
+            parent: folder in which the folder of this visit is created.
+        """
+        self._page_predictor = predictor
+        self._cache = cache
+        self._parent = parent
+        self._own_predictor: AiOSPredictor | None = None
+        self._folder: Path | None = None
+        self._uploads: set[Path] = set()
+        self._saved: dict[str, deque[Path]] = {}
+        self._in_use: dict[Path, float] = {}
+        self._last_request = time.monotonic()
+        self._ended = False
+        self._lock = threading.RLock()
+
+    @property
+    def predictor(self) -> AiOSPredictor:
+        """Predictor of the page, with the body model of the visitor if there is one."""
+        return self._own_predictor or self._page_predictor
+
+    @property
+    def uploads(self) -> frozenset[Path]:
+        """Files sent by this visitor."""
+        with self._lock:
+            return frozenset(self._uploads)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the visitor has left or the visit has expired."""
+        with self._lock:
+            return self._ended
+
+    def touch(self) -> None:
+        """Restart the time until expiry."""
+        with self._lock:
+            self._last_request = time.monotonic()
+
+    def use_body(self, body: BodyModel | None) -> None:
+        """Pose with another body model until the visit ends; None for that of the page."""
+        with self._active():
+            own = None if body is None else self._page_predictor.with_body(body)
+            self._own_predictor = own
+
+    def result(self, query: PhotoQuery) -> PhotoResult:
+        """Return the people of a photo.
 
         Raises:
-            PhotoError: the photo cannot be read; the message names no folder.
+            PhotoError: the photo cannot be read. The message contains no folder.
+            VisitEndedError: the visit ended meanwhile; nothing is kept.
         """
-        kept = self._find(session, choice)
-        predictor = self.predictor_of(session)
-        if kept.last is not None:
-            last_choice, body, result = kept.last
-            if body is predictor.body and replace(last_choice, path=choice.path) == choice:
-                return result
-        prediction = predictor.assemble(kept.candidates, choice.threshold, choice.max_people)
-        if choice.field_of_view:
-            prediction = prediction.with_field_of_view(choice.field_of_view)
-        result = Result(prediction, kept.candidates, kept.shown)
-        kept.last = (choice, predictor.body, result)
-        self._make_room()
+        self.add_uploads([query.path])
+        own = self._own_predictor
+        result = self._cache.result(self, own or self._page_predictor, query)
+        if self.has_ended:
+            # The entry may have been registered after `end` released the others.
+            self._cache.release(self, None if own is None else own.body)
+            raise VisitEndedError
         return result
 
-    def write(self, session: str, choice: Choice, parent: Path) -> list[Path]:
-        """Write the result files of a photo, as the command line does, into a new folder.
+    def holds(self, query: PhotoQuery) -> bool:
+        """Return whether `result` answers this query without running the network."""
+        return self._cache.holds(self, query)
 
-        Args:
-            session: as for `result`.
-            choice: as for `result`.
-            parent: folder in which the new one is made.
-
-        Returns:
-            JSON, NPZ, GLB and the overlay as PNG.
+    def write(self, query: PhotoQuery) -> PhotoFiles:
+        """Write the result files of a photo into a new folder, as the command line does.
 
         Raises:
             PhotoError: as for `result`.
             ExportError: a number is not finite.
+            VisitEndedError: as for `result`.
         """
-        prediction = self.result(session, choice).prediction
-        folder = tempfile.mkdtemp(prefix="results-", dir=parent)
-        path = choice.path
-        settings = export_settings(self.predictor_of(session))
-        return write_results(prediction, _read(path), path.stem, folder, settings, path.name)
+        prediction = self.result(query).prediction
+        folder = self.new_folder("results")
+        photo = read_upload(query.path)
+        settings = export_settings(self.predictor)
+        json, npz, glb, overlay, *people = write_results(
+            prediction, photo, query.path.stem, folder, settings, query.path.name
+        )
+        return PhotoFiles(json, npz, glb, overlay, people)
 
-    def predictor_of(self, session: str) -> AiOSPredictor:
-        """What answers this visitor: everybody's network, and the visitor's own body if any."""
-        return self._predictors.get(session, self.predictor)
+    def folder(self) -> Path:
+        """Return the folder for files of this visit, created by the first call."""
+        with self._active():
+            if self._folder is None or not self._folder.is_dir():
+                self._folder = Path(tempfile.mkdtemp(prefix="visitor-", dir=self._parent))
+            return self._folder
 
-    def use_body(self, session: str, body: BodyModel | None) -> None:
-        """Pose for this visitor with another body until they leave; None for everybody's."""
-        with self._lock:
-            self._seen[session] = time.monotonic()
-            if body is None:
-                self._predictors.pop(session, None)
-            else:
-                self._predictors[session] = self.predictor.with_body(body)
+    def new_folder(self, name: str) -> Path:
+        """Create an empty folder inside the folder of this visit."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder()))
 
-    def holds(self, session: str, choice: Choice) -> bool:
-        """Whether this photo could be worked on for this visitor and is at hand."""
-        with self._lock:
-            kept = self._kept.get(_key(choice)) if choice.path.is_file() else None
-        return kept is not None and session in kept.holders
+    def save(self, name: str, content: bytes | np.ndarray) -> str:
+        """Write a file for the browser and delete older files of the same name.
 
-    def folder(self, session: str, parent: Path) -> Path:
-        """A folder for this visitor's files below `parent`, made when first asked for."""
-        with self._lock:
-            self._seen[session] = time.monotonic()
-            found = self._folders.get(session)
-            if found is None or not found.is_dir():
-                found = Path(tempfile.mkdtemp(prefix="visitor-", dir=parent))
-                self._folders[session] = found
-            return found
-
-    def hold(self, session: str, uploads: Iterable[Path]) -> None:
-        """Note that this visitor sent these files, as perhaps others did, too."""
-        with self._lock:
-            self._seen[session] = time.monotonic()
-            self._paths.setdefault(session, set()).update(uploads)
-
-    def leave(self, session: str) -> list[Path]:
-        """A visitor is gone: drop what is kept for them alone and remove their files.
+        Args:
+            name: file name. The suffix of a picture is `.jpg` or `.png`.
+            content: bytes, or a picture (h, w, 3) uint8 RGB.
 
         Returns:
-            Files sent by no other visitor, which may now be removed too.
+            A path that is new for each call, because browsers cache by address.
+        """
+        if isinstance(content, np.ndarray):
+            content = _encode(content, Path(name).suffix)
+        folder = self.new_folder("file")
+        (folder / name).write_bytes(content)
+        with self._lock:
+            folders = self._saved.setdefault(name, deque())
+            folders.append(folder)
+            expired = [folders.popleft() for _ in range(len(folders) - 1 - _OLDER_FILES)]
+        for old in expired:
+            shutil.rmtree(old, ignore_errors=True)
+        return str(folder / name)
+
+    def add_uploads(self, paths: Iterable[Path]) -> None:
+        """Register files sent by this visitor."""
+        with self._active():
+            self._uploads.update(paths)
+
+    def reserve(self, paths: Iterable[Path]) -> None:
+        """Keep the uploads of a job that waits in the queue, for `MAX_WAIT_SECONDS` at most."""
+        self._keep(paths, time.monotonic() + MAX_WAIT_SECONDS)
+
+    def release(self, paths: Iterable[Path]) -> bool:
+        """End the protection of files, which then expire one hour later.
+
+        Returns:
+            Whether any of them was protected.
         """
         with self._lock:
-            return self._forget(session)
+            released = [path for path in paths if self._in_use.pop(path, None) is not None]
+            self._last_request = time.monotonic()
+        for path in released:
+            _reset_age(path)
+        return bool(released)
 
-    def sweep(self) -> None:
-        """Drop what nobody has asked for in the last hour, and the files of who is gone."""
+    @contextmanager
+    def working(self, paths: Iterable[Path]) -> Iterator[None]:
+        """Keep the visit and the uploads of a job while the job runs."""
+        paths = list(paths)
+        self._keep(paths, math.inf)
+        try:
+            yield
+        finally:
+            self.release(paths)
+
+    def refresh(self) -> None:
+        """Reset the age of files in use."""
+        now = time.monotonic()
         with self._lock:
-            self._drop_old()
+            self._in_use = {path: end for path, end in self._in_use.items() if end > now}
+            paths = list(self._in_use)
+        for path in paths:
+            _reset_age(path)
 
-    def _forget(self, session: str) -> list[Path]:
-        """As `leave`, for who holds the lock."""
-        self._seen.pop(session, None)
-        own = self._predictors.pop(session, None)
-        for key, kept in list(self._kept.items()):
-            kept.holders.pop(session, None)
-            if not kept.holders:
-                del self._kept[key]
-            elif own is not None and kept.last is not None and kept.last[1] is own.body:
-                kept.last = None
-        folder = self._folders.pop(session, None)
+    def is_expired(self, oldest: float) -> bool:
+        """Return whether no job runs and the last request was before monotonic time `oldest`."""
+        with self._lock:
+            in_use = any(end > time.monotonic() for end in self._in_use.values())
+            return not in_use and self._last_request <= oldest
+
+    def end(self) -> None:
+        """End the visit: drop its results and delete its folder."""
+        with self._lock:
+            self._ended = True
+            folder, self._folder = self._folder, None
+            own, self._own_predictor = self._own_predictor, None
+            self._in_use.clear()
+        self._cache.release(self, None if own is None else own.body)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        others = set().union(*(held for name, held in self._paths.items() if name != session))
-        return sorted(self._paths.pop(session, set()) - others)
 
-    def _find(self, session: str, choice: Choice) -> _Kept:
+    def _keep(self, paths: Iterable[Path], end: float) -> None:
+        with self._active():
+            for path in paths:
+                self._uploads.add(path)
+                self._in_use[path] = end
+                _reset_age(path)
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
         with self._lock:
-            self._drop_old()
-        self.hold(session, [choice.path])
-        key = _key(choice)
-        kept = self._kept.get(key)
-        if kept is None:
-            # Two who ask for the same at once must not both run the network.
-            with self._asking:
-                kept = self._kept.get(key) or self._run(choice)
-                self._keep(session, key, kept)
-        else:
-            self._keep(session, key, kept)
-        return kept
+            if self._ended:
+                raise VisitEndedError
+            self._last_request = time.monotonic()
+            yield
 
-    def _keep(self, session: str, key: tuple[str, str], kept: _Kept) -> None:
+
+class Sessions:
+    """Current visits by session name."""
+
+    def __init__(
+        self, predictor: AiOSPredictor, folder: Path, cache_bytes: int = _CACHE_BYTES
+    ) -> None:
+        """Start without visitors.
+
+        Args:
+            predictor: shared by all visitors.
+            folder: existing folder in which the folders of the visits are created.
+            cache_bytes: memory for cached results.
+        """
+        self.cache = ResultCache(predictor, cache_bytes)
+        self._predictor = predictor
+        self._folder = folder
+        self._visits: dict[str, Visit] = {}
+        self._lock = threading.Lock()
+
+    def visit(self, session: str) -> Visit:
+        """Return the current visit of a session, or start one."""
         with self._lock:
-            kept.holders[session] = time.monotonic()
-            self._kept[key] = kept
-            self._kept.move_to_end(key)
+            visit = self._visits.get(session)
+            if visit is None:
+                visit = Visit(self._predictor, self.cache, self._folder)
+                self._visits[session] = visit
+            visit.touch()
+            return visit
 
-    def _make_room(self) -> None:
-        """Drop the least recent photos beyond what may be kept, but not the last one."""
+    def leave(self, session: str) -> list[Path]:
+        """End the visit of a session.
+
+        Returns:
+            Its uploads that no other visitor has sent, which may now be deleted.
+        """
         with self._lock:
-            while len(self._kept) > 1 and self._total_bytes() > self._kept_bytes:
-                self._kept.popitem(last=False)
+            visit = self._visits.pop(session, None)
+            others = list(self._visits.values())
+        if visit is None:
+            return []
+        visit.end()
+        return sorted(visit.uploads.difference(*(other.uploads for other in others)))
 
-    def _run(self, choice: Choice) -> _Kept:
-        photo = _read(choice.path)
-        sizes = self.predictor.input_sizes
-        candidates = self.predictor.find_candidates(
-            photo, image=sizes[choice.input_size], with_attention=True
-        )
-        return _Kept(_screen_size(photo), candidates)
-
-    def _drop_old(self) -> None:
-        oldest = time.monotonic() - KEPT_SECONDS
-        for key, kept in list(self._kept.items()):
-            if max(kept.holders.values(), default=oldest) <= oldest:
-                del self._kept[key]
-        # Programs come and go without a word.
-        for session in [name for name, seen in self._seen.items() if seen <= oldest]:
-            folder = self._folders.get(session)
-            if folder is None or _is_quiet(folder):
-                self._forget(session)
-
-    def _total_bytes(self) -> int:
-        return sum(kept.nbytes for kept in self._kept.values())
+    def sweep(self) -> None:
+        """Drop expired results, end expired visits and keep the files of jobs."""
+        oldest = time.monotonic() - EXPIRY_SECONDS
+        self.cache.drop_expired(oldest)
+        with self._lock:
+            expired = {name: v for name, v in self._visits.items() if v.is_expired(oldest)}
+            for name in expired:
+                del self._visits[name]
+            current = list(self._visits.values())
+        for visit in expired.values():
+            visit.end()
+        for visit in current:
+            visit.refresh()
 
 
-def _is_quiet(folder: Path) -> bool:
-    """Whether nothing below was written lately; a video may be worked on for hours."""
-    oldest = time.time() - KEPT_SECONDS
-    return all(path.lstat().st_mtime <= oldest for path in (folder, *folder.rglob("*")))
+def sweep_regularly(sessions: Sessions, seconds: float) -> None:
+    """Call `sessions.sweep` in a thread every `seconds`, until `sessions` is garbage-collected."""
+    reference = weakref.ref(sessions)
+
+    def work() -> None:
+        while (found := reference()) is not None:
+            try:
+                found.sweep()
+            except Exception:
+                # The thread must survive: nothing else deletes expired files.
+                _log.exception("Deleting expired files failed")
+            del found
+            time.sleep(seconds)
+
+    threading.Thread(target=work, name="aios-sweep", daemon=True).start()
 
 
-def _key(choice: Choice) -> tuple[str, str]:
-    """What decides the network's answer.
+def _encode(picture: np.ndarray, suffix: str) -> bytes:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix == ".jpg" else []
+    return cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
 
-    Raises:
-        PhotoError: there is no such file.
-    """
+
+def _reset_age(path: Path) -> None:
+    """Set the status change time, by which Gradio's cache deletion measures age, to now."""
     try:
-        about = choice.path.stat()
-    except OSError as error:
-        raise PhotoError(f"There is no file {choice.path.name}.") from error
-    return _digest(choice.path, about.st_size, about.st_mtime_ns), choice.input_size
-
-
-@functools.lru_cache(maxsize=256)
-def _digest(path: Path, size: int, changed_ns: int) -> str:
-    """Of the content of a file, which is read again when its size or time of change differ."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        return read_photo(path)
-    except PhotoError as error:
-        # Where uploads lie on this machine is no visitor's business.
-        raise PhotoError(str(error).replace(str(path), path.name)) from error
-
-
-def _screen_size(photo: np.ndarray) -> np.ndarray:
-    """A copy that fits a screen."""
-    height, width = photo.shape[:2]
-    longer = max(height, width)
-    scale = min(SHOWN_SIDE_PX / longer, max(ENLARGED_SIDE_PX / longer, 1.0), MOST_ENLARGED)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(photo, size, interpolation=how) if scale != 1 else photo
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    except OSError:
+        _log.debug("A file in use is gone: %s", path.name)

@@ -1,8 +1,7 @@
-"""What a Hugging Face Space has and other machines have not: ZeroGPU, and secrets.
+"""Hugging Face Spaces: body model from a secret repository, and ZeroGPU.
 
-On ZeroGPU a GPU is lent for the seconds of one call.  The decorated function runs in a forked
-process, the only one that sees the GPU; arguments and result are pickled.  Everywhere else nothing
-of this happens.
+ZeroGPU lends a GPU for the seconds of one call. The decorated function runs in a forked process
+with the GPU; arguments and result are pickled. On other machines nothing is changed.
 """
 
 from __future__ import annotations
@@ -27,20 +26,21 @@ if TYPE_CHECKING:
 
     FindCandidates = Callable[[np.ndarray, dict[str, Any]], Candidates]
 
-LOAN_SECONDS = 20
-"""Asked for with each photo; shorter loans are served sooner."""
+GPU_SECONDS = 20
+"""Requested per photo; shorter requests have priority."""
 
 _log = logging.getLogger(__name__)
 
 
 def load_page_predictor(options: argparse.Namespace) -> AiOSPredictor:
-    """`arguments.load_predictor`, with what the environment of a Space adds to it.
+    """Load the predictor like the command line, with the body and GPU of a Space if it runs in one.
 
     Raises:
-        StartError: weights, body or device cannot be had.
+        StartError: weights, body or device are not available.
     """
     if on_zero_gpu():
-        # Before torch, which it changes.  The network goes to the GPU below; 8 bits are for CPUs.
+        # `spaces` patches torch, so it is imported first. The network is moved to the GPU below;
+        # the speed mode "fast" is for CPUs.
         importlib.import_module("spaces")
         options.device, options.speed = "cpu", "exact"
     predictor = load_predictor(options)
@@ -51,25 +51,25 @@ def load_page_predictor(options: argparse.Namespace) -> AiOSPredictor:
     if options.body is None and not os.environ.get(ENVIRONMENT_VARIABLE):
         body = body_of_environment()
         if body is not None:
-            _log.info("Body: %s, from a repository of the Hub", body.name)
+            _log.info("Body: %s, from the Hugging Face Hub", body.name)
             predictor = predictor.with_body(body)
     if on_zero_gpu():
-        lend_gpu(predictor)
+        use_zero_gpu(predictor)
     return predictor
 
 
 def on_gpu(function: FindCandidates) -> FindCandidates:
-    """Run `function` on a lent GPU, on ZeroGPU; elsewhere the function itself."""
+    """Decorate `function` to run on a GPU of ZeroGPU; elsewhere return it unchanged."""
     if not on_zero_gpu():
         return function
     spaces: Any = importlib.import_module("spaces")
-    return spaces.GPU(duration=LOAN_SECONDS)(function)
+    return spaces.GPU(duration=GPU_SECONDS)(function)
 
 
-def lend_gpu(predictor: AiOSPredictor, device: torch.device | str = "cuda") -> None:
-    """Let the network of `predictor`, which is on the CPU, run on lent GPUs; for good.
+def use_zero_gpu(predictor: AiOSPredictor, device: torch.device | str = "cuda") -> None:
+    """Change `predictor`, which is on the CPU, to run its network on GPUs of ZeroGPU.
 
-    Bodies stay on the CPU: another threshold or field of view then takes no loan.
+    The body model stays on the CPU: another threshold or field of view then needs no GPU.
     """
     import torch
 
@@ -82,10 +82,10 @@ def lend_gpu(predictor: AiOSPredictor, device: torch.device | str = "cuda") -> N
     def find_on_gpu(photo: np.ndarray, settings: dict[str, Any]) -> Candidates:
         return find(photo, **settings)
 
-    lent = on_gpu(find_on_gpu)
+    find_decorated = on_gpu(find_on_gpu)
 
     def find_candidates(photo: PhotoSource, **settings: Any) -> Candidates:  # noqa: ANN401
-        # Read here: bad files must not cost a loan.
-        return lent(read_photo(photo), settings)
+        # Read here, so that damaged files use no GPU time.
+        return find_decorated(read_photo(photo), settings)
 
     predictor.find_candidates = find_candidates  # type: ignore[method-assign]

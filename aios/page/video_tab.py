@@ -1,8 +1,7 @@
-"""The tab of videos: everyone followed through one, drawn over it, and as files for animation."""
+"""Tab Video and the endpoint `/video`: tracked people, drawn over the video and as motion files."""
 
 from __future__ import annotations
 
-import json
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,56 +16,49 @@ from ..media.video_reader import VIDEO_SUFFIXES, VideoError
 from ..pipelines.progress import CancelledError
 from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
 from .context import PageContext
-from .jobs import LONG_QUEUE, Jobs, working_sentence
+from .jobs import LONG_QUEUE, STOPPED, JobHandler, connect_job, unexpected_error_text
+from .sessions import Visit, VisitEndedError
 from .widgets import add_examples, number_slider
 
-_IDLE = "Waiting for a video."
-_STOPPED = "Stopped; nothing was kept."
-_FILES_NOTE = """NPZ: all frames and people under SMPL-X names. BVH and GLB: the motion of each
-person with the SMPL-X joints, in metres, y up, the camera at the origin; Blender opens both."""
+_NO_VIDEO = "Choose a video first."
+_FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names. BVH and GLB: the motion of
+each person on the SMPL-X skeleton, in metres and camera space (y up, camera at the origin). Blender
+opens both."""
 
 
 def build_video_tab(context: PageContext) -> None:
-    """Widgets and events of the tab."""
+    """Add the tab with its events, and the endpoint."""
     with gr.Tab("Video"):
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
-                inputs = _add_inputs(context)
+        # The stylesheet places the three columns: on a phone, results come before settings.
+        with gr.Row(elem_classes="aios-grid"):
+            with gr.Column(elem_classes="aios-choice"):
+                video = _add_video()
                 with gr.Row():
-                    start = gr.Button("Work on the video", variant="primary", elem_id="video-start")
+                    start = gr.Button("Process video", variant="primary", elem_id="video-start")
                     stop = gr.Button("Stop", elem_id="video-stop")
-            with gr.Column(scale=3, min_width=320):
-                status = gr.Markdown(_IDLE, elem_id="video-status")
-                film = gr.Video(
-                    label="Everyone in the video",
-                    interactive=False,
-                    buttons=["download"],
-                    elem_id="video-film",
-                )
-                people = gr.HTML(padding=False, elem_id="video-people")
-                files = gr.File(
-                    label="Files", file_count="multiple", interactive=False, elem_id="video-files"
-                )
-                gr.Markdown(_FILES_NOTE)
+            with gr.Column(elem_classes="aios-results"):
+                outputs = _add_results()
+            with gr.Column(elem_classes="aios-settings"):
+                settings = _add_settings(context)
         handler = VideoHandler(context)
-        outputs = [status, film, people, files]
-        work = start.click(
-            handler.show,
-            inputs,
-            outputs,
-            concurrency_id=LONG_QUEUE,
-            concurrency_limit=1,
-            trigger_mode="once",
-            show_progress_on=[film],
-            api_visibility="private",
-        )
-        stop.click(
-            handler.stop, None, outputs, cancels=[work], queue=False, api_visibility="private"
-        )
-        _add_endpoint(handler, inputs)
+        inputs = [video, *settings]
+        connect_job(handler, start, stop, inputs, outputs, show_progress_on=outputs[1])
+        _add_endpoint(context, handler, inputs)
 
 
-def _add_inputs(context: PageContext) -> list[Any]:
+def _add_results() -> list[Any]:
+    """Add status, overlay, table of people and files."""
+    status = gr.Markdown(_NO_VIDEO, elem_id="video-status")
+    overlay = gr.Video(
+        label="Video with meshes", interactive=False, buttons=["download"], elem_id="video-overlay"
+    )
+    people = gr.HTML(padding=False, elem_id="video-people")
+    files = gr.File(label="Files", file_count="multiple", interactive=False, elem_id="video-files")
+    gr.Markdown(_FILES_NOTE)
+    return [status, overlay, people, files]
+
+
+def _add_video() -> gr.File:
     video = gr.File(
         label="Video or animated GIF",
         file_types=sorted(VIDEO_SUFFIXES),
@@ -74,85 +66,91 @@ def _add_inputs(context: PageContext) -> list[Any]:
         height=160,
         elem_id="video-input",
     )
-    add_examples(video, "*.mp4", "Or try this one")
-    threshold = number_slider(
-        0, 1, context.threshold, 0.01, "Video score", "Follow people once seen so surely."
-    )
-    most = number_slider(
-        1, context.max_people, min(10, context.max_people), 1, "People at a time", "Seen first."
-    )
-    seconds = number_slider(
-        1, 120, 20, 1, "Seconds to work on", "From the start; the command line has no limit."
-    )
-    rate = number_slider(
-        1, 60, 30, 1, "Frames a second, at most", "Fewer are faster; frames between are left out."
-    )
-    smooth = gr.Checkbox(
-        True, label="Smooth motion", info="One-euro filters, and one shape for each person."
-    )
-    return [video, threshold, most, seconds, rate, smooth]
+    add_examples(video, "*.mp4", "Example")
+    return video
 
 
-class VideoHandler:
-    """Works on one video after another."""
+def _add_settings(context: PageContext) -> list[Any]:
+    most = min(10, context.max_people)
+    return [
+        number_slider(
+            *(0, 1, context.threshold, 0.01),
+            "Confidence threshold",
+            "Confidence needed to start a track.",
+        ),
+        number_slider(
+            *(1, context.max_people, most, 1), "Max people per frame", "Keeps the earliest."
+        ),
+        number_slider(
+            *(1, 120, 20, 1), "Max duration (s)", "From the start; the command line has no limit."
+        ),
+        number_slider(
+            *(1, 60, 30, 1),
+            "Max frame rate",
+            "Frames per second. Lower is faster: frames in between are skipped.",
+        ),
+        gr.Checkbox(
+            True,
+            label="Smooth motion",
+            info="One-euro filter, and one body shape for each person.",
+        ),
+    ]
+
+
+class VideoHandler(JobHandler):
+    """Event handlers of the tab."""
 
     def __init__(self, context: PageContext) -> None:
-        """Serve all visitors with the predictor of `context`."""
-        self._context = context
-        self._jobs = Jobs(context, "video")
+        """Serve all visitors of a page."""
+        super().__init__(context, "video", _NO_VIDEO, [None, "", None])
 
     def show(
         self,
         video: str | None,
         threshold: float,
-        most: float,
-        seconds: float,
-        rate: float,
+        max_people: float,
+        max_seconds: float,
+        max_rate: float,
         smooth: bool,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> list[Any]:
-        """Status, overlay, table of people and files; a failure is a sentence in the status."""
+        """Return status, overlay, table of people and files; an error is shown as the status."""
         if video is None:
-            return [_IDLE, None, "", None]
-        settings = VideoSettings(threshold, int(most), bool(smooth), rate, seconds)
+            return [self.no_input, *self.empty_results]
+        settings = VideoSettings(threshold, int(max_people), bool(smooth), max_rate, max_seconds)
+        visit = self.context.visit(request)
         try:
-            result = self.work(Path(video), settings, request, progress)
+            result = self.process(visit, Path(video), settings, progress)
         except gr.Error as error:
             gr.Warning(error.message)
-            return [escape(error.message), None, "", None]
-        film, *files = [str(path) for path in result.files]
-        return [status_text(result), film, tracks_html(result), files]
+            return [escape(error.message), *self.empty_results]
+        files = [str(path) for path in (result.npz, result.json, *result.motions)]
+        return [status_text(result), str(result.overlay), tracks_html(result), files]
 
-    def work(
-        self, video: Path, settings: VideoSettings, request: gr.Request, progress: gr.Progress
+    def process(
+        self, visit: Visit, video: Path, settings: VideoSettings, progress: gr.Progress
     ) -> VideoResult:
-        """Do it.
+        """Process a video as the job of a visit.
 
         Raises:
-            gr.Error: a sentence.
+            gr.Error: the job was stopped or failed; the message is one sentence.
         """
-        folder, report = self._jobs.start(request, [video], progress)
         stem = safe_name(video.stem).replace("/", "_")
         try:
-            predictor = self._context.predictor_of(request)
-            return reconstruct_video(predictor, video, folder, stem, settings, report)
+            with self.jobs.run(visit, [video], progress) as (folder, report):
+                return reconstruct_video(visit.predictor, video, folder, stem, settings, report)
         except CancelledError as error:
-            raise gr.Error(_STOPPED, print_exception=False) from error
-        except (ExportError, PhotoError, VideoError) as error:
+            raise gr.Error(STOPPED, print_exception=False) from error
+        except (ExportError, PhotoError, VideoError, VisitEndedError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         except (MemoryError, OSError, RuntimeError, ValueError) as error:
-            sentence = working_sentence(error, "This video")
+            sentence = unexpected_error_text(error, "This video")
             raise gr.Error(sentence, print_exception=False) from error
-
-    def stop(self, request: gr.Request) -> list[Any]:
-        """Stop this visitor's work and empty the results."""
-        self._jobs.stop(request)
-        return [_STOPPED, None, "", None]
 
 
 def status_text(result: VideoResult) -> str:
-    """What came out, and what could not be read or kept."""
+    """Markdown: number of people and frames, and notes on damage."""
     people = "1 person" if result.people == 1 else f"{result.people} people"
     frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
     notes = "".join(f"\n\n{escape(note)}" for note in result.notes)
@@ -160,8 +158,8 @@ def status_text(result: VideoResult) -> str:
 
 
 def tracks_html(result: VideoResult) -> str:
-    """A row for each person: colour, number, when to be seen."""
-    tracks = json.loads(result.files[2].read_text("utf-8"))["tracks"]
+    """Table with colour, name, frames and time span of each person; empty without people."""
+    tracks = result.summary["tracks"]
     if not tracks:
         return ""
     rows = ""
@@ -173,16 +171,14 @@ def tracks_html(result: VideoResult) -> str:
             f"<td>{track['frames']}</td>"
             f"<td>{track['first_second']:.1f} – {track['last_second']:.1f} s</td></tr>"
         )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Person", "Frames", "Seen"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Person", "Frames", "Visible"))
     return (
-        f'<div class="aios-people"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="aios-people" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _add_endpoint(handler: VideoHandler, inputs: list[Any]) -> None:
-    """`/video`, for programs."""
-
+def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]) -> None:
     def video(
         video: str | None,
         threshold: float,
@@ -193,29 +189,30 @@ def _add_endpoint(handler: VideoHandler, inputs: list[Any]) -> None:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> tuple[dict[str, Any], str, list[str]]:
-        """Follow everyone through a video as posed whole-body meshes.
+        """Track everyone in a video as whole-body 3D meshes.
 
         Args:
             video: MP4, MOV, WebM, MKV, AVI or animated GIF file.
-            threshold: lowest score with which a person is first seen, 0 to 1.
-            max_people: at most this many people at a time, those seen first.
-            max_seconds: how much of the video, from its start, 1 to 120.
-            max_rate: frames a second, 1 to 60; those that come sooner are left out.
-            smooth: whether to smooth motion and give each person one shape.
-            request: filled in by the server.
-            progress: filled in by the server.
+            threshold: confidence needed to start a track, 0 to 1.
+            max_people: maximum number of people per frame; the earliest are kept.
+            max_seconds: seconds to process from the start, 1 to 120.
+            max_rate: maximum frame rate, 1 to 60; frames in between are skipped.
+            smooth: whether to smooth motion and give each person one body shape.
+            request: set by the server.
+            progress: set by the server.
 
         Returns:
-            The summary as plain JSON, with when each person is seen and what could not be read;
-            MP4 with the meshes over the video and its sound; NPZ of all frames and people with
-            SMPL-X names, then a BVH and an animated GLB for each person.
+            JSON summary with the time span of each person and notes on damage; MP4 with the meshes
+            over the video and its sound; NPZ of all frames and people with SMPL-X parameter names,
+            then a BVH and an animated GLB for each person.
         """
         if video is None:
             raise gr.Error("Send a video.", print_exception=False)
         settings = VideoSettings(threshold, int(max_people), bool(smooth), max_rate, max_seconds)
-        film, npz, summary, *motions = handler.work(Path(video), settings, request, progress).files
-        document = json.loads(summary.read_text("utf-8"))
-        return document, str(film), [str(path) for path in (npz, *motions)]
+        visit = context.visit(request)
+        result = handler.process(visit, Path(video), settings, progress)
+        files = [str(path) for path in (result.npz, *result.motions)]
+        return result.summary, str(result.overlay), files
 
     gr.Button(visible=False).click(
         video,

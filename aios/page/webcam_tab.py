@@ -1,4 +1,4 @@
-"""The live tab: a camera in, the same picture with everyone's meshes out."""
+"""Tab Webcam: live camera frames with the meshes of everyone drawn over them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import gradio as gr
 import numpy as np
 
 from ..pipelines.live import LiveFrame, LiveSettings, LiveStream
-from .context import PageContext, errors_as_sentences
-from .photo_tab import size_choices
-from .widgets import number_slider
+from .context import PageContext, photo_errors
+from .widgets import input_size_radio, number_slider
 
 _STREAM_QUEUE = "webcam"
-_STREAMS_AT_ONCE = 2
+_MAX_STREAMS = 2
 _TURN_SECONDS = 120
-"""After so long a stream queues again, so that nobody keeps others from their turn."""
-_EVERY_SECONDS = 0.1
-_IDLE = """Click the camera, then **Record** to start and **Stop** to end. Nothing is kept of a
-stream."""
+"""Time after which a stream queues again, to give other visitors a turn."""
+_FRAME_SECONDS = 0.1
+_INSTRUCTIONS = """Click the camera to allow access, then **Record** to start and **Stop** to end.
+Nothing of the stream is stored."""
 _CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
 
 
 def build_webcam_tab(context: PageContext) -> None:
-    """Widgets and events of the tab."""
+    """Add the tab with its events."""
     with gr.Tab("Webcam"):
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
+        # The stylesheet places the three columns: on a phone, results come before settings.
+        with gr.Row(elem_classes="aios-grid"):
+            with gr.Column(elem_classes="aios-choice"):
                 camera = gr.Image(
                     label="Camera",
                     sources=["webcam"],
@@ -37,16 +37,10 @@ def build_webcam_tab(context: PageContext) -> None:
                     buttons=[],
                     elem_id="camera",
                 )
-                about = "Show people the network is at least so sure of."
-                threshold = number_slider(0, 1, context.threshold, 0.01, "Live score", about)
-                size = gr.Radio(size_choices(context), value="full", label="Live input size")
-                smooth = gr.Checkbox(
-                    True, label="Smooth", info="Steady motion: a one-euro filter for each person."
-                )
-            with gr.Column(scale=3, min_width=320):
-                speed = gr.Markdown(_IDLE, elem_id="speed")
+            with gr.Column(elem_classes="aios-results"):
+                speed = gr.Markdown(_INSTRUCTIONS, elem_id="speed")
                 picture = gr.Image(
-                    label="Everyone in the picture",
+                    label="Meshes",
                     streaming=True,
                     interactive=False,
                     format="jpeg",
@@ -54,26 +48,43 @@ def build_webcam_tab(context: PageContext) -> None:
                     elem_id="live",
                     elem_classes="aios-picture",
                 )
+            with gr.Column(elem_classes="aios-settings"):
+                settings = _add_settings(context)
         stream = gr.State(None, time_to_live=_TURN_SECONDS)
-        # While a frame is worked on, newer ones replace each other: the latest is next.
+        # While a frame is processed, newer ones replace each other; the latest is next.
         camera.stream(
             LiveHandler(context),
-            [camera, stream, threshold, size, smooth],
+            [camera, stream, *settings],
             [picture, speed, stream],
             time_limit=_TURN_SECONDS,
-            stream_every=_EVERY_SECONDS,
+            stream_every=_FRAME_SECONDS,
             concurrency_id=_STREAM_QUEUE,
-            concurrency_limit=_STREAMS_AT_ONCE,
+            concurrency_limit=_MAX_STREAMS,
             show_progress="hidden",
             api_visibility="private",
         )
 
 
+def _add_settings(context: PageContext) -> list[Any]:
+    return [
+        number_slider(
+            0,
+            1,
+            context.threshold,
+            0.01,
+            "Confidence threshold",
+            "Hide detections below this confidence.",
+        ),
+        input_size_radio(context.predictor, "live-input-size"),
+        gr.Checkbox(True, label="Smooth motion", info="One-euro filter for each person."),
+    ]
+
+
 class LiveHandler:
-    """Answers one frame after another."""
+    """Event handler for the frames of a stream."""
 
     def __init__(self, context: PageContext) -> None:
-        """Serve all visitors with the predictor of `context`."""
+        """Serve all visitors of a page."""
         self._context = context
 
     def __call__(
@@ -85,19 +96,22 @@ class LiveHandler:
         smooth: bool,
         request: gr.Request,
     ) -> tuple[Any, str, LiveStream | None]:
-        """The picture, the speed in words, and the visitor's stream for the next frame."""
+        """Return the picture, the speed as text, and the stream for the next frame."""
         if frame is None:
-            return None, _IDLE, None
-        stream = stream or LiveStream(self._context.predictor_of(request))
-        with errors_as_sentences():
+            return None, _INSTRUCTIONS, None
+        predictor = self._context.visit(request).predictor
+        # The visitor may have uploaded another body model since the last frame.
+        if stream is None or stream.predictor is not predictor:
+            stream = LiveStream(predictor)
+        with photo_errors():
             shown = stream(frame, LiveSettings(threshold, size, smooth))
         return shown.picture, speed_text(shown), stream
 
 
 def speed_text(frame: LiveFrame) -> str:
-    """Measured speed, in words."""
+    """Markdown: measured frame rate, number of people and latency."""
     people = "1 person" if frame.people == 1 else f"{frame.people} people"
     return (
-        f"**{frame.frames_per_second:.1f} frames a second** · {people} · "
-        f"{1000 * frame.seconds:.0f} ms for this one"
+        f"**{frame.frames_per_second:.1f} frames per second** · {people} · "
+        f"{1000 * frame.seconds:.0f} ms latency"
     )

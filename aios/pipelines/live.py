@@ -70,7 +70,7 @@ class LiveStream:
 
     def __init__(self, predictor: AiOSPredictor) -> None:
         """Answer with `predictor`."""
-        self._predictor = predictor
+        self.predictor = predictor
         self._settings: LiveSettings | None = None
         self._tracker: StreamTracker | None = None
         self._network = ThreadPoolExecutor(1, thread_name_prefix="aios-live")
@@ -98,8 +98,8 @@ class LiveStream:
     def _find(
         self, tracker: StreamTracker, frame: np.ndarray, settings: LiveSettings, arrival: float
     ) -> _Found:
-        size = self._predictor.input_sizes[settings.input_size]
-        candidates = self._predictor.find_candidates(frame, image=size)
+        size = self.predictor.input_sizes[settings.input_size]
+        candidates = self.predictor.find_candidates(frame, image=size)
         return _Found(frame, arrival, tracker.track(candidates, arrival, frame))
 
     def _show(self, tracker: StreamTracker, found: _Found) -> LiveFrame:
@@ -120,7 +120,7 @@ class LiveStream:
         if self._tracker is None or settings != self._settings or paused:
             smoothing = SMOOTHING if settings.smooth else None
             self._tracker = StreamTracker(
-                self._predictor, settings.threshold, DEFAULT_MAX_PEOPLE, smoothing
+                self.predictor, settings.threshold, DEFAULT_MAX_PEOPLE, smoothing
             )
             self._settings = settings
             self._coming = None

@@ -68,20 +68,41 @@ class VideoSettings:
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What came out.
+    """Result files of a video and the content of the summary.
 
     Attributes:
-        files: overlay MP4, NPZ of all frames and people, JSON summary, then for each person a BVH
-            and an animated GLB.
-        frames: how many were worked on.
-        people: how many different people were tracked.
-        notes: sentences on what could not be read or kept.
+        overlay: MP4 with the meshes drawn over the video.
+        npz: parameters of all frames and people.
+        json: summary.
+        motions: a BVH and an animated GLB for each person.
+        summary: content of `json`.
     """
 
-    files: list[Path]
-    frames: int
-    people: int
-    notes: list[str]
+    overlay: Path
+    npz: Path
+    json: Path
+    motions: list[Path]
+    summary: dict[str, Any]
+
+    @property
+    def files(self) -> list[Path]:
+        """All paths."""
+        return [self.overlay, self.npz, self.json, *self.motions]
+
+    @property
+    def frames(self) -> int:
+        """Number of processed frames."""
+        return int(self.summary["frames"])
+
+    @property
+    def people(self) -> int:
+        """Number of tracked people."""
+        return len(self.summary["tracks"])
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on parts of the video that could not be read or kept."""
+        return list(self.summary["notes"])
 
 
 def reconstruct_video(
@@ -135,8 +156,8 @@ def reconstruct_video(
         document = _summary(source.name, stem, store, camera, predictor)
         document |= {"rate": rate, "notes": notes, "camera_position_m": offset.tolist()}
         summary.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
-        files = [path.replace(folder / path.name) for path in made]
-    return VideoResult(files, len(store.times), len(store.tracks), notes)
+        overlay, npz, summary, *motions = [path.replace(folder / path.name) for path in made]
+    return VideoResult(overlay, npz, summary, motions, document)
 
 
 def _find(

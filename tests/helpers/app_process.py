@@ -1,4 +1,4 @@
-"""`python app.py` in a process of its own, for tests."""
+"""`python app.py` in a separate process."""
 
 import os
 import queue
@@ -17,7 +17,7 @@ _START_SECONDS = 180
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """As on a fresh machine: nothing set, nobody logged in, an empty home."""
+    """Return the environment of a new machine: no settings, no login, an empty home."""
     kept = ("PATH", "LANG", "TMPDIR", "OMP_NUM_THREADS")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     return environment | {
@@ -32,7 +32,7 @@ def clean_environment(home: Path) -> dict[str, str]:
 def app_process(
     folder: Path, environment: dict[str, str], *options: str
 ) -> Iterator[tuple[str, list[str]]]:
-    """Start `app.py` of `folder`; gives its address and its growing log."""
+    """Start `app.py` of `folder`; yield its address and the growing list of log lines."""
     command = [sys.executable, "app.py", "--port", str(free_port()), *options]
     process = subprocess.Popen(
         command,

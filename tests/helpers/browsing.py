@@ -1,4 +1,4 @@
-"""Chromium of the system, driven by Playwright: fixtures and steps of browser tests."""
+"""Steps of browser tests: the system's Chromium, driven by Playwright."""
 
 import io
 import os
@@ -24,23 +24,21 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-PATIENCE_MS = 90_000
-expect.set_options(timeout=PATIENCE_MS)
+TIMEOUT_MS = 90_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 def find_chromium() -> str:
-    """The browser named by AIOS_CHROMIUM, else the first one installed."""
+    """Return the path of the browser in AIOS_CHROMIUM, else of the first one installed."""
     named = os.environ.get("AIOS_CHROMIUM")
     for name in [named] if named else CHROMIUM_NAMES:
         if path := shutil.which(name):
             return path
-    pytest.fail(
-        "There is no Chromium: install it (apt-get install chromium) or name one in AIOS_CHROMIUM."
-    )
+    pytest.fail("Chromium is missing: install it (apt-get install chromium) or set AIOS_CHROMIUM.")
 
 
-def save_camera_film(path: Path) -> Path:
-    """What the pretended camera sees: bright on its left, dark on its right."""
+def save_camera_video(path: Path) -> Path:
+    """Write the video of the fake camera: bright on the left, dark on the right."""
     bright = np.repeat(np.uint8([[235] * 32 + [16] * 32]), 48, axis=0).tobytes()
     grey = bytes([128]) * (32 * 24 * 2)
     path.write_bytes(b"YUV4MPEG2 W64 H48 F10:1 Ip A1:1 C420jpeg\nFRAME\n" + bright + grey)
@@ -49,9 +47,9 @@ def save_camera_film(path: Path) -> Path:
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """A headless browser with WebGL in software and a camera that shows a film."""
-    film = save_camera_film(folder / "film.y4m")
-    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={film}"]
+    """Start a headless browser with software WebGL and a fake camera."""
+    video = save_camera_video(folder / "camera.y4m")
+    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={video}"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
         yield browser
@@ -60,11 +58,11 @@ def chromium(folder: Path) -> Iterator[Browser]:
 
 @contextmanager
 def visit(browser: Browser, address: str, **settings) -> Iterator[Page]:
-    """A fresh visitor; afterwards, nothing may have been asked of any other machine."""
+    """Open the page as a new visitor; at the end, check that no other server was contacted."""
     settings.setdefault("viewport", {"width": 1280, "height": 900})
     context = browser.new_context(**settings)
     page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
+    page.set_default_timeout(TIMEOUT_MS)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
@@ -87,41 +85,41 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def source(page: Page, selector: str) -> str:
-    """Address of the last image there."""
+    """Address of the last image below `selector`."""
     image = page.locator(f"{selector} img").last
     expect(image).to_be_visible()
     return image.get_attribute("src")
 
 
 def picture(page: Page, selector: str) -> np.ndarray:
-    """Pixels of the last image there, fetched as the page fetches them."""
+    """Pixels of the file behind the last image below `selector`."""
     reply = page.request.get(source(page, selector))
     assert reply.ok
     return np.asarray(Image.open(io.BytesIO(reply.body())).convert("RGB")).astype(int)
 
 
 def seen(locator: Locator) -> np.ndarray:
-    """Pixels of something as the visitor sees it."""
+    """Pixels of a screenshot."""
     shot = Image.open(io.BytesIO(locator.screenshot()))
     return np.asarray(shot.convert("RGB")).astype(int)
 
 
 def expect_drawn(canvas: Locator) -> None:
-    """Wait until something is to be seen in the middle of a 3-D scene."""
+    """Wait until the middle of a 3D scene has contrast."""
     expect(canvas).to_be_visible()
-    end = time.monotonic() + PATIENCE_MS / 1000
+    end = time.monotonic() + TIMEOUT_MS / 1000
     while np.ptp(seen(canvas)[60:-60], axis=(0, 1)).max() < 60:
         assert time.monotonic() < end, "nothing was drawn"
 
 
 def set_number(page: Page, label: str, value: float) -> None:
-    number = page.get_by_label(f"number input for {label}")
+    number = page.get_by_label(f"number input for {label}").first
     number.fill(f"{value:.9g}")
     number.press("Enter")
 
 
 def download(page: Page, label: str, folder: Path) -> Path:
-    """The file behind a button, once there is one."""
+    """Wait until a download button is enabled, and save its file."""
     button = page.get_by_role("button", name=label)
     expect(button).to_be_enabled()
     with page.expect_download() as waiting:

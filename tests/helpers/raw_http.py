@@ -1,4 +1,4 @@
-"""Requests as programs without a client library make them."""
+"""API calls over plain HTTP, without a client library."""
 
 import json
 import uuid
@@ -9,7 +9,7 @@ _SECONDS = 120
 
 
 def send_file(address: str, path: Path) -> str:
-    """Upload a file; where it lies on the server."""
+    """Upload a file; return its path on the server."""
     head = f'Content-Disposition: form-data; name="files"; filename="{path.name}"'
     body = b"--edge\r\n" + head.encode() + b"\r\n\r\n" + path.read_bytes() + b"\r\n--edge--\r\n"
     kind = {"Content-Type": "multipart/form-data; boundary=edge"}
@@ -18,12 +18,12 @@ def send_file(address: str, path: Path) -> str:
 
 
 def file_data(path: str) -> dict:
-    """A file of the server, as an argument."""
+    """Argument for a file on the server."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
 def call(address: str, name: str, data: list) -> tuple[str, list | dict | None]:
-    """Ask an endpoint under a new session; the kind of the last event, and its data."""
+    """Call an endpoint in a new session; return kind and data of the last event."""
     url = f"{address}gradio_api/call/{name}"
     body = json.dumps({"data": data, "session_hash": uuid.uuid4().hex}).encode()
     with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=_SECONDS) as r:

@@ -1,4 +1,4 @@
-"""The page served with a tiny network of random weights, for tests."""
+"""Page with a tiny network of random weights."""
 
 import socket
 from collections.abc import Iterator
@@ -28,27 +28,27 @@ WEIGHTS = WeightsInfo(
 
 
 def tiny_predictor() -> AiOSPredictor:
-    """Finds five people with different scores, poses and places in any photo."""
-    # Group norm wants more than one number: the coarsest level must not be a single pixel.
+    """Predictor that finds five people with different scores, poses and positions in any photo."""
+    # Group norm needs more than one value: the coarsest level must have several pixels.
     config = replace(TINY, image=ImageConfig(short_side=96, long_side=128))
     return AiOSPredictor(random_model(config, 0), WEIGHTS, BodyModel.load(STANDIN), "cpu")
 
 
 def count_forwards(predictor: AiOSPredictor) -> list[int]:
-    """A list that grows by one element whenever the network runs."""
+    """Return a list that grows by one element with each run of the network."""
     runs: list[int] = []
     predictor.model.register_forward_hook(lambda *_: runs.append(1))
     return runs
 
 
 def middle_threshold(predictor: AiOSPredictor, photo: Path) -> float:
-    """Some of the people in this photo score more, some less."""
+    """Return a threshold between the second and the third score of a photo."""
     scores = predictor.find_candidates(photo).people.scores
     return float((scores[1] + scores[2]) / 2)
 
 
 def save_photo(path: Path, width: int = 120, height: int = 90) -> Path:
-    """A colourful photo; the file type follows the name."""
+    """Write a colourful photo; the suffix selects the file type."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)
     Image.fromarray(small).resize((width, height)).save(path)
@@ -56,8 +56,8 @@ def save_photo(path: Path, width: int = 120, height: int = 90) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    # Not the first free one: test processes that run side by side would all take that.
+    """Return a free port."""
+    # A random one, because parallel test processes would all take the first.
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -65,7 +65,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(predictor: AiOSPredictor, folder: Path) -> Iterator[str]:
-    """The address of the page; `folder` takes uploads and results."""
+    """Serve the page and yield its address; uploads and results go to `folder`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")

@@ -1,6 +1,7 @@
-"""Serves the page with a tiny network; answers each line of its input with its memory in bytes.
+"""Page with a tiny network that reports its memory.
 
-Run as `python -m tests.helpers.tiny_server FOLDER`; the first line of the output is the address.
+Run as `python -m tests.helpers.tiny_server FOLDER`. The first line of the output is the address.
+Each line of input is answered with the memory of the process in bytes.
 """
 
 import ctypes
@@ -15,14 +16,14 @@ from tests.helpers.served import served, tiny_predictor
 
 
 def resident_bytes() -> int:
-    """Memory of this process, after everything that can be given back was given back."""
+    """Resident memory after garbage collection and trimming."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _say(line: str) -> None:
+def _write_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -31,9 +32,9 @@ def main() -> None:
     """Serve until the input ends."""
     torch.set_num_threads(1)
     with served(tiny_predictor(), Path(sys.argv[1])) as address:
-        _say(address)
+        _write_line(address)
         for _ in sys.stdin:
-            _say(str(resident_bytes()))
+            _write_line(str(resident_bytes()))
 
 
 if __name__ == "__main__":

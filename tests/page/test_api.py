@@ -1,4 +1,4 @@
-"""The page for programs: every endpoint, and the README's own words."""
+"""API of the page: every endpoint, and the snippets of the README."""
 
 import asyncio
 import base64
@@ -71,7 +71,7 @@ def test_four_endpoints_are_public_and_every_argument_is_described(client):
         assert all(p["parameter_has_default"] for p in endpoint["parameters"][1:]), name
 
 
-def test_the_readme_lists_every_endpoint_with_its_arguments(client):
+def test_readme_lists_every_endpoint_with_its_arguments(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     rows = re.findall(r"^\| `(/\w+)` \| (.*?) \|", README, re.M)
     assert sorted(name for name, _ in rows) == sorted(endpoints)
@@ -80,7 +80,7 @@ def test_the_readme_lists_every_endpoint_with_its_arguments(client):
         assert listed == [p["parameter_name"] for p in endpoints[name]["parameters"]]
 
 
-def test_status_says_what_answers_here_and_what_may_be_sent(client, predictor):
+def test_status_returns_model_queue_and_limits(client, predictor):
     status = client.predict(api_name="/status")
     assert status["weights"] == "file" and status["body"] == "stand-in"
     assert (status["device"], status["speed"]) == ("cpu", "exact")
@@ -98,7 +98,7 @@ def test_status_says_what_answers_here_and_what_may_be_sent(client, predictor):
     assert "/secret" not in json.dumps(status)
 
 
-def test_size_and_field_of_view_are_arguments(client, predictor, photo):
+def test_input_size_and_field_of_view_change_the_result(client, predictor, photo):
     ask = {"photo": photo, "threshold": 0.0, "api_name": "/reconstruct"}
     plain, fast, wide = (
         client.predict(**ask, **more)[0]
@@ -109,7 +109,7 @@ def test_size_and_field_of_view_are_arguments(client, predictor, photo):
     assert wide["camera"] != plain["camera"]
 
 
-def test_attention_is_what_the_network_did(client, predictor, photo):
+def test_attention_json_and_npz_agree(client, predictor, photo):
     ask = {"photo": photo, "person": 2, "token": "left wrist", "threshold": 0.0}
     document, figure, archive = client.predict(**ask, api_name="/attention")
     config = predictor.model.config
@@ -133,7 +133,7 @@ def test_attention_is_what_the_network_did(client, predictor, photo):
     assert Image.open(figure).width > 400
 
 
-def test_attention_of_a_layer_before_the_token_is_there(client, predictor, photo):
+def test_attention_of_a_layer_without_the_token_is_that_of_its_origin(client, predictor, photo):
     ask = {"photo": photo, "token": "left hand: thumb tip", "threshold": 0.0}
     document = client.predict(**ask, layer=1, level=2, head=1, api_name="/attention")[0]
     assert (document["stage"], document["token_in_layer"]) == ("locate", "body box")
@@ -156,7 +156,9 @@ def test_attention_of_a_layer_before_the_token_is_there(client, predictor, photo
         ({"threshold": 0.0, "photo": None}, "Send a photo."),
     ],
 )
-def test_bad_questions_are_refused_in_one_sentence(client, photo, arguments, expected):
+def test_invalid_arguments_of_attention_are_refused_in_one_sentence(
+    client, photo, arguments, expected
+):
     with pytest.raises(AppError) as caught:
         client.predict(**{"photo": photo, "threshold": 0.0} | arguments, api_name="/attention")
     message = str(caught.value)
@@ -164,14 +166,14 @@ def test_bad_questions_are_refused_in_one_sentence(client, photo, arguments, exp
     assert client.predict(api_name="/status")["weights"] == "file"
 
 
-def test_every_token_may_be_asked_for(client, predictor):
+def test_every_token_is_an_allowed_value(client, predictor):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     (token,) = [p for p in endpoints["/attention"]["parameters"] if p["parameter_name"] == "token"]
     listed = re.findall(r"'([^']+)'", token["python_type"]["type"])
     assert listed == list(token_names(predictor.model.decoder.layouts[-1]))
 
 
-def test_without_its_package_mcp_is_refused_in_one_sentence(monkeypatch):
+def test_mcp_without_its_package_is_refused_in_one_sentence(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(StartError, match=r"^--mcp needs another package: pip install mcp==\S+\.$"):
         server.launch(None, "127.0.0.1", 1, mcp=True)
@@ -180,7 +182,7 @@ def test_without_its_package_mcp_is_refused_in_one_sentence(monkeypatch):
     assert f"pip install mcp=={pinned[1]}`" in README
 
 
-# The README's own words, against the program as it is started there.
+# Snippets of the README, run against the program started as described there.
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +193,7 @@ def program(tmp_path_factory):
 
 
 def snippet(kind: str, mark: str, address: str) -> str:
-    """A block of the README, with the address of a server that runs."""
+    """Code block of the README with the address of the running server."""
     blocks = re.findall(rf"^```{kind}\n(.*?)^```", README, re.S | re.M)
     (found,) = [block for block in blocks if mark in block]
     assert "http://127.0.0.1:7860" in found
@@ -204,13 +206,13 @@ def run(command: list[str]) -> str:
     return done.stdout
 
 
-def test_the_python_snippet_finds_the_skier(program):
+def test_python_snippet_of_the_readme_finds_the_skier(program):
     printed = run([sys.executable, "-c", snippet("python", "gradio_client", program)]).split("\n")
     people, points = re.search(r"^(\d+) people, (\d+) sampling points, \S+$", printed[-2]).groups()
     assert int(people) >= 1 and int(points) > 10
 
 
-def test_the_curl_snippet_finds_the_skier(program):
+def test_curl_snippet_of_the_readme_finds_the_skier(program):
     printed = run(["bash", "-euc", snippet("sh", "curl", program)])
     assert "event: complete" in printed
     (data,) = re.findall(r"^data: (.*)$", printed, re.M)
@@ -220,20 +222,20 @@ def test_the_curl_snippet_finds_the_skier(program):
     assert file.stdout.startswith(b"\x89PNG")
 
 
-def test_an_assistant_finds_the_skier_over_mcp(program):
+def test_mcp_client_finds_the_skier(program):
     config = json.loads(snippet("json", "mcpServers", program))
     (url,) = [entry["url"] for entry in config["mcpServers"].values()]
     tools, plain, answer, refused = asyncio.run(ask_over_mcp(url))
     assert sorted(tools) == ["attention", "reconstruct", "status", "video"]
-    assert "posed whole-body mesh" in tools["reconstruct"].description
+    assert "whole-body 3D mesh" in tools["reconstruct"].description
     assert tools["attention"].inputSchema["properties"]["token"]["description"]
-    # Who asks for progress, as assistants do, gets pictures as such; others get their addresses.
+    # Clients that request progress get image content; others get addresses of files.
     assert not plain.isError and not answer.isError
     assert "'people': [{" in plain.content[0].text and "_overlay.png" in plain.content[0].text
     people, *files = [part.text for part in answer.content if part.type == "text"]
     assert "'people': [{" in people and len(files) == 4
     assert [part.mimeType for part in answer.content if part.type == "image"] == 2 * ["image/png"]
-    assert refused.isError and "Score threshold must be a number" in refused.content[0].text
+    assert refused.isError and "Confidence threshold must be a number" in refused.content[0].text
 
 
 async def ask_over_mcp(url: str):
@@ -254,4 +256,4 @@ async def ask_over_mcp(url: str):
 
 
 async def ignore(*_progress) -> None:
-    """Progress that nobody looks at."""
+    """Progress callback without effect."""

@@ -1,3 +1,5 @@
+"""Endpoint `/reconstruct` and start of the page."""
+
 import io
 import json
 import struct
@@ -53,7 +55,7 @@ def reconstruct(client, path, **arguments):
 
 
 def refusal(client, path, **arguments):
-    """The sentence with which a request is refused; the server goes on afterwards."""
+    """The one-sentence error of a refused request, after which the server still answers."""
     with pytest.raises(AppError) as caught:
         reconstruct(client, path, **arguments)
     assert client.predict(api_name="/status")["weights"] == "file"
@@ -62,7 +64,7 @@ def refusal(client, path, **arguments):
     return message
 
 
-def test_reconstruct_gives_what_the_predictor_says(client, predictor, photo):
+def test_reconstruct_returns_the_result_of_the_predictor(client, predictor, photo):
     result, overlay, depth, npz, glb = reconstruct(client, photo, threshold=0.0, max_people=4)
     expected = predictor.predict(photo, 0.0, 4)
     assert (result["width"], result["height"], result["body"]) == (120, 90, "stand-in")
@@ -82,7 +84,7 @@ def test_reconstruct_gives_what_the_predictor_says(client, predictor, photo):
     assert Path(overlay).name == "people on a hill_overlay.png"
 
 
-def test_threshold_over_the_api_does_not_run_the_network(client, predictor, photo):
+def test_another_threshold_does_not_run_the_network_again(client, predictor, photo):
     reconstruct(client, photo, threshold=0.0)
     runs = count_forwards(predictor)
     threshold = middle_threshold(predictor, photo)
@@ -91,7 +93,7 @@ def test_threshold_over_the_api_does_not_run_the_network(client, predictor, phot
     assert not runs
 
 
-def test_nobody_is_a_normal_answer(client, photo):
+def test_no_people_is_a_normal_result(client, photo):
     result, overlay, depth, npz, glb = reconstruct(client, photo, threshold=1.0)
     assert result["people"] == []
     np.testing.assert_array_equal(np.asarray(Image.open(overlay)), np.asarray(Image.open(photo)))
@@ -101,8 +103,8 @@ def test_nobody_is_a_normal_answer(client, photo):
     assert Path(glb).read_bytes().startswith(b"glTF")
 
 
-def _bomb(width, height):
-    """A PNG whose header promises more pixels than any photo has."""
+def _decompression_bomb(width, height):
+    """A small PNG that decodes to more pixels than a photo may have."""
 
     def chunk(kind, data):
         checksum = struct.pack(">I", zlib.crc32(kind + data))
@@ -135,7 +137,7 @@ def _nan_tiff():
         ("empty.jpg", lambda: b"", "empty"),
         ("text.jpg", lambda: b"I am no photo", "not a photo that can be read"),
         ("cut.jpg", _truncated, "damaged or cut off"),
-        ("bomb.png", lambda: _bomb(20_000, 20_000), "megapixels"),
+        ("bomb.png", lambda: _decompression_bomb(20_000, 20_000), "megapixels"),
         ("line.png", lambda: _encoded(Image.new("RGB", (3000, 2)), "PNG"), "too narrow"),
         ("nan.tiff", _nan_tiff, "NaN"),
         ("drawing.svg", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a photo"),
@@ -149,7 +151,7 @@ def test_bad_photos_are_refused_in_one_sentence(client, tmp_path, name, content,
     assert str(tmp_path) not in message and "/tmp" not in message
 
 
-def _odd_photos():
+def _unusual_photos():
     base = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8))
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -169,9 +171,9 @@ def _odd_photos():
     }
 
 
-@pytest.mark.parametrize("name", _odd_photos())
-def test_odd_photos_are_photos(client, tmp_path, name):
-    content, (width, height) = _odd_photos()[name]
+@pytest.mark.parametrize("name", _unusual_photos())
+def test_unusual_photo_formats_are_read(client, tmp_path, name):
+    content, (width, height) = _unusual_photos()[name]
     path = tmp_path / name
     path.write_bytes(content)
     result, overlay, *_ = reconstruct(client, path)
@@ -182,24 +184,24 @@ def test_odd_photos_are_photos(client, tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"threshold": -0.5}, "Score threshold must be a number from 0 to 1."),
-        ({"threshold": "low"}, "Score threshold must be a number from 0 to 1."),
-        ({"threshold": None}, "Score threshold must be a number from 0 to 1."),
-        ({"max_people": 0}, "Maximum people must be a number from 1 to 5."),
-        ({"max_people": [3]}, "Maximum people must be a number from 1 to 5."),
+        ({"threshold": -0.5}, "Confidence threshold must be a number from 0 to 1."),
+        ({"threshold": "low"}, "Confidence threshold must be a number from 0 to 1."),
+        ({"threshold": None}, "Confidence threshold must be a number from 0 to 1."),
+        ({"max_people": 0}, "Max people must be a number from 1 to 5."),
+        ({"max_people": [3]}, "Max people must be a number from 1 to 5."),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(client, photo, arguments, expected):
     assert expected in refusal(client, photo, **arguments)
 
 
-def test_no_photo_is_refused(client):
+def test_missing_photo_is_refused(client):
     with pytest.raises(AppError, match="Send a photo"):
         client.predict(photo=None, api_name="/reconstruct")
 
 
 def _answer_over_http(address, data):
-    """The events with which `/reconstruct` answers a program that speaks plain HTTP."""
+    """Events of `/reconstruct` over plain HTTP."""
     call = f"{address}gradio_api/call/reconstruct"
     body = json.dumps({"data": data}).encode()
     with urlopen(Request(call, body, {"Content-Type": "application/json"})) as reply:
@@ -209,7 +211,7 @@ def _answer_over_http(address, data):
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", str(STANDIN), "../../etc/passwd"])
-def test_files_that_nobody_uploaded_are_not_read(client, address, path):
+def test_files_that_were_not_uploaded_are_not_read(client, address, path):
     data = {"path": path, "meta": {"_type": "gradio.FileData"}}
     answer = _answer_over_http(address, [data, 0.0, 5, "full", 0])
     assert "event: error" in answer
@@ -217,27 +219,27 @@ def test_files_that_nobody_uploaded_are_not_read(client, address, path):
     assert client.predict(api_name="/status")["weights"] == "file"
 
 
-def test_a_threshold_that_is_no_number_is_refused_in_one_sentence(address):
+def test_nan_threshold_is_refused_in_one_sentence(address):
     answer = _answer_over_http(address, [None, float("nan"), 5, "full", 0])
-    assert "Score threshold must be a number from 0 to 1." in answer
+    assert "Confidence threshold must be a number from 0 to 1." in answer
 
 
 @pytest.mark.parametrize(
     "value", [[[float("nan"), 1.0], [0.5, 0.5]], "photo.jpg", {"url": "data:image/png;base64,AA"}]
 )
-def test_what_is_no_file_is_refused_in_one_sentence(address, value):
+def test_value_that_is_not_an_uploaded_file_is_refused_in_one_sentence(address, value):
     answer = _answer_over_http(address, [value, 0.0, 5, "full", 0])
     assert "Send the photo as an uploaded file." in answer
 
 
 @pytest.mark.parametrize("path", [STANDIN, Path(app.__file__), Path("/etc/passwd")])
-def test_files_of_the_machine_are_not_served(address, path):
+def test_files_of_the_server_are_not_served(address, path):
     with pytest.raises(HTTPError) as caught:
         urlopen(f"{address}gradio_api/file={path}")
     assert caught.value.code in (403, 404)
 
 
-def test_without_a_network_share_is_one_line(monkeypatch, caplog):
+def test_share_without_a_network_logs_one_line(monkeypatch, caplog):
     from gradio import networking
 
     def no_network(*_arguments):
@@ -251,7 +253,7 @@ def test_without_a_network_share_is_one_line(monkeypatch, caplog):
     ]
 
 
-def test_main_refuses_in_one_sentence(monkeypatch, caplog):
+def test_startup_error_is_one_sentence(monkeypatch, caplog):
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setenv("GRADIO_TEMP_DIR", "/nowhere")
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
@@ -261,6 +263,6 @@ def test_main_refuses_in_one_sentence(monkeypatch, caplog):
     assert "Cannot listen" in caplog.messages[-1]
 
 
-def test_building_the_page_writes_nothing_beside_the_program(address):
+def test_building_the_page_writes_no_files_into_the_package(address):
     folders = [Path(app.__file__).parent, Path(layout.__file__).parent]
     assert not [path for folder in folders for path in folder.glob("*.pyi")]

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from aios.resources import ASSETS
 from tests.helpers.browsing import (
-    PATIENCE_MS,
+    TIMEOUT_MS,
     chromium,
     download,
     expect_drawn,
@@ -90,15 +90,15 @@ def photo(tmp_path_factory):
 
 @pytest.fixture
 def with_people(page, photo) -> Page:
-    """A visitor who looks at five people."""
+    """Page with a photo of five people."""
     upload(page, photo)
     expect_people(page, 5)
     expect(page.locator("#overlay img")).to_be_visible()
     return page
 
 
-def test_from_photo_to_files(page, predictor, photo, tmp_path):
-    expect(page.locator("#summary")).to_contain_text("Waiting for a photo")
+def test_photo_gives_result_files(page, predictor, photo, tmp_path):
+    expect(page.locator("#summary")).to_contain_text("Choose a photo")
     expect(page.get_by_role("button", name="Results (JSON)")).to_be_disabled()
     upload(page, photo)
     expect_people(page, 5)
@@ -106,7 +106,7 @@ def test_from_photo_to_files(page, predictor, photo, tmp_path):
     everyone, before = picture(page, "#overlay"), source(page, "#overlay")
     assert everyone.shape == (360, 480, 3)
 
-    set_number(page, "Score threshold", middle_threshold(predictor, photo))
+    set_number(page, "Confidence threshold", middle_threshold(predictor, photo))
     expect_people(page, 2)
     expect(page.locator("#overlay img")).not_to_have_attribute("src", before)
     assert (np.abs(picture(page, "#overlay") - everyone).max(2) > 40).any()
@@ -123,7 +123,7 @@ def test_from_photo_to_files(page, predictor, photo, tmp_path):
     assert Image.open(overlay).size == (240, 180)
 
 
-def test_every_view_has_its_picture(with_people):
+def test_every_view_shows_a_picture(with_people):
     for name, selector in VIEWS.items():
         open_tab(with_people, name)
         expect(with_people.locator(selector).first).to_be_visible()
@@ -131,11 +131,11 @@ def test_every_view_has_its_picture(with_people):
     assert len(set(sources)) == 2
 
 
-def test_the_scene_is_rendered_and_turns(with_people):
+def test_3d_scene_is_rendered_and_rotates(with_people):
     open_tab(with_people, "3D")
     canvas = with_people.locator("#scene canvas")
     expect_drawn(canvas)
-    end = time.monotonic() + PATIENCE_MS / 1000
+    end = time.monotonic() + TIMEOUT_MS / 1000
     before, box = seen(canvas), canvas.bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     with_people.mouse.move(*middle)
@@ -146,7 +146,7 @@ def test_the_scene_is_rendered_and_turns(with_people):
         assert time.monotonic() < end, "nothing turned"
 
 
-def test_a_click_singles_somebody_out_everywhere(with_people):
+def test_click_selects_a_person_in_all_tabs(with_people):
     image, everyone = with_people.locator("#overlay img"), picture(with_people, "#overlay")
     before = source(with_people, "#overlay")
     bare = picture(with_people, "#photo")
@@ -166,7 +166,7 @@ def test_a_click_singles_somebody_out_everywhere(with_people):
     expect(with_people.locator("#parameters caption")).to_contain_text(name)
     open_tab(with_people, "Attention")
     expect(with_people.locator("#attention-text")).to_contain_text(name)
-    # And the other way round: whoever is chosen there is singled out here.
+    # A person selected there is selected here too.
     other = "Person 2" if name == "Person 1" else "Person 1"
     with_people.get_by_label("Person", exact=True).last.click()
     with_people.get_by_role("option", name=other).click()
@@ -176,17 +176,17 @@ def test_a_click_singles_somebody_out_everywhere(with_people):
     expect(with_people.locator("#parameters caption")).to_contain_text(other)
 
 
-def test_field_of_view_moves_people_without_the_network(with_people, predictor):
+def test_field_of_view_changes_distances_without_the_network(with_people, predictor):
     cell = with_people.locator("#people tbody tr").first.locator("td").nth(2)
     before = cell.inner_text()
     runs = count_forwards(predictor)
-    set_number(with_people, "Field of view", 100)
+    set_number(with_people, "Camera field of view", 100)
     expect(cell).not_to_have_text(before)
     expect(with_people.locator("#people")).to_contain_text("100 degrees")
     assert not runs
 
 
-def test_attention_follows_choices_and_is_downloaded(with_people, tmp_path):
+def test_attention_follows_the_controls_and_is_downloaded(with_people, tmp_path):
     page = with_people
     open_tab(page, "Attention")
     expect(page.locator("#attention-text")).to_contain_text("Person 1, body box")
@@ -205,13 +205,13 @@ def test_attention_follows_choices_and_is_downloaded(with_people, tmp_path):
         assert arrays["layer3_tokens"].shape == (39,)
 
 
-def test_a_stream_shows_people_and_stops(page):
+def test_webcam_shows_people_and_stops(page):
     open_tab(page, "Webcam")
     frames: list[str] = []
     page.on("request", lambda r: frames.append(r.url) if "/stream/" in r.url else None)
     page.get_by_text("Click to Access Webcam").last.click()
     page.locator("#camera").get_by_text("Record").click()
-    expect(page.locator("#speed")).to_contain_text(re.compile(r"[1-9]\d*\.\d frames a second"))
+    expect(page.locator("#speed")).to_contain_text(re.compile(r"[1-9]\d*\.\d frames per second"))
     expect(page.locator("#speed")).to_contain_text("5 people")
     assert picture_of_data(page).mean() > 20
     page.locator("#camera").get_by_text("Stop").click()
@@ -219,12 +219,12 @@ def test_a_stream_shows_people_and_stops(page):
     sent = len(frames)
     for name in ("About", "Webcam", "About", "Webcam"):
         open_tab(page, name)
-    # One may have been on its way when the button was pressed.
+    # One frame may have been in transit when the button was pressed.
     assert len([url for url in frames[sent:] if not url.endswith("/close")]) <= 1
 
 
-def test_the_latest_frame_of_a_stream_wins(page, predictor, monkeypatch):
-    """A network slower than the camera leaves frames out; none wait behind each other."""
+def test_slow_network_skips_webcam_frames(page, predictor, monkeypatch):
+    """Frames that arrive while the network runs replace each other instead of queueing."""
     usual, done = predictor.find_candidates, []
 
     def slow(frame, **arguments):
@@ -245,23 +245,23 @@ def test_the_latest_frame_of_a_stream_wins(page, predictor, monkeypatch):
     page.locator("#camera").get_by_text("Stop").click()
     stopped = time.monotonic()
     page.wait_for_timeout(4000)
-    # The one in work and the latest that came meanwhile.
+    # The frame in progress and the latest that arrived meanwhile.
     assert len([moment for moment in done if moment > stopped]) <= 2
 
 
 def picture_of_data(page: Page) -> np.ndarray:
-    """Pixels of the live picture as shown."""
+    """Screenshot of the live picture."""
     expect(page.locator("#live img")).to_be_visible()
     return seen(page.locator("#live img"))
 
 
-def test_who_waits_sees_the_place_in_the_queue(
+def test_waiting_visitors_see_their_position_in_the_queue(
     browser, address, predictor, photo, tmp_path, monkeypatch
 ):
     gate, usual = threading.Event(), predictor.find_candidates
 
     def wait_and_find(*arguments, **more):
-        assert gate.wait(PATIENCE_MS / 1000)
+        assert gate.wait(TIMEOUT_MS / 1000)
         return usual(*arguments, **more)
 
     monkeypatch.setattr(predictor, "find_candidates", wait_and_find)
@@ -280,14 +280,14 @@ def test_who_waits_sees_the_place_in_the_queue(
             expect_people(page, 5)
 
 
-def test_nobody_is_a_friendly_answer(with_people):
-    with_people.get_by_label("range slider for Score threshold").press("End")
+def test_no_people_found_is_explained(with_people):
+    with_people.get_by_label("range slider for Confidence threshold").first.press("End")
     expect(with_people.locator("#summary")).to_contain_text("No people found")
     expect(with_people.locator("#summary")).to_contain_text("lower the threshold")
     expect_people(with_people, 0)
 
 
-def test_a_bad_photo_is_a_sentence_and_the_next_one_works(with_people, photo, tmp_path):
+def test_unreadable_photo_is_refused_and_the_next_one_works(with_people, photo, tmp_path):
     page, bad = with_people, tmp_path / "notes.jpg"
     bad.write_bytes(b"no photo at all")
     upload(page, bad)
@@ -301,7 +301,7 @@ def test_a_bad_photo_is_a_sentence_and_the_next_one_works(with_people, photo, tm
     expect_people(page, 5)
 
 
-def test_an_example_at_another_input_size(page, predictor):
+def test_example_at_another_input_size(page, predictor):
     runs = count_forwards(predictor)
     page.locator("button.gallery-item").first.click()
     expect_people(page, 5)
@@ -312,7 +312,7 @@ def test_an_example_at_another_input_size(page, predictor):
     assert len(runs) == 2
 
 
-def test_a_snapshot_is_not_mirrored(page):
+def test_snapshot_is_not_mirrored(page):
     page.locator("#photo").get_by_label("Capture from camera").click()
     page.locator("#photo").get_by_text("Click to Access Webcam").click()
     page.wait_for_function("document.querySelector('#photo video')?.readyState === 4")
@@ -324,7 +324,7 @@ def test_a_snapshot_is_not_mirrored(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_all_of_it(browser, address, photo, tmp_path, scheme):
+def test_page_fits_a_phone(browser, address, photo, tmp_path, scheme):
     phone = {"width": 390, "height": 844}
     with visit(browser, address, viewport=phone, color_scheme=scheme, has_touch=True) as page:
         upload(page, photo)
@@ -336,7 +336,7 @@ def test_a_phone_shows_all_of_it(browser, address, photo, tmp_path, scheme):
         for view, selector in VIEWS.items():
             open_tab(page, view)
             expect(page.locator(selector).first).to_be_visible()
-        for tab in ("Photo", "Attention", "Webcam", "Video", "Many photos", "About"):
+        for tab in ("Photo", "Attention", "Webcam", "Video", "Batch", "About"):
             open_tab(page, tab)
             expect(page.get_by_role("tab", name=tab, exact=True)).to_be_in_viewport()
             widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
@@ -346,7 +346,7 @@ def test_a_phone_shows_all_of_it(browser, address, photo, tmp_path, scheme):
         assert page.evaluate(dark) is (scheme == "dark")
 
 
-def test_everything_has_a_name_and_tabs_open_by_keyboard(with_people):
+def test_controls_have_names_and_tabs_open_by_keyboard(with_people):
     page = with_people
     page.wait_for_function(f"({NAMELESS})().length === 0")
     page.get_by_role("tab", name="Photo", exact=True).focus()
@@ -359,20 +359,20 @@ def test_everything_has_a_name_and_tabs_open_by_keyboard(with_people):
         page.wait_for_function(f"({NAMELESS})().length === 0")
 
 
-def test_who_leaves_leaves_nothing(browser, address, uploads, tmp_path):
+def test_leaving_deletes_uploads_and_results(browser, address, uploads, tmp_path):
     mine = save_photo(tmp_path / "mine alone.png", 200, 150)
     with visit(browser, address) as page:
         upload(page, mine)
         expect(page.get_by_role("button", name="Results (JSON)")).to_be_enabled()
         assert list(uploads.rglob("mine alone*"))
-        expect(page.locator("#privacy")).to_contain_text("go when you close the page")
-    end = time.monotonic() + PATIENCE_MS / 1000
+        expect(page.locator("#privacy")).to_contain_text("deleted when you close the page")
+    end = time.monotonic() + TIMEOUT_MS / 1000
     while left := list(uploads.rglob("mine alone*")):
         assert time.monotonic() < end, left
         time.sleep(0.2)
 
 
-def test_an_example_that_a_visitor_sent_stays_for_the_next(browser, address, tmp_path):
+def test_example_uploaded_by_a_visitor_stays_for_others(browser, address, tmp_path):
     (example, *_) = sorted((ASSETS / "examples").glob("*.jpg"))
     mine = save_photo(tmp_path / "mine_too.png", 200, 150)
     with visit(browser, address) as page:
@@ -383,13 +383,13 @@ def test_an_example_that_a_visitor_sent_stays_for_the_next(browser, address, tmp
         example_url = page.locator("button.gallery-item img").first.get_attribute("src")
         mine_url = page.locator("#photo img").get_attribute("src")
     with visit(browser, address) as page:
-        end = time.monotonic() + PATIENCE_MS / 1000
+        end = time.monotonic() + TIMEOUT_MS / 1000
         while page.request.get(mine_url).ok:
             assert time.monotonic() < end, "the photo is still there"
         assert page.request.get(example_url).ok
 
 
-def test_banner_says_what_is_in_use_and_how_to_get_the_papers(page):
+def test_banner_names_the_model_and_how_to_get_the_papers(page):
     open_tab(page, "About")
     banner = page.locator(".aios-banner")
     expect(banner).to_contain_text("tiny.safetensors")

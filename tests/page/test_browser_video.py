@@ -1,4 +1,4 @@
-"""The tabs Video and Many photos in a real browser, from input to downloaded result."""
+"""Tabs Video and Batch in a real browser, from input to downloaded result."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from aios.media.video_reader import VideoReader
 from aios.prediction import Candidates
-from tests.helpers.browsing import PATIENCE_MS, chromium, open_tab, visit
+from tests.helpers.browsing import TIMEOUT_MS, chromium, open_tab, visit
 from tests.helpers.clips import frame_pixels, make_clip
 from tests.helpers.served import save_photo, served, tiny_predictor
 
@@ -37,7 +37,7 @@ def address(predictor, folder):
     which = shutil.which
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIOS_RENDERER", "software")
-        # As on a machine without the program ffmpeg, which Gradio would otherwise make use of.
+        # Gradio uses the program ffmpeg if there is one; most machines have none.
         patch.setattr(
             "shutil.which",
             lambda name, *rest, **more: None if "ff" in name else which(name, *rest, **more),
@@ -60,7 +60,7 @@ def page(browser, address):
 
 @pytest.fixture
 def gate(predictor, monkeypatch):
-    """Closed, the network waits before its second frame; what it finds is the same in each."""
+    """Event before which the network waits at its second frame; its output is always the same."""
     gate, frames = threading.Event(), []
     usual = predictor.find_candidates
     first = usual(frame_pixels(0, SIZE))
@@ -78,12 +78,12 @@ def gate(predictor, monkeypatch):
 
 
 def still(index, size):
-    """Pictures in which nothing moves."""
+    """Frames without motion."""
     return frame_pixels(0, size)
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Results and half results that are still there."""
+    """Complete and partial result files."""
     kinds = ("*_overlay.mp4", "*.npz", "*.bvh", "aios_results.zip", ".unfinished-*")
     return [path for kind in kinds for path in folder.rglob(kind)]
 
@@ -94,7 +94,7 @@ def send_video(page: Page, clip: Path) -> None:
     expect(page.locator("#video-input")).to_contain_text(clip.stem)
 
 
-def test_the_example_can_be_tried_by_one_after_the_other(browser, address, gate):
+def test_example_works_for_visitors_one_after_another(browser, address, gate):
     gate.set()
     for _ in range(2):
         with visit(browser, address) as page:
@@ -105,7 +105,7 @@ def test_the_example_can_be_tried_by_one_after_the_other(browser, address, gate)
             expect(page.locator("#video-status")).to_contain_text("in 60 frames")
 
 
-def test_from_video_to_files(page, gate, tmp_path):
+def test_video_gives_overlay_and_files(page, gate, tmp_path):
     gate.set()
     clip = make_clip(tmp_path / "dance.mp4", 12, SIZE, sound="aac", pixels=still)
     send_video(page, clip)
@@ -114,12 +114,12 @@ def test_from_video_to_files(page, gate, tmp_path):
     expect(page.locator("#video-people tbody tr")).to_have_count(5)
     expect(page.locator("#video-people tbody tr").first).to_contain_text("0.0 – 1.1 s")
 
-    film = page.locator("#video-film video")
-    page.wait_for_function("document.querySelector('#video-film video')?.readyState >= 2")
-    size = film.evaluate("film => [film.videoWidth, film.videoHeight, film.duration]")
+    video = page.locator("#video-overlay video")
+    page.wait_for_function("document.querySelector('#video-overlay video')?.readyState >= 2")
+    size = video.evaluate("v => [v.videoWidth, v.videoHeight, v.duration]")
     assert size[:2] == list(SIZE)
     assert size[2] == pytest.approx(1.2, abs=0.15)
-    content = page.request.get(film.get_attribute("src")).body()
+    content = page.request.get(video.get_attribute("src")).body()
     (tmp_path / "overlay.mp4").write_bytes(content)
     with VideoReader(tmp_path / "overlay.mp4") as reader:
         assert reader.info.has_sound
@@ -129,7 +129,7 @@ def test_from_video_to_files(page, gate, tmp_path):
     files = {}
     links = page.locator("#video-files a[download]")
     for index in range(links.count()):
-        # Chromium ignores clicks on downloads, without a word, after ten of them in one second.
+        # Chromium silently ignores downloads after ten clicks within one second.
         page.wait_for_timeout(150)
         with page.expect_download() as download:
             links.nth(index).click()
@@ -145,16 +145,16 @@ def test_from_video_to_files(page, gate, tmp_path):
     assert files["dance_track_3.glb"].read_bytes()[:4] == b"glTF"
 
 
-def test_progress_is_shown_and_stop_really_stops(page, gate, folder, tmp_path):
+def test_progress_is_shown_and_stop_ends_the_job(page, gate, folder, tmp_path):
     before = leftovers(folder)
     send_video(page, make_clip(tmp_path / "long.mp4", 40, SIZE, pixels=still))
     page.locator("#video-start").click()
-    expect(page.locator("#video-film")).to_contain_text("Finding people, frame: 1 of 40")
-    expect(page.locator("#video-film")).to_contain_text("left")
+    expect(page.locator("#video-overlay")).to_contain_text("Finding people, frame: 1 of 40")
+    expect(page.locator("#video-overlay")).to_contain_text("left")
     page.locator("#video-stop").click()
     expect(page.locator("#video-status")).to_contain_text("Stopped")
     gate.set()
-    # The next work begins only when the last one has let go of the network.
+    # The next job starts after the stopped one has released the network.
     gate.frames.clear()
     send_again = make_clip(tmp_path / "short.mp4", 4, SIZE, pixels=still)
     page.locator("#video-input").get_by_label("Remove").or_(
@@ -163,18 +163,18 @@ def test_progress_is_shown_and_stop_really_stops(page, gate, folder, tmp_path):
     send_video(page, send_again)
     page.locator("#video-start").click()
     expect(page.locator("#video-status")).to_contain_text("5 people in 4 frames")
-    assert len(gate.frames) <= 6  # four of the new one, at most two of the old
+    assert len(gate.frames) <= 6  # four of the new job, at most two of the old one
     after = {path.name for path in leftovers(folder) if path not in before}
     assert not {name for name in after if "long" in name or "unfinished" in name}
 
 
-def test_who_leaves_takes_the_work_along(browser, address, gate, folder, tmp_path):
+def test_leaving_stops_the_job_and_deletes_its_files(browser, address, gate, folder, tmp_path):
     clip = make_clip(tmp_path / "left.mp4", 30, SIZE, pixels=still)
     with visit(browser, address) as page:
         send_video(page, clip)
         page.locator("#video-start").click()
-        expect(page.locator("#video-film")).to_contain_text("Finding people, frame: 1 of 30")
-    deadline = time.monotonic() + PATIENCE_MS / 1000
+        expect(page.locator("#video-overlay")).to_contain_text("Finding people, frame: 1 of 30")
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
     while [path for path in folder.rglob("left*")] and time.monotonic() < deadline:
         time.sleep(0.1)
     gate.set()
@@ -186,7 +186,7 @@ def test_who_leaves_takes_the_work_along(browser, address, gate, folder, tmp_pat
     assert not [path for path in folder.rglob("left*")]
 
 
-def test_a_bad_video_is_a_sentence(page, gate, tmp_path):
+def test_unreadable_video_is_refused_in_one_sentence(page, gate, tmp_path):
     gate.set()
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     send_video(page, tmp_path / "bad.mp4")
@@ -196,22 +196,22 @@ def test_a_bad_video_is_a_sentence(page, gate, tmp_path):
     assert str(tmp_path) not in page.inner_text("body")
 
 
-def test_nothing_sent_is_no_error(page):
+def test_start_without_a_file_asks_for_one(page):
     open_tab(page, "Video")
     page.locator("#video-start").click()
-    expect(page.locator("#video-status")).to_contain_text("Waiting for a video")
-    open_tab(page, "Many photos")
+    expect(page.locator("#video-status")).to_have_text("Choose a video first.")
+    open_tab(page, "Batch")
     page.locator("#batch-start").click()
-    expect(page.locator("#batch-status")).to_contain_text("Waiting for photos")
+    expect(page.locator("#batch-status")).to_have_text("Choose photos first.")
 
 
 def send_photos(page: Page, *paths: Path) -> None:
-    open_tab(page, "Many photos")
+    open_tab(page, "Batch")
     page.set_input_files("#batch-input input[type=file]", paths)
     expect(page.locator("#batch-input")).to_contain_text(paths[0].stem)
 
 
-def test_from_photos_to_one_archive(page, tmp_path):
+def test_photos_give_one_archive(page, tmp_path):
     loose = save_photo(tmp_path / "loose.jpg")
     (tmp_path / "bad<b>.jpg").write_bytes(b"no photo")
     archive = tmp_path / "more.zip"
@@ -233,11 +233,11 @@ def test_from_photos_to_one_archive(page, tmp_path):
     assert len(rows) == 10
 
 
-def test_a_folder_of_photos(page, tmp_path):
+def test_folder_of_photos_is_processed(page, tmp_path):
     (tmp_path / "holiday").mkdir()
     for name in ("a.jpg", "b.png"):
         save_photo(tmp_path / "holiday" / name)
-    open_tab(page, "Many photos")
+    open_tab(page, "Batch")
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose a folder").click()
     chooser.value.set_files(tmp_path / "holiday")
@@ -246,7 +246,7 @@ def test_a_folder_of_photos(page, tmp_path):
     expect(page.locator("#batch-status")).to_contain_text("10 people in 2 photos.")
 
 
-def test_stopping_a_batch_leaves_nothing(page, gate, folder, tmp_path):
+def test_stopping_a_batch_leaves_no_files(page, gate, folder, tmp_path):
     before = leftovers(folder)
     photos = [save_photo(tmp_path / f"{index}_photo.png", *SIZE) for index in range(6)]
     send_photos(page, *photos)
@@ -260,6 +260,6 @@ def test_stopping_a_batch_leaves_nothing(page, gate, folder, tmp_path):
     send_photos(page, send)
     page.locator("#batch-start").click()
     expect(page.locator("#batch-status")).to_contain_text("5 people in 1 photo.")
-    assert len(gate.frames) <= 4  # of the six, those that had begun, and the other
+    assert len(gate.frames) <= 4  # those of the six that had started, and the other
     archives = [path for path in leftovers(folder) if path not in before]
     assert len(archives) <= 1

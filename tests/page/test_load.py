@@ -1,4 +1,4 @@
-"""Many visitors, and those who mean harm."""
+"""Concurrent visitors and hostile requests."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from tests.helpers.app_process import ROOT
 from tests.helpers.raw_http import call, file_data, send_file
 from tests.helpers.served import STANDIN, save_photo, served, tiny_predictor
 
-MEMORY_MAY_GROW = 1.1
+MAX_MEMORY_GROWTH = 1.1
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def address(uploads):
 
 @pytest.fixture
 def photos(tmp_path):
-    """All of another size, by which their answers are told apart."""
+    """Photos with different widths, by which their results are recognised."""
     return [save_photo(tmp_path / f"{k}.png", 64 + k, 48) for k in range(20)]
 
 
@@ -49,7 +49,7 @@ def is_alive(address):
     return kind == "complete" and answer[0]["weights"] == "file"
 
 
-def test_twenty_visitors_at_once_get_their_own_answers(address, photos):
+def test_twenty_concurrent_visitors_get_their_own_results(address, photos):
     with ThreadPoolExecutor(20) as visitors:
         answers = list(visitors.map(lambda photo: ask(address, photo), photos))
     assert [a[0]["width"] for a in answers] == list(range(64, 84))
@@ -57,7 +57,7 @@ def test_twenty_visitors_at_once_get_their_own_answers(address, photos):
     assert len({file["path"] for a in answers for file in a[1:]}) == 80
 
 
-def test_memory_after_500_requests_is_that_after_50(photos, tmp_path):
+def test_memory_does_not_grow_between_50_and_500_requests(photos, tmp_path):
     (tmp_path / "uploads").mkdir()
     command = [sys.executable, "-m", "tests.helpers.tiny_server", str(tmp_path / "uploads")]
     with subprocess.Popen(
@@ -77,7 +77,7 @@ def test_memory_after_500_requests_is_that_after_50(photos, tmp_path):
         late = memory_after(450)
         server.stdin.close()
         server.wait(60)
-    assert late <= early * MEMORY_MAY_GROW, f"{early / 1e6:.0f} MB, then {late / 1e6:.0f} MB"
+    assert late <= early * MAX_MEMORY_GROWTH, f"{early / 1e6:.0f} MB, then {late / 1e6:.0f} MB"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_memory_after_500_requests_is_that_after_50(photos, tmp_path):
         "http://127.0.0.1:1/",
     ],
 )
-def test_files_of_the_machine_are_not_served(address, uploads, path):
+def test_files_of_the_server_are_not_served(address, uploads, path):
     for asked in (path, f"{uploads}/../{path}"):
         with pytest.raises(HTTPError) as caught:
             urlopen(f"{address}gradio_api/file={asked}", timeout=60)
@@ -101,7 +101,7 @@ def test_files_of_the_machine_are_not_served(address, uploads, path):
     assert is_alive(address)
 
 
-def test_the_folder_of_uploads_is_not_listed(address, uploads):
+def test_upload_folder_is_not_listed(address, uploads):
     with pytest.raises(HTTPError) as caught:
         urlopen(f"{address}gradio_api/file={uploads}", timeout=60)
     assert caught.value.code == 403
@@ -121,7 +121,7 @@ def test_the_folder_of_uploads_is_not_listed(address, uploads):
         ("video", [{"path": 7}, "x", [], {}, None, "y"]),
     ],
 )
-def test_nonsense_over_the_api_is_refused(address, name, data):
+def test_invalid_calls_are_refused(address, name, data):
     try:
         kind, answer = call(address, name, data)
     except HTTPError as error:
@@ -140,7 +140,7 @@ def test_nonsense_over_the_api_is_refused(address, name, data):
         ("gradio_api/call/reconstruct", limits.MAX_CALL_MB),
     ],
 )
-def test_what_is_declared_too_large_is_not_read(address, path, limit):
+def test_request_declared_too_large_is_not_read(address, path, limit):
     parts = urlsplit(address)
     connection = HTTPConnection(parts.hostname, parts.port, timeout=60)
     connection.putrequest("POST", f"/{path}")
@@ -169,7 +169,7 @@ def _files_in(folder: Path) -> set[Path]:
     ("path", "limit_name"),
     [("gradio_api/upload", "MAX_UPLOAD_MB"), ("gradio_api/call/reconstruct", "MAX_CALL_MB")],
 )
-def test_a_stream_is_cut_at_the_limit(address, uploads, monkeypatch, path, limit_name):
+def test_chunked_request_is_cut_at_the_limit(address, uploads, monkeypatch, path, limit_name):
     monkeypatch.setattr(limits, limit_name, 2)
     before = _files_in(uploads)
     kind = {"Content-Type": "multipart/form-data; boundary=edge"}
@@ -179,7 +179,7 @@ def test_a_stream_is_cut_at_the_limit(address, uploads, monkeypatch, path, limit
     except HTTPError as error:
         assert error.code == 413 and b"2 MB" in error.read()
     except OSError:
-        pass  # the server has hung up while more was sent
+        pass  # the server closed the connection during the upload
     assert _files_in(uploads) == before
     monkeypatch.undo()
     assert is_alive(address)

@@ -1,5 +1,7 @@
 """Summary line and table of the people in one photo."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,9 @@ from aios.geometry.camera import Camera
 from aios.page.people_table import people_html, people_rows, summary_text
 from aios.people import People
 from aios.prediction import Prediction
+from tests.helpers.served import WEIGHTS
+
+BUILTIN = replace(WEIGHTS, name="builtin", threshold=0.25)
 
 
 def prediction(count):
@@ -54,8 +59,17 @@ def test_table_has_a_row_and_a_colour_for_each_person():
     ("count", "start"), [(0, "**No people found**"), (1, "**1 person**"), (3, "**3 people**")]
 )
 def test_summary_counts_people(count, start):
-    assert summary_text(prediction(count), 0.5, 0.9).startswith(start)
+    assert summary_text(prediction(count), 0.5, 0.9, BUILTIN).startswith(start)
 
 
-def test_summary_without_people_suggests_a_lower_threshold():
-    assert "has 0.31: lower the threshold" in summary_text(prediction(0), 0.5, 0.31)
+@pytest.mark.parametrize(("threshold", "best"), [(0.5, 0.31), (0.9, 0.2), (0.25, 0.16)])
+def test_summary_suggests_a_lower_threshold_for_a_likely_candidate(threshold, best):
+    text = summary_text(prediction(0), threshold, best, BUILTIN)
+    assert f"has {best:.2f}: lower the threshold" in text
+
+
+def test_summary_without_a_likely_candidate_names_limits_of_the_weights():
+    text = summary_text(prediction(0), 0.25, 0.05, BUILTIN)
+    assert "lower" not in text and "often miss people who are small" in text
+    text = summary_text(prediction(0), 0.25, 0.05, replace(BUILTIN, name="file"))
+    assert "lower" not in text and "only 0.05" in text

@@ -1,7 +1,6 @@
-"""Every view of a photo: the right people, in their colours, where they are."""
+"""Views of a photo: visible people, their colours and positions."""
 
 import io
-import json
 import struct
 
 import numpy as np
@@ -10,27 +9,27 @@ import trimesh
 
 from aios.page.parameters_view import parameter_rows, parameters_html
 from aios.page.photo_views import (
-    Look,
-    badge_points,
+    ViewOptions,
     depth_view,
-    marks_view,
+    keypoints_view,
     overlay_view,
     person_at,
     person_map,
     plan_view,
     scene_view,
 )
-from aios.page.sessions import Choice, Sessions
+from aios.page.results import PhotoQuery
+from aios.page.sessions import Sessions
 from aios.render.colors import person_colors
 from aios.render.scene import srgb_to_linear
 from tests.helpers.served import save_photo, tiny_predictor
 
-VIEWS = (overlay_view, depth_view, marks_view, plan_view)
+VIEWS = (overlay_view, depth_view, keypoints_view, plan_view)
 
 
 @pytest.fixture(scope="module")
-def sessions():
-    return Sessions(tiny_predictor())
+def visit(tmp_path_factory):
+    return Sessions(tiny_predictor(), tmp_path_factory.mktemp("uploads")).visit("a")
 
 
 @pytest.fixture(scope="module")
@@ -39,80 +38,82 @@ def photo(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def result(sessions, photo):
-    return sessions.result("a", Choice(photo, 0.0, 30, "full"))
+def result(visit, photo):
+    return visit.result(PhotoQuery(photo, 0.0, 30, "full"))
 
 
 @pytest.fixture(scope="module")
-def nobody(sessions, photo):
-    return sessions.result("a", Choice(photo, 1.0, 30, "full"))
+def nobody(visit, photo):
+    return visit.result(PhotoQuery(photo, 1.0, 30, "full"))
 
 
-def seen_somewhere(result):
-    """Somebody whom a click can hit."""
+def visible_person(result):
+    """Index of a person who is not fully covered by others."""
     count = len(result.prediction)
     return next(i for i in range(count) if (person_map(result, range(count)) == i).any())
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_hiding_and_singling_out_change_the_picture(view, result):
-    everyone = view(result, Look())
+def test_hiding_and_selecting_change_the_picture(view, result):
+    everyone = view(result, ViewOptions())
     assert everyone.dtype == np.uint8 and everyone.ndim == 3
-    index = seen_somewhere(result)
-    without = view(result, Look(hidden=frozenset({index})))
-    alone = view(result, Look(person=index))
+    index = visible_person(result)
+    without = view(result, ViewOptions(hidden=frozenset({index})))
+    alone = view(result, ViewOptions(person=index))
     assert without.shape[1] == everyone.shape[1]
     assert without.shape != everyone.shape or (without != everyone).any()
     assert (alone != everyone).any()
-    whole = view(result, Look(hidden=frozenset(range(5))))
+    whole = view(result, ViewOptions(hidden=frozenset(range(5))))
     assert whole.shape[1] == everyone.shape[1]
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_nobody_is_a_picture_too(view, nobody):
-    assert view(nobody, Look()).shape[1] > 100
+def test_views_without_people_are_drawn(view, nobody):
+    assert view(nobody, ViewOptions()).shape[1] > 100
 
 
-def test_nobody_is_the_photo_itself(nobody):
-    np.testing.assert_array_equal(overlay_view(nobody, Look()), nobody.photo)
+def test_overlay_without_people_is_the_photo(nobody):
+    np.testing.assert_array_equal(overlay_view(nobody, ViewOptions()), nobody.photo)
 
 
-def test_each_part_of_the_marks_can_be_left_out(result):
-    whole = marks_view(result, Look())
+def test_each_keypoint_layer_can_be_hidden(result):
+    whole = keypoints_view(result, ViewOptions())
     for part in ("boxes", "body", "hands", "face"):
-        only = marks_view(result, Look(parts=(part,)))
-        rest = marks_view(result, Look(parts=tuple({"boxes", "body", "hands", "face"} - {part})))
+        only = keypoints_view(result, ViewOptions(layers=(part,)))
+        rest = keypoints_view(
+            result, ViewOptions(layers=tuple({"boxes", "body", "hands", "face"} - {part}))
+        )
         assert (only != whole).any() and (rest != whole).any() and (only != rest).any()
-    bare = marks_view(result, Look(parts=()))
+    bare = keypoints_view(result, ViewOptions(layers=()))
     assert (bare != whole).any()
 
 
-def test_colours_are_of_the_person_not_of_the_place_in_the_list(result):
-    look = Look(hidden=frozenset({0, 1}))
-    np.testing.assert_array_equal(look.colors(5)[look.shown(5)], person_colors(5)[2:])
-    assert (Look(person=3).colors(5)[[0, 1, 2, 4]] == Look(person=3).colors(5)[0]).all()
+def test_colour_belongs_to_the_person_when_others_are_hidden(result):
+    options = ViewOptions(hidden=frozenset({0, 1}))
+    np.testing.assert_array_equal(options.colors(5)[options.shown(5)], person_colors(5)[2:])
+    assert (
+        ViewOptions(person=3).colors(5)[[0, 1, 2, 4]] == ViewOptions(person=3).colors(5)[0]
+    ).all()
 
 
-def test_a_click_finds_who_is_seen_there(result):
+def test_click_finds_the_visible_person(result):
     shown = list(range(5))
     person = person_map(result, shown)
     for index in {int(p) for p in np.unique(person)} - {-1}:
         rows, columns = np.nonzero(person == index)
         x, y = (columns[0] + 0.5) / person.shape[1], (rows[0] + 0.5) / person.shape[0]
-        assert person_at(result, Look(), x, y) == index
-        assert person_at(result, Look(hidden=frozenset({index})), x, y) != index
-    point = badge_points(result, Look())[seen_somewhere(result)]
-    assert person_at(result, Look(), *point) == seen_somewhere(result)
+        assert person_at(result, ViewOptions(), x, y) == index
+        assert person_at(result, ViewOptions(hidden=frozenset({index})), x, y) != index
 
 
-def test_a_click_beside_everybody_finds_nobody(result, nobody):
-    assert person_at(nobody, Look(), 0.5, 0.5) is None
-    assert person_at(result, Look(), -3.0, 0.5) is None
-    assert person_at(result, Look(hidden=frozenset(range(5))), 0.5, 0.5) is None
+def test_click_beside_people_finds_none(result, nobody):
+    assert person_at(nobody, ViewOptions(), 0.5, 0.5) is None
+    assert person_at(result, ViewOptions(), -3.0, 0.5) is None
+    assert person_at(result, ViewOptions(hidden=frozenset(range(5))), 0.5, 0.5) is None
 
 
-def test_the_scene_has_one_named_coloured_node_a_person(result):
-    scene = trimesh.load(io.BytesIO(scene_view(result, Look())), file_type="glb")
+def test_scene_has_one_named_coloured_node_per_person(result):
+    scene = trimesh.load(io.BytesIO(scene_view(result, ViewOptions())), file_type="glb")
     names = {f"person_{index}" for index in range(1, 6)}
     assert set(scene.graph.nodes_geometry) == names
     for index, color in enumerate(srgb_to_linear(person_colors(5) / 255)):
@@ -120,9 +121,9 @@ def test_the_scene_has_one_named_coloured_node_a_person(result):
         np.testing.assert_allclose(np.array(found[:3]) / 255, color, atol=0.01)
 
 
-def test_the_scene_follows_the_look(result):
-    look = Look(hidden=frozenset({1}), person=2)
-    content = scene_view(result, look)
+def test_scene_follows_the_display_options(result):
+    options = ViewOptions(hidden=frozenset({1}), person=2)
+    content = scene_view(result, options)
     scene = trimesh.load(io.BytesIO(content), file_type="glb")
     assert set(scene.graph.nodes_geometry) == {f"person_{k}" for k in (1, 3, 4, 5)}
     colors = {k: tuple(m.visual.material.baseColorFactor) for k, m in scene.geometry.items()}
@@ -130,18 +131,15 @@ def test_the_scene_follows_the_look(result):
     assert struct.unpack_from("<I", content, 8)[0] == len(content)
 
 
-def test_an_empty_scene_is_still_gltf(result, nobody):
+def test_scene_without_visible_people_is_valid_gltf(result, nobody):
     for content in (
-        scene_view(nobody, Look()),
-        scene_view(result, Look(hidden=frozenset(range(5)))),
+        scene_view(nobody, ViewOptions()),
+        scene_view(result, ViewOptions(hidden=frozenset(range(5)))),
     ):
-        length = struct.unpack_from("<I", content, 12)[0]
-        document = json.loads(content[20 : 20 + length])
-        assert document["asset"]["version"] == "2.0"
-        assert all(scene.get("nodes") != [] for scene in document["scenes"])
+        assert not trimesh.load(io.BytesIO(content), file_type="glb").geometry
 
 
-def test_parameters_are_all_there(result):
+def test_table_contains_all_parameters(result):
     rows = parameter_rows(result.prediction, 1)
     count = sum(len(values) for _, _, values in rows)
     # Pelvis, transl, camera; shape and expression; body, jaw, hands.

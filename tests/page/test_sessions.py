@@ -1,17 +1,18 @@
+"""Visits: separate for each visitor, ended by leaving or expiry, kept by running jobs."""
+
 import gc
+import os
 import threading
 import time
 import weakref
-from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from aios.media.photo import PhotoError
-from aios.page.layout import sweep_regularly
-from aios.page.sessions import MOST_ENLARGED, SHOWN_SIDE_PX, Choice, Sessions
-from tests.helpers.served import count_forwards, middle_threshold, save_photo, tiny_predictor
+from aios.page import sessions as sessions_module
+from aios.page.results import SCREEN_SIDE_PX, PhotoQuery
+from aios.page.sessions import Sessions, VisitEndedError, sweep_regularly
+from tests.helpers.served import count_forwards, save_photo, tiny_predictor
 
 
 @pytest.fixture(scope="module")
@@ -20,178 +21,220 @@ def predictor():
 
 
 @pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "uploads"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def sessions(predictor, folder):
+    return Sessions(predictor, folder)
+
+
+@pytest.fixture
 def photo(tmp_path):
     return save_photo(tmp_path / "photo.png")
 
 
-def ask(sessions, visitor, photo, threshold=0.0, people=30, size="full", field_of_view=0.0):
-    return sessions.result(visitor, Choice(photo, threshold, people, size, field_of_view))
+@pytest.fixture
+def clock(monkeypatch):
+    """Monotonic clock that a test moves forward."""
+    now = [1000.0]
+    monkeypatch.setattr(sessions_module.time, "monotonic", lambda: now[0])
+    return now
 
 
-def holds(sessions, visitor, photo, size="full"):
-    return sessions.holds(visitor, Choice(photo, 0.0, 30, size))
+def query(photo):
+    return PhotoQuery(photo, 0.0, 30, "full")
 
 
-def test_only_another_photo_or_input_size_runs_the_network(predictor, photo):
-    sessions, runs = Sessions(predictor), count_forwards(predictor)
-    everyone = ask(sessions, "a", photo)
-    threshold = middle_threshold(predictor, photo)
-    runs.clear()
-    some = ask(sessions, "a", photo, threshold)
-    one = ask(sessions, "a", photo, people=1)
-    nobody = ask(sessions, "a", photo, 1.0)
-    wide = ask(sessions, "a", photo, field_of_view=70.0)
-    assert not runs
-    assert [len(r.prediction) for r in (everyone, some, one, nobody, wide)] == [5, 2, 1, 0, 5]
-    best = float(everyone.prediction.people.scores[0])
-    assert {r.best_score for r in (everyone, some, one, nobody)} == {best}
-    assert wide.prediction.camera.field_of_view == pytest.approx(70)
-    ask(sessions, "a", photo, size="fast")
-    assert len(runs) == 1
+def age_s(path):
+    return time.time() - path.stat().st_ctime
 
 
-def test_the_result_is_what_the_predictor_says(predictor, photo):
-    result = ask(Sessions(predictor), "a", photo)
-    direct = predictor.predict(photo, 0.0)
-    np.testing.assert_array_equal(result.prediction.vertices, direct.vertices)
-    assert result.candidates.attention is not None
-    screen = result.on_screen.camera
-    assert result.photo.shape == (screen.height, screen.width, 3) == (180, 240, 3)
-    assert result.prediction.camera == direct.camera
-
-
-def test_the_same_question_is_answered_from_memory_whoever_asks(predictor, photo, tmp_path):
-    copy = tmp_path / "elsewhere" / "other name.png"
-    copy.parent.mkdir()
-    copy.write_bytes(photo.read_bytes())
-    sessions, runs = Sessions(predictor), count_forwards(predictor)
-    first = ask(sessions, "a", photo)
-    again = ask(sessions, "b", copy)
-    assert len(runs) == 1
-    np.testing.assert_array_equal(first.prediction.vertices, again.prediction.vertices)
-    # Another content under the same path is another photo.
-    save_photo(photo, 64, 100)
-    assert ask(sessions, "a", photo).prediction.camera.width == 64
-    assert len(runs) == 2
-
-
-def test_two_who_ask_at_once_wait_for_one_answer(predictor, photo):
-    sessions, runs = Sessions(predictor), count_forwards(predictor)
-    threads = [threading.Thread(target=ask, args=(sessions, v, photo)) for v in "abcdef"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(runs) == 1
-    assert all(holds(sessions, visitor, photo) for visitor in "abcdef")
-
-
-def test_visitors_do_not_see_each_other(predictor, photo, tmp_path):
+def test_visitors_do_not_see_each_other(sessions, photo, tmp_path):
     other = save_photo(tmp_path / "other.png", 64, 100)
-    sessions = Sessions(predictor)
-    assert ask(sessions, "a", photo).prediction.camera.width == 120
-    assert ask(sessions, "b", other).prediction.camera.width == 64
-    assert holds(sessions, "a", photo) and not holds(sessions, "b", photo)
+    a, b = sessions.visit("a"), sessions.visit("b")
+    assert a.result(query(photo)).prediction.camera.width == 120
+    assert b.result(query(other)).prediction.camera.width == 64
+    assert a.holds(query(photo)) and not b.holds(query(photo))
+    assert a.folder() == sessions.visit("a").folder() != b.folder()
 
 
-def test_who_leaves_takes_everything_along(predictor, photo, tmp_path):
-    mine = save_photo(tmp_path / "mine.png", 64, 100)
-    sessions, runs = Sessions(predictor), count_forwards(predictor)
-    for visitor, path in (("a", photo), ("b", photo), ("a", mine)):
-        ask(sessions, visitor, path)
-    folder = sessions.folder("a", tmp_path)
-    assert folder == sessions.folder("a", tmp_path) != sessions.folder("b", tmp_path)
+def test_leaving_deletes_results_and_returns_own_uploads(sessions, predictor, photo, tmp_path):
+    mine, runs = save_photo(tmp_path / "mine.png", 64, 100), count_forwards(predictor)
+    for session, path in (("a", photo), ("b", photo), ("a", mine)):
+        sessions.visit(session).result(query(path))
+    folder = sessions.visit("a").folder()
     (folder / "result.json").write_text("{}")
     assert sessions.leave("a") == [mine]
-    assert not folder.exists() and sessions.folder("b", tmp_path).is_dir()
+    assert not folder.exists() and sessions.visit("b").folder().is_dir()
     runs.clear()
-    ask(sessions, "b", photo)
+    sessions.visit("b").result(query(photo))
     assert not runs
-    ask(sessions, "b", mine)
+    sessions.visit("b").result(query(mine))
     assert len(runs) == 1
-    assert sessions.leave("nobody") == []
+    assert sessions.leave("unknown") == []
     assert set(sessions.leave("b")) == {photo, mine}
 
 
-def test_a_file_that_two_have_sent_goes_with_the_last_of_them(predictor, tmp_path):
-    sessions, video, other = Sessions(predictor), tmp_path / "a.mp4", tmp_path / "b.mp4"
-    sessions.hold("a", [video, other])
-    sessions.hold("b", [video])
+def test_file_sent_by_two_visitors_is_returned_by_the_last(sessions, tmp_path):
+    video, other = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    sessions.visit("a").add_uploads([video, other])
+    sessions.visit("b").add_uploads([video])
     assert sessions.leave("a") == [other]
     assert sessions.leave("b") == [video]
 
 
-def test_the_least_recent_photos_go_when_memory_is_full(predictor, tmp_path):
-    photos = [save_photo(tmp_path / f"{k}.png", 120, 90 + k) for k in range(4)]
-    one = Sessions(predictor)
-    ask(one, "a", photos[0])
-    room = one._total_bytes()
-    sessions = Sessions(predictor, kept_bytes=int(3.4 * room))
-    for visitor, photo in zip("abcd", photos, strict=True):
-        ask(sessions, visitor, photo)
-    kept = [holds(sessions, visitor, p) for visitor, p in zip("abcd", photos, strict=True)]
-    assert kept == [False, True, True, True]
+def test_leaving_while_the_network_runs_registers_nothing(
+    sessions, predictor, photo, folder, monkeypatch
+):
+    usual = predictor.find_candidates
+
+    def find_while_the_visitor_leaves(*arguments, **options):
+        assert sessions.leave("a") == [photo]
+        return usual(*arguments, **options)
+
+    monkeypatch.setattr(predictor, "find_candidates", find_while_the_visitor_leaves)
+    visit = sessions.visit("a")
+    with pytest.raises(VisitEndedError, match="reload the page"):
+        visit.result(query(photo))
+    assert sessions.cache.nbytes == 0
+    for register in (visit.folder, lambda: visit.add_uploads([photo])):
+        with pytest.raises(VisitEndedError):
+            register()
+    assert not visit.holds(query(photo)) and not list(folder.iterdir())
+    assert sessions.leave("a") == []
 
 
-def test_old_photos_go(predictor, photo, tmp_path, monkeypatch):
-    sessions = Sessions(predictor)
-    ask(sessions, "a", photo)
-    monkeypatch.setattr("aios.page.sessions.KEPT_SECONDS", -1.0)
-    ask(sessions, "b", save_photo(tmp_path / "other.png", 64, 100))
-    assert not holds(sessions, "a", photo)
+def test_returning_visitor_starts_a_new_visit(sessions, photo):
+    first = sessions.visit("a")
+    sessions.leave("a")
+    second = sessions.visit("a")
+    assert second is not first
+    assert len(second.result(query(photo)).prediction) == 5
 
 
-def test_what_is_old_goes_though_nobody_asks_any_more(predictor, photo, tmp_path, monkeypatch):
-    sessions = Sessions(predictor)
-    ask(sessions, "a", photo)
-    folder = sessions.folder("a", tmp_path)
-    (folder / "result.json").write_text("{}")
+def test_visit_expires_one_hour_after_the_last_request(sessions, photo, clock):
+    visit = sessions.visit("a")
+    visit.result(query(photo))
+    folder = visit.folder()
+    clock[0] += sessions_module.EXPIRY_SECONDS - 1
     sessions.sweep()
-    assert holds(sessions, "a", photo) and folder.exists()
-    monkeypatch.setattr("aios.page.sessions.KEPT_SECONDS", -1.0)
+    assert folder.is_dir() and sessions.cache.nbytes
+    sessions.visit("a")
+    clock[0] += 2
+    sessions.sweep()
+    assert folder.is_dir()
+    clock[0] += sessions_module.EXPIRY_SECONDS
+    sessions.sweep()
+    assert not folder.exists() and not sessions.cache.nbytes
+
+
+def test_running_job_keeps_its_visit_and_files(sessions, tmp_path, clock):
+    video = tmp_path / "long.mp4"
+    video.write_bytes(b"video")
+    os.utime(video, (1.0, 2.0))
+    visit = sessions.visit("a")
+    results = visit.new_folder("video")
+    with visit.working([video]):
+        for _ in range(5):
+            clock[0] += sessions_module.EXPIRY_SECONDS
+            sessions.sweep()
+        assert results.is_dir() and sessions.visit("a") is visit
+    clock[0] += sessions_module.EXPIRY_SECONDS - 1
+    sessions.sweep()
+    assert results.is_dir()
+    clock[0] += 2
+    sessions.sweep()
+    assert not results.exists()
+    # The content's modification time is part of the result cache's key.
+    assert video.stat().st_mtime == 2.0
+
+
+def test_sweep_resets_the_age_of_files_in_use(sessions, tmp_path):
+    paths = [tmp_path / name for name in ("running.mp4", "waiting.mp4", "gone.mp4", "idle.mp4")]
+    for path in paths:
+        path.write_bytes(b"video")
+    running, waiting, gone, idle = paths
+    visit = sessions.visit("a")
+    visit.reserve([waiting, gone])
+    with visit.working([running]):
+        gone.unlink()
+        time.sleep(0.3)
+        sessions.sweep()
+        assert age_s(running) < age_s(idle) - 0.2
+        assert age_s(waiting) < age_s(idle) - 0.2
+
+
+def test_reservation_ends_after_the_longest_wait(sessions, tmp_path, clock):
+    visit = sessions.visit("a")
+    folder = visit.folder()
+    visit.reserve([tmp_path / "waiting.mp4"])
+    clock[0] += sessions_module.MAX_WAIT_SECONDS - 1
+    sessions.sweep()
+    assert folder.is_dir()
+    clock[0] += 2
+    sessions.sweep()
+    assert not folder.exists()
+
+
+def test_sweeper_deletes_expired_files_without_requests(sessions, photo, monkeypatch):
+    visit = sessions.visit("a")
+    visit.result(query(photo))
+    folder = visit.folder()
+    monkeypatch.setattr(sessions_module, "EXPIRY_SECONDS", -1.0)
     sweep_regularly(sessions, 0.01)
-    end = time.monotonic() + 60
-    while holds(sessions, "a", photo) or folder.exists():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: not visit.holds(query(photo)) and not folder.exists())
 
 
-def test_the_sweeper_does_not_keep_what_it_sweeps(predictor):
-    sessions = Sessions(predictor)
-    known = weakref.ref(sessions)
+def test_sweeper_survives_an_error(sessions, monkeypatch, caplog):
+    swept = threading.Event()
+
+    def sweep(self):
+        if not caplog.messages:
+            raise FileNotFoundError("vanished meanwhile")
+        swept.set()
+
+    monkeypatch.setattr(Sessions, "sweep", sweep)
+    sweep_regularly(sessions, 0.01)
+    assert swept.wait(60)
+    assert "Deleting expired files failed" in caplog.messages
+
+
+def test_files_that_vanish_meanwhile_are_skipped(sessions):
+    visit = sessions.visit("a")
+    for _ in range(4):
+        path = visit.save("x.jpg", b"picture")
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+    for _ in range(4):
+        visit.save("x.jpg", b"picture")
+    assert len(list(visit.folder().rglob("x.jpg"))) == 4
+
+
+def test_sweeper_ends_with_its_sessions(predictor, folder):
+    sessions = Sessions(predictor, folder)
+    reference = weakref.ref(sessions)
     sweep_regularly(sessions, 0.01)
     del sessions
-    end = time.monotonic() + 60
-    while known() is not None:
-        assert time.monotonic() < end
-        gc.collect()
+    wait_until(lambda: gc.collect() >= 0 and reference() is None)
 
 
-def test_a_bad_photo_leaves_nothing_behind_and_names_no_folder(predictor, tmp_path):
-    sessions = Sessions(predictor)
-    for name, content in (("bad.jpg", b"text"), ("gone.jpg", None)):
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(PhotoError) as caught:
-            ask(sessions, "a", path)
-        assert name in str(caught.value)
-        assert str(tmp_path) not in str(caught.value)
-        assert not holds(sessions, "a", path)
-
-
-def test_large_photos_are_shown_small_and_written_whole(predictor, tmp_path):
-    photo = save_photo(tmp_path / "large.png", 2 * SHOWN_SIDE_PX, 600)
-    sessions = Sessions(predictor)
-    assert ask(sessions, "a", photo).photo.shape == (300, SHOWN_SIDE_PX, 3)
-    files = sessions.write("a", Choice(photo, 0.0, 30, "full"), tmp_path)
+def test_result_files_have_the_size_of_the_photo(sessions, tmp_path):
+    photo = save_photo(tmp_path / "large.png", 2 * SCREEN_SIDE_PX, 600)
+    files = sessions.visit("a").write(query(photo))
     names = ["large.json", "large.npz", "large.glb", "large_overlay.png"]
-    assert [Path(file).name for file in files[:4]] == names
-    assert Image.open(files[3]).size == (2 * SHOWN_SIDE_PX, 600)
+    assert [file.name for file in files[:4]] == names
+    assert [file.name for file in files.people] == [
+        f"large_person_{k}_smplx.npz" for k in range(1, 6)
+    ]
+    assert Image.open(files.overlay).size == (2 * SCREEN_SIDE_PX, 600)
 
 
-def test_small_photos_are_enlarged_a_little(predictor, tmp_path):
-    tiny = ask(Sessions(predictor), "a", save_photo(tmp_path / "tiny.png", 30, 20))
-    assert tiny.photo.shape == (20 * MOST_ENLARGED, 30 * MOST_ENLARGED, 3)
-    some = ask(Sessions(predictor), "a", save_photo(tmp_path / "some.png", 800, 600))
-    assert some.photo.shape == (768, 1024, 3)
+def wait_until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

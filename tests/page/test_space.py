@@ -1,4 +1,4 @@
-"""What a Hugging Face Space needs: its description, its files alone, its secrets, its GPU."""
+"""Hugging Face Space: metadata, start from its files alone, secret body model, ZeroGPU."""
 
 import json
 import logging
@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -27,7 +28,9 @@ from aios.body.model import BodyModel, BodyModelError
 from aios.media.photo import PhotoError
 from aios.page import body_upload, private_body, space
 from aios.page.body_upload import BodyHandler
-from aios.page.sessions import Choice, Sessions
+from aios.page.context import PageContext
+from aios.page.results import PhotoQuery
+from aios.page.sessions import Sessions
 from aios.weights.load import OFFICIAL_REPO, RELEASED_FILE
 from tests.helpers.app_process import ROOT, app_process, clean_environment
 from tests.helpers.served import STANDIN, save_photo, served, tiny_predictor
@@ -43,7 +46,7 @@ def predictor():
 
 @pytest.fixture(scope="module")
 def smplx_file(tmp_path_factory):
-    """The stand-in under the name of SMPL-X, and without the note that says so."""
+    """The stand-in body under the name of SMPL-X, without its marker."""
     path = tmp_path_factory.mktemp("smplx") / "SMPLX_NEUTRAL.npz"
     with zipfile.ZipFile(STANDIN) as source, zipfile.ZipFile(path, "w", 8, compresslevel=1) as made:
         for name in source.namelist():
@@ -54,23 +57,32 @@ def smplx_file(tmp_path_factory):
 
 @pytest.fixture
 def body(smplx_file, tmp_path):
-    """A copy that may be removed."""
+    """A copy for tests that delete the file."""
     return Path(shutil.copy(smplx_file, tmp_path))
 
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """Where temporary files go."""
+    """Folder of temporary files."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
 
 
-# The description.
+def page_context(predictor, folder):
+    sessions = Sessions(predictor, folder)
+    return PageContext(gr.Blocks(), predictor, sessions, 0.0, gr.State(None), gr.State(None))
 
 
-def test_the_front_matter_is_that_of_this_program():
+def visitor(name):
+    return SimpleNamespace(session_hash=name)
+
+
+# Metadata.
+
+
+def test_front_matter_matches_the_project():
     text = (ROOT / "README.md").read_text("utf-8")
     front = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", text, re.S)[1])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -85,14 +97,14 @@ def test_the_front_matter_is_that_of_this_program():
     assert len(front["short_description"]) <= 60
 
 
-def test_system_packages_are_those_that_the_tests_run_with():
+def test_system_packages_are_those_of_the_gate():
     named = (ROOT / "packages.txt").read_text().split()
     gate = (ROOT / "tests" / "gate.sh").read_text()
     assert named == re.findall(r"\.so[.\d]*:(\S+?)[;\s]", gate)
 
 
-def test_the_files_of_the_space_start_and_answer(tmp_path):
-    """On a fresh machine without a network, whose owner has named a body that cannot be had."""
+def test_page_starts_from_the_files_of_the_space(tmp_path):
+    """Without a network, and with AIOS_SMPLX_REPO naming an unavailable repository."""
     folder, home = tmp_path / "space", tmp_path / "home"
     home.mkdir()
     listed = subprocess.run(
@@ -124,10 +136,10 @@ def test_the_files_of_the_space_start_and_answer(tmp_path):
     assert "Traceback" not in "".join(log)
 
 
-# A body from a private repository.
+# Body from a private repository.
 
 
-def test_a_body_comes_from_a_private_repository_and_leaves_no_file(
+def test_body_from_a_private_repository_leaves_no_file(
     server,  # noqa: F811
     smplx_file,
     temporary,
@@ -146,7 +158,7 @@ def test_a_body_comes_from_a_private_repository_and_leaves_no_file(
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.stat().st_size > 10_000]
 
 
-def test_another_file_of_the_repository_may_be_named(server, smplx_file, monkeypatch):  # noqa: F811
+def test_file_of_the_repository_can_be_named(server, smplx_file, monkeypatch):  # noqa: F811
     server.files["body.npz"] = smplx_file.read_bytes()
     monkeypatch.setenv("AIOS_SMPLX_REPO", "owner/private:body.npz")
     assert private_body.body_of_environment().name == "SMPL-X"
@@ -162,7 +174,7 @@ def test_another_file_of_the_repository_may_be_named(server, smplx_file, monkeyp
         ({"SMPLX_NEUTRAL.pkl": b"cos\nsystem\n."}, None, "not a body model pickle"),
     ],
 )
-def test_a_body_that_cannot_be_had_is_a_line_of_the_log(
+def test_unavailable_body_is_one_line_of_the_log(
     server,  # noqa: F811
     temporary,
     monkeypatch,
@@ -178,7 +190,7 @@ def test_a_body_that_cannot_be_had_is_a_line_of_the_log(
     assert not list(temporary.iterdir())
 
 
-def test_damaged_on_the_way_is_noticed(server, smplx_file, monkeypatch, caplog):  # noqa: F811
+def test_damaged_download_is_refused(server, smplx_file, monkeypatch, caplog):  # noqa: F811
     server.files["SMPLX_NEUTRAL.npz"] = smplx_file.read_bytes()
     server.wrong_bytes = True
     monkeypatch.setenv("AIOS_SMPLX_REPO", "owner/private")
@@ -187,12 +199,12 @@ def test_damaged_on_the_way_is_noticed(server, smplx_file, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("named", ["", "no name of a repository", "a/b/c/d"])
-def test_nothing_or_nonsense_named_is_no_body(server, monkeypatch, named):  # noqa: F811
+def test_invalid_repository_name_gives_no_body(server, monkeypatch, named):  # noqa: F811
     monkeypatch.setenv("AIOS_SMPLX_REPO", named)
     assert private_body.body_of_environment() is None
 
 
-def test_the_page_takes_the_body_of_the_repository_unless_another_is_named(
+def test_page_uses_the_body_of_the_repository_unless_another_is_given(
     predictor, smplx_file, monkeypatch, caplog
 ):
     caplog.set_level(logging.INFO)
@@ -202,17 +214,17 @@ def test_the_page_takes_the_body_of_the_repository_unless_another_is_named(
     monkeypatch.delenv("AIOS_SMPLX", raising=False)
     chosen = space.load_page_predictor(SimpleNamespace(body=None))
     assert chosen.body is secret and chosen.model is predictor.model
-    assert "Body: SMPL-X, from a repository of the Hub" in caplog.messages
+    assert "Body: SMPL-X, from the Hugging Face Hub" in caplog.messages
     assert space.load_page_predictor(SimpleNamespace(body=STANDIN)) is predictor
     monkeypatch.setenv("AIOS_SMPLX", str(STANDIN))
     assert space.load_page_predictor(SimpleNamespace(body=None)) is predictor
 
 
-# A body of a visitor.
+# Body uploaded by a visitor.
 
 
 def _send(address, path):
-    """Upload a file as a browser does; its path on the server."""
+    """Upload a file as a browser does; return its path on the server."""
     edge = b"edge"
     head = f'--edge\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'
     content = head.encode() + path.read_bytes() + b"\r\n--" + edge + b"--\r\n"
@@ -221,8 +233,8 @@ def _send(address, path):
         return json.load(reply)[0]
 
 
-def _take(address, uploaded, session):
-    """Fire the event of the upload widget; what the page says."""
+def _fire_upload(address, uploaded, session):
+    """Fire the event of the upload widget; return its outputs."""
     with urlopen(f"{address}config") as reply:
         config = json.load(reply)
     (widget,) = [c["id"] for c in config["components"] if c["props"].get("elem_id") == "body-input"]
@@ -238,15 +250,15 @@ def _take(address, uploaded, session):
         return json.load(reply)["data"]
 
 
-def test_a_visitors_body_is_the_visitors_alone(predictor, body, tmp_path):
+def test_uploaded_body_is_used_for_its_visitor_only(predictor, body, tmp_path):
     photo = handle_file(str(save_photo(tmp_path / "photo.png")))
     with served(predictor, tmp_path / "uploads") as address:
         mine, other = (
             Client(address, verbose=False, download_files=tmp_path / name) for name in "ab"
         )
         uploaded = _send(address, body)
-        shown, text = _take(address, uploaded, mine.session_hash)
-        assert shown is None and text.startswith("**SMPL-X** is your body now")
+        shown, text = _fire_upload(address, uploaded, mine.session_hash)
+        assert shown is None and text.startswith("**SMPL-X** is now in use")
         bodies = [
             client.predict(photo=photo, threshold=0.0, api_name="/reconstruct")[0]["body"]
             for client in (mine, other, mine, other)
@@ -261,47 +273,47 @@ def test_a_visitors_body_is_the_visitors_alone(predictor, body, tmp_path):
     assert not left and predictor.body.name == "stand-in"
 
 
-def test_a_body_goes_with_its_visitor(predictor, body, tmp_path):
-    sessions = Sessions(predictor)
-    handler = BodyHandler(SimpleNamespace(sessions=sessions))
-    mine, other = (SimpleNamespace(session_hash=name) for name in "ab")
-    choice = Choice(save_photo(tmp_path / "photo.png"), 0.0, 5, "full")
-    handler.take(str(body), mine)
-    assert [sessions.result(name, choice).prediction.body for name in "ab"] == [
+def test_uploaded_body_is_dropped_on_reset(predictor, body, tmp_path):
+    context = page_context(predictor, tmp_path)
+    handler = BodyHandler(context)
+    mine, other = context.visit(visitor("a")), context.visit(visitor("b"))
+    query = PhotoQuery(save_photo(tmp_path / "photo.png"), 0.0, 5, "full")
+    handler.upload(str(body), visitor("a"))
+    assert [visit.result(query).prediction.body for visit in (mine, other)] == [
         "SMPL-X",
         "stand-in",
     ]
-    sessions.result("a", choice)
+    mine.result(query)
     assert len(handler._bodies) == 1
-    assert handler.drop(mine).startswith("The body of this page")
-    assert sessions.result("a", choice).prediction.body == "stand-in"
-    assert not handler._bodies, "a body that nobody uses stays in memory"
-    assert sessions.predictor_of("b") is predictor and other.session_hash == "b"
+    assert handler.reset(visitor("a")) == "Switched back to the default body."
+    assert mine.result(query).prediction.body == "stand-in"
+    assert not handler._bodies, "an unused body stays in memory"
+    assert other.predictor is predictor
 
 
-def test_one_file_of_many_visitors_is_one_body(predictor, smplx_file, tmp_path, monkeypatch):
-    sessions = Sessions(predictor)
-    handler = BodyHandler(SimpleNamespace(sessions=sessions))
-    monkeypatch.setattr(body_upload, "MOST_BODIES", 1)
+def test_equal_files_of_several_visitors_are_one_body(predictor, smplx_file, tmp_path, monkeypatch):
+    context = page_context(predictor, tmp_path)
+    handler = BodyHandler(context)
+    monkeypatch.setattr(body_upload, "MAX_BODIES", 1)
     for name in "abc":
         path = tmp_path / f"{name}.npz"
         shutil.copy(smplx_file, path)
-        handler.take(str(path), SimpleNamespace(session_hash=name))
+        handler.upload(str(path), visitor(name))
         assert not path.exists()
-    assert len({id(sessions.predictor_of(name).body) for name in "abc"}) == 1
+    assert len({id(context.visit(visitor(name)).predictor.body) for name in "abc"}) == 1
     different = tmp_path / "different.npz"
     different.write_bytes(smplx_file.read_bytes() + b"\0")
     with pytest.warns(UserWarning, match="Too many"):
-        _, text = handler.take(str(different), SimpleNamespace(session_hash="d"))
-    assert text == "Too many visitors use bodies of their own just now: try again later."
+        _, text = handler.upload(str(different), visitor("d"))
+    assert text == "Too many visitors use their own body at the moment: try again later."
     assert not different.exists()
     for name in "abc":
-        sessions.leave(name)
+        context.sessions.leave(name)
     assert not handler._bodies
 
 
-def _lies_about_its_size(path):
-    """A few bytes that say they are a petabyte."""
+def _oversized_header(path):
+    """A small file whose header declares a petabyte."""
     with zipfile.ZipFile(path, "w") as archive:
         header = {"descr": "<f8", "fortran_order": False, "shape": (10**14, 3)}
         with archive.open("v_template.npy", "w") as member:
@@ -313,47 +325,48 @@ def _lies_about_its_size(path):
     [
         ("a.npz", lambda path: path.write_bytes(b""), "a.npz is not a readable"),
         ("a.npz", lambda path: path.write_bytes(b"PK\3\4 and no more"), "a.npz is not a readable"),
-        ("a.pkl", lambda path: path.write_bytes(b"cos\nsystem\n."), "a.pkl is no .npz file"),
+        ("a.pkl", lambda path: path.write_bytes(b"cos\nsystem\n."), "a.pkl is not an .npz file"),
         ("SMPLX_MALE.npz", lambda path: np.savez(path, f=1), "is the male SMPL-X body"),
         ("a.npz", lambda path: np.savez(path, f=1), "it lacks v_template"),
         ("a.npz", lambda path: np.savez(path, v_template=np.zeros((6890, 3))), "SMPL or SMPL+H"),
-        ("a.npz", _lies_about_its_size, "a.npz is not a readable"),
+        ("a.npz", _oversized_header, "a.npz is not a readable"),
     ],
 )
-def test_bad_bodies_are_refused_in_one_sentence(tmp_path, name, make, expected):
+def test_invalid_body_files_are_refused_in_one_sentence(tmp_path, name, make, expected):
     path = tmp_path / name
     make(path)
     with pytest.raises(BodyModelError, match=re.escape(expected)) as caught:
-        private_body.take_body(path)
+        private_body.read_uploaded_body(path)
     assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
     assert not path.exists()
 
 
-def test_a_body_may_not_unpack_to_any_size(body, monkeypatch):
-    monkeypatch.setattr(private_body, "MOST_UNPACKED_BYTES", 50_000_000)
+def test_unpacked_size_of_a_body_is_limited(body, monkeypatch):
+    monkeypatch.setattr(private_body, "MAX_UNPACKED_BYTES", 50_000_000)
     with pytest.raises(BodyModelError, match="SMPLX_NEUTRAL.npz unpacks to more than 50 MB: this"):
-        private_body.take_body(body)
+        private_body.read_uploaded_body(body)
     assert not body.exists()
 
 
-# A lent GPU.
+# ZeroGPU.
 
 
-def test_elsewhere_nothing_is_lent(monkeypatch):
-    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
+@pytest.mark.parametrize("value", ["", "0", "false"])
+def test_zero_gpu_is_off_by_default(monkeypatch, value):
+    monkeypatch.setenv("SPACES_ZERO_GPU", value)
     assert not space.on_zero_gpu()
     assert space.on_gpu(len) is len
     assert "spaces" not in sys.modules
 
 
-def test_on_zero_gpu_the_network_alone_runs_on_loan(monkeypatch, tmp_path, one_thread):
-    loans = []
+def test_only_the_network_runs_on_zero_gpu(monkeypatch, tmp_path, one_thread):
+    calls = []
 
     def gpu(duration):
         def decorate(function):
             def call(*arguments):
-                loans.append(duration)
-                # To a process of its own and back, as on ZeroGPU.
+                calls.append(duration)
+                # ZeroGPU pickles arguments and result for another process.
                 there = pickle.loads(pickle.dumps(arguments))
                 return pickle.loads(pickle.dumps(function(*there)))
 
@@ -364,23 +377,23 @@ def test_on_zero_gpu_the_network_alone_runs_on_loan(monkeypatch, tmp_path, one_t
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
     photo = save_photo(tmp_path / "photo.png")
-    expected, lent = tiny_predictor(), tiny_predictor()
-    monkeypatch.setattr(space, "load_predictor", lambda options: loaded.append(options) or lent)
-    monkeypatch.setattr(space, "lend_gpu", partial(space.lend_gpu, device="cpu"))
+    expected, zero_gpu = tiny_predictor(), tiny_predictor()
+    monkeypatch.setattr(space, "load_predictor", lambda options: loaded.append(options) or zero_gpu)
+    monkeypatch.setattr(space, "use_zero_gpu", partial(space.use_zero_gpu, device="cpu"))
     loaded = []
-    assert space.load_page_predictor(SimpleNamespace(body=STANDIN, device=None)) is lent
+    assert space.load_page_predictor(SimpleNamespace(body=STANDIN, device=None)) is zero_gpu
     assert (loaded[0].device, loaded[0].speed) == ("cpu", "exact")
 
-    found = lent.predict(photo, 0.0)
-    assert loans == [space.LOAN_SECONDS]
+    found = zero_gpu.predict(photo, 0.0)
+    assert calls == [space.GPU_SECONDS]
     np.testing.assert_array_equal(found.vertices, expected.predict(photo, 0.0).vertices)
-    candidates = lent.find_candidates(photo, with_attention=True)
-    assert candidates.attention is not None and len(loans) == 2
-    # Bad photos and another threshold take no loan, and bodies are posed where no GPU is.
+    candidates = zero_gpu.find_candidates(photo, with_attention=True)
+    assert candidates.attention is not None and len(calls) == 2
+    # Unreadable photos and another threshold use no GPU; bodies are posed on the CPU.
     with pytest.raises(PhotoError):
-        lent.predict(b"no photo")
-    lent.device = torch.device("meta")
-    assert len(lent.assemble(candidates, 0.0)) == 5 and len(loans) == 2
-    lent.device = torch.device("cpu")
-    assert lent.with_body(lent.body).find_candidates(photo).camera == candidates.camera
-    assert len(loans) == 3
+        zero_gpu.predict(b"no photo")
+    zero_gpu.device = torch.device("meta")
+    assert len(zero_gpu.assemble(candidates, 0.0)) == 5 and len(calls) == 2
+    zero_gpu.device = torch.device("cpu")
+    assert zero_gpu.with_body(zero_gpu.body).find_candidates(photo).camera == candidates.camera
+    assert len(calls) == 3

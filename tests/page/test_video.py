@@ -1,4 +1,4 @@
-"""The endpoint `/video` and what the tabs say, without a browser."""
+"""Endpoint `/video` and texts of the tabs Video and Batch, without a browser."""
 
 from pathlib import Path
 
@@ -46,12 +46,12 @@ def ask(client, clip, threshold=0.0, most=3, seconds=20, rate=5, smooth=True):
     )
 
 
-def test_a_program_gets_plain_json_and_files(client, clip):
-    document, film, files = ask(client, clip)
+def test_endpoint_returns_summary_and_files(client, clip):
+    document, overlay, files = ask(client, clip)
     assert document["video"] == "clip.mp4"
     assert document["frames"] == 4
     assert [track["number"] for track in document["tracks"]] == [1, 2, 3]
-    with VideoReader(film) as reader:
+    with VideoReader(overlay) as reader:
         assert len(list(reader)) == 4
     names = [Path(file).name for file in files]
     assert names[0] == "clip.npz"
@@ -63,17 +63,17 @@ def test_a_program_gets_plain_json_and_files(client, clip):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"threshold": 7}, "Video score must be a number from 0 to 1"),
-        ({"seconds": "long"}, "Seconds to work on must be a number"),
-        ({"rate": 0}, "Frames a second, at most must be a number from 1 to 60"),
+        ({"threshold": 7}, "Confidence threshold must be a number from 0 to 1"),
+        ({"seconds": "long"}, "Max duration \\(s\\) must be a number"),
+        ({"rate": 0}, "Max frame rate must be a number from 1 to 60"),
     ],
 )
-def test_wrong_arguments_are_sentences(client, clip, wrong, sentence):
+def test_invalid_arguments_are_refused_in_one_sentence(client, clip, wrong, sentence):
     with pytest.raises(AppError, match=sentence):
         ask(client, clip, **wrong)
 
 
-def test_no_video_and_a_bad_one_are_sentences(client, tmp_path):
+def test_missing_and_unreadable_video_are_refused_in_one_sentence(client, tmp_path):
     with pytest.raises(AppError, match="Send a video."):
         ask(client, None)
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
@@ -91,15 +91,23 @@ def test_the_endpoint_is_documented(client):
         "max_rate",
         "smooth",
     ]
-    assert "Follow everyone" in about["description"]
+    assert "Track everyone" in about["description"]
 
 
-def test_words():
-    assert video_tab.status_text(VideoResult([], 1, 1, [])) == "**1 person** in 1 frame."
-    said = video_tab.status_text(VideoResult([], 2, 0, ["<b>.mp4 is damaged."]))
-    assert said == "**0 people** in 2 frames.\n\n&lt;b&gt;.mp4 is damaged."
+def video_result(frames, tracks, notes=()):
+    summary = {"frames": frames, "tracks": [None] * tracks, "notes": list(notes)}
+    return VideoResult(Path("a.mp4"), Path("a.npz"), Path("a.json"), [], summary)
+
+
+def test_video_status_counts_people_and_escapes_notes():
+    assert video_tab.status_text(video_result(1, 1)) == "**1 person** in 1 frame."
+    text = video_tab.status_text(video_result(2, 0, ["<b>.mp4 is damaged."]))
+    assert text == "**0 people** in 2 frames.\n\n&lt;b&gt;.mp4 is damaged."
+
+
+def test_batch_status_and_problems_are_counted_and_escaped():
     result = FolderResult(1, 2, [("<i>.jpg", "<i>.jpg is empty.")] * 201)
     assert batch_tab.status_text(result) == "**2 people** in 1 photo. 201 files failed."
     table = batch_tab.problems_html(result)
     assert "<i>" not in table and table.count("<tr>") == 201
-    assert "And 1 more in problems.csv" in table
+    assert "1 more in problems.csv" in table

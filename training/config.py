@@ -1,6 +1,6 @@
-"""Runs by name; each lists only what differs from `TrainConfig`.
+"""Named training runs; each lists only its differences from the defaults of `TrainConfig`.
 
-A name may be followed by variants of the paper: "paper_phase1+naive+attention_full".
+Variants of the paper follow the name: "paper_phase1+naive+attention_full".
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .data.instance_crop import InstanceCrop
 from .data.mixture import DataConfig
 from .data.photo_mix import MIXTURES, PhotoConfig
 from .engine.optim import OptimConfig
-from .engine.recipe import Stage, TrainConfig
+from .engine.train_config import TrainConfig, TrainStage
 from .losses.denoising import DENOISING, DenoisingConfig
 from .losses.loss_weights import LOSS_RULES, LOSS_WEIGHTS
 from .losses.matcher import MATCHING
@@ -55,11 +55,11 @@ TINY_MODEL = AiOSConfig(
 _EFFECTIVE_BATCH = 32
 
 
-def _of_the_paper(recipe: str, phase: int, optim: OptimConfig, epochs: int) -> TrainConfig:
-    """The network of the paper; `recipe` is "paper" or "released"."""
+def _paper_config(recipe: str, phase: int, optim: OptimConfig, epochs: int) -> TrainConfig:
+    """A run of the paper's network; `recipe` is "paper" or "released"."""
     return TrainConfig(
         model=AiOSConfig(),
-        stages=(Stage(until=1.0, side=800, batch_size=2),),
+        stages=(TrainStage(until=1.0, side=800, batch_size=2),),
         data=DataConfig(workers=4),
         photos=PhotoConfig(sets=MIXTURES[f"{recipe}-{phase}"]),
         optim=optim,
@@ -70,14 +70,14 @@ def _of_the_paper(recipe: str, phase: int, optim: OptimConfig, epochs: int) -> T
         train_proposals=None,
         train_people=None,
         dense_tokens=0,
-        learn_batch_norm=False,
+        train_batch_norm=False,
         frozen_stages=0,
-        first_guess="neutral",
+        initial_prediction="neutral",
         ema_decay=0.9997,
         effective_batch=_EFFECTIVE_BATCH,
         epochs=epochs,
         checkpoint_minutes=15.0,
-        pictures_every=2000,
+        preview_every=2000,
     )
 
 
@@ -98,9 +98,11 @@ CONFIGS: dict[str, TrainConfig] = {
     "builtin": TrainConfig(frozen_stages=2),
     "builtin_gpu": TrainConfig(
         stages=(
-            Stage(until=0.2, side=160, batch_size=640, dense_only=True, person_share=(0.65, 1.2)),
-            Stage(until=0.4, side=192, batch_size=640, person_share=(0.45, 1.15)),
-            Stage(until=1.0, side=256, batch_size=640, scale_3d=1.5),
+            TrainStage(
+                until=0.2, side=160, batch_size=640, dense_only=True, person_share=(0.65, 1.2)
+            ),
+            TrainStage(until=0.4, side=192, batch_size=640, person_share=(0.45, 1.15)),
+            TrainStage(until=1.0, side=256, batch_size=640, scale_3d=1.5),
         ),
         data=DataConfig(workers=12, drawn_on_device=True, windows=4),
         denoising=DenoisingConfig(queries=0),
@@ -110,32 +112,32 @@ CONFIGS: dict[str, TrainConfig] = {
         precision="bf16",
         minutes=24.0,
         checkpoint_minutes=1.0,
-        pictures_every=0,
+        preview_every=0,
         threads=2,
     ),
     "tiny": TrainConfig(
         model=TINY_MODEL,
-        stages=(Stage(0.3, 64, 4, dense_only=True), Stage(1.0, 64, 4)),
+        stages=(TrainStage(0.3, 64, 4, dense_only=True), TrainStage(1.0, 64, 4)),
         denoising=DenoisingConfig(queries=4),
         train_proposals=12,
         train_people=4,
-        first_guess="neutral",
+        initial_prediction="neutral",
         steps=20,
         log_every=5,
-        pictures_every=0,
+        preview_every=0,
         data=DataConfig(workers=0, augment=AugmentConfig(noise=0.0)),
     ),
     "overfit": TrainConfig(
-        stages=(Stage(0.15, 160, dense_only=True), Stage(1.0, 160, scale_3d=3.0)),
+        stages=(TrainStage(0.15, 160, dense_only=True), TrainStage(1.0, 160, scale_3d=3.0)),
         ema_decay=0.99,
         steps=800,
-        pictures_every=0,
+        preview_every=0,
         data=DataConfig(workers=0),
     ),
-    "paper_phase1": _of_the_paper("paper", 1, _step_schedule(1e-4, 50), 60),
-    "paper_phase2": _of_the_paper("paper", 2, _step_schedule(1e-5, 25), 50),
-    "released_phase1": _of_the_paper("released", 1, _step_schedule(1e-4, 30, 60), 60),
-    "released_phase2": _of_the_paper("released", 2, _step_schedule(1.414e-5, 30, 60), 50),
+    "paper_phase1": _paper_config("paper", 1, _step_schedule(1e-4, 50), 60),
+    "paper_phase2": _paper_config("paper", 2, _step_schedule(1e-5, 25), 50),
+    "released_phase1": _paper_config("released", 1, _step_schedule(1e-4, 30, 60), 60),
+    "released_phase2": _paper_config("released", 2, _step_schedule(1.414e-5, 30, 60), 50),
 }
 CONFIGS["synthetic"] = replace(
     CONFIGS["released_phase1"],
@@ -144,22 +146,27 @@ CONFIGS["synthetic"] = replace(
 CONFIGS["synthetic_small"] = replace(
     CONFIGS["synthetic"],
     model=BUILTIN_CONFIG,
-    stages=(Stage(until=1.0, side=320, batch_size=8),),
+    stages=(TrainStage(until=1.0, side=320, batch_size=8),),
     photos=PhotoConfig(
         sets=MIXTURES["synthetic"],
         crop=InstanceCrop(short_sides=(192, 224, 256, 288, 320), long_side=448),
     ),
     optim=replace(_step_schedule(2e-4, 50), backbone_factor=1.0),
-    learn_batch_norm=True,
+    train_batch_norm=True,
     frozen_stages=None,
-    first_guess="mean_person",
+    initial_prediction="mean_person",
 )
-"""By name: `builtin` made the weights that come with the program; `builtin_gpu` is its recipe for a
-GPU, which draws its scenes itself; `tiny` is for tests; `overfit`
-learns eight pictures by heart (see the file of that name).  The next four are the two phases of
-the paper with the numbers of its text or of the released program.  `synthetic` is the released
-program's first phase on synthetic people, for those who have no data set; `synthetic_small` is
-the same with the network of the built-in weights, from nothing."""
+"""By name.
+
+builtin: recipe of the weights that come with the program.
+builtin_gpu: the same recipe on a GPU, which renders its own scenes.
+tiny: seconds, for tests.
+overfit: memorises eight images, see `training.tools.overfit`.
+paper_phase1, paper_phase2: the paper's two phases with the numbers of its text.
+released_phase1, released_phase2: the same with the numbers of the released program.
+synthetic: released_phase1 on synthetic people.
+synthetic_small: the same with the network of the built-in weights, from random weights.
+"""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "naive": {"point_tokens": False},
@@ -168,30 +175,33 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "smplx_all_stages": {"smplx_stages": STAGES},
     "smplx_third_stage": {"smplx_stages": STAGES[2:]},
 }
-"""Variants of the paper: what they change in the network.  Without one it is AiOS, which has its
-own attention and SMPL-X in the second and third stage."""
+"""Variants of the paper's ablations -> changed fields of the network's config."""
 
 
 def named_config(name: str, changes: list[str]) -> TrainConfig:
-    """A run by name with changes of the form `part.key=value`, values as JSON or bare words.
+    """Look up a run and change some of its fields.
+
+    Args:
+        name: key of `CONFIGS`, then keys of `VARIANTS`, joined by "+".
+        changes: `part.key=value` each; values are JSON or bare words.
 
     Raises:
-        ConfigError: unknown name or key, a value of the wrong kind, or a contradiction.
+        ConfigError: unknown name or key, wrong type of a value, or a contradiction.
     """
     base, *variants = name.split("+")
     if base not in CONFIGS:
-        raise ConfigError(f"there is no run named {base!r}, only {', '.join(sorted(CONFIGS))}")
+        raise ConfigError(f"unknown run {base!r}: choose from {', '.join(sorted(CONFIGS))}")
     config = CONFIGS[base]
     for variant in variants:
         if variant not in VARIANTS:
             known = ", ".join(sorted(VARIANTS))
-            raise ConfigError(f"there is no variant named {variant!r}, only {known}")
+            raise ConfigError(f"unknown variant {variant!r}: choose from {known}")
         config = replace(config, model=replace(config.model, **VARIANTS[variant]))
     values = {}
     for change in changes:
         key, separator, text = change.partition("=")
         if not separator:
-            raise ConfigError(f"--set wants key=value, got {change!r}")
+            raise ConfigError(f"--set needs key=value, got {change!r}")
         values[key] = _parse(text)
     return with_overrides(config, values)
 

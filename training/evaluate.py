@@ -24,7 +24,7 @@ from aios.resources import STANDIN_BODY
 from aios.weights.checkpoint import CheckpointError
 
 from .data import DataError
-from .engine.distributed import joined, rank
+from .engine.distributed import process_group, rank
 from .evaluation.answers import AnswerError
 from .evaluation.benchmarks import BENCHMARKS, Benchmark
 from .evaluation.bodies import Bodies, check_body
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
-    with joined():
+    with process_group():
         body = STANDIN_BODY if benchmark.kind == "synthetic" else options.body
         predictor = AiOSPredictor.from_pretrained(options.weights, body)
         check_body(benchmark, predictor.body)

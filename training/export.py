@@ -1,4 +1,4 @@
-"""The averaged weights of a run as one file: `python -m training.export --run DIR --out FILE`."""
+"""Export averaged weights of a run: `python -m training.export --run DIR --out FILE`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .engine.checkpointing import averaged_weights, load_newest
 
 
 def with_short_side(config: AiOSConfig, short_side: int) -> AiOSConfig:
-    """The same network on photos of another size, its camera keeping the field of view."""
+    """Config for another image size; the focal length keeps the field of view."""
     image = config.image
     scale = short_side / image.short_side
     sized = replace(image, short_side=short_side, long_side=round(image.long_side * scale))
@@ -33,18 +33,21 @@ def export(
     max_overlap: float = 1.0,
     placed_by: Placement = "camera",
 ) -> dict[str, Any]:
-    """Write the newest averaged weights of a run; gives what a manifest says of the file.
+    """Write the averaged weights of a run's newest checkpoint.
 
     Args:
         run: folder of the run.
         out: safetensors file to write, half precision.
-        threshold: score from which a person counts, kept in the file.
-        short_side: of photos, in pixels; None keeps that of the run.
-        max_overlap: of the boxes of two people, kept in the file; 1 leaves nobody out.
-        placed_by: what says where people stand, kept in the file.
+        threshold: lowest score of a person, stored in the file.
+        short_side: pixels of the network's input; None keeps that of the run.
+        max_overlap: largest IoU of two people's boxes, stored in the file; 1 keeps everyone.
+        placed_by: source of people's positions, stored in the file.
+
+    Returns:
+        Entry of the manifest: size, hash and settings of the file, cost of the training.
 
     Raises:
-        CheckpointError: there is nothing to export.
+        CheckpointError: the run has no usable checkpoint.
     """
     state = load_newest(run)
     config, weights = averaged_weights(state, run)
@@ -82,20 +85,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("checkpoints/builtin.safetensors"))
     parser.add_argument("--threshold", type=float, default=0.3)
-    parser.add_argument("--short-side", type=int, help="photos' short side in pixels")
+    parser.add_argument(
+        "--short-side", type=int, help="pixels of the network's input; default: as in the run"
+    )
     parser.add_argument(
         "--max-overlap",
         type=float,
         default=0.5,
-        help="IoU of boxes above which the lower score is the same person again; 1: never",
+        help="drop the lower-scoring of two people whose boxes have a larger IoU; 1 keeps all",
     )
     parser.add_argument(
         "--placed-by",
         choices=get_args(Placement),
         default="keypoints",
-        help="what says where people stand: the predicted camera or the 2D keypoints",
+        help="place people by the predicted camera or by the 2D keypoints",
     )
-    parser.add_argument("--notes", type=Path, help="JSON to put into manifest.json beside FILE")
+    parser.add_argument("--notes", type=Path, help="JSON to merge into manifest.json beside FILE")
     options = parser.parse_args(arguments)
     try:
         entry = export(

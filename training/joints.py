@@ -1,4 +1,4 @@
-"""Which of the 144 joints are scored, and which change places in a mirror."""
+"""Groups of the 144 SMPL-X joints that are scored, and left-right pairs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BODY_JOINTS = (
 """25 joints of the body: pelvis, limbs, neck, feet, ears, eyes, nose."""
 LEFT_HAND_JOINTS = (37, 38, 39, 66, *range(25, 28), 67, *range(28, 31), 68)
 LEFT_HAND_JOINTS += (*range(34, 37), 69, *range(31, 34), 70)
-"""20 joints: thumb, index, middle, ring, pinky, each from its root to its tip."""
+"""20 joints: thumb, index, middle, ring and pinky, each from root to tip."""
 RIGHT_HAND_JOINTS = (52, 53, 54, 71, *range(40, 43), 72, *range(43, 46), 73)
 RIGHT_HAND_JOINTS += (*range(49, 52), 74, *range(46, 49), 75)
-"""20 joints in the order of the left hand's."""
+"""20 joints in the order of the left hand."""
 FACE_JOINTS = (22, 15, 57, 56, *range(76, 144))
 """72 points: jaw, head, eyes, landmarks, contour."""
 
@@ -27,9 +27,9 @@ SCORED_JOINTS = {
     "right_hand": RIGHT_HAND_JOINTS,
     "face": FACE_JOINTS,
 }
-"""By part; ears, eyes and nose belong to the body, the eyes to the face as well."""
+"""By part; the body includes ears, eyes and nose, and the face includes the eyes too."""
 PART_ROOTS = {"body": 0, "left_hand": 20, "right_hand": 21, "face": 12}
-"""Pelvis, wrists, neck: what `*_joints_3d_local` measures a part from."""
+"""Pelvis, wrists and neck: origins of the `*_joints_3d_local` losses."""
 
 _MIRRORED_PAIRS = (
     # Skeleton: legs, shoulders and arms, eyeballs; then the fingers.
@@ -56,7 +56,7 @@ def _swap(count: int, pairs: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
 
 
 JOINTS_MIRROR = _swap(144, _MIRRORED_PAIRS)
-"""Joint k of a mirrored person is joint `JOINTS_MIRROR[k]` of the original."""
+"""Joint k of a mirrored person is joint `JOINTS_MIRROR[k]` of the original person."""
 KEYPOINTS_MIRROR = _swap(17, tuple((k, k + 1) for k in range(1, 17, 2)))
 """The same for the 17 body keypoints."""
 FACE_MIRROR = _swap(6, ((3, 5),))
@@ -73,7 +73,7 @@ BODY_POSE_MIRROR = _swap(
 
 @cache
 def index_tensor(joints: tuple[int, ...], device: torch.device) -> Tensor:
-    """(K,) int64, made once: a list as an index would be copied to the device every time."""
-    # A tensor made while nothing may be learned could not be used where something is.
+    """(K,) int64, cached: indexing with a list copies it to the device every time."""
+    # A tensor made in inference mode could not take part in training later.
     with torch.inference_mode(False):
         return torch.tensor(joints, device=device)

@@ -1,4 +1,4 @@
-"""What is true of the people of one picture: the one thing that data give and losses read."""
+"""Annotations of the people in one image: output of the data sets, input of the losses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aios.network.config import BODY_KEYPOINT_JOINTS as BODY_KEYPOINTS
 from .joints import index_tensor
 
 LEFT_HAND_KEYPOINTS = (20, 66, 67, 68, 69, 70)
-"""Joints behind left wrist and the tips of thumb, index, middle, ring, pinky."""
+"""Joints of the left wrist and the tips of thumb, index, middle, ring and pinky."""
 RIGHT_HAND_KEYPOINTS = (21, 71, 72, 73, 74, 75)
-"""Joints behind the same of the right hand."""
+"""The same of the right hand."""
 FACE_KEYPOINTS = (55, 110, 22, 127, 135, 143)
-"""Joints behind nose, upper lip, jaw joint, right contour end, chin, left contour end."""
+"""Joints of nose, upper lip, jaw joint, right contour end, chin and left contour end."""
 
 _SHAPES: dict[str, tuple[int, ...]] = {
     "boxes": (4,),
@@ -68,11 +68,11 @@ _BOOLEAN = {
     "expression_valid",
 }
 _INTEGER = {"gender"}
-_KINDS = {
+_DTYPES = {
     name: torch.bool if name in _BOOLEAN else torch.int64 if name in _INTEGER else torch.float32
     for name in _SHAPES
 }
-_UNLESS_SAID_OTHERWISE = {
+_DEFAULTS = {
     "left_hand_pose_valid": True,
     "right_hand_pose_valid": True,
     "jaw_pose_valid": True,
@@ -88,37 +88,36 @@ NEUTRAL, MALE, FEMALE = -1, 0, 1
 
 @dataclass(frozen=True)
 class Targets:
-    """G annotated people of one picture; torch tensors on one device, float32 unless said.
+    """G annotated people of one image; tensors on one device, float32 unless stated.
 
-    Boxes and 2D points are in 0-1 of the un-padded picture: x over its width, y over its height;
-    pixel column c covers c/width to (c+1)/width.  Boxes are cx, cy, w, h and lie in the picture;
-    points may lie outside.  The camera frame is x right, y down, z forward, metres.  Rotations
-    are axis-angle.  What is not valid is not annotated: its numbers mean nothing and teach nothing.
-    `G` may be 0.
+    Boxes and 2D points are 0-1 of the un-padded image: x over its width, y over its height; pixel
+    column c covers c/width to (c+1)/width.  Boxes are cxcywh and lie in the image; points may lie
+    outside.  The camera frame is x right, y down, z forward, metres.  Rotations are axis-angle.
+    Values that are not valid are not annotated and must be ignored.  G may be 0.
     """
 
     boxes: Tensor
-    """(G, 4) extent of the whole body, hidden parts included, clipped to the picture."""
+    """(G, 4) extent of the whole body including hidden parts, clipped to the image."""
     box_valid: Tensor
     """(G,) bool"""
     left_hand_boxes: Tensor
     """(G, 4)"""
     left_hand_box_valid: Tensor
-    """(G,) bool: annotated, touches the picture and is not mostly hidden."""
+    """(G,) bool: annotated, overlaps the image and is not mostly hidden."""
     right_hand_boxes: Tensor
     """(G, 4)"""
     right_hand_box_valid: Tensor
-    """(G,) bool, as the left hand's."""
+    """(G,) bool, as for the left hand."""
     face_boxes: Tensor
     """(G, 4)"""
     face_box_valid: Tensor
-    """(G,) bool, as the left hand's; a face turned away is hidden."""
+    """(G,) bool, as for the left hand; a face seen from behind is hidden."""
     keypoints_2d: Tensor
     """(G, 17, 2) COCO order, joints `BODY_KEYPOINTS`."""
     keypoints_visible: Tensor
-    """(G, 17) 0-1, how surely annotated; 0 outside the picture, not where something hides it."""
+    """(G, 17) 0-1 confidence of the annotation; 0 outside the image, not 0 where occluded."""
     keypoints_occluded: Tensor
-    """(G, 17) bool: known to lie behind another person or thing (not the own body)."""
+    """(G, 17) bool: known to be behind another person or an object, not the own body."""
     left_hand_keypoints_2d: Tensor
     """(G, 6, 2) joints `LEFT_HAND_KEYPOINTS`."""
     left_hand_keypoints_visible: Tensor
@@ -148,9 +147,9 @@ class Targets:
     expression: Tensor
     """(G, 10)"""
     transl: Tensor
-    """(G, 3) what is added to the body model's answer to reach the camera frame."""
+    """(G, 3) translation from the body model's output to the camera frame."""
     left_hand_pose_valid: Tensor
-    """(G,) bool: counts where `smplx_valid`; so do the next four."""
+    """(G,) bool; this and the next four count only where `smplx_valid`."""
     right_hand_pose_valid: Tensor
     """(G,) bool"""
     jaw_pose_valid: Tensor
@@ -160,34 +159,34 @@ class Targets:
     expression_valid: Tensor
     """(G,) bool"""
     joints_3d: Tensor
-    """(G, 144, 3) camera frame, `transl` included."""
+    """(G, 144, 3) camera frame, including `transl`."""
     joints_3d_valid: Tensor
     """(G,) bool"""
     joints_3d_confidence: Tensor
-    """(G, 144) how surely each is annotated, 0-1; counts where `joints_3d_valid`."""
+    """(G, 144) 0-1 confidence of each; counts only where `joints_3d_valid`."""
     joints_2d: Tensor
     """(G, 144, 2) projections of the joints, or annotated points."""
     joints_2d_visible: Tensor
-    """(G, 144) as `keypoints_visible`; needs no 3D joints."""
+    """(G, 144) as `keypoints_visible`; independent of 3D joints."""
     visible_share: Tensor
-    """(G,) 0-1, share of the person's pixels in the picture that nothing hides; 1 if unknown."""
+    """(G,) 0-1 share of the person's pixels in the image that are not occluded; 1 if unknown."""
     gender: Tensor
-    """(G,) int64 `NEUTRAL`, `MALE` or `FEMALE`: the body model that `betas` belong to."""
+    """(G,) int64 `NEUTRAL`, `MALE` or `FEMALE`: body model of `betas`."""
     focal_length: float
-    """Pixels of this picture, principal point in its middle; 0 if unknown."""
+    """Pixels of this image, principal point at its centre; 0 if unknown."""
     ignore_unmatched: bool
-    """Other people may be in the picture, not annotated."""
+    """Other people without annotation may be in the image."""
 
     def __post_init__(self) -> None:
-        """Check every shape and kind against the number of people."""
+        """Check every shape and dtype against the number of people."""
         count = len(self.boxes)
         for name, shape in _SHAPES.items():
             value = getattr(self, name)
-            kind = _KINDS[name]
-            if tuple(value.shape) != (count, *shape) or value.dtype != kind:
+            dtype = _DTYPES[name]
+            if tuple(value.shape) != (count, *shape) or value.dtype != dtype:
                 raise ValueError(
                     f"Targets.{name} is {tuple(value.shape)} {value.dtype}, "
-                    f"wanted {(count, *shape)} {kind}"
+                    f"expected {(count, *shape)} {dtype}"
                 )
 
     def __len__(self) -> int:
@@ -201,42 +200,40 @@ class Targets:
         )
 
     def select(self, index: Tensor) -> Self:
-        """The people at `index` (boolean mask or integers), in that order."""
+        """People at `index` (boolean mask or integers), in that order."""
         return replace(self, **{name: getattr(self, name)[index] for name in _SHAPES})
 
     @classmethod
     def unannotated(
         cls, count: int, *, focal_length: float = 0.0, ignore_unmatched: bool = False
     ) -> Self:
-        """`count` people of whom nothing is known (all invalid, zeros): to be filled by `replace`.
+        """`count` people without any annotation, to be filled by `dataclasses.replace`.
 
-        Flags and shares that only narrow another flag start out open: parts of the pose, sureness
-        of 3D joints, `visible_share`.
+        All values are zero and invalid.  Flags and weights that only restrict another flag start
+        at 1: parts of the pose, confidence of 3D joints, `visible_share`.
         """
         blank = {
-            name: torch.full(
-                (count, *shape), _UNLESS_SAID_OTHERWISE.get(name, 0), dtype=_KINDS[name]
-            )
+            name: torch.full((count, *shape), _DEFAULTS.get(name, 0), dtype=_DTYPES[name])
             for name, shape in _SHAPES.items()
         }
         return cls(**blank, focal_length=focal_length, ignore_unmatched=ignore_unmatched)
 
     @classmethod
     def empty(cls, *, focal_length: float = 0.0, ignore_unmatched: bool = False) -> Self:
-        """Nobody."""
+        """No people."""
         return cls.unannotated(0, focal_length=focal_length, ignore_unmatched=ignore_unmatched)
 
 
 def inside(points: Tensor) -> Tensor:
-    """(..., 2) points in 0-1 of a picture -> (...) bool, whether they lie in it."""
+    """(..., 2) points in 0-1 of an image -> (...) bool, whether they lie in it."""
     return ((points >= 0) & (points <= 1)).all(-1)
 
 
 def mirrorable(values: Tensor) -> Tensor:
-    """The nearest float32 values for which x -> 1 - x twice gives back every bit.
+    """Nearest float32 values that mirroring twice, x -> 1 - x, restores to the bit.
 
-    Both x and 1 - x become multiples of one power of two that 24 bits can hold; inside a picture
-    that moves a point by 6e-8 at most.
+    x and 1 - x become multiples of one power of two that 24 bits can hold; in an image this moves
+    a point by 6e-8 at most.
     """
     exact = values.double()
     exponent = torch.frexp(torch.maximum(exact.abs(), (1 - exact).abs())).exponent
@@ -245,11 +242,11 @@ def mirrorable(values: Tensor) -> Tensor:
 
 
 def joint_keypoints(joints_2d: Tensor, confidence: Tensor | None = None) -> dict[str, Tensor]:
-    """Pick the four keypoint sets from the 144 joints, with the flags of those in the picture.
+    """Pick the four keypoint sets from the 144 joints, with visibilities.
 
     Args:
-        joints_2d: (G, 144, 2) in 0-1 of the picture.
-        confidence: (G, 144) how surely each is annotated, 0-1; None takes all of them as sure.
+        joints_2d: (G, 144, 2) in 0-1 of the image.
+        confidence: (G, 144) 0-1; None for 1.
 
     Returns:
         The fields of `Targets` named `*keypoints_2d` and `*keypoints_visible`, and
@@ -264,13 +261,13 @@ def joint_keypoints(joints_2d: Tensor, confidence: Tensor | None = None) -> dict
         "right_hand_": RIGHT_HAND_KEYPOINTS,
         "face_": FACE_KEYPOINTS,
     }
-    answer = {"joints_2d_visible": visible}
+    picked = {"joints_2d_visible": visible}
     for prefix, joints in sets.items():
         index = index_tensor(joints, joints_2d.device)
-        answer[f"{prefix}keypoints_2d"] = joints_2d[:, index]
-        answer[f"{prefix}keypoints_visible"] = visible[:, index]
-    return answer
+        picked[f"{prefix}keypoints_2d"] = joints_2d[:, index]
+        picked[f"{prefix}keypoints_visible"] = visible[:, index]
+    return picked
 
 
 TENSOR_FIELDS = tuple(f.name for f in fields(Targets) if f.name in _SHAPES)
-"""Names of the tensors of `Targets`, each with a leading G."""
+"""Names of the tensors of `Targets`."""

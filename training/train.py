@@ -1,6 +1,6 @@
-"""Train a network: `python -m training.train --config builtin --out DIR`.
+"""Train a network: `python -m training.train --config NAME --out DIR`.
 
-The same command again continues where the last call stopped; `torchrun` starts several processes.
+The same command again resumes the run; `torchrun` starts several processes.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from aios.weights.checkpoint import CheckpointError
 from .config import CONFIGS, VARIANTS, named_config
 from .data.archive import DataError
 from .data.real import RealDataError
-from .engine.distributed import joined
-from .engine.loop import NonFiniteLossError, Trainer
-from .engine.recipe import TrainConfig
+from .engine.distributed import process_group
 from .engine.stream import open_stream
+from .engine.train_config import TrainConfig
+from .engine.trainer import NonFiniteLossError, Trainer
 
-_SAID = (
+_REPORTED = (
     *(ConfigError, CheckpointError, DataError, RealDataError, NonFiniteLossError),
     FileNotFoundError,
 )
-"""What goes wrong in one sentence, without a trace."""
+"""Errors printed as one sentence, without traceback."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,16 +38,16 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         default="builtin",
         metavar="NAME[+VARIANT...]",
-        help=f"one of {', '.join(CONFIGS)}; variants are {', '.join(VARIANTS)}",
+        help=f"named run ({', '.join(CONFIGS)}), with variants ({', '.join(VARIANTS)})",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--minutes", type=float, help="length of the run in minutes of training")
-    # Not "--start": torchrun would take it for short of an option of its own.
-    parser.add_argument("--start-from", help="weights file or folder of a run to start from")
-    parser.add_argument("--backbone", help="classifier of ImageNet to start the backbone from")
+    # torchrun would read "--start" as an abbreviation of its own option.
+    parser.add_argument("--start-from", help="weights file, or folder of a run, to start from")
+    parser.add_argument("--backbone", help="ImageNet classifier to start the backbone from")
     parser.add_argument("--data", help="folder of all data sets")
-    parser.add_argument("--real", help="folder of real photographs")
-    parser.add_argument("--cache", help="folder of cached scenes")
+    parser.add_argument("--real", help="folder of photos of single people and of backgrounds")
+    parser.add_argument("--cache", help="folder of cached synthetic scenes")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. optim.clip_norm=1"
     )
@@ -68,26 +68,26 @@ def _config(options: argparse.Namespace) -> TrainConfig:
             changes.append(f"data.{name}={json.dumps(getattr(options, name))}")
     config = named_config(options.config, changes)
     if not config.steps and not config.minutes and not config.epochs:
-        raise ConfigError("how long? give --minutes, or --set steps=N or epochs=N")
+        raise ConfigError("the run has no length: give --minutes N, or --set steps=N or epochs=N")
     if config.frozen_stages and not config.start and not config.backbone:
         raise ConfigError(
-            f"frozen_stages={config.frozen_stages} would keep random numbers: give --backbone or"
-            " --start-from, or --set frozen_stages=null to learn all of the network from nothing"
+            f"frozen_stages={config.frozen_stages} would freeze random weights: give --backbone or"
+            " --start-from, or --set frozen_stages=null to train the whole network"
         )
     return config
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; the exit code is 1 if the run could not be done."""
+    """Command line; the exit code is 1 if the run fails."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         config = _config(options)
         torch.set_num_threads(config.threads)
-        with joined():
+        with process_group():
             stream = open_stream(config)
             Trainer(config, options.out, BodyModel.load()).run(stream)
-    except _SAID as error:
+    except _REPORTED as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -34,7 +34,7 @@ from aios.weights.load import WeightsInfo, load_model
 from tests.benchmark.difference import difference
 from tests.helpers.networks import SMALL
 from training.config import named_config
-from training.tools.benchmark import made_up_batch, measure
+from training.tools.benchmark import measure, synthetic_batch
 
 PEOPLE = 5
 PAPER_LEVELS = ((100, 167), (50, 84), (25, 42), (13, 21))
@@ -225,20 +225,20 @@ def _training(options: argparse.Namespace) -> dict:
     paper = options.network == "paper"
     precision = "bf16" if paper else "float32"
     name = "released_phase1" if paper else "tiny"
-    config = named_config(name, [f"precision={precision}", "pictures_every=0"])
+    config = named_config(name, [f"precision={precision}", "preview_every=0"])
     config = dataclasses.replace(config, effective_batch=0, log_every=1_000_000)
     size_wh = (1333, 800) if paper else (96, 64)
     steps = min(options.repeats, 10)
     found: dict[str, object] = {}
     for count in options.train_batches:
-        made_up = made_up_batch(count, size_wh, config.model.focal_length)
+        made_up = synthetic_batch(count, size_wh, config.model.focal_length)
         batch = made_up.to(torch.device(options.device))
         fast = measure(config, "fast", batch, size_wh, steps)
         with _without_kernel():
             plain = measure(config, "fast", batch, size_wh, steps)
         found[f"batch {count}, with kernel"] = dataclasses.asdict(fast)
         found[f"batch {count}, without"] = dataclasses.asdict(plain)
-        found[f"batch {count}, ratio"] = plain.seconds_a_step / fast.seconds_a_step
+        found[f"batch {count}, ratio"] = plain.seconds_per_step / fast.seconds_per_step
     return found
 
 

@@ -18,7 +18,7 @@ from training.targets import Targets
 
 FOCAL_PX = 5000.0
 HEATMAP_WH = (12.0, 16.0)
-"""Units of the recorded 2D joints: the picture is so wide and so high."""
+"""Size of the image in units of the recorded 2D joints."""
 ROWS = {"body": slice(0, 25), "left_hand": slice(25, 45), "right_hand": slice(45, 65)}
 ROWS["face"] = slice(65, 137)
 SHORT = {"left_hand": "lhand", "right_hand": "rhand", "face": "face"}
@@ -34,31 +34,31 @@ def tensor(name):
 
 
 def count(pattern):
-    """How many different numbers stand at the group of `pattern` in the recorded names."""
+    """Number of different values of the group of `pattern` among the recorded names."""
     found = (re.match(pattern, name) for name in recording().arrays.files)
     return len({match[1] for match in found if match})
 
 
-PICTURES = range(count(r"in/targets/(\d+)/"))
+IMAGES = range(count(r"in/targets/(\d+)/"))
 LAYERS = range(count(r"in/layer(\d+)/"))
 OUTPUTS = (*(f"layer{k}" for k in LAYERS), "interm")
 
 
-def joined(kind, name):
-    """One array of all people of all pictures."""
-    return torch.cat([tensor(f"in/{kind}/{i}/{name}") for i in PICTURES])
+def concatenated(kind, name):
+    """Concatenate the people of all images."""
+    return torch.cat([tensor(f"in/{kind}/{i}/{name}") for i in IMAGES])
 
 
 def image_index():
-    people = [len(recording()[f"in/targets/{i}/boxes"]) for i in PICTURES]
+    people = [len(recording()[f"in/targets/{i}/boxes"]) for i in IMAGES]
     return torch.repeat_interleave(torch.arange(len(people)), torch.tensor(people))
 
 
 def slots():
-    """Place among our 144 joints of each recorded row.
+    """Index among our 144 joints of each recorded row.
 
-    The recorded rows have both eyes twice, with different random numbers; the second of a pair
-    goes to a joint that nothing scores.
+    The recording has both eyes twice with different random values; the second value of each goes
+    to a joint that is not scored.
     """
     rows = recording()["conv/smplx_137_from_144"].tolist()
     unused = iter(sorted(set(range(144)) - set(rows)))
@@ -79,26 +79,26 @@ def points(recorded):
 
 
 def build_targets(joints_3d):
-    """Annotation of all people; `joints_3d` (P, 137, 4) metres and sureness."""
-    pose = joined("data_batch", "smplx_pose")
+    """Annotations of all people; `joints_3d` (P, 137, 4) metres and confidence."""
+    pose = concatenated("data_batch", "smplx_pose")
     root, body, left, right, jaw = pose.split([3, 63, 45, 45, 3], -1)
-    is_3d = torch.stack([tensor(f"in/data_batch/{i}/is_3D")[0] for i in PICTURES])[image_index()]
-    joints_2d = spread(joined("data_batch", "joint_img"))
+    is_3d = torch.stack([tensor(f"in/data_batch/{i}/is_3D")[0] for i in IMAGES])[image_index()]
+    joints_2d = spread(concatenated("data_batch", "joint_img"))
     cam = spread(joints_3d)
     people = len(pose)
     values = {
-        "boxes": joined("targets", "boxes"),
-        "box_valid": joined("data_batch", "body_bbox_valid") > 0,
+        "boxes": concatenated("targets", "boxes"),
+        "box_valid": concatenated("data_batch", "body_bbox_valid") > 0,
         "smplx_valid": torch.ones(people, dtype=torch.bool),
-        "betas_valid": joined("data_batch", "smplx_shape_valid") > 0,
-        "expression_valid": joined("data_batch", "smplx_expr_valid") > 0,
+        "betas_valid": concatenated("data_batch", "smplx_shape_valid") > 0,
+        "expression_valid": concatenated("data_batch", "smplx_expr_valid") > 0,
         "global_orient": root,
         "body_pose": body,
         "left_hand_pose": left,
         "right_hand_pose": right,
         "jaw_pose": jaw,
-        "betas": joined("data_batch", "smplx_shape"),
-        "expression": joined("data_batch", "smplx_expr"),
+        "betas": concatenated("data_batch", "smplx_shape"),
+        "expression": concatenated("data_batch", "smplx_expr"),
         "joints_3d": cam[..., :3].contiguous(),
         "joints_3d_confidence": cam[..., 3].contiguous(),
         "joints_3d_valid": is_3d > 0,
@@ -107,16 +107,16 @@ def build_targets(joints_3d):
     }
     for part in ("", *PARTS):
         short, prefix = (f"{SHORT[part]}_", f"{part}_") if part else ("", "")
-        where, visible = points(joined("targets", f"{short}keypoints"))
+        where, visible = points(concatenated("targets", f"{short}keypoints"))
         values |= {f"{prefix}keypoints_2d": where, f"{prefix}keypoints_visible": visible}
         if part:
-            values[f"{part}_boxes"] = joined("targets", f"{short}boxes")
-            values[f"{part}_box_valid"] = joined("data_batch", f"{short}bbox_valid") > 0
+            values[f"{part}_boxes"] = concatenated("targets", f"{short}boxes")
+            values[f"{part}_box_valid"] = concatenated("data_batch", f"{short}bbox_valid") > 0
     return replace(Targets.unannotated(people), **values)
 
 
 def build_batch(targets):
-    sizes = torch.stack([tensor(f"in/data_batch/{i}/img_shape") for i in PICTURES])
+    sizes = torch.stack([tensor(f"in/data_batch/{i}/img_shape") for i in IMAGES])
     nothing = torch.zeros(len(sizes), 3, 1, 1, dtype=torch.uint8)
     ignore = torch.zeros(len(sizes), dtype=torch.bool)
     return Batch(nothing, sizes, targets, image_index(), ignore, FOCAL_PX)
@@ -152,7 +152,7 @@ def read_layer(index):
 
 def read_output():
     *before, final = (read_layer(index) for index in LAYERS)
-    nothing = torch.zeros(len(PICTURES), 0)
+    nothing = torch.zeros(len(IMAGES), 0)
     proposals = ProposalOutput(
         nothing, nothing, tensor("in/interm/pred_logits"), tensor("in/interm/pred_boxes")
     )
@@ -160,7 +160,7 @@ def read_output():
 
 
 class RecordedBody:
-    """Answers a pose with the joints that the recording has for it, known by its shape."""
+    """Body model that looks up the recorded joints of a pose by its betas."""
 
     def __init__(self):
         layers = [k for k in LAYERS if f"in/layer{k}/pred_smpl_beta" in recording()]
@@ -180,8 +180,8 @@ class RecordedBody:
 
 
 def recorded_masks(targets, parts_need_box):
-    """Our masks, those of poses replaced: the recording switches off single joints."""
-    valid = joined("data_batch", "smplx_pose_valid") * targets.smplx_valid[:, None]
+    """Our masks with the recorded validity of single pose joints."""
+    valid = concatenated("data_batch", "smplx_pose_valid") * targets.smplx_valid[:, None]
     body, left, right, jaw = valid.split([22, 15, 15, 1], -1)
     own = annotation_masks(targets, parts_need_box)
     return own | {
@@ -193,12 +193,12 @@ def recorded_masks(targets, parts_need_box):
 
 
 def local_joints():
-    """The second recorded 3D target as one body.
+    """The second recorded 3D target, as one body.
 
-    It has hands and face relative to wrists and neck, and the program subtracts its row 0 from
-    all rows; our criterion subtracts wrists and neck itself, so they are put back.
+    Its hands and face are relative to wrists and neck, and the released program subtracts row 0
+    from all rows.  Our criterion subtracts wrists and neck itself, so they are added here.
     """
-    rows = joined("data_batch", "smplx_joint_cam").clone()
+    rows = concatenated("data_batch", "smplx_joint_cam").clone()
     pelvis = rows[:, :1, :3].clone()
     order = recording()["conv/smplx_137_from_144"].tolist()
     for part in PARTS:
@@ -218,8 +218,8 @@ def proposals_and_layers():
 
 def matched_targets():
     """People as the recorded matcher has them."""
-    where, visible = points(joined("targets", "keypoints"))
-    boxes = joined("targets", "boxes")
+    where, visible = points(concatenated("targets", "keypoints"))
+    boxes = concatenated("targets", "boxes")
     return replace(
         Targets.unannotated(len(boxes)),
         boxes=boxes,
@@ -232,7 +232,7 @@ CASES = sorted({name.split("/")[1] for name in recording().names("dn/")} - {"eva
 
 
 def denoise(case):
-    """Run on the recorded people and draws; content is the number of the label."""
+    """Run our denoising on the recorded people and draws; the content is the label's number."""
     start, numbers = f"dn/{case}/", recording()[f"dn/{case}/n_gt"].tolist()
     boxes = [tensor(f"{start}gt_boxes{i}") for i in range(len(numbers))]
     targets = replace(Targets.unannotated(sum(numbers)), boxes=torch.cat(boxes))

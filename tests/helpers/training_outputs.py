@@ -1,4 +1,4 @@
-"""Made-up answers of the network for the tests of training."""
+"""Synthetic network outputs for the tests of training."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _PARTS = ("left_hand", "right_hand", "face")
 
 
 def output_of(layer: LayerOutput) -> AiOSOutput:
-    """A network of one layer."""
+    """Output of a network with one decoder layer."""
     return AiOSOutput(final=layer, proposals=None, selected_queries=None, encoded=None)
 
 
 def perfect_layer(batch: Batch, slots: int = 4) -> LayerOutput:
-    """A last layer that says exactly what is true; person k of a picture sits in slot k."""
+    """Last layer with correct predictions; person k of an image is in slot k."""
     targets, size = batch.targets, len(batch)
-    places, seen = [], {}
+    pairs, used = [], {}
     for image in batch.image_index.tolist():
-        places.append((image, seen.setdefault(image, 0)))
-        seen[image] += 1
-    image, slot = (torch.tensor(column, dtype=torch.int64) for column in zip(*places, strict=True))
+        pairs.append((image, used.setdefault(image, 0)))
+        used[image] += 1
+    image, slot = (torch.tensor(column, dtype=torch.int64) for column in zip(*pairs, strict=True))
 
     def fill(values, blank):
         full = blank.expand(size, slots, *values.shape[1:]).clone()
@@ -43,8 +43,8 @@ def perfect_layer(batch: Batch, slots: int = 4) -> LayerOutput:
         return fill(axis_angle_to_rotmat(values.unflatten(-1, (-1, 3))), eye)
 
     sizes_hw = batch.sizes_hw[batch.image_index]
-    camera, told = fit_weak_camera(targets, batch.focal_length, sizes_hw)
-    assert bool(told.all())
+    camera, usable = fit_weak_camera(targets, batch.focal_length, sizes_hw)
+    assert bool(usable.all())
     logits = torch.full((size, slots, 2), -12.0)
     logits[image, slot, 1] = 12.0
     box = torch.tensor([0.5, 0.5, 0.1, 0.1])
@@ -76,7 +76,7 @@ def perfect_layer(batch: Batch, slots: int = 4) -> LayerOutput:
 def random_output(
     batch: Batch, slots: int = 5, extra: int = 6, kind: torch.dtype = torch.float32
 ) -> AiOSOutput:
-    """Random answers of five layers and of the proposals, `extra` denoising queries included."""
+    """Random output of five layers and of the proposals, with `extra` denoising queries."""
     generator = torch.Generator().manual_seed(0)
 
     def uniform(*shape: int, low: float = 0.2, high: float = 0.8) -> Tensor:
@@ -121,7 +121,7 @@ def random_output(
 
 
 def change_tensors(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same answers with `change` done to each of their tensors."""
+    """Apply `change` to every tensor of an output."""
     if isinstance(output, Tensor):
         return change(output)
     if isinstance(output, tuple):
@@ -133,7 +133,7 @@ def change_tensors(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def leaves(output: AiOSOutput) -> tuple[AiOSOutput, list[Tensor]]:
-    """The answers as fresh tensors that collect gradients, and a list of those."""
+    """The output with fresh leaf tensors that require gradients, and a list of them."""
     found: list[Tensor] = []
 
     def leaf(value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Made-up people for the tests of training: random numbers in the right shapes."""
+"""Random people and batches for the tests of training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE_HW = (64, 96)
 
 
 def random_targets(body: BodyModel, people: int, seed: int = 0) -> Targets:
-    """Posed stand-in bodies before a camera of `FOCAL_PX`, everything annotated."""
+    """Posed stand-in bodies in front of a camera of `FOCAL_PX`, fully annotated."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int, scale: float = 1.0) -> Tensor:
@@ -66,7 +66,7 @@ def random_picture(seed: int) -> np.ndarray:
 
 
 def random_batch(body: BodyModel, counts: tuple[int, ...] = (2, 0, 3), seed: int = 0) -> Batch:
-    """One picture an entry of `counts`, with so many people."""
+    """One image per entry of `counts`, with that number of people."""
     samples = [
         Sample(random_picture(seed + k), random_targets(body, count, seed + k))
         for k, count in enumerate(counts)

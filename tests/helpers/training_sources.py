@@ -1,12 +1,12 @@
-"""A handful of made-up pictures as sources of training, and a run that is quick and exact."""
+"""Sources of a few random images, and settings of a fast, deterministic run."""
 
 from dataclasses import replace
 
 from tests.helpers.training_samples import random_picture, random_targets
 from training.config import CONFIGS
 from training.data.batch import Sample
-from training.engine.recipe import Stage
 from training.engine.stream import SceneStream
+from training.engine.train_config import TrainStage
 from training.losses.denoising import DenoisingConfig
 from training.losses.loss_weights import LOSS_RULES, LOSS_WEIGHTS
 from training.losses.matcher import MATCHING
@@ -14,19 +14,19 @@ from training.losses.matcher import MATCHING
 TINY = CONFIGS["tiny"]
 PLAIN = replace(
     TINY,
-    stages=(Stage(1.0, 64, 2),),
+    stages=(TrainStage(1.0, 64, 2),),
     loss_weights=LOSS_WEIGHTS["released"],
     loss_rules=LOSS_RULES["released"],
     matching=MATCHING["released"],
     denoising=DenoisingConfig(queries=0),
     dense_tokens=0,
-    learn_batch_norm=False,
+    train_batch_norm=False,
 )
-"""Nothing by chance and nothing that depends on who shares a batch: no noise, frozen norms."""
+"""No randomness and no coupling between the images of a batch: no noise, frozen batch norm."""
 
 
 class FewScenes:
-    """Four made-up pictures as a source of samples."""
+    """Four random images as a source of samples."""
 
     def __init__(self, body):
         self._samples = [Sample(random_picture(k), random_targets(body, 2, k)) for k in range(4)]
@@ -44,5 +44,5 @@ class FewSources:
 
 
 def few_scenes(config, body):
-    """A stream of them."""
+    """Stream of `FewScenes`."""
     return SceneStream(config, FewSources(body))

@@ -1,4 +1,4 @@
-"""What each of two processes does in `test_training_distributed`; `torchrun` starts it."""
+"""Program that `torchrun` starts twice for `tests/training/engine/test_distributed.py`."""
 
 import shutil
 import sys
@@ -11,12 +11,12 @@ from aios.body.model import BodyModel
 from tests.helpers.training_samples import random_batch
 from tests.helpers.training_sources import PLAIN, TINY, few_scenes
 from training.engine.checkpointing import checkpoints, load_checkpoint
-from training.engine.distributed import gathered, joined, mean_over_processes, rank, world_size
-from training.engine.loop import Trainer
-from training.engine.recipe import Stage
+from training.engine.distributed import gather, mean_over_processes, process_group, rank, world_size
+from training.engine.train_config import TrainStage
+from training.engine.trainer import Trainer
 
 PEOPLE = (((2, 1), (0, 0)), ((1, 3), (0, 0)))
-"""People of each picture, of the two batches that each process accumulates."""
+"""Per process: people in each image of its two accumulated batches."""
 
 
 def batches(body, process):
@@ -24,24 +24,24 @@ def batches(body, process):
 
 
 def gradients(trainer, own, stage):
-    """What the optimiser would step by, before clipping."""
-    total, _ = trainer._accumulate(own, stage)
+    """Loss and gradients of a step before clipping."""
+    total, _ = trainer.accumulate_gradients(own, stage)
     grads = {n: p.grad for n, p in trainer.learner.named_parameters() if p.grad is not None}
     return float(total), grads
 
 
-def compare_with_one(body, folder):
-    """Process 0 leaves the gradients of a joint step for the test to compare."""
+def save_gradients(body, folder):
+    """Process 0 saves the gradients of a step for the test to compare."""
     config = replace(PLAIN, effective_batch=8)
     trainer = Trainer(config, folder / "equal", body)
     own = batches(body, rank())
     total, grads = gradients(trainer, own, config.stages[0])
-    total = sum(part["total"] for part in gathered({"total": total}))
+    total = sum(part["total"] for part in gather({"total": total}))
     if rank() == 0:
         torch.save({"total": total, "gradients": grads}, folder / "gradients.pt")
 
 
-def only_what_a_stage_reaches_learns(body, folder):
+def check_that_a_dense_stage_trains_no_decoder(body, folder):
     trainer = Trainer(TINY, folder / "dense", body)
     _, grads = gradients(trainer, [random_batch(body)], TINY.stages[0])
     assert any("backbone" in name for name in grads)
@@ -49,8 +49,8 @@ def only_what_a_stage_reaches_learns(body, folder):
 
 
 def resume(body, folder):
-    """A second trainer takes up a checkpoint in the middle and ends where the first ended."""
-    config = replace(TINY, stages=(Stage(1.0, 64, 1),), steps=4, checkpoint_minutes=0.0)
+    """A trainer resumed in the middle ends in the same weights as an uninterrupted one."""
+    config = replace(TINY, stages=(TrainStage(1.0, 64, 1),), steps=4, checkpoint_minutes=0.0)
     stream, first, second = few_scenes(config, body), folder / "first", folder / "second"
     unbroken = Trainer(config, first, body)
     unbroken.run(stream)
@@ -58,24 +58,24 @@ def resume(body, folder):
         second.mkdir()
         middle = next(p for p in checkpoints(first) if load_checkpoint(p)["step"] == 2)
         shutil.copy(middle, second)
-    mean_over_processes(0.0)  # the copy is there
+    mean_over_processes(0.0)  # wait for the copy
     resumed = Trainer(config, second, body)
     assert resumed.step == 2
     resumed.run(stream)
     for name, value in unbroken.learner.named_parameters():
         assert torch.equal(value, dict(resumed.learner.named_parameters())[name]), name
     own = float(unbroken.learner.model.proposals.norm.weight.sum())
-    assert all(part == {"sum": own} for part in gathered({"sum": own}))
+    assert all(part == {"sum": own} for part in gather({"sum": own}))
 
 
 def main(folder):
     torch.set_num_threads(1)
-    with joined():
+    with process_group():
         assert world_size() == 2
         assert mean_over_processes(rank()) == 0.5
         body = BodyModel.load()
-        compare_with_one(body, folder)
-        only_what_a_stage_reaches_learns(body, folder)
+        save_gradients(body, folder)
+        check_that_a_dense_stage_trains_no_decoder(body, folder)
         resume(body, folder)
 
 

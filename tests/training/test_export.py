@@ -1,4 +1,4 @@
-"""A run becomes a file that the program loads."""
+"""Export of a run to a weights file that the program loads."""
 
 import json
 from dataclasses import replace
@@ -12,8 +12,8 @@ from aios.weights.checkpoint import load_strictly, read_safetensors
 from tests.helpers.training_samples import random_batch
 from tests.helpers.training_sources import TINY
 from training.config import TINY_MODEL
-from training.engine.loop import Trainer
-from training.engine.start import load_start
+from training.engine.initial_weights import load_initial_weights
+from training.engine.trainer import Trainer
 from training.export import main as export_main
 from training.export import with_short_side
 
@@ -30,7 +30,7 @@ def run(tmp_path_factory):
     return trainer
 
 
-def test_export_gives_a_network_that_loads_and_agrees(run, tmp_path):
+def test_exported_weights_predict_like_the_averaged_network(run, tmp_path):
     out = tmp_path / "out" / "tiny.safetensors"
     assert export_main(["--run", str(run.folder), "--out", str(out)]) == 0
     config, state, metadata = read_safetensors(out)
@@ -47,23 +47,22 @@ def test_export_gives_a_network_that_loads_and_agrees(run, tmp_path):
     torch.testing.assert_close(one.boxes, other.boxes, atol=5e-3, rtol=0)
 
 
-def test_the_next_phase_starts_from_the_average_of_the_last(run):
-    """Not from its last weights; denoising goes on with its labels."""
+def test_next_phase_starts_from_the_averaged_weights_and_the_labels(run):
     model, labels = AiOS(TINY_MODEL), torch.nn.Embedding(101, 32)
-    load_start(str(run.folder), model, labels)
+    load_initial_weights(str(run.folder), model, labels)
     assert torch.equal(labels.weight, run.learner.denoising.labels.weight)
     name = "decoder.norm.weight"
     assert torch.equal(model.state_dict()[name], run.average.module.state_dict()[name])
     assert not torch.equal(model.state_dict()[name], run.learner.model.state_dict()[name])
 
 
-def test_another_photo_size_keeps_the_field_of_view():
+def test_another_image_size_keeps_the_field_of_view():
     smaller = with_short_side(TINY_MODEL, 32)
     assert (smaller.image.short_side, smaller.image.long_side) == (32, 48)
     assert smaller.focal_length / 32 == TINY_MODEL.focal_length / 64
     assert replace(smaller, image=TINY_MODEL.image, focal_length=200.0) == TINY_MODEL
 
 
-def test_export_without_a_checkpoint_is_one_sentence(tmp_path, capsys):
+def test_export_without_a_checkpoint_prints_one_sentence(tmp_path, capsys):
     assert export_main(["--run", str(tmp_path), "--out", str(tmp_path / "x.safetensors")]) == 1
-    assert "no checkpoint of a run yet" in capsys.readouterr().err
+    assert "does not hold a checkpoint" in capsys.readouterr().err

@@ -425,7 +425,7 @@ def test_source_reads_a_folder(tmp_path):
     np.testing.assert_array_equal(mesh.is_left, [True, False, True, False, False])
     np.testing.assert_array_equal(mesh.is_middle, [False, False, False, False, True])
     np.testing.assert_array_equal(source.vertex_groups()["body"], [0, 1, 3])
-    with pytest.raises(ValueError, match="under other, wanted CC0"):
+    with pytest.raises(ValueError, match="under other, expected CC0"):
         source.bone_weights()
     person = Phenotype(0.0, 0.5, 0.5, 0.5, 0.5, 0.5, (0.0, 1.0, 0.0))
     moved = displacements(source, [person, person])

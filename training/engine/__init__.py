@@ -1,4 +1,4 @@
-"""The training run: learner, optimiser, schedules, loop, checkpoints, logs.
+"""Training runs: learner, initial weights, optimizer, loop, checkpoints, logs.
 
 May import `training.losses`, `training.data`, `training.synthetic` and `aios`.
 """

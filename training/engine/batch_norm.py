@@ -1,7 +1,7 @@
-"""Real batch norm while training from nothing, frozen batch norm afterwards.
+"""Trainable batch norm for a backbone with random weights.
 
-The network of `aios` has frozen batch norms, which suits a pre-trained backbone.  A backbone that
-starts from random numbers needs statistics of its own; the names of the tensors stay the same.
+The network of `aios` has frozen batch norm, which needs a pre-trained backbone.  Here it is
+replaced for training; the names of the tensors stay the same.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _COUNTER = "num_batches_tracked"
 BATCH_NORM_MOMENTUM = 0.05
 
 
-def use_batch_norm(module: nn.Module, but: Collection[nn.Module] = ()) -> nn.Module:
-    """Replace every frozen batch norm below `module` by a learning one, in place.
+def use_batch_norm(module: nn.Module, frozen: Collection[nn.Module] = ()) -> nn.Module:
+    """Replace frozen batch norms in `module` by trainable ones, in place.
 
-    Weight, bias and statistics are taken over; tensor names stay, but for one counter a layer.
-    Norms that are among `but` or below one of them stay frozen.
+    Weights, biases and statistics are kept.  Tensor names stay the same, plus one counter per
+    layer.  Norms in `frozen` or below stay frozen.
     """
-    kept = {inner for outer in but for inner in outer.modules()}
+    kept = {inner for outer in frozen for inner in outer.modules()}
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, FrozenBatchNorm2d) and child not in kept:
@@ -35,5 +35,5 @@ def use_batch_norm(module: nn.Module, but: Collection[nn.Module] = ()) -> nn.Mod
 
 
 def without_counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict as the frozen network names it."""
+    """State dict under the names of the network with frozen batch norm."""
     return {name: value for name, value in state.items() if not name.endswith(_COUNTER)}

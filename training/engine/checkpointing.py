@@ -22,7 +22,7 @@ KEPT = 3
 
 
 def write_atomically(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` so that `path` is either the old file or the whole new one."""
+    """Write `state` to `path` completely or not at all."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         torch.save(state, file)
@@ -32,13 +32,13 @@ def write_atomically(path: Path, state: dict[str, Any]) -> None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints in `folder`, oldest first."""
+    """Checkpoint files in `folder`, oldest first."""
     found = [(int(m[1]), path) for path in folder.glob("*.pt") if (m := _PATTERN.match(path.name))]
     return [path for _, path in sorted(found)]
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write `state` as the checkpoint of `step` and drop all but the last three."""
+    """Write the checkpoint of `step` and delete all but the newest `KEPT`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{step:07d}.pt"
     write_atomically(path, state)
@@ -48,17 +48,17 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; only tensors and plain values are accepted.
+    """Read a checkpoint of tensors and plain values.
 
     Raises:
-        CheckpointError: if the file is damaged.
+        CheckpointError: the file is damaged.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of a training run ({error}); "
-            "delete it to continue from the one before"
+            "delete it to resume from the checkpoint before"
         ) from error
 
 
@@ -66,11 +66,11 @@ def load_newest(run: Path) -> dict[str, Any]:
     """Read the newest checkpoint in the folder of a run.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: there is no checkpoint, or it is damaged.
     """
     found = checkpoints(run)
     if not found:
-        raise CheckpointError(f"{run} holds no checkpoint of a run yet")
+        raise CheckpointError(f"{run} does not hold a checkpoint of a training run")
     return load_checkpoint(found[-1])
 
 

@@ -1,7 +1,7 @@
-"""Several processes that train one network; `torchrun` starts them.
+"""Training in several processes started by `torchrun`.
 
-Gradients are averaged by PyTorch's DistributedDataParallel; here is what goes around it.  On a CPU
-two processes of one thread are faster than one of two threads.
+PyTorch's DistributedDataParallel averages the gradients.  On a CPU, two processes of one thread
+are faster than one process of two threads.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """Be one of the processes that `torchrun` started; nothing to do where there are none.
+def process_group() -> Iterator[None]:
+    """Join the processes that `torchrun` started; does nothing in a single process.
 
-    Leaving takes the group down: a process that ends with gloo's threads still running is
-    aborted now and then ("terminate called without an active exception"). Nobody leaves before
-    all are done, so that no process takes away what another still waits for; an error leaves
-    at once, and `torchrun` then ends the others.
+    The group is destroyed at the end: a process that exits while gloo's threads run is sometimes
+    aborted ("terminate called without an active exception").  A barrier before keeps processes
+    from leaving while others still communicate.  After an error there is no barrier; `torchrun`
+    ends the other processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
@@ -40,38 +40,38 @@ def joined() -> Iterator[None]:
 
 
 def device() -> torch.device:
-    """What this process computes on: its own GPU of the machine's, or the CPU."""
+    """Device of this process: its own GPU, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def rank() -> int:
-    """Number of this process, 0 where there is only one."""
+    """Number of this process; 0 in a single process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, in place, the same in each of them."""
+    """Sum of a tensor over all processes, in place."""
     if world_size() > 1:
         dist.all_reduce(values)
     return values
 
 
 def mean_over_processes(value: float) -> float:
-    """The mean of a number over all processes, the same in each of them."""
+    """Mean of a number over all processes."""
     if world_size() == 1:
         return value
     return float(sum_over_processes(torch.tensor(value, device=device()))) / world_size()
 
 
-def gathered(value: dict[str, float]) -> list[dict[str, float]]:
-    """What every process gives, in the order of their numbers."""
+def gather(value: dict[str, float]) -> list[dict[str, float]]:
+    """Values of all processes, by rank."""
     if world_size() == 1:
         return [value]
     found: list[dict[str, float]] = [{} for _ in range(world_size())]
@@ -79,16 +79,16 @@ def gathered(value: dict[str, float]) -> list[dict[str, float]]:
     return found
 
 
-def parallel(module: nn.Module) -> nn.Module:
-    """`module` so that every backward pass averages the gradients of all processes.
+def data_parallel(module: nn.Module) -> nn.Module:
+    """Wrap `module` to average the gradients of all processes; a single process needs no wrapper.
 
-    Which parameters a step reaches differs: stages train parts of the network, and a batch
-    without people teaches no bodies.  A parameter that a step reaches nowhere keeps no gradient.
+    The parameters in use vary by step: some stages train parts of the network, and a batch
+    without people has no bodies.  A parameter unused in all processes gets no gradient.
     """
     if world_size() == 1:
         return module
     own = [device()] if device().type == "cuda" else None
-    # Running statistics do not enter training; those of process 0 are kept.
+    # The forward pass does not use running statistics; those of process 0 are saved.
     return DistributedDataParallel(
         module, device_ids=own, forward_sync_buffers=False, find_unused_parameters=True
     )

@@ -19,10 +19,10 @@ from ..losses.matcher import Matcher
 from ..losses.validity import Counts
 from .batch_norm import use_batch_norm
 from .imagenet import load_backbone
-from .initialise import initialise
+from .initial_weights import IMAGE_FEATURES, load_initial_weights
+from .mean_person import initialise_mean_person
 from .precision import autocast, to_float32
-from .recipe import Stage, TrainConfig
-from .start import IMAGE_FEATURES, load_start
+from .train_config import TrainConfig, TrainStage
 
 NEVER_TRAINED = {
     r"decoder\.heads\.(joint|hand_point|face_point)_size\.": (
@@ -61,20 +61,20 @@ class Learner(nn.Module):
         super().__init__()
         self.config = config
         model = AiOS(config.model)
-        if config.first_guess == "mean_person":
-            initialise(model)
+        if config.initial_prediction == "mean_person":
+            initialise_mean_person(model)
         self.denoising = Denoising(config.model.hidden_dim, config.denoising)
         if config.backbone:
             load_backbone(config.backbone, model.backbone)
         if config.start:
             fresh = IMAGE_FEATURES if config.backbone else ()
-            load_start(config.start, model, self.denoising.labels, fresh)
+            load_initial_weights(config.start, model, self.denoising.labels, fresh)
         frozen = []
         if config.frozen_stages is not None:
             frozen = model.backbone.first_layers(config.frozen_stages)
         for layer in frozen:
             layer.requires_grad_(False)
-        if config.learn_batch_norm:
+        if config.train_batch_norm:
             use_batch_norm(model, frozen)
         # On a CPU, convolutions take a seventh less time with channels last.
         model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -94,7 +94,7 @@ class Learner(nn.Module):
             )
 
     def forward(
-        self, batch: Batch, stage: Stage, step: StepShare
+        self, batch: Batch, stage: TrainStage, step: StepShare
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the losses of one batch.
 

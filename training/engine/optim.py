@@ -1,4 +1,4 @@
-"""AdamW, its parameter groups and its schedules (training specification, section 1)."""
+"""AdamW, its parameter groups and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ SLOW_NAMES = ("sampling_offsets",)
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Learning rates and what bounds them."""
+    """Optimizer and learning-rate schedule."""
 
     learning_rate: float = 1e-3
     backbone_factor: float = 1.0
-    """Of the learning rate, for parameters of the backbone."""
+    """Factor on the learning rate of the backbone."""
     offsets_factor: float = 0.1
-    """Of the learning rate, for the sampling offsets of deformable attention."""
+    """Factor on the learning rate of the sampling offsets of deformable attention."""
     weight_decay: float = 0.02
     warmup_steps: int = 60
     schedule: Literal["cosine", "steps"] = "cosine"
-    """Down to `final_factor` over the run, or by `drop_factor` after each of `drop_epochs`."""
+    """Cosine to `final_factor` over the run, or times `drop_factor` after each of `drop_epochs`."""
     final_factor: float = 0.01
     drop_epochs: tuple[int, ...] = ()
     drop_factor: float = 0.1
     clip_norm: float = 5.0
-    """Bound of the global gradient norm; 0.1 in the paper's fine-tuning."""
+    """Upper bound of the global gradient norm."""
 
     def __post_init__(self) -> None:
-        """Check the schedule."""
+        """Check the values."""
         if min(self.learning_rate, self.clip_norm) <= 0:
             raise ConfigError("learning_rate and clip_norm must be above 0")
         if self.drop_epochs and self.schedule != "steps":
-            raise ConfigError("drop_epochs are for the schedule 'steps'")
+            raise ConfigError("drop_epochs need schedule=steps")
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where in its run an optimiser is."""
+    """Position of the optimizer in its run."""
 
     step: int
-    """Steps done so far."""
+    """Finished steps."""
     progress: float
-    """Share of the whole run that is done, 0-1."""
+    """Finished share of the run, 0-1."""
     epoch: int
-    """Epochs done so far."""
+    """Finished epochs."""
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
-    """Groups of equal factor on the learning rate: backbone, sampling offsets, everything else."""
+    """Groups by factor on the learning rate: backbone, sampling offsets, everything else."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -72,7 +72,7 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW with default betas over `parameter_groups`."""
+    """AdamW with default betas over `parameter_groups`; fused on a GPU."""
     on_gpu = next(model.parameters()).device.type == "cuda"
     return torch.optim.AdamW(
         parameter_groups(model, config),
@@ -84,7 +84,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
 
 
 def learning_rate_factor(position: Position, config: OptimConfig) -> float:
-    """Warm-up by steps, times the schedule."""
+    """Linear warm-up over steps, times the schedule."""
     warmup = min(1.0, (position.step + 1) / max(config.warmup_steps, 1))
     if config.schedule == "steps":
         drops = sum(position.epoch >= epoch for epoch in config.drop_epochs)
@@ -94,6 +94,6 @@ def learning_rate_factor(position: Position, config: OptimConfig) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Give every group its factor times `learning_rate`."""
+    """Set the learning rate of every group to its factor times `learning_rate`."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["factor"]

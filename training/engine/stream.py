@@ -1,4 +1,4 @@
-"""Where the batches of a run come from: made scenes and photographs, or data sets."""
+"""Batches of a run: synthetic scenes and photos of single people, or data sets."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ from ..synthetic.background_photos import load_backgrounds
 from ..synthetic.batch_generator import stack_photos
 from ..synthetic.surface import BodySurface
 from .distributed import device
-from .recipe import Stage, TrainConfig
+from .train_config import TrainConfig, TrainStage
 
 
 class Stream(Protocol):
-    """Numbered batches, each of which depends on the run's seed and its number alone."""
+    """Numbered batches; each depends only on the seed of the run and its number."""
 
     @property
-    def epoch_pictures(self) -> int:
-        """Pictures of one time through the data; 0 where the data have no end."""
+    def epoch_images(self) -> int:
+        """Images per epoch; 0 for endless data."""
 
-    def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
-        """Batches `first`, `first + stride`, ... of one part of the run."""
+    def load(self, stage: TrainStage, first: int, stride: int) -> Iterator[Batch]:
+        """Batches `first`, `first + stride`, ... with the settings of `stage`, without end."""
 
 
 class SceneStream:
-    """The built-in recipe's mix: scenes, photographs of single people, pictures of nobody."""
+    """Mixture of the built-in recipe: scenes, photos of single people, images without people."""
 
-    epoch_pictures = 0
+    epoch_images = 0
 
     def __init__(self, config: TrainConfig, sources: Sources) -> None:
-        """`sources` as `config.data` names them."""
+        """Use `sources` of `config.data`."""
         self._config, self._sources = config, sources
 
-    def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
-        """Pictures about as large as the stage says."""
+    def load(self, stage: TrainStage, first: int, stride: int) -> Iterator[Batch]:
+        """Batches with the image size of the stage."""
         batches = scene_batches(self._config, self._sources, stage)
         return load_batches(batches, first, stride, self._config.data.workers)
 
 
 class DrawnStream:
-    """The same mix with its scenes drawn in batches on the training device."""
+    """The same mixture with scenes rendered in batches on the training device."""
 
-    epoch_pictures = 0
+    epoch_images = 0
 
     def __init__(self, config: TrainConfig, sources: Sources) -> None:
-        """`sources` without scenes."""
+        """Use `sources` without scenes, and all backgrounds of `config.data.real`."""
         self._config, self._sources = config, sources
         self._body = BodySurface(STANDIN_BODY, device())
         real = config.data.real
         archives = sorted(Path(real).glob("backgrounds_*.tar")) if real else []
         self._backgrounds = stack_photos(load_backgrounds(archives))
 
-    def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
-        """Pictures about as large as the stage says; every batch has as many photographs.
+    def load(self, stage: TrainStage, first: int, stride: int) -> Iterator[Batch]:
+        """Batches with the image size of the stage and a fixed number of photos.
 
-        Photographs fill what whole scenes leave of a batch; without any it is so much smaller.
+        Photos fill the rest of a batch after whole scenes; without photos the batch is smaller.
         """
         data = self._config.data
         share = data.real_share + data.empty_share if data.real else 0.0
@@ -74,8 +74,8 @@ class DrawnStream:
         return batches.load(first, stride, data.workers)
 
 
-def scene_batches(config: TrainConfig, sources: Sources, stage: Stage) -> TrainBatches:
-    """The built-in mix of one part of a run."""
+def scene_batches(config: TrainConfig, sources: Sources, stage: TrainStage) -> TrainBatches:
+    """Batches of the built-in mixture with the settings of `stage`."""
     data = config.data
     if stage.person_share:
         augment = replace(data.augment, person_share=stage.person_share)
@@ -92,21 +92,21 @@ def scene_batches(config: TrainConfig, sources: Sources, stage: Stage) -> TrainB
 
 
 class PhotoStream:
-    """A mixture of data sets; sizes are those of `config.photos`, whatever the stage."""
+    """Mixture of data sets; image sizes come from `config.photos`, not from the stage."""
 
     def __init__(self, config: TrainConfig) -> None:
-        """Open every set; no test split is needed."""
+        """Open the training split of every set."""
         assert config.photos is not None
         self._config, self._photos = config, config.photos
         self._sets = [open_set(share, config.photos) for share in config.photos.sets]
 
     @property
-    def epoch_pictures(self) -> int:
-        """As many as the largest set has."""
+    def epoch_images(self) -> int:
+        """Images of the largest set."""
         return max(len(one) for one in self._sets)
 
-    def load(self, stage: Stage, first: int, stride: int) -> Iterator[Batch]:
-        """Photos of all sets by their shares."""
+    def load(self, stage: TrainStage, first: int, stride: int) -> Iterator[Batch]:
+        """Photos of all sets, drawn by their shares."""
         batches = PhotoBatches(
             self._sets,
             self._photos,
@@ -118,12 +118,12 @@ class PhotoStream:
 
 
 def open_stream(config: TrainConfig) -> Stream:
-    """Open what a run names.
+    """Open the data of a run.
 
     Raises:
-        DataError, RealDataError, FileNotFoundError: it is not there or cannot be used.
+        DataError, RealDataError, FileNotFoundError: data are missing or unusable.
     """
     if config.photos:
         return PhotoStream(config)
-    made = DrawnStream if config.data.drawn_on_device else SceneStream
-    return made(config, Sources(config.data))
+    kind = DrawnStream if config.data.drawn_on_device else SceneStream
+    return kind(config, Sources(config.data))

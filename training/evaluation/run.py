@@ -19,7 +19,7 @@ from tqdm import tqdm
 from aios.prediction import Prediction
 from aios.predictor import AiOSPredictor
 
-from ..engine.distributed import gathered, rank, world_size
+from ..engine.distributed import gather, rank, world_size
 from .answers import Answer, cut_broken_line, read_answers, write_answers
 from .benchmarks import Benchmark
 from .bodies import Bodies
@@ -125,9 +125,9 @@ def measure(
     ruler = Ruler(benchmark, bodies, options.lists)
     if rank() == 0:
         _claim(options, identity)
-    gathered({})  # nobody looks before the folder is ready
+    gather({})  # nobody looks before the folder is ready
     finished = _finished(benchmark, options.folder)
-    gathered({})  # nobody writes before all have looked
+    gather({})  # nobody writes before all have looked
     work = [b for b in batches(cases, options.batch) if any(c.name not in finished for c in b)]
     log = _Log(benchmark, options.folder)
     own = work[rank() :: world_size()]
@@ -142,7 +142,7 @@ def measure(
                     log.add(*ruler.measure(case, prediction, truth))
             bar.update(len(batch))
     log.close()
-    gathered({})
+    gather({})
     if rank() > 0:
         return None
     names = {case.name for case in cases}

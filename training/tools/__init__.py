@@ -1,4 +1,4 @@
-"""Commands around a training run: benchmark, loss curves, overfitting test, sheets of predictions.
+"""Commands beside training: speed, loss curves, an overfitting check, contact sheets.
 
-May import every other room of `training`.
+May import every other package of `training`.
 """

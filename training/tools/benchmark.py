@@ -1,8 +1,8 @@
 """Measure training speed: `python -m training.tools.benchmark`.
 
-Whole steps (network, matching, losses, backward pass, AdamW) on made-up pictures: seconds a step,
-pictures a second and most memory in use, for each batch size, with the attention among people as
-it is ("fast") and with one dense mask over all tokens as the released program has it ("plain").
+Times whole steps (network, matching, losses, backward pass, AdamW) on synthetic images: seconds per
+step, images per second and peak memory for each batch size, with the block-sparse attention among
+people ("fast") and with one dense mask over all tokens as in the released program ("plain").
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from aios.network.queries import LOCATE, TokenLayout
 from ..config import named_config
 from ..data.batch import Batch, Sample, build_batch
 from ..engine.distributed import device
-from ..engine.loop import Trainer
-from ..engine.recipe import TrainConfig
-from .overfit import pictures_to_learn
+from ..engine.train_config import TrainConfig
+from ..engine.trainer import Trainer
+from .overfit import overfit_samples
 
 _SCENE_SIDE = 240
 _WARM_UP = 2
@@ -42,35 +42,35 @@ _WARM_UP = 2
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one setting costs."""
+    """Cost of one setting."""
 
     device: str
     precision: str
     attention: str
     size_wh: tuple[int, int]
     batch: int
-    seconds_a_step: float
+    seconds_per_step: float
     """Median."""
     processor_seconds: float
-    """The same of all threads of the CPU: what counts where others work on it too."""
-    pictures_a_second: float
+    """Median CPU time per step over all threads; independent of other load on the machine."""
+    images_per_second: float
     memory_gb: float
-    """Most in use at once: of the GPU by tensors, on a CPU of the whole process so far."""
+    """Peak: tensors on the GPU, or the whole process so far on a CPU."""
 
 
-def made_up_batch(count: int, size_wh: tuple[int, int], focal_length: float) -> Batch:
-    """Synthetic scenes enlarged to a size; what is on them does not change the time of a step."""
+def synthetic_batch(count: int, size_wh: tuple[int, int], focal_length: float) -> Batch:
+    """Synthetic scenes resized to a size; their content hardly changes the time of a step."""
     samples = [
         Sample(cv2.resize(sample.picture, size_wh), sample.targets)
-        for sample in pictures_to_learn(_SCENE_SIDE, count)
+        for sample in overfit_samples(_SCENE_SIDE, count)
     ]
     return build_batch(samples, focal_length)
 
 
 def use_plain_attention(model: AiOS) -> None:
-    """Mask a dense attention over all tokens instead of attending in blocks, in place.
+    """Replace block-sparse attention by dense attention with a mask, in place.
 
-    The numbers stay the same.
+    Outputs stay the same up to rounding.
     """
     for index in range(len(model.decoder.layers)):
         attention = model.decoder.layers[index].self_attn
@@ -78,7 +78,7 @@ def use_plain_attention(model: AiOS) -> None:
 
 
 def _attend_densely(q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout) -> Tensor:
-    """Each (B, H, P * T, C) -> (B, H, P * T, C)."""
+    """(B, H, P * T, C) each -> (B, H, P * T, C)."""
     if layout is LOCATE:
         return F.scaled_dot_product_attention(q, k, v)
     people = q.shape[2] // layout.num_tokens
@@ -98,7 +98,7 @@ def _allowed(people: int, tokens: int, boxes: tuple[int, ...], where: torch.devi
 def measure(
     config: TrainConfig, attention: str, batch: Batch, size_wh: tuple[int, int], steps: int
 ) -> Measurement:
-    """Time `steps` steps after two that warm up."""
+    """Time `steps` steps after `_WARM_UP` steps."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, Path(folder), BodyModel.load())
         if attention == "plain":
@@ -114,7 +114,7 @@ def measure(
             _wait_for(own)
             seconds.append(time.perf_counter() - start[0])
             processor.append(time.process_time() - start[1])
-        trainer.journal.close()
+        trainer.log.close()
     median = statistics.median(seconds[_WARM_UP:])
     name = torch.cuda.get_device_name(own) if own.type == "cuda" else "CPU"
     return Measurement(
@@ -126,7 +126,7 @@ def measure(
         round(median, 4),
         round(statistics.median(processor[_WARM_UP:]), 4),
         round(len(batch) / median, 2),
-        round(_most_memory(own) / 1e9, 2),
+        round(_peak_memory_bytes(own) / 1e9, 2),
     )
 
 
@@ -135,7 +135,7 @@ def _wait_for(own: torch.device) -> None:
         torch.cuda.synchronize(own)
 
 
-def _most_memory(own: torch.device) -> float:
+def _peak_memory_bytes(own: torch.device) -> float:
     if own.type == "cuda":
         return float(torch.cuda.max_memory_allocated(own))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
@@ -143,25 +143,25 @@ def _most_memory(own: torch.device) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.tools.benchmark", description=__doc__)
-    parser.add_argument("--config", default="released_phase1", help="run, with variants if wanted")
+    parser.add_argument("--config", default="released_phase1", help="named run, with variants")
     parser.add_argument("--batch", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--size", type=int, nargs=2, default=[1333, 800], metavar=("W", "H"))
     parser.add_argument("--precision", nargs="+", default=["bf16"])
     parser.add_argument("--attention", nargs="+", default=["fast", "plain"])
-    parser.add_argument("--steps", type=int, default=10, help="timed ones, of each setting")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps of each setting")
+    parser.add_argument("--json", type=Path, help="also write the measurements here")
     return parser
 
 
 def _settings(options: argparse.Namespace) -> list[tuple[TrainConfig, str, int]]:
-    """Every combination asked for; anything wrong is said before the first is measured."""
+    """All combinations of the options; raises before anything is measured."""
     unknown = sorted(set(options.attention) - {"fast", "plain"})
     if unknown:
-        raise ConfigError(f"--attention is fast or plain, not {', '.join(unknown)}")
+        raise ConfigError(f"--attention must be fast or plain, not {', '.join(unknown)}")
     settings = []
     for precision in options.precision:
-        config = named_config(options.config, [f"precision={precision}", "pictures_every=0"])
-        # One batch is one step, and no line of figures falls into the time.
+        config = named_config(options.config, [f"precision={precision}", "preview_every=0"])
+        # One batch is one step; no log line is written during a timed step.
         config = replace(config, effective_batch=0, log_every=1_000_000)
         settings += [(config, a, b) for a in options.attention for b in options.batch]
     return settings
@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     found = []
     for config, attention, count in settings:
-        batch = made_up_batch(count, size_wh, config.model.focal_length).to(device())
+        batch = synthetic_batch(count, size_wh, config.model.focal_length).to(device())
         try:
             found.append(measure(config, attention, batch, size_wh, options.steps))
         except torch.cuda.OutOfMemoryError:
@@ -196,9 +196,9 @@ def _line(one: Measurement) -> str:
     width, height = one.size_wh
     return (
         f"{one.device}, {one.precision}, {one.attention} attention, {width} x {height},"
-        f" batch {one.batch}: {one.seconds_a_step} s a step"
-        f" ({one.processor_seconds} s of processors),"
-        f" {one.pictures_a_second} pictures a second, {one.memory_gb} GB\n"
+        f" batch {one.batch}: {one.seconds_per_step} s per step"
+        f" ({one.processor_seconds} s CPU time),"
+        f" {one.images_per_second} images per second, {one.memory_gb} GB\n"
     )
 
 

@@ -1,6 +1,6 @@
-"""Losses of one or several runs over their time: `python -m training.tools.curve RUN... --out PNG`.
+"""Plot the losses of runs over time: `python -m training.tools.curve RUN... --out PNG`.
 
-Runs are drawn one after the other, as they continued each other.
+Several runs are drawn one after the other, for runs that continue each other.
 """
 
 from __future__ import annotations
@@ -11,44 +11,44 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..engine.journal import LOG
+from ..engine.training_log import LOG
 
 PANELS = {
     "people": ("class", "dense_class", "box", "dense_box"),
     "keypoints": ("keypoints", "dense_keypoints", "dense_heat"),
     "pose": ("root", "dense_root", "body", "dense_body", "body_joints_3d"),
 }
-"""What is drawn where: names of weighted losses."""
+"""Panel title -> weighted losses drawn in it."""
 
 Line = dict[str, float]
 
 
 class CurveError(RuntimeError):
-    """A run that has told nothing yet."""
+    """The log of a run is missing or empty."""
 
 
 def read_runs(folders: Sequence[Path]) -> list[list[Line]]:
-    """The figures of runs, with `minutes` counted through all of them.
+    """Log lines of each run; `minutes` continue from one run to the next.
 
     Raises:
-        CurveError: a folder without figures.
+        CurveError: a folder has no log, or an empty one.
     """
     runs, start = [], 0.0
     for folder in folders:
         try:
             text = (folder / LOG).read_text()
         except OSError as error:
-            raise CurveError(f"{folder} holds no {LOG}: name the folder of a run") from error
+            raise CurveError(f"{folder} does not hold {LOG}: name the folder of a run") from error
         lines = [json.loads(line) for line in text.splitlines()]
         if not lines:
-            raise CurveError(f"{folder / LOG} is empty: the run has told nothing yet")
+            raise CurveError(f"{folder / LOG} is empty: the run has not reached its first log line")
         runs.append([line | {"minutes": start + line["minutes"]} for line in lines])
         start = runs[-1][-1]["minutes"]
     return runs
 
 
 def draw(runs: Sequence[Sequence[Line]], path: Path) -> None:
-    """One panel for each of `PANELS`; a gap where a run ends or does not learn something."""
+    """Draw one panel per entry of `PANELS`, with gaps between runs and where a loss is absent."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(PANELS), 3.2), layout="constrained")

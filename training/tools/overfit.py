@@ -1,8 +1,8 @@
-"""Learn eight pictures by heart: `python -m training.tools.overfit --out DIR`.
+"""Overfit eight images: `python -m training.tools.overfit --out DIR`.
 
-The smallest run in which everything must work: matching, every loss, the heads, the optimiser and
-the average of the weights that is measured here.  Goal: everyone found, nobody invented, and
-meshes within 25 mm, which takes a few minutes of one core.  The exit code is 1 if it is missed.
+An end-to-end check of matching, losses, heads, optimizer and averaged weights.  Goal: every person
+found, no false positive, and a mean vertex error below 25 mm, after a few minutes of one core.  The
+exit code is 1 if the goal is missed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from aios.resources import STANDIN_BODY
 
 from ..config import named_config
 from ..data.batch import Batch, Sample, build_batch
-from ..engine.loop import Trainer
-from ..engine.pictures import truth_and_prediction
-from ..engine.recipe import TrainConfig
+from ..engine.previews import draw_previews
+from ..engine.train_config import TrainConfig
+from ..engine.trainer import Trainer
 from ..evaluation.metrics import Tally, match_greedily, pelvis_aligned_mm
 from ..synthetic.generator import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import BodySurface
@@ -36,39 +36,39 @@ from ..targets import Targets
 
 logger = logging.getLogger(__name__)
 
-PICTURES = 8
+NUM_IMAGES = 8
 THRESHOLD = 0.5
-"""Score from which a person counts."""
+"""Lowest score of a person."""
 GOAL_MM = 25.0
-_MOST_PEOPLE = 3
-_LEAST_VISIBLE = 0.3
+_MAX_PEOPLE = 3
+_MIN_VISIBLE_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """One measurement of the averaged weights."""
 
     step: int
     cpu_seconds: float
-    """Of training alone, all threads of this process."""
+    """Training only, all threads of this process."""
     wall_seconds: float
     loss: float
     f1: float
     mve_mm: float
-    """Mean vertex error of those found, pelvis on pelvis; 0 while nobody is."""
+    """Mean vertex error of the people found, pelvis-aligned; 0 if none is found."""
 
     @property
     def reached(self) -> bool:
-        """Everyone found, nobody invented, meshes near enough."""
+        """Whether the goal is reached."""
         return self.f1 == 1.0 and 0 < self.mve_mm < GOAL_MM
 
 
-def pictures_to_learn(side: int, count: int = PICTURES) -> list[Sample]:
-    """The first synthetic scenes with one to three people, all of them to be seen.
+def overfit_samples(side: int, count: int = NUM_IMAGES) -> list[Sample]:
+    """First synthetic scenes with one to three people, each at least 30 % visible.
 
     Args:
-        side: pixels of the shorter side; the longer has 4/3 of it.
-        count: how many.
+        side: pixels of the shorter side; the longer side has 4/3 of it.
+        count: number of scenes.
     """
     generator = SceneGenerator((side, side * 4 // 3), BodySurface(STANDIN_BODY), TRAIN_SEED)
     samples: list[Sample] = []
@@ -77,13 +77,13 @@ def pictures_to_learn(side: int, count: int = PICTURES) -> list[Sample]:
         scene = generator.generate(number)
         number += 1
         people = len(scene.targets)
-        if 1 <= people <= _MOST_PEOPLE and scene.targets.visible_share.min() >= _LEAST_VISIBLE:
+        if 1 <= people <= _MAX_PEOPLE and scene.targets.visible_share.min() >= _MIN_VISIBLE_SHARE:
             samples.append(Sample(scene.image, scene.targets))
     return samples
 
 
 def measure(trainer: Trainer, batch: Batch) -> dict[str, float | int]:
-    """Figures of the averaged weights on pictures of one size."""
+    """F1 and mean vertex error of the averaged weights, on images of one size."""
     tally = Tally()
     with torch.no_grad():
         final = trainer.average(batch.images(trainer.config.model.image)).final
@@ -116,23 +116,23 @@ def _compare(
         tally.vertex_errors_mm.append(pelvis_aligned_mm(*vertices, pelvis))
 
 
-def learn_by_heart(config: TrainConfig, folder: Path, every: int) -> list[Point]:
-    """Train on the same eight pictures in every step.
+def overfit(config: TrainConfig, folder: Path, every: int) -> list[CurvePoint]:
+    """Train on the same eight images in every step.
 
     Args:
-        config: with a length in steps; its first stage says how large the pictures are.
-        folder: of the run.
-        every: steps between two measurements.
+        config: its length in steps; the first stage sets the image size.
+        folder: folder of the run.
+        every: steps between measurements.
 
     Returns:
-        The curve.
+        All measurements.
     """
     trainer = Trainer(config, folder, BodyModel.load())
     side = config.stages[0].side
     scale = side / config.model.image.short_side
-    batch = build_batch(pictures_to_learn(side), config.model.focal_length * scale)
+    batch = build_batch(overfit_samples(side), config.model.focal_length * scale)
     batch = batch.to(trainer.device)
-    curve: list[Point] = []
+    curve: list[CurvePoint] = []
     losses: list[float] = []
     cpu = wall = 0.0
     while trainer.progress < 1:
@@ -143,41 +143,41 @@ def learn_by_heart(config: TrainConfig, folder: Path, every: int) -> list[Point]
         if trainer.step % every == 0:
             found = measure(trainer, batch)
             loss = sum(losses) / len(losses)
-            point = Point(trainer.step, cpu, wall, loss, found["f1"], found["mve_mm"])
+            point = CurvePoint(trainer.step, cpu, wall, loss, found["f1"], found["mve_mm"])
             losses.clear()
             curve.append(point)
             logger.info("F1 %.3f, %.1f mm after %.0f s", point.f1, point.mve_mm, cpu)
     trainer.save()
-    shown = truth_and_prediction(trainer.average.module, batch, trainer.body_model)
-    trainer.journal.picture(trainer.step, shown)
-    trainer.journal.close()
+    shown = draw_previews(trainer.average.module, batch, trainer.body_model)
+    trainer.log.add_image(trainer.step, shown)
+    trainer.log.close()
     return curve
 
 
-def draw_curve(curve: Sequence[Point], path: Path) -> None:
-    """F1 and mean vertex error over minutes of computing, as a PNG."""
+def draw_curve(curve: Sequence[CurvePoint], path: Path) -> None:
+    """Plot F1 and mean vertex error over CPU minutes as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.4), layout="constrained")
     minutes = [point.cpu_seconds / 60 for point in curve]
     errors = figure.add_subplot()
-    known = [(m, p.mve_mm) for m, p in zip(minutes, curve, strict=True) if p.mve_mm]
-    errors.plot(*zip(*known, strict=True), color="tab:blue")
+    found = [(m, p.mve_mm) for m, p in zip(minutes, curve, strict=True) if p.mve_mm]
+    errors.plot(*zip(*found, strict=True), color="tab:blue")
     errors.axhline(GOAL_MM, color="tab:blue", linestyle=":", linewidth=1)
-    errors.set(xlabel="minutes of one core", yscale="log")
+    errors.set(xlabel="CPU minutes", yscale="log")
     errors.set_ylabel("mean vertex error, mm (goal dotted)", color="tab:blue")
     scores = errors.twinx()
     scores.plot(minutes, [point.f1 for point in curve], color="tab:orange")
     scores.set_ylim(-0.03, 1.03)
     scores.set_ylabel("F1", color="tab:orange")
-    figure.suptitle(f"{PICTURES} synthetic pictures learned by heart")
+    figure.suptitle(f"Overfitting {NUM_IMAGES} synthetic images")
     figure.savefig(path, dpi=120)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.tools.overfit", description=__doc__)
-    parser.add_argument("--config", default="overfit", help="run, with variants if wanted")
+    parser.add_argument("--config", default="overfit", help="named run, with variants")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--every", type=int, default=25, help="steps between measurements")
     parser.add_argument("--picture", type=Path, help="PNG of the curve; default: in the folder")
@@ -187,12 +187,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = named_config(options.config, options.set)
         if not config.steps:
-            raise ConfigError("learning by heart needs a length in steps: --set steps=N")
+            raise ConfigError("overfitting needs a length in steps: --set steps=N")
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     torch.set_num_threads(config.threads)
-    curve = learn_by_heart(config, options.out, options.every)
+    curve = overfit(config, options.out, options.every)
     (options.out / "curve.json").write_text(json.dumps([asdict(p) for p in curve], indent=1))
     draw_curve(curve, options.picture or options.out / "curve.png")
     return 0 if curve[-1].reached else 1

@@ -1,4 +1,4 @@
-"""Several processes learn what one would; see `two_processes` for their side."""
+"""Several processes train like one; `two_processes` is the program that they run."""
 
 import os
 import subprocess
@@ -14,15 +14,15 @@ from tests.helpers.training_sources import PLAIN
 from tests.helpers.two_processes import PEOPLE, batches, gradients
 from training import evaluate, train
 from training.data.batch import Batch, join_targets
-from training.engine.distributed import joined, mean_over_processes, rank, world_size
-from training.engine.loop import Trainer
+from training.engine.distributed import mean_over_processes, process_group, rank, world_size
+from training.engine.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def joined_batch(parts) -> Batch:
-    """All pictures and people of several batches of one size as one."""
+def concatenated(parts) -> Batch:
+    """Batches of one image size as one batch."""
     starts = [sum(len(p) for p in parts[:k]) for k in range(len(parts))]
     targets, _ = join_targets([part.targets for part in parts])
     return Batch(
@@ -35,8 +35,8 @@ def joined_batch(parts) -> Batch:
     )
 
 
-def test_two_processes_learn_what_one_with_the_joined_batch_learns(tmp_path):
-    """Each accumulates two batches, one of them without people; and they resume exactly."""
+def test_two_processes_have_the_gradients_of_one_process_with_all_images(tmp_path):
+    """Each accumulates two batches, one of them without people; resuming is exact."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
         [*launcher, "--nproc-per-node", "2", "-m", "tests.helpers.two_processes", str(tmp_path)],
@@ -52,23 +52,23 @@ def test_two_processes_learn_what_one_with_the_joined_batch_learns(tmp_path):
     parts = [batch for process in range(2) for batch in batches(body, process)]
     assert len(parts) == sum(len(process) for process in PEOPLE)
     trainer = Trainer(PLAIN, tmp_path / "one", body)
-    total, wanted = gradients(trainer, [joined_batch(parts)], PLAIN.stages[0])
+    total, expected = gradients(trainer, [concatenated(parts)], PLAIN.stages[0])
     assert found["total"] == pytest.approx(total, rel=1e-5)
-    assert set(found["gradients"]) == set(wanted)
-    norm = torch.stack([g.norm() for g in wanted.values()]).norm()
+    assert set(found["gradients"]) == set(expected)
+    norm = torch.stack([g.norm() for g in expected.values()]).norm()
     assert norm > 1
-    for name, gradient in wanted.items():
+    for name, gradient in expected.items():
         assert (found["gradients"][name] - gradient).norm() < 1e-5 * norm, name
 
 
-def test_alone_nothing_is_shared():
-    with joined():
+def test_single_process_needs_no_group():
+    with process_group():
         assert (rank(), world_size(), mean_over_processes(3.0)) == (0, 1, 3.0)
 
 
 @pytest.mark.parametrize("command", [train, evaluate])
 def test_torchrun_passes_every_option_on(command):
-    """It refuses what could be short for one of its own."""
+    """torchrun refuses options that abbreviate its own."""
     options = [
         option
         for action in command._parser()._actions

@@ -1,4 +1,4 @@
-"""A backbone starts from a classifier of ImageNet, whichever way its file names the tensors."""
+"""Backbone weights from ImageNet classifiers, in every known layout of tensor names."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ _FIRST_GROUPS = {"0.0": 0, "0.1": 1, "1": 3, "2": 4}
 
 
 def without_groups(name):
-    """The name in the first published files, which count all layers of a residual."""
+    """The name in early MobileNetV2 files, which number all layers of a residual."""
     if ".conv." not in name:
         return name
     unit, _, rest = name.partition(".conv.")
@@ -32,7 +32,7 @@ def without_groups(name):
 
 
 def classifier(config, seed, rename=lambda name: name):
-    """Tensors of a random backbone with what a whole classifier has besides."""
+    """Tensors of a random backbone, and the file of a whole classifier with them."""
     state = random_model(config, seed).backbone.state_dict()
     counters = {
         name.replace("running_var", "num_batches_tracked"): torch.tensor(5)
@@ -54,16 +54,16 @@ def classifier(config, seed, rename=lambda name: name):
         (SMALL, lambda name: name),
     ],
 )
-def test_every_layout_loads_wholly(config, rename, tmp_path):
-    wanted, listed = classifier(config, 3, rename)
+def test_every_layout_sets_every_tensor(config, rename, tmp_path):
+    expected, listed = classifier(config, 3, rename)
     torch.save(listed, tmp_path / "classifier.pth")
     backbone = random_model(config, 4).backbone
     load_backbone(str(tmp_path / "classifier.pth"), backbone)
     for name, tensor in backbone.state_dict().items():
-        assert torch.equal(tensor, wanted[name]), name
+        assert torch.equal(tensor, expected[name]), name
 
 
-def test_files_that_do_not_fit_are_refused_and_nothing_changes(tmp_path):
+def test_files_that_do_not_fit_are_refused_and_change_nothing(tmp_path):
     backbone = random_model(MOBILE, 4).backbone
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     path = tmp_path / "classifier.pth"
@@ -75,7 +75,7 @@ def test_files_that_do_not_fit_are_refused_and_nothing_changes(tmp_path):
     with pytest.raises(CheckpointError, match="does not fit"):
         load_backbone(str(path), backbone)
     torch.save({"model": listed}, path)
-    with pytest.raises(CheckpointError, match="no classifier"):
+    with pytest.raises(CheckpointError, match="not a classifier"):
         load_backbone(str(path), backbone)
     with pytest.raises(CheckpointError, match="does not exist"):
         load_backbone(str(tmp_path / "nothing.pth"), backbone)
@@ -83,13 +83,13 @@ def test_files_that_do_not_fit_are_refused_and_nothing_changes(tmp_path):
         assert torch.equal(backbone.state_dict()[name], tensor), name
 
 
-def test_a_run_takes_its_backbone_from_the_classifier_and_the_rest_from_its_start(tmp_path):
+def test_backbone_comes_from_the_classifier_and_the_rest_from_the_weights_file(tmp_path):
     config = replace(TINY.model, backbone=replace(MOBILE.backbone, feature_stages=(4, 6)))
     old = random_model(TINY.model, 1)
     save_safetensors(
         tmp_path / "old.safetensors", old.state_dict(), TINY.model, dtype=torch.float32
     )
-    wanted, listed = classifier(MOBILE, 2)
+    expected, listed = classifier(MOBILE, 2)
     torch.save(listed, tmp_path / "classifier.pth")
     run = replace(
         TINY,
@@ -100,7 +100,7 @@ def test_a_run_takes_its_backbone_from_the_classifier_and_the_rest_from_its_star
     torch.manual_seed(0)
     model = Learner(run, BodyModel.load()).model
     state = model.state_dict()
-    assert all(torch.equal(state[f"backbone.{name}"], tensor) for name, tensor in wanted.items())
+    assert all(torch.equal(state[f"backbone.{name}"], tensor) for name, tensor in expected.items())
     fresh = ("backbone.", "level_projections.")
     rest = {n: t for n, t in old.state_dict().items() if not n.startswith(fresh)}
     assert rest and all(torch.equal(state[name], tensor) for name, tensor in rest.items())
@@ -108,9 +108,9 @@ def test_a_run_takes_its_backbone_from_the_classifier_and_the_rest_from_its_star
 
 @pytest.mark.parametrize("backbone", [MOBILE.backbone, SMALL.backbone])
 @pytest.mark.parametrize("stages", [0, 2])
-def test_first_stages_stay_as_they_are(backbone, stages):
+def test_frozen_stages_have_no_trainable_parameters(backbone, stages):
     model = replace(TINY.model, backbone=replace(backbone, feature_stages=(2, 3)))
-    run = replace(TINY, model=model, frozen_stages=stages, first_guess="neutral")
+    run = replace(TINY, model=model, frozen_stages=stages, initial_prediction="neutral")
     learner = Learner(run, BodyModel.load())
     first = learner.model.backbone.first_layers(stages)
     assert not any(p.requires_grad for layer in first for p in layer.parameters())
@@ -122,7 +122,7 @@ def test_first_stages_stay_as_they_are(backbone, stages):
     assert others
 
 
-def test_first_layers_are_the_stem_and_so_many_stages():
+def test_first_layers_are_the_stem_and_the_given_number_of_stages():
     mobile, resnet = MobileNetV2(MOBILE.backbone), ResNet(SMALL.backbone)
     assert mobile.first_layers(0) == [mobile.features[0]]
     assert mobile.first_layers(2) == [mobile.features[n] for n in range(4)]

@@ -1,4 +1,4 @@
-"""Matching, losses and denoising give the numbers recorded from the released program."""
+"""Matching, losses and denoising reproduce numbers recorded from the released program."""
 
 import re
 from dataclasses import replace
@@ -15,17 +15,17 @@ from aios.network.queries import LOCATE, REFINE_BODY, REFINE_WHOLE_BODY, layer_l
 from tests.helpers.reference_losses import (
     CASES,
     FOCAL_PX,
+    IMAGES,
     LAYERS,
     OUTPUTS,
-    PICTURES,
     ROWS,
     SHORT,
     RecordedBody,
     build_batch,
     build_targets,
+    concatenated,
     denoise,
     image_index,
-    joined,
     local_joints,
     matched_targets,
     points,
@@ -51,19 +51,19 @@ from training.targets import BODY_KEYPOINTS
 RELATIVE = 1e-5
 
 
-def assert_near(ours, wanted, what):
-    """Within 1e-5 of each number, or of the typical one where a number is next to nothing."""
-    ours, wanted = np.asarray(ours, np.float64), np.asarray(wanted, np.float64)
-    assert ours.shape == wanted.shape, what
-    if not wanted.size:
+def assert_near(ours, expected, what):
+    """Within 1e-5 of each number, or of their mean magnitude if a number is smaller."""
+    ours, expected = np.asarray(ours, np.float64), np.asarray(expected, np.float64)
+    assert ours.shape == expected.shape, what
+    if not expected.size:
         return
-    allowed = RELATIVE * np.maximum(np.abs(wanted), np.abs(wanted).mean())
-    assert (np.abs(ours - wanted) <= allowed).all(), f"{what}: {ours} instead of {wanted}"
+    allowed = RELATIVE * np.maximum(np.abs(expected), np.abs(expected).mean())
+    assert (np.abs(ours - expected) <= allowed).all(), f"{what}: {ours} instead of {expected}"
 
 
 @pytest.fixture
 def scored_rows(monkeypatch):
-    """Both eyes of the face are read where `slots` put them."""
+    """Score both eyes of the face at the joints where `slots` puts them."""
     for part, rows in ROWS.items():
         monkeypatch.setitem(SCORED_JOINTS, part, tuple(slots()[rows]))
 
@@ -74,7 +74,7 @@ def run_criterion(penultimate_factor, change=lambda targets: targets):
         LOSS_RULES["released"],
         penultimate_factor=penultimate_factor,
         # The recording is one process that holds all images.
-        images_per_process=len(PICTURES),
+        images_per_process=len(IMAGES),
     )
     matcher, body = Matcher(MATCHING["released"]), RecordedBody()
     criterion = Criterion(LOSS_WEIGHTS["released"], rules, body, recorded_masks)
@@ -82,7 +82,7 @@ def run_criterion(penultimate_factor, change=lambda targets: targets):
         tensor("in/layer0/dn_bbox_input"), tensor("in/layer0/dn_class_input") == 1
     )
     losses = []
-    for joints in (joined("data_batch", "joint_cam"), local_joints()):
+    for joints in (concatenated("data_batch", "joint_cam"), local_joints()):
         batch = build_batch(change(build_targets(joints)))
         output = read_output()
         losses.append(criterion(output, matcher(output, batch), batch, denoising))
@@ -90,7 +90,7 @@ def run_criterion(penultimate_factor, change=lambda targets: targets):
     return {name: float((second if "_local" in name else first)[name]) for name in first}
 
 
-# --- what came out --------------------------------------------------------------------------
+# Losses and matching
 
 RECORDED_NAME = {
     "class": "loss_ce",
@@ -125,26 +125,26 @@ def their_name(name):
 
 
 def corrected(name, value, valid):
-    """What the program would have recorded without two slips that are known and not repeated.
+    """The recorded number without two errors of the released program, which we do not repeat.
 
     It divides the keypoints of the face by the people whose *left hand* is visible and face valid,
-    and the jaw by 1 instead of the number of people whose jaw is valid.
+    and the jaw by 1 instead of the number of people with a valid jaw.
     """
     if re.match(r"loss_face_(keypoints|oks)", name):
-        boxed = joined("data_batch", "face_bbox_valid")[:, None] * valid
+        boxed = concatenated("data_batch", "face_bbox_valid")[:, None] * valid
         numbers = [
-            float((points(joined("targets", f"{short}_keypoints"))[1] * boxed).any(1).sum())
+            float((points(concatenated("targets", f"{short}_keypoints"))[1] * boxed).any(1).sum())
             for short in ("lhand", "face")
         ]
         return value * numbers[0] / max(numbers[1], 1.0)
     if name.startswith("loss_smpl_pose_jaw"):
-        jaws = float((joined("data_batch", "smplx_pose_valid")[:, 52] * valid > 0).sum())
+        jaws = float((concatenated("data_batch", "smplx_pose_valid")[:, 52] * valid > 0).sum())
         return value / max(jaws, 1.0)
     return value
 
 
 def recorded_losses(folder, valid=1.0):
-    """Corrected and weighted, without those that are only logged or always 0."""
+    """Corrected and weighted losses, without those that are only logged or always 0."""
     rec = recording()
     weights = dict(zip(rec["weights/names"].tolist(), rec["weights/values"], strict=True))
     losses = {}
@@ -158,7 +158,7 @@ def recorded_losses(folder, valid=1.0):
 
 
 def is_multiplied_by_zero(name):
-    """Hands and face of layers that have none: the program computes them and takes them times 0."""
+    """Hands and face at layers without them, which the released program multiplies by 0."""
     layer = re.search(r"_(\d)$", name)
     if not layer or layer_layouts(AiOSConfig())[int(layer[1])] is not REFINE_BODY:
         return False
@@ -166,55 +166,55 @@ def is_multiplied_by_zero(name):
     return bool(re.match(part, name))
 
 
-def assert_same_losses(ours, wanted):
+def assert_same_losses(ours, expected):
     ours = {their_name(name): value for name, value in ours.items()}
-    assert set(ours) == set(wanted)
-    for name, value in wanted.items():
+    assert set(ours) == set(expected)
+    for name, value in expected.items():
         assert ours[name] == pytest.approx(value, rel=RELATIVE, abs=1e-12), name
 
 
 def test_every_loss(scored_rows):
     ours = run_criterion(penultimate_factor=1.0)
-    wanted = recorded_losses("out/loss")
-    assert len(wanted) > 100
-    assert_same_losses(ours, wanted)
+    expected = recorded_losses("out/loss")
+    assert len(expected) > 100
+    assert_same_losses(ours, expected)
 
 
 @pytest.mark.parametrize(
     ("total", "penultimate_factor"), [("total_weighted", 1.0), ("total_weighted_engine", None)]
 )
 def test_both_totals(scored_rows, total, penultimate_factor):
-    """The second has the factor that the preset puts on some parts at the layer before the last."""
+    """The second total has the factor on some parts at the layer before the last."""
     if penultimate_factor is None:
         penultimate_factor = LOSS_RULES["released"].penultimate_factor
     rec = recording()
     weights = dict(zip(rec["weights/names"].tolist(), rec["weights/values"], strict=True))
-    slips = sum(
+    corrections = sum(
         weight_of_correction - weights[name] * float(rec[f"out/loss/{name}"])
         for name, weight_of_correction in recorded_losses("out/loss").items()
     )
     ours = sum(run_criterion(penultimate_factor).values())
-    assert ours == pytest.approx(float(rec[f"out/{total}"]) + slips, rel=RELATIVE)
+    assert ours == pytest.approx(float(rec[f"out/{total}"]) + corrections, rel=RELATIVE)
 
 
-def test_every_loss_where_nothing_but_boxes_and_2d_joints_is_valid(scored_rows):
-    def nothing_valid(targets):
+def test_every_loss_with_only_boxes_and_2d_joints_valid(scored_rows):
+    def invalidate(targets):
         no = torch.zeros_like(targets.box_valid)
         names = ("smplx_valid", "joints_3d_valid", *(f"{part}_box_valid" for part in PARTS))
         return replace(targets, **dict.fromkeys(names, no))
 
-    ours = run_criterion(1.0, nothing_valid)
+    ours = run_criterion(1.0, invalidate)
     assert_same_losses(ours, recorded_losses("out/loss_nothing_valid", valid=0.0))
 
 
 def test_matching_and_its_costs():
     config, targets = MATCHING["released"], (matched_targets(), image_index())
     outputs = proposals_and_layers()
-    first = torch.searchsorted(image_index(), torch.arange(len(PICTURES)))
+    first = torch.searchsorted(image_index(), torch.arange(len(IMAGES)))
     found = match(list(outputs.values()), *targets, config)
     for (name, output), pairs in zip(outputs.items(), found, strict=True):
         matrix = cost_matrix(output, *targets, config)
-        for i in PICTURES:
+        for i in IMAGES:
             start, own = f"out/matcher/{name}/{i}/", pairs.image_index == i
             people = pairs.person_index[own] - first[i]
             ours = set(zip(pairs.query_index[own].tolist(), people.tolist(), strict=True))
@@ -226,7 +226,7 @@ def test_matching_and_its_costs():
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_logged_means_of_the_terms_of_the_cost(output):
-    """The program logs them over all pairs of a query and a person, also of different pictures."""
+    """Logged over all pairs of a query and a person, also of different images."""
     off = MatchingConfig(0.0, 0.0, 0.0, 0.0, 0.0)
     predicted, targets = proposals_and_layers()[output], matched_targets()
     terms = {"class": "class_", "bbox": "box", "giou": "giou", "keypoints": "keypoints"}
@@ -236,7 +236,7 @@ def test_logged_means_of_the_terms_of_the_cost(output):
         config = replace(off, **{field: 1.0})
         blocks = [
             cost_matrix(predicted, targets, torch.full_like(image_index(), i), config)
-            for i in PICTURES
+            for i in IMAGES
         ]
         ours = torch.stack(blocks).mean()
         assert_near(ours, recording()[f"out/matcher/{output}/mean_{theirs}"], theirs)
@@ -251,7 +251,7 @@ def test_logged_class_error():
     assert_near(wrong, recording()["out/loss/class_error"], "class_error")
 
 
-# --- pieces ---------------------------------------------------------------------------------
+# Single functions
 
 
 def test_focal_loss():
@@ -268,10 +268,10 @@ def test_giou():
 @pytest.mark.parametrize("kind", ["oks17", "oks6"])
 def test_oks(kind):
     start = f"piece/{kind}/"
-    predicted, wanted = (tensor(start + side).unflatten(-1, (-1, 2)) for side in ("pred", "gt"))
+    predicted, expected = (tensor(start + side).unflatten(-1, (-1, 2)) for side in ("pred", "gt"))
     visible, areas = tensor(f"{start}vis"), tensor(f"{start}area")
     sigmas = tuple(recording()[f"{start}sigmas"].tolist())
-    oks = object_keypoint_similarity(predicted, wanted, visible, areas, sigmas)
+    oks = object_keypoint_similarity(predicted, expected, visible, areas, sigmas)
     assert_near(oks, recording()[f"{start}oks"], kind)
     assert_near((1 - oks) * any_visible(visible), recording()[f"{start}loss"], kind)
 
@@ -289,32 +289,32 @@ def test_rotations_of_targets():
     assert_near(ours, recording()["piece/rodrigues/out"], "rodrigues")
 
 
-def test_scored_joints_are_those_of_the_program():
+def test_scored_joints_are_those_of_the_released_program():
     order = [joint for part in ROWS for joint in SCORED_JOINTS[part]]
     assert order == recording()["conv/smplx_137_from_144"].tolist()
     coco = recording()["conv/smplx_137_from_144"][recording()["conv/137_to_coco/src"]]
     assert coco.tolist() == list(BODY_KEYPOINTS)
 
 
-# --- denoising ------------------------------------------------------------------------------
+# Denoising
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_denoising_queries(case):
-    prefix, wanted = denoise(case)
+    prefix, expected = denoise(case)
     rec = recording()
-    assert torch.equal(wanted.boxes, tensor(f"dn/{case}/known_boxes"))
-    assert torch.equal(wanted.is_person, tensor(f"dn/{case}/known_labels") == 1)
+    assert torch.equal(expected.boxes, tensor(f"dn/{case}/known_boxes"))
+    assert torch.equal(expected.is_person, tensor(f"dn/{case}/known_labels") == 1)
     assert prefix.content[..., 0].long().tolist() == rec[f"dn/{case}/noised_labels"].tolist()
     logits = inverse_sigmoid(prefix.boxes)
     assert_near(logits, rec[f"dn/{case}/noised_boxes_logit"], case)
 
 
 def blocked_in_network(layout, people, blocked):
-    """(B, S, S) bool: which tokens the network's self-attention keeps from which.
+    """(B, S, S) bool: pairs that the network's self-attention blocks.
 
-    All scores are equal and token k carries the k-th unit vector, so what row i gives out is
-    exactly what it sees.
+    All attention scores are equal and token k holds the k-th unit vector, so row i of the output
+    shows the tokens that it attends to.
     """
     size = blocked.shape[1] + people * layout.num_tokens
     attention = PersonAttention(size, 1)
@@ -336,11 +336,11 @@ MASKS = sorted(name for name in recording().names("dn/") if name.split("/")[-1] 
 
 @pytest.mark.parametrize("name", MASKS)
 def test_attention_masks(name):
-    """Those of training, and those of the network alone ("eval"), which has no other queries."""
+    """Masks of training, and of the network without denoising queries ("eval")."""
     _, case, mask = name.split("/")
-    wanted, layout = tensor(name), LAYOUTS[mask]
-    blocked = torch.zeros(len(wanted), 0, 0, dtype=torch.bool)
+    expected, layout = tensor(name), LAYOUTS[mask]
+    blocked = torch.zeros(len(expected), 0, 0, dtype=torch.bool)
     if case in CASES:
         blocked = denoise(case)[0].blocked
-    people = (wanted.shape[1] - blocked.shape[1]) // layout.num_tokens
-    assert torch.equal(blocked_in_network(layout, people, blocked), wanted)
+    people = (expected.shape[1] - blocked.shape[1]) // layout.num_tokens
+    assert torch.equal(blocked_in_network(layout, people, blocked), expected)

@@ -1,4 +1,4 @@
-"""The measuring command, ready for the day when there is a GPU."""
+"""The training benchmark on a very small network."""
 
 import json
 
@@ -22,19 +22,19 @@ def test_every_setting_is_measured(tmp_path, capsys):
     for one in found:
         assert one["size_wh"] == [96, 64]
         assert one["precision"] == "float32"
-        assert one["seconds_a_step"] > 0
-        assert one["pictures_a_second"] == pytest.approx(
-            one["batch"] / one["seconds_a_step"], rel=0.1
+        assert one["seconds_per_step"] > 0
+        assert one["images_per_second"] == pytest.approx(
+            one["batch"] / one["seconds_per_step"], rel=0.1
         )
         assert one["memory_gb"] > 0
-    assert capsys.readouterr().out.count("pictures a second") == 4
+    assert capsys.readouterr().out.count("images per second") == 4
 
 
-def test_wrong_settings_are_said_before_anything_is_measured(capsys):
+def test_wrong_settings_are_refused_before_measuring(capsys):
     assert main(["--attention", "flash"]) == 1
     assert main(["--precision", "fp8"]) == 1
     errors = capsys.readouterr().err
-    assert "--attention is fast or plain, not flash" in errors
+    assert "--attention must be fast or plain, not flash" in errors
     assert "precision must be 'float32'" in errors
 
 
@@ -42,14 +42,14 @@ def test_plain_attention_has_the_same_numbers_and_gradients():
     model, images = random_model(SMALL, 1), random_images([(64, 80)], 1)
     prefix = random_prefix(SMALL, 1, 3, 0)
 
-    def answer():
+    def predict():
         model.zero_grad()
         output = model(images, prefix, aux_outputs=True).final
         (output.boxes.sum() + output.smplx.betas.sum()).backward()
         weight = model.decoder.layers[3].self_attn.in_proj_weight.grad.clone()
         return output.boxes.detach(), output.prefix_boxes.detach(), weight
 
-    fast = answer()
+    fast = predict()
     use_plain_attention(model)
-    for one, other in zip(fast, answer(), strict=True):
+    for one, other in zip(fast, predict(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)

@@ -12,7 +12,7 @@ def run_of(folder, *lines):
     return folder
 
 
-def test_runs_follow_each_other_and_are_drawn(tmp_path, capsys):
+def test_consecutive_runs_are_drawn_on_one_time_axis(tmp_path, capsys):
     first = run_of(
         tmp_path / "first",
         {"minutes": 1.0, "dense_class": 0.9, "dense_heat": 4.0},
@@ -27,5 +27,6 @@ def test_runs_follow_each_other_and_are_drawn(tmp_path, capsys):
     assert cv2.imread(str(out)).std() > 5
     assert main([str(tmp_path / "none"), "--out", str(out)]) == 1
     assert main([str(run_of(tmp_path / "new")), "--out", str(out)]) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2 and "holds no log.jsonl" in said[0] and "nothing yet" in said[1]
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert "does not hold log.jsonl" in errors[0] and "is empty" in errors[1]

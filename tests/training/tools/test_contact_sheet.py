@@ -1,13 +1,13 @@
 import cv2
 import numpy as np
 
-from training.tools.sheet import main, sheet_of
+from training.tools.contact_sheet import build_contact_sheet, main
 
 
-def test_every_picture_is_on_the_sheet_in_its_place():
+def test_images_are_arranged_in_rows_and_columns():
     rows = [[np.full((30, 60, 3), 10 * k, np.uint8), np.full((30, 60, 3), 10 * k + 5, np.uint8)]
             for k in range(1, 4)]  # fmt: skip
-    sheet = sheet_of(rows, columns=2, width=20)
+    sheet = build_contact_sheet(rows, columns=2, width=20)
     assert sheet.shape == (10 + 4 + 10, 40 + 4 + 40, 3)
     for k, (y, x) in enumerate([(0, 0), (0, 44), (14, 0)], start=1):
         assert (sheet[y : y + 10, x : x + 20] == 10 * k).all()

@@ -1,4 +1,4 @@
-"""Truth beside prediction, for people who watch a run."""
+"""Annotation beside prediction, drawn for TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aios.people import People, people_from_output
 from ..data.batch import Batch
 from ..targets import Targets
 
-_SHOWN = 4
-_LEAST_SCORE = 0.3
-_MOST_PEOPLE = 12
-_COLOURS = ((230, 90, 60), (60, 160, 230), (90, 200, 90), (220, 180, 50), (180, 90, 220))
+_MAX_IMAGES = 4
+_MIN_SCORE = 0.3
+_MAX_PEOPLE = 12
+_COLORS = ((230, 90, 60), (60, 160, 230), (90, 200, 90), (220, 180, 50), (180, 90, 220))
 _WHITE = (255, 255, 255)
 _PARTS = ("left_hand", "right_hand", "face")
 _BONES = (
@@ -26,15 +26,15 @@ _BONES = (
 """Pairs of the first 22 SMPL-X joints."""
 
 
-def truth_and_prediction(model: AiOS, batch: Batch, body: BodyModel) -> np.ndarray:
-    """The first pictures of a batch, each twice: annotated on the left, as found on the right.
+def draw_previews(model: AiOS, batch: Batch, body: BodyModel) -> np.ndarray:
+    """Draw the first images of a batch, annotation on the left and prediction on the right.
 
-    Boxes, keypoints (white) and the bones of the posed body (one colour a person).
+    Boxes, keypoints (white) and the bones of the posed body (one color per person).
 
     Args:
         model: in evaluation mode.
         batch: on the model's device.
-        body: poses the prediction; on the CPU.
+        body: poses the predictions; on the CPU.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -42,35 +42,37 @@ def truth_and_prediction(model: AiOS, batch: Batch, body: BodyModel) -> np.ndarr
     with torch.no_grad():
         final = model(batch.images(model.config.image)).final
     rows = []
-    for index in range(min(len(batch), _SHOWN)):
+    for index in range(min(len(batch), _MAX_IMAGES)):
         height, width = batch.sizes_hw[index].tolist()
-        picture = batch.pictures[index].permute(1, 2, 0).cpu().numpy()
+        image = batch.pictures[index].permute(1, 2, 0).cpu().numpy()
         people = people_from_output(final, index, width, height)
-        people = people.select(people.scores >= _LEAST_SCORE).select(slice(_MOST_PEOPLE))
+        people = people.select(people.scores >= _MIN_SCORE).select(slice(_MAX_PEOPLE))
         targets = batch.targets.select(batch.image_index == index).to("cpu")
-        truth, found = (np.ascontiguousarray(picture) for _ in range(2))
-        _draw_truth(truth, targets, (width, height))
-        _draw_found(found, people, batch.focal_length, (width, height), body)
-        rows.append(np.concatenate([truth, found], 1))
+        left, right = (np.ascontiguousarray(image) for _ in range(2))
+        _draw_annotation(left, targets, (width, height))
+        _draw_prediction(right, people, batch.focal_length, (width, height), body)
+        rows.append(np.concatenate([left, right], 1))
     return np.concatenate(rows)
 
 
-def _draw_truth(picture: np.ndarray, targets: Targets, size_wh: tuple[int, int]) -> None:
+def _draw_annotation(image: np.ndarray, targets: Targets, size_wh: tuple[int, int]) -> None:
     size = np.array(size_wh, np.float32)
     for row in range(len(targets)):
-        colour = _COLOURS[row % len(_COLOURS)]
+        color = _COLORS[row % len(_COLORS)]
         for part in ("", *(f"{part}_" for part in _PARTS)):
             centre, extent = getattr(targets, f"{part}boxes")[row].numpy().reshape(2, 2) * size
             if getattr(targets, f"{part}box_valid")[row]:
-                _box(picture, centre - extent / 2, centre + extent / 2, colour)
+                _draw_box(image, centre - extent / 2, centre + extent / 2, color)
             visible = getattr(targets, f"{part}keypoints_visible")[row].numpy() > 0
-            _dots(picture, getattr(targets, f"{part}keypoints_2d")[row].numpy()[visible] * size)
+            _draw_points(
+                image, getattr(targets, f"{part}keypoints_2d")[row].numpy()[visible] * size
+            )
         if targets.joints_3d_valid[row]:
-            _bones(picture, targets.joints_2d[row].numpy() * size, colour)
+            _draw_bones(image, targets.joints_2d[row].numpy() * size, color)
 
 
-def _draw_found(
-    picture: np.ndarray,
+def _draw_prediction(
+    image: np.ndarray,
     people: People,
     focal_length: float,
     size_wh: tuple[int, int],
@@ -83,12 +85,12 @@ def _draw_found(
     depth = np.maximum(joints[..., 2:], 1e-3)
     projected = joints[..., :2] / depth * focal_length + np.array(size_wh) / 2
     for row in range(len(people)):
-        colour = _COLOURS[row % len(_COLOURS)]
+        color = _COLORS[row % len(_COLORS)]
         for part in ("", *(f"{part}_" for part in _PARTS)):
             box = getattr(people, f"{part}boxes_xyxy_px")[row]
-            _box(picture, box[:2], box[2:], colour)
-            _dots(picture, getattr(people, f"{part}keypoints_2d_px")[row])
-        _bones(picture, projected[row], colour)
+            _draw_box(image, box[:2], box[2:], color)
+            _draw_points(image, getattr(people, f"{part}keypoints_2d_px")[row])
+        _draw_bones(image, projected[row], color)
 
 
 def _corner(point: np.ndarray) -> tuple[int, int]:
@@ -96,15 +98,15 @@ def _corner(point: np.ndarray) -> tuple[int, int]:
     return x, y
 
 
-def _box(picture: np.ndarray, low: np.ndarray, high: np.ndarray, colour: tuple) -> None:
-    cv2.rectangle(picture, _corner(low), _corner(high), colour, 1)
+def _draw_box(image: np.ndarray, low: np.ndarray, high: np.ndarray, color: tuple) -> None:
+    cv2.rectangle(image, _corner(low), _corner(high), color, 1)
 
 
-def _dots(picture: np.ndarray, points: np.ndarray) -> None:
+def _draw_points(image: np.ndarray, points: np.ndarray) -> None:
     for point in points[np.isfinite(points).all(-1)]:
-        cv2.circle(picture, _corner(point), 1, _WHITE, -1)
+        cv2.circle(image, _corner(point), 1, _WHITE, -1)
 
 
-def _bones(picture: np.ndarray, joints: np.ndarray, colour: tuple) -> None:
+def _draw_bones(image: np.ndarray, joints: np.ndarray, color: tuple) -> None:
     for first, second in _BONES:
-        cv2.line(picture, _corner(joints[first]), _corner(joints[second]), colour, 1, cv2.LINE_AA)
+        cv2.line(image, _corner(joints[first]), _corner(joints[second]), color, 1, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""The loop: the loss falls, a run that was killed goes on exactly, mistakes are said at once."""
+"""The training loop: falling loss, exact resume, refused settings."""
 
 import json
 import os
@@ -17,9 +17,9 @@ from tests.helpers.training_samples import random_batch
 from tests.helpers.training_sources import PLAIN, TINY, few_scenes
 from training.config import named_config
 from training.engine.checkpointing import checkpoints, load_checkpoint, save_checkpoint
-from training.engine.loop import NonFiniteLossError, Trainer
 from training.engine.optim import OptimConfig
-from training.engine.recipe import Stage
+from training.engine.train_config import TrainStage
+from training.engine.trainer import NonFiniteLossError, Trainer
 from training.train import main
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,7 +32,7 @@ def body():
 
 
 def assert_same(one, other, path=""):
-    """Two trees of tensors and plain values, to the bit."""
+    """Compare two trees of tensors and plain values to the bit."""
     if isinstance(one, dict):
         assert one.keys() == other.keys(), path
         for name in one:
@@ -48,37 +48,36 @@ def assert_same(one, other, path=""):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
-def test_the_loss_falls_on_one_batch(body, tmp_path, precision):
+def test_loss_falls_on_one_batch(body, tmp_path, precision):
     optim = OptimConfig(learning_rate=3e-3, warmup_steps=5)
     config = replace(TINY, steps=1000, optim=optim, precision=precision)
     trainer = Trainer(config, tmp_path, body)
-    batch, stage = random_batch(body, (1, 2)), Stage(1.0, 64, 4)
+    batch, stage = random_batch(body, (1, 2)), TrainStage(1.0, 64, 4)
     losses = [trainer.train_step([batch], stage) for _ in range(40)]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     kinds = {p.dtype for p in trainer.learner.parameters()}
     assert kinds == {torch.float32}
 
 
-def test_accumulated_batches_weigh_as_one(body, tmp_path):
-    """Divisors are those of the whole step: four people count as much as one beside none."""
+def test_accumulated_gradients_are_divided_by_the_people_of_the_whole_step(body, tmp_path):
     own = [random_batch(body, (4,), 1), random_batch(body, (0,), 2), random_batch(body, (1,), 3)]
     trainer = Trainer(PLAIN, tmp_path, body)
 
     def gradient(batches):
         trainer.optimizer.zero_grad()
-        trainer._accumulate(batches, PLAIN.stages[0])
+        trainer.accumulate_gradients(batches, PLAIN.stages[0])
         return trainer.learner.model.decoder.norm.weight.grad.clone()
 
-    together = gradient(own)
+    accumulated = gradient(own)
     parts = torch.stack([gradient([batch]) for batch in own])
-    assert not torch.allclose(parts.mean(0), together, rtol=1e-2)
+    assert not torch.allclose(parts.mean(0), accumulated, rtol=1e-2)
     counts = [len(batch.targets) for batch in own]
     assert counts == [4, 0, 1]
-    assert torch.equal(gradient(own), together)
+    assert torch.equal(gradient(own), accumulated)
 
 
 @pytest.mark.parametrize("accumulated", [0, 8])
-def test_a_run_that_was_stopped_goes_on_to_the_same_weights(body, tmp_path, accumulated):
+def test_resumed_run_ends_in_the_same_weights(body, tmp_path, accumulated):
     config = replace(TINY, steps=6, effective_batch=accumulated)
     stream = few_scenes(config, body)
     unbroken = Trainer(config, tmp_path / "a", body)
@@ -88,7 +87,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(body, tmp_path, accu
         assert len(batches) == (2 if accumulated else 1)
         first.train_step(batches, config.stages[0])
     first.save()
-    torch.rand(7)  # chance elsewhere in the process must not matter
+    torch.rand(7)  # the state of the global generator must not matter
     second = Trainer(config, tmp_path / "b", body)
     assert second.step == 1
     second.run(stream)
@@ -99,19 +98,19 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(body, tmp_path, accu
     assert_same(unbroken.optimizer.state_dict(), second.optimizer.state_dict())
 
 
-def test_a_process_killed_at_any_moment_ends_in_the_same_weights(tmp_path, capsys):
-    """The command line itself: killed between a backward pass and its step, after three steps."""
-    changes = ["steps=5", "checkpoint_minutes=0", "log_every=1", "pictures_every=2"]
+def test_killed_process_resumes_to_the_same_weights(tmp_path, capsys):
+    """The command line, killed between a backward pass and its optimizer step."""
+    changes = ["steps=5", "checkpoint_minutes=0", "log_every=1", "preview_every=2"]
     changes += ["precision=fp16"]
     common = ["--config", "tiny", *(x for change in changes for x in ("--set", change))]
     command = [*common, "--out", str(tmp_path / "killed")]
     kill = (
-        "import os, signal, training.engine.loop as l\n"
-        "usable = l.Trainer._usable\n"
-        "def dying(self, norm):\n"
+        "import os, signal, training.engine.trainer as l\n"
+        "is_usable = l.Trainer._is_usable\n"
+        "def kill(self, norm):\n"
         "    if self.step == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return usable(self, norm)\n"
-        "l.Trainer._usable = dying\n"
+        "    return is_usable(self, norm)\n"
+        "l.Trainer._is_usable = kill\n"
         f"import training.train as t; t.main({command!r})"
     )
     killed = subprocess.run(
@@ -142,7 +141,7 @@ def test_what_a_killed_run_wrote_too_far_is_dropped(body, tmp_path):
     assert (tmp_path / "log.jsonl").read_text() == ""
 
 
-def test_a_run_goes_on_with_its_own_settings_only(body, tmp_path):
+def test_resume_with_other_settings_is_refused(body, tmp_path):
     trainer = Trainer(TINY, tmp_path, body)
     trainer.save()
     data = replace(TINY.data, workers=3, cache="elsewhere")
@@ -152,7 +151,7 @@ def test_a_run_goes_on_with_its_own_settings_only(body, tmp_path):
         Trainer(other, tmp_path, body)
 
 
-def test_numbers_that_are_none_stop_the_run(body, tmp_path):
+def test_non_finite_numbers_stop_the_run_and_save_the_batch(body, tmp_path):
     trainer = Trainer(TINY, tmp_path, body)
     with torch.no_grad():
         trainer.learner.model.proposals.class_head.weight.fill_(torch.nan)
@@ -160,12 +159,12 @@ def test_numbers_that_are_none_stop_the_run(body, tmp_path):
     with pytest.raises(NonFiniteLossError, match=r"dense_class.*not_finite_0\.pt"):
         trainer.train_step([random_batch(body)], TINY.stages[0])
     dump = torch.load(tmp_path / "not_finite_0.pt", weights_only=True)
-    assert dump["pictures"][0].shape == (3, 3, 64, 96)
+    assert dump["images"][0].shape == (3, 3, 64, 96)
     assert dump["targets"][0]["boxes"].shape == (5, 4)
     assert_same(before, trainer.learner.model.decoder.state_dict())
     with torch.no_grad():
         trainer.learner.model.decoder.norm.weight.fill_(torch.nan)
-    with pytest.raises(NonFiniteLossError, match="the network's answer"):
+    with pytest.raises(NonFiniteLossError, match="the prediction"):
         trainer.train_step([random_batch(body)], TINY.stages[1])
 
 
@@ -181,38 +180,38 @@ def test_every_variant_trains_by_name(body, tmp_path, variant):
     trainer = Trainer(config, tmp_path, body)
     trainer.run(few_scenes(config, body))
     assert trainer.step == 2
-    _, losses = trainer._accumulate([random_batch(body)], config.stages[1])
-    posed = {name.removeprefix("root") for name in losses if name.startswith("root")}
-    wanted = {
+    _, losses = trainer.accumulate_gradients([random_batch(body)], config.stages[1])
+    with_smplx = {name.removeprefix("root") for name in losses if name.startswith("root")}
+    expected = {
         "smplx_all_stages": {"_0", "_1", ""},
         "smplx_third_stage": {""},
     }.get(variant, {"_1", ""})
-    assert posed == wanted
+    assert with_smplx == expected
     assert ("keypoints" in losses) == (variant != "naive")
     assert "face_boxes" in losses
 
 
-def test_unknown_run_missing_length_and_nothing_to_keep(tmp_path, capsys):
+def test_unusable_arguments_are_refused(tmp_path, capsys):
     assert main(["--config", "nothing", "--out", str(tmp_path)]) == 1
     assert main(["--config", "builtin", "--out", str(tmp_path)]) == 1
     assert main(["--config", "builtin", "--out", str(tmp_path), "--minutes", "1"]) == 1
     assert main(["--config", "paper_phase1", "--out", str(tmp_path), "--data", "/nowhere"]) == 1
     errors = capsys.readouterr().err
-    assert "there is no run named 'nothing'" in errors
-    assert "how long?" in errors
-    assert "would keep random numbers: give --backbone" in errors
+    assert "unknown run 'nothing'" in errors
+    assert "the run has no length" in errors
+    assert "would freeze random weights: give --backbone" in errors
     assert "/nowhere/agora" in errors
     assert not list(tmp_path.iterdir())
 
 
-def test_only_the_last_three_checkpoints_stay(tmp_path):
+def test_only_the_last_three_checkpoints_are_kept(tmp_path):
     for step in range(5):
         save_checkpoint(tmp_path, step, {"step": step})
     assert [load_checkpoint(p)["step"] for p in checkpoints(tmp_path)] == [2, 3, 4]
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
+def test_damaged_checkpoint_is_named_in_the_error(tmp_path):
     path = save_checkpoint(tmp_path, 1, {"step": 1})
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(CheckpointError, match=r"step_0000001\.pt is not a checkpoint"):

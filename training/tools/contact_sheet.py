@@ -1,6 +1,6 @@
-"""Sheet of predictions: `python -m training.tools.sheet [PHOTO ...] --out SHEET`.
+"""Contact sheet of predictions: `python -m training.tools.contact_sheet [PHOTO ...] --out IMAGE`.
 
-`--scenes N` adds the first N scenes of each part of the synthetic test set. The pictures of the
+`--scenes N` adds the first N scenes of each part of the synthetic test set.  The images of the
 README and of the model card are made with it.
 """
 
@@ -27,8 +27,8 @@ from ..synthetic import BENCHMARK_PARTS, benchmark_scene
 View = Callable[[np.ndarray, Prediction], np.ndarray]
 
 _GAP_PX = 4
-_PAPER = 255
-_QUALITY = 82
+_BACKGROUND = 255
+_JPEG_QUALITY = 82
 
 
 def _overlay(photo: np.ndarray, found: Prediction) -> np.ndarray:
@@ -44,40 +44,43 @@ VIEWS: dict[str, View] = {
     "overlay": _overlay,
     "depth": _depth,
 }
-"""By name: the picture itself, the meshes over it, their order in depth."""
+"""By name: the image itself, the meshes over it, the meshes colored by depth."""
 
 
-def sheet_of(rows: Sequence[Sequence[np.ndarray]], columns: int, width: int) -> np.ndarray:
-    """Groups of pictures on one sheet, each group in one row.
+def build_contact_sheet(
+    rows: Sequence[Sequence[np.ndarray]], columns: int, width: int
+) -> np.ndarray:
+    """Arrange groups of images on one sheet.
 
     Args:
-        rows: groups of (h, w, 3) uint8 RGB, each of equally many pictures of one size.
+        rows: groups of (h, w, 3) uint8 RGB; all groups have the same number of images, and the
+            images of a group have one size.
         columns: groups beside each other.
-        width: pixels of every picture; heights follow.
+        width: pixels of every image; heights keep the aspect.
 
     Returns:
         (h, w, 3) uint8 RGB.
     """
     groups = []
-    for pictures in rows:
-        height = max(round(pictures[0].shape[0] * width / pictures[0].shape[1]), 1)
-        parts = [cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in pictures]
+    for images in rows:
+        height = max(round(images[0].shape[0] * width / images[0].shape[1]), 1)
+        parts = [cv2.resize(i, (width, height), interpolation=cv2.INTER_AREA) for i in images]
         groups.append(np.concatenate(parts, 1))
     lines = []
     for start in range(0, len(groups), columns):
         line = groups[start : start + columns]
         height = max(group.shape[0] for group in line)
-        sheet = np.full((height, (line[0].shape[1] + _GAP_PX) * columns, 3), _PAPER, np.uint8)
-        for place, group in enumerate(line):
-            x = place * (group.shape[1] + _GAP_PX)
+        sheet = np.full((height, (line[0].shape[1] + _GAP_PX) * columns, 3), _BACKGROUND, np.uint8)
+        for column, group in enumerate(line):
+            x = column * (group.shape[1] + _GAP_PX)
             sheet[: group.shape[0], x : x + group.shape[1]] = group
         lines.append(
-            np.pad(sheet[:, :-_GAP_PX], ((0, _GAP_PX), (0, 0), (0, 0)), constant_values=_PAPER)
+            np.pad(sheet[:, :-_GAP_PX], ((0, _GAP_PX), (0, 0), (0, 0)), constant_values=_BACKGROUND)
         )
     return np.concatenate(lines)[:-_GAP_PX]
 
 
-def _pictures(photos: Sequence[Path], scenes: int) -> Iterator[np.ndarray]:
+def _images(photos: Sequence[Path], scenes: int) -> Iterator[np.ndarray]:
     for path in photos:
         yield read_photo(path)
     for part in BENCHMARK_PARTS:
@@ -86,14 +89,20 @@ def _pictures(photos: Sequence[Path], scenes: int) -> Iterator[np.ndarray]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m training.tools.sheet", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.tools.contact_sheet", description=__doc__
+    )
     parser.add_argument("photos", nargs="*", type=Path)
-    parser.add_argument("--scenes", type=int, default=0, help="of each part of the test set")
+    parser.add_argument(
+        "--scenes", type=int, default=0, help="scenes of each part of the synthetic test set"
+    )
     parser.add_argument("--weights", default="builtin")
-    parser.add_argument("--threshold", type=float, help="lowest score; default: the weights' own")
+    parser.add_argument(
+        "--threshold", type=float, help="lowest score; default: that of the weights"
+    )
     parser.add_argument("--views", nargs="+", choices=VIEWS, default=["photo", "overlay"])
-    parser.add_argument("--columns", type=int, default=1, help="photos beside each other")
-    parser.add_argument("--width", type=int, default=320, help="pixels of each picture")
+    parser.add_argument("--columns", type=int, default=1, help="groups beside each other")
+    parser.add_argument("--width", type=int, default=320, help="pixels of each image")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args(arguments)
 
@@ -103,21 +112,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     total = len(options.photos) + options.scenes * len(BENCHMARK_PARTS)
     if not total:
-        sys.stderr.write("name at least one photo, or scenes with --scenes N\n")
+        sys.stderr.write("give at least one photo, or --scenes N\n")
         return 1
     rows = []
     try:
         predictor = AiOSPredictor.from_pretrained(options.weights)
-        for picture in tqdm(_pictures(options.photos, options.scenes), total=total, disable=None):
-            found = predictor.predict(picture, options.threshold)
-            rows.append([VIEWS[name](picture, found) for name in options.views])
+        for image in tqdm(_images(options.photos, options.scenes), total=total, disable=None):
+            found = predictor.predict(image, options.threshold)
+            rows.append([VIEWS[name](image, found) for name in options.views])
     except (BodyModelError, CheckpointError, PhotoError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sheet = sheet_of(rows, options.columns, options.width)
+    sheet = build_contact_sheet(rows, options.columns, options.width)
     bgr = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(options.out), bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
-        sys.stderr.write(f"{options.out} cannot be written: name a .jpg or .png in a folder\n")
+    if not cv2.imwrite(str(options.out), bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
+        sys.stderr.write(
+            f"{options.out} cannot be written: give a .jpg or .png in an existing folder\n"
+        )
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""The SMPL-X body model: its file, its arrays, its skeleton, and the stand-in body.
+"""SMPL-X body model: file, tensors, posing, kinematic tree, stand-in shapes.
 
 May import `aios.geometry`.
 """

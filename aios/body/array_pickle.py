@@ -1,4 +1,4 @@
-"""Read pickles of arrays without running code from them: licensed files come in this form."""
+"""Read pickles of arrays, as used by licensed body model files, without executing their code."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 
 
 class StoredArray:
-    """Takes the place of a chumpy array or a sparse matrix and only keeps what was stored."""
+    """Stand-in for a chumpy array or SciPy sparse matrix that keeps the pickled state only."""
 
     def __init__(self, *_args: object) -> None:
-        """Empty; the arguments of the real class are of no use."""
+        """Ignore the constructor arguments of the real class."""
         self.state: dict[str, Any] = {}
 
     def __setstate__(self, state: object) -> None:
-        """Keep what the pickle says of the object."""
+        """Keep the pickled state."""
         self.state = state if isinstance(state, dict) else {}
 
     def to_array(self) -> np.ndarray:
-        """The array itself, a sparse matrix as a dense one.
+        """Dense array.
 
         Raises:
             KeyError, TypeError, ValueError, IndexError: the file is damaged.
@@ -34,7 +34,7 @@ class StoredArray:
         return dense
 
     def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
-        """Rows, columns and values of what a sparse matrix stores, and its shape.
+        """Row indices, column indices and values of a sparse matrix, and its shape.
 
         Raises:
             KeyError, TypeError, ValueError, IndexError: the file is damaged.
@@ -53,8 +53,8 @@ class _StoredByRow(StoredArray):
     _by_column = False
 
 
-def _plain_object(kind: type, *_args: object) -> object:
-    """Stands for `copyreg._reconstructor`, for the classes of the list only."""
+def _reconstruct(kind: type, *_args: object) -> object:
+    """Replacement for `copyreg._reconstructor`, restricted to stored arrays."""
     if kind not in (StoredArray, _StoredByRow):
         raise pickle.UnpicklingError(f"object of {kind}")
     return kind()
@@ -63,7 +63,7 @@ def _plain_object(kind: type, *_args: object) -> object:
 def _from_buffer(
     data: bytes, dtype: np.dtype, shape: tuple[int, ...], order: Literal["C", "F"]
 ) -> np.ndarray:
-    """Stands for the function of the same name that pickles of protocol 5 ask for."""
+    """Replacement for the NumPy function of this name, used by pickle protocol 5."""
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
@@ -74,8 +74,8 @@ _ALLOWED: dict[str, Any] = {
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": np.dtype,
     "_codecs.encode": lambda text, _encoding: text.encode("latin1"),
-    "copyreg._reconstructor": _plain_object,
-    "copy_reg._reconstructor": _plain_object,
+    "copyreg._reconstructor": _reconstruct,
+    "copy_reg._reconstructor": _reconstruct,
     "builtins.bytearray": bytearray,
     "builtins.object": object,
     "__builtin__.object": object,
@@ -86,7 +86,7 @@ _ALLOWED: dict[str, Any] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows numpy arrays, sparse matrices and chumpy arrays; refuses everything else."""
+    """Unpickler for NumPy, sparse and chumpy arrays; refuses other classes."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as the base class
         key = f"{module}.{name}"
@@ -100,10 +100,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_array_pickle(file: BinaryIO) -> object:
-    """What a pickle holds: plain containers, numpy arrays and `StoredArray`s.
+    """Load a pickle of built-in containers, NumPy arrays and `StoredArray`s.
 
     Raises:
-        pickle.UnpicklingError: it holds something else, which is named.
-        Exception: it is damaged, which can raise nearly anything.
+        pickle.UnpicklingError: the pickle needs another class, named in the message.
+        Exception: a damaged pickle can raise nearly any exception.
     """
     return _Unpickler(file, encoding="latin1").load()

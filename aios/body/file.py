@@ -1,4 +1,4 @@
-"""Read a body model file in the SMPL-X layout (`.npz` or `.pkl`) without running code from it."""
+"""Read a body model file in the SMPL-X layout (`.npz` or `.pkl`) without executing its code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENVIRONMENT_VARIABLE = "AIOS_SMPLX"
 NUM_VERTICES = 10475
 NUM_JOINTS = 55
 
-_WHERE = "get SMPLX_NEUTRAL.npz from https://smpl-x.is.tue.mpg.de (free registration)"
+_HINT = "get SMPLX_NEUTRAL.npz from https://smpl-x.is.tue.mpg.de (free registration)"
 _NAMES = ("SMPLX_NEUTRAL.npz", "SMPLX_NEUTRAL.pkl")
 _POSE_FEATURES = 9 * (NUM_JOINTS - 1)
 _SHAPES: dict[str, tuple[int | None, ...]] = {
@@ -37,31 +37,32 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
     "dynamic_lmk_bary_coords": (79, 17, 3),
 }
 _INTEGER = ("f", "kintree_table", "lmk_faces_idx", "dynamic_lmk_faces_idx")
-_RELATIVES = {6890: "SMPL or SMPL+H", 778: "MANO", 5023: "FLAME"}
+_OTHER_MODELS = {6890: "SMPL or SMPL+H", 778: "MANO", 5023: "FLAME"}
 _SHAPE_COMPONENTS = {20: 10, 400: 300}
 """Columns of `shapedirs` -> where its expression components start."""
 
 
 class BodyModelError(ValueError):
-    """A body model that cannot be used, or parameters that do not fit one; says what to do."""
+    """Unusable body model file, or parameters that do not fit; the message names the remedy."""
 
 
 class BodyArrays(NamedTuple):
-    """A checked file: float32 and int64 arrays under the file's names, `shapedirs` cut to 10+10."""
+    """Validated file: float32 and int64 arrays by file key, with `shapedirs` cut to 10 + 10."""
 
     arrays: dict[str, np.ndarray]
     is_standin: bool
 
 
 def find_body_file(source: str | Path | None) -> Path:
-    """The body model file that `source` names.
+    """Find the body model file.
 
     Args:
-        source: a `.npz` or `.pkl` file, or a folder that holds `SMPLX_NEUTRAL.npz` or `.pkl`
-            (itself or under `smplx/`).  None: what AIOS_SMPLX names, else the stand-in.
+        source: `.npz` or `.pkl` file, or a folder with `SMPLX_NEUTRAL.npz` or `.pkl` in it or in
+            its subfolder `smplx`.  None takes the environment variable AIOS_SMPLX, else the
+            stand-in.
 
     Raises:
-        BodyModelError: nothing is there, or a body of another gender.
+        BodyModelError: no such file, or a body of another gender.
     """
     if source is None:
         source = os.environ.get(ENVIRONMENT_VARIABLE) or STANDIN_BODY
@@ -69,15 +70,15 @@ def find_body_file(source: str | Path | None) -> Path:
     if path.is_dir():
         path = _find_in_folder(path)
     if not path.is_file():
-        raise BodyModelError(f"no body model at {path}: wanted {_NAMES[0]} there; {_WHERE}")
+        raise BodyModelError(f"no body model at {path}: expected {_NAMES[0]}; {_HINT}")
     gender = re.search(r"SMPLX[_-](MALE|FEMALE)", path.name, re.IGNORECASE)
     if gender:
         raise BodyModelError(
             f"{path} is the {gender[1].lower()} SMPL-X body, but AiOS predicts shapes of the "
-            f"neutral one, which mean another body there; {_WHERE}"
+            f"neutral one; {_HINT}"
         )
     if path.suffix.lower() not in (".npz", ".pkl"):
-        raise BodyModelError(f"{path} is neither an .npz nor a .pkl body model; {_WHERE}")
+        raise BodyModelError(f"{path} must be an .npz or .pkl body model; {_HINT}")
     return path
 
 
@@ -88,14 +89,14 @@ def _find_in_folder(folder: Path) -> Path:
                 return place / name
     found = sorted(p.name for p in folder.iterdir() if re.match("smpl|mano|flame", p.name, re.I))
     there = f"only {', '.join(found[:5])}" if found else "no body model"
-    raise BodyModelError(f"looked for {' or '.join(_NAMES)} in {folder}, found {there}; {_WHERE}")
+    raise BodyModelError(f"looked for {' or '.join(_NAMES)} in {folder}, found {there}; {_HINT}")
 
 
 def read_body_file(path: Path) -> BodyArrays:
-    """Read and check every array that posing needs.
+    """Read and validate the arrays that posing needs.
 
     Raises:
-        BodyModelError: the file is no neutral SMPL-X model in the `.npz` or `.pkl` layout.
+        BodyModelError: the file is not a neutral SMPL-X model in the `.npz` or `.pkl` layout.
     """
     try:
         raw = _read_pickle(path) if path.suffix.lower() == ".pkl" else _read_npz(path)
@@ -103,14 +104,16 @@ def read_body_file(path: Path) -> BodyArrays:
         raise BodyModelError(f"cannot read {path}: {error.strerror or error}") from error
     if "v_template" in raw:
         count = len(np.atleast_1d(raw["v_template"]))
-        if count in _RELATIVES:
+        if count in _OTHER_MODELS:
             raise BodyModelError(
-                f"{path} is a {_RELATIVES[count]} model ({count} vertices), wanted SMPL-X "
-                f"({NUM_VERTICES}); {_WHERE}"
+                f"{path} is a {_OTHER_MODELS[count]} model ({count} vertices), expected SMPL-X "
+                f"({NUM_VERTICES}); {_HINT}"
             )
     missing = [name for name in _SHAPES if name not in raw]
     if missing:
-        raise BodyModelError(f"{path} is no SMPL-X model: it lacks {', '.join(missing)}; {_WHERE}")
+        raise BodyModelError(
+            f"{path} is not an SMPL-X model: it lacks {', '.join(missing)}; {_HINT}"
+        )
     arrays = {name: _checked(path, name, raw[name]) for name in _SHAPES}
     arrays["shapedirs"] = _ten_and_ten(path, arrays["shapedirs"])
     _check_indices(path, arrays)
@@ -118,26 +121,27 @@ def read_body_file(path: Path) -> BodyArrays:
 
 
 def _checked(path: Path, name: str, value: np.ndarray) -> np.ndarray:
-    wanted = _SHAPES[name]
-    if len(value.shape) != len(wanted) or any(
-        b is not None and a != b for a, b in zip(value.shape, wanted, strict=True)
+    expected = _SHAPES[name]
+    if len(value.shape) != len(expected) or any(
+        b is not None and a != b for a, b in zip(value.shape, expected, strict=True)
     ):
-        text = " x ".join("any" if n is None else str(n) for n in wanted)
+        text = " x ".join("any" if n is None else str(n) for n in expected)
         raise BodyModelError(
-            f"{path} is no SMPL-X model: {name} has shape {value.shape}, wanted {text}; {_WHERE}"
+            f"{path} is not an SMPL-X model: {name} has shape {value.shape}, expected {text}; "
+            f"{_HINT}"
         )
     if value.dtype.kind not in "iuf" or not np.isfinite(value).all():
-        raise BodyModelError(f"{path} is damaged: {name} holds something else than finite numbers")
+        raise BodyModelError(f"{path} is damaged: {name} has values that are not finite numbers")
     return np.ascontiguousarray(value, np.int64 if name in _INTEGER else np.float32)
 
 
 def _ten_and_ten(path: Path, shapedirs: np.ndarray) -> np.ndarray:
-    """(V, 3, 20 or 400) -> (V, 3, 20): the first ten of the shape and of the expression."""
+    """(V, 3, 20 or 400) -> (V, 3, 20): first ten components of shape and of expression."""
     start = _SHAPE_COMPONENTS.get(shapedirs.shape[-1])
     if start is None:
         raise BodyModelError(
-            f"{path}: shapedirs has {shapedirs.shape[-1]} components, wanted 10 + 10 or 300 + 100 "
-            f"(shape + expression); {_WHERE}"
+            f"{path}: shapedirs has {shapedirs.shape[-1]} components, expected 10 + 10 or "
+            f"300 + 100 (shape + expression); {_HINT}"
         )
     return np.concatenate([shapedirs[..., :10], shapedirs[..., start : start + 10]], -1)
 
@@ -145,35 +149,37 @@ def _ten_and_ten(path: Path, shapedirs: np.ndarray) -> np.ndarray:
 def _check_indices(path: Path, arrays: dict[str, np.ndarray]) -> None:
     parents = arrays["kintree_table"][0]
     num_faces = len(arrays["f"])
-    sound = (
-        _within(arrays["f"], NUM_VERTICES)
-        and _within(arrays["lmk_faces_idx"], num_faces)
-        and _within(arrays["dynamic_lmk_faces_idx"], num_faces)
+    valid = (
+        _indices_below(arrays["f"], NUM_VERTICES)
+        and _indices_below(arrays["lmk_faces_idx"], num_faces)
+        and _indices_below(arrays["dynamic_lmk_faces_idx"], num_faces)
         and bool(((parents[1:] >= 0) & (parents[1:] < np.arange(1, NUM_JOINTS))).all())
     )
-    if not sound:
-        raise BodyModelError(f"{path} is damaged: it points at vertices, faces or joints it lacks")
+    if not valid:
+        raise BodyModelError(
+            f"{path} is damaged: it has indices of missing vertices, faces or joints"
+        )
 
 
-def _within(indices: np.ndarray, count: int) -> bool:
+def _indices_below(indices: np.ndarray, count: int) -> bool:
     return indices.size > 0 and int(indices.min()) >= 0 and int(indices.max()) < count
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    wanted = (*_SHAPES, "standin_note")
+    names = (*_SHAPES, "standin_note")
     try:
-        # Official files also hold pickled dictionaries: those are never asked for.
+        # Official files also have pickled dictionaries, which are not read.
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in wanted if name in archive.files}
+            return {name: archive[name] for name in names if name in archive.files}
     except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise BodyModelError(f"{path} is not a readable .npz body model; {_WHERE}") from error
+        raise BodyModelError(f"{path} is not a readable .npz body model; {_HINT}") from error
 
 
 def _read_pickle(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         content = _unpickle(path, file)
     if not isinstance(content, dict):
-        raise BodyModelError(f"{path} is not a body model pickle; {_WHERE}")
+        raise BodyModelError(f"{path} is not a body model pickle; {_HINT}")
     try:
         return {
             name: value.to_array() if isinstance(value, StoredArray) else np.asarray(value)
@@ -181,7 +187,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
             if name in _SHAPES
         }
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise BodyModelError(f"{path} is damaged; {_WHERE}") from error
+        raise BodyModelError(f"{path} is damaged; {_HINT}") from error
 
 
 def _unpickle(path: Path, file: BinaryIO) -> object:
@@ -189,7 +195,7 @@ def _unpickle(path: Path, file: BinaryIO) -> object:
         return load_array_pickle(file)
     except pickle.UnpicklingError as error:
         raise BodyModelError(
-            f"{path} is not a body model pickle, it holds something else ({error}); {_WHERE}"
+            f"{path} is not a body model pickle, it contains {error}; {_HINT}"
         ) from error
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise BodyModelError(f"{path} is not a readable body model pickle; {_WHERE}") from error
+    except Exception as error:  # a damaged pickle can raise nearly any exception
+        raise BodyModelError(f"{path} is not a readable body model pickle; {_HINT}") from error

@@ -1,6 +1,6 @@
-"""SMPL-X parameters -> mesh and joints, through the `smplx` package (specification section 10).
+"""SMPL-X parameters -> mesh and joints, with functions of the `smplx` package.
 
-The only place that imports `smplx`, whose licence is for non-commercial research.
+Only this module imports `smplx`, whose licence is for non-commercial research.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class BodyOutput:
 
     Attributes:
         vertices: (P, V, 3) metres.
-        joints_3d: (P, 144, 3) metres: 55 of the skeleton, 21 vertices, 51 landmarks of the face,
-            17 of its contour.
+        joints_3d: (P, 144, 3) metres: 55 skeleton joints, 21 vertices (nose, eyes, ears, toes,
+            heels, finger tips), 51 face landmarks, 17 face contour landmarks.
     """
 
     vertices: Tensor
@@ -39,18 +39,18 @@ class BodyOutput:
 
 
 class BodyModel:
-    """A body in the SMPL-X layout.
+    """Body model in the SMPL-X layout.
 
     Attributes:
         name: "SMPL-X" or "stand-in".
-        is_standin: whether this is the body that comes with the program.
-        faces: (F, 3) int64, vertex numbers, counter-clockwise seen from outside.
+        is_standin: whether this is the body shipped with the program.
+        faces: (F, 3) int64 vertex indices, counter-clockwise seen from outside.
         left_hand_mean: (45,) float32 axis-angle, added to every `left_hand_pose`.
         right_hand_mean: (45,) float32 axis-angle, added to every `right_hand_pose`.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], is_standin: bool) -> None:
-        """Build from the checked arrays of a file; `load` is the usual way in."""
+        """Build from the arrays of `read_body_file`; see `load`."""
         self.name = "stand-in" if is_standin else "SMPL-X"
         self.is_standin = is_standin
         self.faces = arrays["f"]
@@ -68,15 +68,14 @@ class BodyModel:
 
     @classmethod
     def load(cls, source: str | Path | None = None) -> Self:
-        """Load a body.
+        """Load a body model.
 
         Args:
-            source: an SMPL-X file (`.npz`, `.pkl`) or the folder of `SMPLX_NEUTRAL.npz` or
-                `.pkl`; None takes what the environment variable AIOS_SMPLX names, else the
-                stand-in.
+            source: SMPL-X file (`.npz`, `.pkl`) or the folder of `SMPLX_NEUTRAL.npz` or `.pkl`;
+                None takes the environment variable AIOS_SMPLX, else the stand-in.
 
         Raises:
-            BodyModelError: no usable neutral SMPL-X model is there.
+            BodyModelError: no usable neutral SMPL-X model.
         """
         return cls(*read_body_file(find_body_file(source)))
 
@@ -90,35 +89,36 @@ class BodyModel:
                 The eyes look straight ahead.
 
         Returns:
-            The bodies, differentiable, in the frame that `global_orient` turns into.
+            Posed bodies, differentiable, in the frame of `global_orient` and `transl` (the camera
+            frame for predictions).
 
         Raises:
-            BodyModelError: an unknown name, a wrong shape, or different numbers of people.
+            BodyModelError: unknown name, wrong shape, or different numbers of people.
         """
         vertices, joints_3d = self._pose(self._surface, parameters)
         return BodyOutput(vertices, joints_3d)
 
     @property
     def device(self) -> torch.device:
-        """Where it is posed."""
+        """Device of the tensors."""
         return self._surface.template.device
 
     def joints(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """(P, 144, 3) the same joints without posing the whole mesh, many times faster."""
+        """Joints (P, 144, 3) of `__call__`, without the mesh: several times faster."""
         return self._pose(self._landmarks, parameters)[1]
 
     def adapt(self, parameters: Mapping[str, Tensor], from_official: bool) -> dict[str, Tensor]:
-        """What to pose this body with so that it looks like the person that was predicted.
+        """Convert predicted parameters for posing this body.
 
         Args:
-            parameters: as for posing.
-            from_official: whether they mean SMPL-X, as those of the released weights do; the
-                built-in weights predict the stand-in's own shapes.
+            parameters: as in `__call__`.
+            from_official: whether they are SMPL-X parameters, as predicted by the released
+                weights; the built-in weights predict the shapes of the stand-in.
 
         Returns:
-            The parameters, with `betas` replaced where they mean SMPL-X and this body is the
-            stand-in (see `StandinShapes`).  Hand poses stay as they are: relative to a relaxed
-            mean hand, to which this body adds its own.  For drawing only, never for export.
+            Parameters with `betas` converted if they are SMPL-X's and this body is the stand-in,
+            see `StandinShapes`.  Hand poses are relative to the mean hand in both conventions and
+            stay unchanged.  For posing only: exported parameters are not converted.
         """
         adapted = dict(parameters)
         if from_official and self._shapes is not None and "betas" in adapted:
@@ -128,7 +128,7 @@ class BodyModel:
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Self:
-        """The same body on another device or in float32 or float64; itself stays as it is."""
+        """Copy on another device or in another floating-point type."""
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._skeleton = move(self._skeleton, device, dtype)
@@ -137,7 +137,7 @@ class BodyModel:
         return other
 
     def _pose(self, surface: Surface, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The chosen vertices (P, V, 3) and all joints (P, 144, 3)."""
+        """Vertices (P, V, 3) of `surface` and joints (P, 144, 3)."""
         from smplx import lbs
 
         values, count = _checked(parameters, surface.template)
@@ -163,7 +163,7 @@ class BodyModel:
         return vertices + transl, joints_3d + transl
 
     def _full_pose(self, values: Mapping[str, Tensor]) -> Tensor:
-        """(P, 165) axis-angle in the order of the skeleton, mean hands added, eyes at zero."""
+        """(P, 165) axis-angle in skeleton order, with mean hands added and eyes at zero."""
         parts = [values[name] for name in ("global_orient", "body_pose", "jaw_pose")]
         eyes = torch.zeros_like(values["betas"][:, :6])
         hands = [values["left_hand_pose"], values["right_hand_pose"]]
@@ -171,37 +171,37 @@ class BodyModel:
 
 
 def _checked(parameters: Mapping[str, Tensor], like: Tensor) -> tuple[dict[str, Tensor], int]:
-    """All parameters in the type and on the device of `like`, and the number of people."""
+    """Validate parameters, move them to `like`, add zeros for missing ones; count people."""
     unknown = sorted(set(parameters) - set(SMPLX_SIZES))
     if unknown or not parameters:
         found = ", ".join(unknown) or "nothing"
-        raise BodyModelError(f"the body is posed by {', '.join(SMPLX_SIZES)}; got {found}")
+        raise BodyModelError(f"the body model takes {', '.join(SMPLX_SIZES)}; got {found}")
     values = {name: torch.as_tensor(value).to(like) for name, value in parameters.items()}
     count = len(next(iter(values.values())))
     for name, value in values.items():
         if value.shape != (count, SMPLX_SIZES[name]):
             raise BodyModelError(
-                f"{name} has shape {tuple(value.shape)}, wanted {(count, SMPLX_SIZES[name])}"
+                f"{name} has shape {tuple(value.shape)}, expected {(count, SMPLX_SIZES[name])}"
             )
     zeros = {n: like.new_zeros(count, size) for n, size in SMPLX_SIZES.items() if n not in values}
     return values | zeros, count
 
 
 def _skin(rest: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
-    """Linear blend skinning, (P, V, 3) moved by (P, 55, 3, 4) under (V, 55) weights."""
+    """Linear blend skinning of (P, V, 3) by transforms (P, 55, 3, 4) and weights (V, 55)."""
     blended = (weights @ transforms.flatten(2)).unflatten(2, (3, 4))
-    # A product of many thousand matrices of three rows would be slower, on a GPU by far.
-    moved = blended[..., 3]
+    # Faster than one batched product of thousands of 3x4 matrices, especially on a GPU.
+    skinned = blended[..., 3]
     for axis in range(3):
-        moved = torch.addcmul(moved, blended[..., axis], rest[..., axis, None])
-    return moved
+        skinned = torch.addcmul(skinned, blended[..., axis], rest[..., axis, None])
+    return skinned
 
 
 def _face_landmarks(surface: Surface, vertices: Tensor, pose: Tensor, neck: Tensor) -> Tensor:
-    """(P, 51 + 17, 3): fixed landmarks, then the contour that fits the turn of the head."""
+    """(P, 51 + 17, 3): fixed landmarks, then contour landmarks for the head rotation."""
     from smplx import lbs
 
-    # The turn is rounded to a row of the table; a pose that is not a number would name no row.
+    # The head rotation is rounded to a table row; NaN would give an index outside the table.
     contour_faces, contour_weights = lbs.find_dynamic_lmk_idx_and_bcoords(
         vertices, pose.nan_to_num(), surface.contour_faces, surface.contour_weights, neck
     )
@@ -215,7 +215,7 @@ def _face_landmarks(surface: Surface, vertices: Tensor, pose: Tensor, neck: Tens
 
 
 def _extra_joint_vertices() -> Tensor:
-    """(21,) int64, the vertices that stand for joints 55 to 75."""
+    """(21,) int64 vertex indices of joints 55 to 75."""
     from smplx.vertex_ids import vertex_ids
     from smplx.vertex_joint_selector import VertexJointSelector
 

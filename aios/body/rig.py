@@ -1,4 +1,4 @@
-"""The arrays of a body model as tensors, for all of its vertices or for a choice of them."""
+"""Tensors of a body model: skeleton, and surface with all vertices or a subset."""
 
 from __future__ import annotations
 
@@ -15,60 +15,60 @@ from .file import NUM_VERTICES
 
 _NECK = (12, 9, 6, 3, 0)
 _SPARSE_BELOW = 0.05
-"""Share of pose directions other than zero below which they are stored sparse."""
-PartT = TypeVar("PartT", "Skeleton", "Surface")
+"""Pose directions with a smaller fraction of nonzeros are stored sparse."""
+_PartT = TypeVar("_PartT", "Skeleton", "Surface")
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What posing needs whatever the vertices: rest joints follow shape and expression."""
+    """Skeleton: rest joints as linear functions of shape and expression, kinematic tree."""
 
     joints: Tensor
     """(55, 3)"""
     joint_directions: Tensor
     """(55, 3, 20)"""
     mean_pose: Tensor
-    """(165,) zero except for the hands."""
-    generations: tuple[tuple[Tensor, Tensor], ...]
-    """Joints as far from the root as each other, nearest first and the root left out, and the
-    parent of each; int64."""
+    """(165,) axis-angle, zero except for the hands."""
+    tree_levels: tuple[tuple[Tensor, Tensor], ...]
+    """Joints of each depth of the kinematic tree below the root, and their parents; int64."""
     neck: Tensor
-    """(5,) int64, joints from the head down to the root."""
+    """(5,) int64, kinematic chain from neck to root."""
 
     def pose(self, rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn the joints.
+        """Forward kinematics, one tree level at a time.
 
-        `smplx.lbs.batch_rigid_transform` gives the same joint by joint: five times as many
-        operations, and a GPU is waited for at each of them.
+        `smplx.lbs.batch_rigid_transform` computes the same joint by joint, with five times as many
+        operations.
 
         Args:
-            rotations: (P, 55, 3, 3) of each joint against its parent.
-            rest: (P, 55, 3) joints of the shaped body at rest.
+            rotations: (P, 55, 3, 3) relative to the parent joint.
+            rest: (P, 55, 3) joints of the shaped body in the rest pose, metres.
 
         Returns:
-            (P, 55, 3) where they are, and (P, 55, 3, 4) what takes a point that moves with the
-            joint from rest to there.
+            Joint positions (P, 55, 3), and rigid transforms (P, 55, 3, 4) from rest to posed
+            points.
         """
-        world, place = rotations, rest
-        for joints, parents in self.generations:
-            above = world[:, parents]
+        world, position = rotations, rest
+        for joints, parents in self.tree_levels:
+            parent_world = world[:, parents]
             bones = (rest[:, joints] - rest[:, parents])[..., None]
-            world = world.index_copy(1, joints, above @ rotations[:, joints])
-            place = place.index_copy(1, joints, place[:, parents] + (above @ bones)[..., 0])
-        shift = place - (world @ rest[..., None])[..., 0]
-        return place, torch.cat([world, shift[..., None]], -1)
+            world = world.index_copy(1, joints, parent_world @ rotations[:, joints])
+            moved = position[:, parents] + (parent_world @ bones)[..., 0]
+            position = position.index_copy(1, joints, moved)
+        shift = position - (world @ rest[..., None])[..., 0]
+        return position, torch.cat([world, shift[..., None]], -1)
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A choice of vertices with the landmarks that lie on them."""
+    """Vertices and the landmarks on them."""
 
     template: Tensor
     """(V, 3)"""
     shape_directions: Tensor
     """(V, 3, 20)"""
     pose_directions: Tensor | None
-    """(V * 3, 486), maybe sparse; None where the model has none."""
+    """(V * 3, 486), dense or sparse; None if all are zero."""
     weights: Tensor
     """(V, 55)"""
     faces: Tensor
@@ -80,12 +80,12 @@ class Surface:
     landmark_weights: Tensor
     """(51, 3)"""
     contour_faces: Tensor
-    """(79, 17) int64, one row for each degree of the head's turn"""
+    """(79, 17) int64, one row per degree of head rotation"""
     contour_weights: Tensor
     """(79, 17, 3)"""
 
     def compact(self) -> Surface:
-        """The same with sparse pose directions where most are zero: twelve times faster to use."""
+        """Copy with sparse pose directions if most are zero; the product is 12 times faster."""
         dense = self.pose_directions
         if dense is None or dense.count_nonzero() > _SPARSE_BELOW * dense.numel():
             return self
@@ -94,12 +94,12 @@ class Surface:
             sparse = dense.to_sparse_csr()
         try:
             sparse @ dense.new_zeros(dense.shape[1], 1)
-        except RuntimeError:  # some builds of torch store this format but cannot multiply it
+        except RuntimeError:  # some builds of torch cannot multiply this format
             return self
         return replace(self, pose_directions=sparse)
 
     def only_landmarks(self) -> Surface:
-        """The few vertices and faces that the 144 joints lie on, renumbered."""
+        """Subset of the vertices and faces under the 144 joints, with new indices."""
         face_ids = torch.cat([self.landmark_faces, self.contour_faces.reshape(-1)])
         face_ids, face_places = torch.unique(face_ids, return_inverse=True)
         faces = self.faces[face_ids]
@@ -126,7 +126,7 @@ class Surface:
 
 
 def build_skeleton(arrays: Mapping[str, np.ndarray]) -> Skeleton:
-    """Joints of a checked file, as linear functions of shape and expression."""
+    """Build the skeleton from the arrays of a body model file."""
     regressor = arrays["J_regressor"].astype(np.float64)
     joints = regressor @ arrays["v_template"]
     directions = np.einsum("jv,vck->jck", regressor, arrays["shapedirs"], optimize=True)
@@ -135,29 +135,30 @@ def build_skeleton(arrays: Mapping[str, np.ndarray]) -> Skeleton:
         joints=torch.from_numpy(joints).float(),
         joint_directions=torch.from_numpy(directions).float(),
         mean_pose=torch.from_numpy(mean_pose).float(),
-        generations=generations(arrays["kintree_table"][0].tolist()),
+        tree_levels=tree_levels(arrays["kintree_table"][0].tolist()),
         neck=torch.tensor(_NECK),
     )
 
 
-def generations(parents: list[int]) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Joints as far from the root as each other and their parents, see `Skeleton`.
+def tree_levels(parents: list[int]) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Group joints by depth in the kinematic tree, see `Skeleton.tree_levels`.
 
     Args:
-        parents: of each joint; a parent comes before its children, and the root's is not read.
+        parents: parent index of each joint, smaller than the joint's own; that of joint 0, the
+            root, is ignored.
     """
     depth = [0] * len(parents)
     for joint in range(1, len(parents)):
         depth[joint] = depth[parents[joint]] + 1
-    found = []
+    levels = []
     for level in range(1, max(depth) + 1):
         joints = [joint for joint, own in enumerate(depth) if own == level]
-        found.append((torch.tensor(joints), torch.tensor([parents[joint] for joint in joints])))
-    return tuple(found)
+        levels.append((torch.tensor(joints), torch.tensor([parents[joint] for joint in joints])))
+    return tuple(levels)
 
 
 def build_surface(arrays: Mapping[str, np.ndarray], joint_vertices: Tensor) -> Surface:
-    """All vertices of a checked file; `joint_vertices` (21,) are the extra joints."""
+    """Build the surface from the arrays of a file; `joint_vertices` (21,) are joints 55-75."""
     posedirs = arrays["posedirs"]
     pose_directions = None
     if posedirs.any():
@@ -176,10 +177,10 @@ def build_surface(arrays: Mapping[str, np.ndarray], joint_vertices: Tensor) -> S
     )
 
 
-def move(part: PartT, device: torch.device | str | None, dtype: torch.dtype | None) -> PartT:
-    """Every tensor to the device, those of real numbers to the type as well."""
+def move(part: _PartT, device: torch.device | str | None, dtype: torch.dtype | None) -> _PartT:
+    """Move all tensors to `device`, and floating-point ones to `dtype`."""
 
-    def moved(value: Any) -> Any:  # noqa: ANN401 - as deep as fields are
+    def moved(value: Any) -> Any:  # noqa: ANN401 - recursive
         if isinstance(value, tuple):
             return tuple(moved(each) for each in value)
         if not isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""Cameras, boxes, rotations and position encodings: functions of arrays and tensors.
+"""Cameras, boxes, rotations and position encodings, as functions of arrays and tensors.
 
 Imports no other room.
 """

@@ -1,4 +1,4 @@
-"""Sine codes of places in the image (specification sections 3 and 7)."""
+"""Sinusoidal position encodings of feature maps and boxes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COUNT_EPS = 1e-6
 
 
 def _interleaved_sine(coordinate: Tensor, channels: int, temperature: float) -> Tensor:
-    """Angles (...) in radians -> (..., channels): even channels sine, odd channels cosine."""
+    """Encode angles (...) in radians as (..., channels): even channels sine, odd cosine."""
     index = torch.arange(channels, dtype=torch.float32, device=coordinate.device)
     period = temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / channels)
     angle = coordinate[..., None].float() / period
@@ -21,11 +21,11 @@ def _interleaved_sine(coordinate: Tensor, channels: int, temperature: float) -> 
 
 
 def feature_position_code(padding_mask: Tensor, channels: int) -> Tensor:
-    """Position code of one feature level.
+    """Position encoding of one feature level; coordinates count valid cells, from 1.
 
     Args:
         padding_mask: (B, h, w) bool, True on padding.
-        channels: D; half of them for y, then half for x.
+        channels: D; first half encodes y, second half x.
 
     Returns:
         (B, h, w, D) float32.
@@ -45,7 +45,7 @@ def feature_position_code(padding_mask: Tensor, channels: int) -> Tensor:
 
 
 def box_position_code(boxes: Tensor, channels: int) -> Tensor:
-    """Code of boxes (..., 4) cxcywh, 0-1 -> (..., 2 * channels), in the order y, x, w, h."""
+    """Encode boxes (..., 4) cxcywh, 0-1, as (..., 2 * channels) in the order y, x, w, h."""
     half = channels // 2
     order = torch.cat([boxes[..., 1:2], boxes[..., :1], boxes[..., 2:]], -1) * (2 * math.pi)
     return _interleaved_sine(order, half, _QUERY_TEMPERATURE).flatten(-2).to(boxes.dtype)

@@ -1,4 +1,4 @@
-"""Rotations as six numbers, as matrices and as axis-angle vectors (specification section 10)."""
+"""Conversions between 6D rotations, rotation matrices, quaternions and axis-angle vectors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _SMALL_ANGLE = 1e-6
 
 
 def rotation_6d_to_rotmat(rotation_6d: Tensor) -> Tensor:
-    """Six numbers, a row-major 3x2 matrix, -> rotation matrix by Gram-Schmidt on its columns.
+    """6D rotation -> rotation matrix by Gram-Schmidt (Zhou et al., CVPR 2019).
 
     Args:
-        rotation_6d: (..., 6).
+        rotation_6d: (..., 6), the first two columns of the matrix as a row-major 3x2 matrix.
 
     Returns:
-        (..., 3, 3).  Six zeros give the zero matrix, as in the released network.
+        (..., 3, 3); six zeros give the zero matrix, as in the released network.
     """
     pairs = rotation_6d.unflatten(-1, (3, 2))
     first, second = pairs.unbind(-1)
@@ -28,15 +28,14 @@ def rotation_6d_to_rotmat(rotation_6d: Tensor) -> Tensor:
 
 
 def rotmat_to_quaternion(rotmat: Tensor) -> Tensor:
-    """Rotation matrix -> unit quaternion w, x, y, z by its largest component.
-
-    That component is positive; w may be negative (specification section 17, as pytorch3d 0.6.1).
+    """Rotation matrix -> unit quaternion w, x, y, z.
 
     Args:
         rotmat: (..., 3, 3).
 
     Returns:
-        (..., 4).
+        (..., 4).  The largest component is positive, so w may be negative; the released network
+        uses the same convention.
     """
     m = rotmat.flatten(-2)
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = m.unbind(-1)
@@ -62,7 +61,7 @@ def rotmat_to_quaternion(rotmat: Tensor) -> Tensor:
     )
     largest = squares.argmax(-1, keepdim=True)
     row = rows.gather(-2, largest[..., None].expand(*largest.shape, 4)).squeeze(-2)
-    # The largest square of a rotation matrix is at least 1; the bound guards the zero matrix.
+    # At least 1 for a rotation matrix; the clamp is for the zero matrix.
     size = squares.gather(-1, largest).clamp(min=0.01).sqrt()
     return row / (2 * size)
 
@@ -79,7 +78,7 @@ def quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
     vector = quaternion[..., 1:]
     squared = (vector * vector).sum(-1, keepdim=True)
     tiny = squared < _SMALL_ANGLE**2 / 4
-    # `where` before the root keeps the gradient finite at the identity.
+    # `where` before the square root keeps the gradient finite at the identity.
     norm = torch.where(tiny, torch.ones_like(squared), squared).sqrt()
     angle = 2 * torch.atan2(norm, quaternion[..., :1])
     scale = torch.where(tiny, torch.full_like(angle, 2.0), angle / norm)
@@ -87,10 +86,10 @@ def quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
 
 
 def rotmat_to_axis_angle(rotmat: Tensor) -> Tensor:
-    """Rotation matrix (..., 3, 3) -> axis-angle (..., 3), radians, angle in [0, 2 pi).
+    """Rotation matrix (..., 3, 3) -> axis-angle (..., 3) in radians, angle in [0, 2 pi).
 
-    Angles above pi are kept as the released network has them: hand vectors are added to the mean
-    hand, so a vector and its 2 pi complement are different fingers (specification section 17).
+    Angles above pi are not reduced, as in the released network: hand poses are added to the mean
+    hand as vectors, so a vector and its 2 pi complement are different finger poses.
     """
     return quaternion_to_axis_angle(rotmat_to_quaternion(rotmat))
 

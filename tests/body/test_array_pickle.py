@@ -1,4 +1,4 @@
-"""Pickles of arrays: every form that numpy, scipy and chumpy write, and nothing else."""
+"""Pickles of NumPy, SciPy and chumpy arrays are read; other classes are refused."""
 
 import io
 import pickle
@@ -16,14 +16,14 @@ def load(content):
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_of_every_protocol(protocol, order):
+def test_arrays_of_every_protocol_are_read(protocol, order):
     content = {"a": np.asarray(np.arange(6.0).reshape(2, 3), order=order), "b": [np.float32(2)]}
     found = load(pickle.dumps(content, protocol=protocol))
     np.testing.assert_array_equal(found["a"], content["a"])
     assert found["b"] == [2]
 
 
-def test_arrays_rebuilt_from_bytes():
+def test_arrays_from_bytes_are_read():
     class Bare:
         def __reduce__(self):
             return np.ndarray, ((2,), "<f8", bytearray(np.array([1.0, 2.0]).tobytes()))
@@ -32,14 +32,14 @@ def test_arrays_rebuilt_from_bytes():
 
 
 @pytest.mark.parametrize("kind", [csc_matrix, csr_matrix])
-def test_sparse_matrices(kind):
+def test_sparse_matrices_become_dense(kind):
     dense = np.array([[0.0, 2, 0], [1, 0, 3]])
     found = load(pickle.dumps(kind(dense)))
     assert isinstance(found, StoredArray)
     np.testing.assert_array_equal(found.to_array(), dense)
 
 
-@pytest.mark.parametrize("thing", [print, io.BytesIO(), ValueError("x"), np.load])
-def test_everything_else_is_refused(thing):
+@pytest.mark.parametrize("value", [print, io.BytesIO(), ValueError("x"), np.load])
+def test_other_classes_are_refused(value):
     with pytest.raises(pickle.UnpicklingError):
-        load(pickle.dumps(thing))
+        load(pickle.dumps(value))

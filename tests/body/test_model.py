@@ -1,4 +1,4 @@
-"""Posing: against the `smplx` package itself, one = many, gradients, and every wrong file."""
+"""Body model: posing compared with the `smplx` package, batching, gradients, bad files."""
 
 import functools
 import pickle
@@ -22,7 +22,7 @@ for _wrist in (20, 21):
 
 
 def random_body(components=20):
-    """A body model of random numbers with pose directions, in the layout of the official files."""
+    """Random body model with pose directions, in the layout of the official files."""
     return dict(_random_body(components))
 
 
@@ -66,7 +66,7 @@ def random_parameters(count, seed=0, dtype=torch.float32):
 
 
 def of_package(path, parameters, **settings):
-    """What the `smplx` package computes with its own reader and its own forward."""
+    """Output of the `smplx` package for a file."""
     import smplx
 
     model = smplx.SMPLX(
@@ -91,11 +91,11 @@ def random_file(tmp_path_factory):
 
 
 @pytest.mark.parametrize("which", ["random", "standin"])
-def test_equals_the_package(which, random_file, capfd):
+def test_output_equals_the_package(which, random_file, capfd):
     path = STANDIN_BODY if which == "standin" else random_file
     parameters = random_parameters(4)
-    parameters["left_hand_pose"][1] *= 9  # far above pi: added to the mean as it is
-    parameters["global_orient"][2] = torch.tensor([0.0, 1.0, 0.0])  # contour rows on both ends
+    parameters["left_hand_pose"][1] *= 9  # far above pi: added to the mean without reduction
+    parameters["global_orient"][2] = torch.tensor([0.0, 1.0, 0.0])  # both ends of the contour table
     parameters["global_orient"][3] = torch.tensor([0.0, -1.2, 0.0])
     wanted = of_package(path, parameters)
     capfd.readouterr()
@@ -109,7 +109,7 @@ def test_equals_the_package(which, random_file, capfd):
     torch.testing.assert_close(body.joints(parameters), wanted.joints, rtol=0, atol=1e-5)
 
 
-def test_hundreds_of_components_use_the_first_ten_of_each(tmp_path, random_file):
+def test_400_components_use_the_first_ten_of_shape_and_expression(tmp_path, random_file):
     path = tmp_path / "SMPLX_NEUTRAL.npz"
     np.savez(path, **random_body(components=400))
     parameters = random_parameters(2)
@@ -120,7 +120,7 @@ def test_hundreds_of_components_use_the_first_ten_of_each(tmp_path, random_file)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_joints_without_the_mesh(standin, dtype):
+def test_joints_are_those_of_the_mesh(standin, dtype):
     body = standin.to(dtype=dtype)
     parameters = random_parameters(3, dtype=dtype)
     output, joints = body(parameters), body.joints(parameters)
@@ -129,12 +129,12 @@ def test_joints_without_the_mesh(standin, dtype):
     assert len(body._landmarks.template) * 20 < len(body._surface.template)
 
 
-def test_moving_leaves_the_original(standin):
+def test_to_does_not_change_the_original(standin):
     assert standin.to(dtype=torch.float64) is not standin
     assert standin(random_parameters(1)).vertices.dtype == torch.float32
 
 
-def test_one_is_many(standin):
+def test_batch_equals_single_people(standin):
     parameters = random_parameters(3)
     together = standin(parameters)
     for person in range(3):
@@ -143,14 +143,14 @@ def test_one_is_many(standin):
         torch.testing.assert_close(alone.joints_3d[0], together.joints_3d[person])
 
 
-def test_nobody(standin):
+def test_zero_people(standin):
     output = standin(random_parameters(0))
     assert output.vertices.shape == (0, 10475, 3)
     assert output.joints_3d.shape == (0, 144, 3)
     assert standin.joints(random_parameters(0)).shape == (0, 144, 3)
 
 
-def test_left_out_is_zero(standin):
+def test_missing_parameters_are_zero(standin):
     zeros = {name: torch.zeros(1, size) for name, size in SMPLX_SIZES.items()}
     wanted = standin(zeros).vertices
     torch.testing.assert_close(standin({"betas": torch.zeros(1, 10)}).vertices, wanted)
@@ -171,14 +171,13 @@ def test_gradients(standin, at_zero):
     parameters = random_parameters(1, seed=5, dtype=torch.float64)
     if at_zero:
         parameters = {name: torch.zeros_like(value) for name, value in parameters.items()}
-        # Rodrigues' formula of the package has a kink at exactly zero, which hides a central
-        # difference: a thousandth of a degree away there is none.
+        # Rodrigues' formula of the package is not differentiable at zero, so stay 1e-5 away.
         parameters = {name: value + 1e-5 for name, value in parameters.items()}
     wanted = [parameters[n].requires_grad_() for n in ("betas", "global_orient", "body_pose")]
     weights = torch.randn(144, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def total(*_):
-        # Two roads to one number: the joints alone and the whole mesh.
+        # Covers both paths: joints only and the whole mesh.
         joints = body.joints(parameters)
         return (joints * weights).sum() + body(parameters).vertices[:, ::997].square().sum()
 
@@ -192,7 +191,7 @@ def test_gradient_reaches_every_parameter(standin):
         assert value.grad is not None and value.grad.abs().sum() > 0, name
 
 
-def test_a_pose_that_is_no_number_gives_no_number(standin):
+def test_nan_pose_gives_nan_joints(standin):
     parameters = random_parameters(1)
     parameters["global_orient"][:] = torch.nan
     assert standin.joints(parameters).isnan().any()
@@ -201,13 +200,13 @@ def test_a_pose_that_is_no_number_gives_no_number(standin):
 @pytest.mark.parametrize(
     ("parameters", "text"),
     [
-        ({"betas": torch.zeros(1, 11)}, r"betas has shape \(1, 11\), wanted \(1, 10\)"),
+        ({"betas": torch.zeros(1, 11)}, r"betas has shape \(1, 11\), expected \(1, 10\)"),
         ({"betas": torch.zeros(2, 10), "jaw_pose": torch.zeros(1, 3)}, "jaw_pose has shape"),
         ({"beta": torch.zeros(1, 10)}, "got beta"),
         ({}, "got nothing"),
     ],
 )
-def test_wrong_parameters(standin, parameters, text):
+def test_wrong_parameters_are_named(standin, parameters, text):
     with pytest.raises(BodyModelError, match=text):
         standin(parameters)
 
@@ -217,7 +216,7 @@ def stature(body, betas):
     return height.amax(1) - height.amin(1)
 
 
-def test_official_shapes_on_the_standin(standin):
+def test_smplx_shapes_are_converted_for_the_standin(standin):
     betas = torch.zeros(5, 10)
     betas[1, 0], betas[2, 0], betas[3, 1], betas[4, 1] = 2, -2, 2, -2
     parameters = {"betas": betas, "jaw_pose": torch.ones(5, 3)}
@@ -237,7 +236,7 @@ def test_official_shapes_on_the_standin(standin):
     assert wild.abs().max() <= 3
 
 
-def test_shapes_stay_where_they_are_at_home(standin, random_file):
+def test_shapes_of_the_same_body_are_not_converted(standin, random_file):
     parameters = random_parameters(2)
     assert standin.adapt(parameters, from_official=False) == parameters
     assert BodyModel.load(random_file).adapt(parameters, from_official=True) == parameters
@@ -248,7 +247,7 @@ def test_importing_does_not_load_the_package():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_source_by_environment(random_file, monkeypatch):
+def test_source_from_the_environment(random_file, monkeypatch):
     monkeypatch.delenv("AIOS_SMPLX", raising=False)
     assert find_body_file(None) == STANDIN_BODY
     monkeypatch.setenv("AIOS_SMPLX", str(random_file.parent))
@@ -257,14 +256,14 @@ def test_source_by_environment(random_file, monkeypatch):
     assert find_body_file(None) == STANDIN_BODY
 
 
-def test_folder_of_the_package_layout(random_file, tmp_path):
+def test_file_is_found_in_the_folder_layout_of_the_package(random_file, tmp_path):
     (tmp_path / "smplx").mkdir()
     (tmp_path / "smplx" / "SMPLX_NEUTRAL.npz").write_bytes(random_file.read_bytes())
     assert find_body_file(tmp_path) == tmp_path / "smplx" / "SMPLX_NEUTRAL.npz"
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_pickle(tmp_path, random_file, protocol):
+def test_pickle_gives_the_arrays_of_the_npz(tmp_path, random_file, protocol):
     content = random_body()
     content["J_regressor"] = scipy.sparse.csc_matrix(content["J_regressor"])
     content["part2num"] = {"head": 3}
@@ -280,7 +279,7 @@ def test_pickle(tmp_path, random_file, protocol):
 
 
 class _Touch:
-    """Unpickling it makes a file: the proof that something was run."""
+    """Creates a file when unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -289,10 +288,10 @@ class _Touch:
         return (open, (str(self.path), "w"))
 
 
-def test_pickle_runs_nothing(tmp_path):
+def test_pickle_with_code_is_refused(tmp_path):
     path, mark = tmp_path / "SMPLX_NEUTRAL.pkl", tmp_path / "mark"
     path.write_bytes(pickle.dumps(random_body() | {"extra": _Touch(mark)}))
-    with pytest.raises(BodyModelError, match="holds something else"):
+    with pytest.raises(BodyModelError, match="it contains .*open"):
         BodyModel.load(path)
     assert not mark.exists()
 
@@ -302,7 +301,7 @@ def test_object_arrays_of_an_npz_are_not_unpickled(tmp_path, random_file):
     path = tmp_path / "SMPLX_NEUTRAL.npz"
     extra = np.array({"head": _Touch(mark)}, dtype=object)
     np.savez(path, **random_body(), part2num=extra)
-    BodyModel.load(path)  # official files hold such arrays: they are passed over
+    BodyModel.load(path)  # official files have such arrays; they are not read
     np.savez(path, **(random_body() | {"weights": extra}))
     with pytest.raises(BodyModelError, match=r"not a readable \.npz"):
         BodyModel.load(path)
@@ -321,14 +320,20 @@ def _save(path, **changes):
         ({"v_template": np.zeros((6890, 3))}, r"is a SMPL or SMPL\+H model \(6890 vertices\)"),
         ({"v_template": np.zeros((778, 3))}, "is a MANO model"),
         ({"v_template": np.zeros((5023, 3))}, "is a FLAME model"),
-        ({"weights": np.zeros((10475, 24))}, r"weights has shape \(10475, 24\), wanted 10475 x 55"),
+        (
+            {"weights": np.zeros((10475, 24))},
+            r"weights has shape \(10475, 24\), expected 10475 x 55",
+        ),
         ({"shapedirs": np.zeros((10475, 3, 16))}, "16 components"),
-        ({"v_template": np.full((10475, 3), np.nan)}, "v_template holds something else"),
-        ({"f": np.full((9, 3), 10475)}, "points at vertices"),
-        ({"kintree_table": np.tile(np.arange(55), (2, 1))}, "points at vertices, faces or joints"),
+        ({"v_template": np.full((10475, 3), np.nan)}, "v_template has values that are not finite"),
+        ({"f": np.full((9, 3), 10475)}, "indices of missing vertices"),
+        (
+            {"kintree_table": np.tile(np.arange(55), (2, 1))},
+            "indices of missing vertices, faces or joints",
+        ),
     ],
 )
-def test_wrong_arrays(tmp_path, changes, text):
+def test_wrong_arrays_are_named(tmp_path, changes, text):
     path = tmp_path / "SMPLX_NEUTRAL.npz"
     _save(path, **changes)
     with pytest.raises(BodyModelError, match=text) as error:
@@ -349,10 +354,10 @@ def test_wrong_arrays(tmp_path, changes, text):
         ("SMPLX_NEUTRAL.pkl", pickle.dumps({"a": 1}), "lacks v_template"),
         ("SMPLX_MALE.npz", b"", "is the male SMPL-X body"),
         ("smplx_female.pkl", b"", "is the female SMPL-X body"),
-        ("SMPLX_NEUTRAL.zip", b"PK", "neither an .npz nor a .pkl"),
+        ("SMPLX_NEUTRAL.zip", b"PK", "must be an .npz or .pkl"),
     ],
 )
-def test_wrong_files(tmp_path, name, content, text):
+def test_wrong_files_are_named(tmp_path, name, content, text):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
@@ -361,7 +366,7 @@ def test_wrong_files(tmp_path, name, content, text):
     assert str(path) in str(error.value) and "https://smpl-x.is.tue.mpg.de" in str(error.value)
 
 
-def test_folder_without_the_file(tmp_path):
+def test_folder_without_the_file_is_named(tmp_path):
     with pytest.raises(BodyModelError, match=r"SMPLX_NEUTRAL.npz or .*, found no body model"):
         BodyModel.load(tmp_path)
     (tmp_path / "SMPLX_MALE.npz").touch()

@@ -1,4 +1,4 @@
-"""Sine codes: single numbers by the formula, padding, and what they can tell apart."""
+"""Position encodings: values by the formula, padding, order of coordinates."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from aios.geometry.positions import box_position_code, feature_position_code
 
 
-def test_one_place_by_hand():
+def test_known_values():
     code = feature_position_code(torch.zeros(1, 3, 5, dtype=torch.bool), 256)
     assert code.shape == (1, 3, 5, 256)
     y, x = 2 * math.pi * 2 / 3, 2 * math.pi * 4 / 5  # second row, fourth column, counted from 1
@@ -18,8 +18,8 @@ def test_one_place_by_hand():
         assert abs(code[0, 1, 3, 128 + channel].item() - function(x / period)) < 1e-5
 
 
-def test_padding_counts_for_nothing():
-    """A padded image has the code of the image alone; past it the last count stays."""
+def test_padding_does_not_change_the_encoding():
+    """On padding the encoding of the last valid row or column repeats."""
     mask = torch.ones(1, 6, 8, dtype=torch.bool)
     mask[:, :4, :5] = False
     alone = feature_position_code(torch.zeros(1, 4, 5, dtype=torch.bool), 64)
@@ -29,16 +29,16 @@ def test_padding_counts_for_nothing():
     assert torch.equal(padded[:, :4, 7, 32:], padded[:, :4, 4, 32:])
 
 
-def test_wholly_padded_rows_have_coordinate_zero():
+def test_fully_padded_rows_have_coordinate_zero():
     mask = torch.ones(1, 4, 4, dtype=torch.bool)
     mask[:, :2, :2] = False
     code = feature_position_code(mask, 32)
     assert torch.isfinite(code).all()
-    nowhere = torch.tensor([0.0, 1.0]).repeat(8)
-    assert torch.equal(code[0, 3, 3], nowhere.repeat(2))
+    zero_angle = torch.tensor([0.0, 1.0]).repeat(8)
+    assert torch.equal(code[0, 3, 3], zero_angle.repeat(2))
 
 
-def test_box_code_is_in_the_order_y_x_w_h():
+def test_box_encoding_has_the_order_y_x_w_h():
     box = torch.tensor([[0.1, 0.7, 0.25, 0.4]], dtype=torch.float64)
     code = box_position_code(box, 256)
     assert code.shape == (1, 512)
@@ -50,7 +50,7 @@ def test_box_code_is_in_the_order_y_x_w_h():
             assert abs(code[0, 128 * block + channel].item() - wanted) < 1e-5
 
 
-def test_box_code_takes_any_number_of_boxes():
+def test_box_encoding_accepts_any_number_of_boxes():
     assert box_position_code(torch.rand(2, 0, 4), 96).shape == (2, 0, 192)
     boxes = torch.rand(2, 3, 5, 4)
     codes = box_position_code(boxes, 32)

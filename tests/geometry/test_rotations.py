@@ -1,4 +1,4 @@
-"""Rotations: conversions undo each other, also at the angles where formulas divide by nothing."""
+"""Rotations: conversions are inverse, also at angles where formulas have singularities."""
 
 import math
 
@@ -38,23 +38,25 @@ def test_quarter_turn_about_z_takes_x_to_y():
     torch.testing.assert_close(turn @ torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0]))
 
 
-def test_six_numbers_are_two_columns_row_by_row():
+def test_rotation_6d_is_two_columns_in_row_major_order():
     # Rows (1, 0), (0, 1), (0, 0): columns x and y.
     identity = rotation_6d_to_rotmat(torch.tensor([1.0, 0, 0, 1, 0, 0]))
     torch.testing.assert_close(identity, torch.eye(3))
     rotmat = random_rotations(50)
-    six = rotmat[..., :2].flatten(-2)
-    torch.testing.assert_close(rotation_6d_to_rotmat(six), rotmat)
+    rotation_6d = rotmat[..., :2].flatten(-2)
+    torch.testing.assert_close(rotation_6d_to_rotmat(rotation_6d), rotmat)
     stretched = rotmat[..., :2] @ torch.tensor([[3.0, -4.0], [0.0, 0.5]], dtype=torch.float64)
     torch.testing.assert_close(rotation_6d_to_rotmat(stretched.flatten(-2)), rotmat)
 
 
-def test_six_numbers_always_give_a_rotation():
-    six = torch.randn(500, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    assert_rotations(rotation_6d_to_rotmat(six * 10.0 ** torch.randint(-4, 4, (500, 1))))
+def test_any_rotation_6d_gives_a_rotation():
+    rotation_6d = torch.randn(
+        500, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    assert_rotations(rotation_6d_to_rotmat(rotation_6d * 10.0 ** torch.randint(-4, 4, (500, 1))))
 
 
-def test_degenerate_six_numbers_stay_finite():
+def test_degenerate_rotation_6d_stays_finite():
     zero = rotation_6d_to_rotmat(torch.zeros(2, 6))
     assert torch.equal(zero, torch.zeros(2, 3, 3))
     assert torch.isfinite(rotmat_to_axis_angle(zero)).all()
@@ -63,8 +65,7 @@ def test_degenerate_six_numbers_stay_finite():
 
 
 @pytest.mark.parametrize("angle", ANGLES)
-def test_axis_angle_there_and_back(angle):
-    """The same rotation at every angle; the same vector below pi."""
+def test_axis_angle_round_trip(angle):
     vectors = AXES * angle
     rotmat = axis_angle_to_rotmat(vectors)
     assert_rotations(rotmat)
@@ -74,19 +75,19 @@ def test_axis_angle_there_and_back(angle):
         assert torch.equal(back, torch.zeros_like(back))
     assert (back.norm(dim=-1) < 2 * math.pi + 1e-9).all()
     different = (back - vectors).norm(dim=-1)
-    # The vector itself or the complement on the other side of 2 pi.
+    # The vector itself or its 2 pi complement.
     complement = vectors - AXES * 2 * math.pi
     assert (torch.minimum(different, (back - complement).norm(dim=-1)) < 1e-7).all()
 
 
-def test_angles_above_pi_are_kept():
+def test_angles_above_pi_are_not_reduced():
     """The largest component of the quaternion is positive, whatever the sign of w."""
     vectors = torch.tensor([[-3.0, 0.1, 0.0], [0.0, -2.5, 0.3]], dtype=torch.float64)
     back = rotmat_to_axis_angle(axis_angle_to_rotmat(vectors))
     assert (back.norm(dim=-1) > math.pi).all()
     axis = vectors / vectors.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(back, vectors - axis * 2 * math.pi)
-    # A hand vector means something else than its complement, so it comes back as it was.
+    # A hand pose differs from its complement, so the round trip must keep it.
     again = rotmat_to_axis_angle(axis_angle_to_rotmat(back))
     torch.testing.assert_close(again, back)
 
@@ -128,7 +129,7 @@ def test_gradients_are_finite_at_every_angle(angle, dtype):
 @pytest.mark.parametrize("angle", [0.0, 0.7, 3.0, math.pi, 4.5])
 def test_gradients_are_right(angle):
     vectors = (AXES * angle).requires_grad_()
-    # At zero the second derivative, not the first, is cut: differences of 1e-7 stay below the cut.
+    # At zero the formula is linearised: the step must stay below the threshold.
     eps = 1e-8 if angle == 0.0 else 1e-6
     atol = 1e-4 if angle == 0.0 else 1e-6
     assert torch.autograd.gradcheck(axis_angle_to_rotmat, vectors, eps=eps, atol=atol)
@@ -138,9 +139,9 @@ def test_gradients_are_right(angle):
         )
 
 
-def test_gradient_of_six_numbers():
-    six = torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    assert torch.autograd.gradcheck(rotation_6d_to_rotmat, six.requires_grad_())
+def test_gradient_of_rotation_6d():
+    rotation_6d = torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    assert torch.autograd.gradcheck(rotation_6d_to_rotmat, rotation_6d.requires_grad_())
     rest = torch.tensor([[1.0, 0, 0, 1, 0, 0]], dtype=torch.float64, requires_grad=True)
     rotmat_to_axis_angle(rotation_6d_to_rotmat(rest)).sum().backward()
     assert torch.isfinite(rest.grad).all()
@@ -154,6 +155,6 @@ def test_float32_is_close_to_float64():
     torch.testing.assert_close(rounded.double(), exact, atol=5e-6, rtol=0)
 
 
-def test_nobody():
+def test_empty_input():
     assert rotmat_to_axis_angle(torch.zeros(0, 15, 3, 3)).shape == (0, 15, 3)
     assert rotation_6d_to_rotmat(torch.zeros(0, 22, 6)).shape == (0, 22, 3, 3)

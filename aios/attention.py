@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .network.model import AiOS
 from .network.outputs import AiOSOutput, LayerAttention
+from .network.person_attention import person_mask
 from .network.queries import TokenLayout
 
 KEPT_PEOPLE = 30
@@ -209,7 +210,8 @@ def _self_attention(seen: SeenTokens, index: int, people: Tensor) -> tuple[Tenso
     query = F.linear(tokens[rows], weight[:width], bias[:width]).unflatten(-1, (heads, -1))
     key = F.linear(tokens, weight[width : 2 * width], bias[width : 2 * width])
     key = key.unflatten(-1, (heads, -1))
-    blocked = ~_visible(seen, rows)
+    visible = person_mask(layout, seen.attention.form, len(tokens) // size, tokens.device)
+    blocked = ~visible[rows]
     mean = torch.zeros(len(rows), len(rows), device=tokens.device)
     for head in range(heads):  # all heads at once would take hundreds of megabytes
         logits = query[:, head] @ key[:, head].T * query.shape[-1] ** -0.5
@@ -222,18 +224,3 @@ def _self_attention(seen: SeenTokens, index: int, people: Tensor) -> tuple[Tenso
     others = among[:, boxes][..., boxes].clone()
     others[everyone, :, everyone] = 0
     return own, others
-
-
-def _visible(seen: SeenTokens, rows: Tensor) -> Tensor:
-    """(n * T, P * T) bool, which token sees which (specification section 9)."""
-    layout, form = seen.layout, seen.attention.form
-    columns = torch.arange(seen.tokens.shape[1], device=rows.device)
-    if layout.stage == "locate" or form == "full":
-        return torch.ones(len(rows), len(columns), dtype=torch.bool, device=rows.device)
-    is_box = torch.zeros(layout.num_tokens, dtype=torch.bool, device=rows.device)
-    is_box[list(layout.box_tokens)] = True
-    both_boxes = is_box[rows % layout.num_tokens][:, None] & is_box[columns % layout.num_tokens]
-    if form == "inter_human":
-        return both_boxes | (rows[:, None] == columns)
-    person = torch.div(rows, layout.num_tokens, rounding_mode="floor")[:, None]
-    return both_boxes | (person == columns // layout.num_tokens)

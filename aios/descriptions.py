@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .weights.load import WeightsInfo
 
 if TYPE_CHECKING:
-    from .accelerate.speed import Speed
+    from .accelerate.install import Speed
     from .body.model import BodyModel
 
 

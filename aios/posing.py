@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .accelerate.cuda_graphs import Recorded, allowed
+from .accelerate.cuda_graphs import CudaGraph, cuda_graphs_available
 from .body.model import BodyModel
 from .body.parameters import SMPLX_NAMES, SMPLX_SIZES
 from .people import People
@@ -28,7 +28,7 @@ class Posing:
     def __init__(self, body: BodyModel, from_official: bool) -> None:
         """Pose `body`; see `BodyModel.adapt` for `from_official`."""
         self._body, self._from_official = body, from_official
-        self._recorded = Recorded(self._posed) if allowed(body.device) else None
+        self._graph = CudaGraph(self._posed) if cuda_graphs_available(body.device) else None
         self._lock = threading.Lock()
 
     def __call__(self, people: Sequence[People]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -36,7 +36,7 @@ class Posing:
         if not people:
             return []
         table = self._table(people)
-        step = _AT_ONCE if self._recorded is None else _RECORDED_AT_ONCE
+        step = _AT_ONCE if self._graph is None else _RECORDED_AT_ONCE
         posed = []
         with torch.inference_mode():
             for start in range(0, max(len(table), 1), step):
@@ -61,12 +61,12 @@ class Posing:
 
     def _pose(self, table: Tensor) -> tuple[np.ndarray, np.ndarray]:
         count = len(table)
-        if self._recorded is None or not count:
+        if self._graph is None or not count:
             vertices, joints_3d = self._posed(table.to(self._body.device))
         else:
             padded = F.pad(table, (0, 0, 0, -count % _AT_ONCE)).to(self._body.device)
             with self._lock:
-                vertices, joints_3d = self._recorded(padded)
+                vertices, joints_3d = self._graph(padded)
         return vertices[:count].cpu().numpy(), joints_3d[:count].cpu().numpy()
 
     def _posed(self, table: Tensor) -> tuple[Tensor, Tensor]:

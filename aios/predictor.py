@@ -10,21 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .accelerate.cuda_graphs import Recorded, allowed
-from .accelerate.speed import Speed, make_ready
+from .accelerate.cuda_graphs import CudaGraph, cuda_graphs_available
+from .accelerate.install import Speed, accelerate
 from .attention import keep_attention, watch_self_attention
 from .body.model import BodyModel
 from .geometry.camera import Camera
-from .media.photo import PhotoSource, photo_pixels
+from .media.photo import PhotoSource, photo_pixels, read_photo
 from .network.config import ImageConfig
 from .network.model import AiOS
 from .network.preprocessing import ImageBatch, batch_images, prepare_photo
 from .people import People, people_from_table, people_table
 from .posing import Posing
 from .prediction import Candidates, Prediction
+from .resources import EXAMPLES
 from .weights.load import WeightsInfo, load_model
 
 DEFAULT_MAX_PEOPLE = 30
@@ -54,20 +56,20 @@ class AiOSPredictor:
         """Take over `model`: it is changed for inference and moves to `device`.
 
         `device` None means the first CUDA device where there is one, else the CPU; for `speed` see
-        `aios.accelerate.speed`.
+        `aios.accelerate.install`.
         """
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        self.speed = make_ready(model, self.device, speed)
-        self.model = model
+        self.model = accelerate(model, self.device, speed, _calibration_photos)
+        self.speed = self.model.speed
         self.weights = weights
         self.body = body.to(device=self.device)
         self._posing = self._posing_of(self.body)
         self._network_lock = threading.Lock()
-        self._recorded: Recorded | None = None
-        if self.speed == "fast" and allowed(self.device):
-            self._recorded = Recorded(self._table, rounded=True)
+        self._graph: CudaGraph | None = None
+        if self.speed == "fast" and cuda_graphs_available(self.device):
+            self._graph = CudaGraph(self._table, allow_tf32=True)
 
     @classmethod
     def from_pretrained(
@@ -269,8 +271,8 @@ class AiOSPredictor:
     ) -> list[Candidates]:
         watching = watch_self_attention(self.model) if with_attention else contextlib.nullcontext()
         with self._network_lock, torch.inference_mode(), watching as seen:
-            if self._recorded is not None and not with_attention and images.padding_mask is None:
-                (table,) = self._recorded(images.pixels.to(self.device))
+            if self._graph is not None and not with_attention and images.padding_mask is None:
+                (table,) = self._graph(images.pixels.to(self.device))
             else:
                 given = images.to(self.device)
                 output = self.model(given, keep_attention=with_attention, min_score=min_score)
@@ -301,3 +303,7 @@ class AiOSPredictor:
 
     def _least_score(self, threshold: float | None) -> float:
         return self.weights.threshold if threshold is None else threshold
+
+
+def _calibration_photos() -> list[np.ndarray]:
+    return [read_photo(path) for path in sorted(EXAMPLES.glob("*.jpg"))]

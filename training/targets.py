@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from aios.body.parameters import SMPLX_SIZES
+from aios.geometry.constants import index_tensor
 from aios.network.config import BODY_KEYPOINT_JOINTS as BODY_KEYPOINTS
-
-from .joints import index_tensor
 
 LEFT_HAND_KEYPOINTS = (20, 66, 67, 68, 69, 70)
 """Joints of the left wrist and the tips of thumb, index, middle, ring and pinky."""

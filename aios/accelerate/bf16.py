@@ -1,12 +1,11 @@
-"""Large products in bf16 on a GPU; everything that has a place in space stays float32.
+"""Large products in bf16 on a GPU; geometry stays float32.
 
-What lies between the products is fused (see `half_layers`); where the network is recorded as a CUDA
-graph, the products of float32 numbers round what they multiply to 11 bits (see `graphs`).
-
-In bf16: convolutions of a ResNet (rounding moves the people of a MobileNetV2, which is small),
-values and outputs of deformable attention, attention among people, and feed-forwards.
-In float32: what is summed up from layer to layer, norms, proposals and their
-choice, places where attention looks and their weights, boxes and their refinement, all heads.
+In bf16: the convolutions of a ResNet (rounding would move the people of the small MobileNetV2),
+values and outputs of deformable attention, person attention, and feed-forward networks.
+In float32: residual sums, norms, proposals and their selection, sampling locations and weights,
+boxes and their refinement, all heads. A CUDA graph computes these float32 products in TF32, see
+`cuda_graphs`.
+The steps between the products are fused, see `bf16_layers` and `fused`.
 """
 
 from __future__ import annotations
@@ -22,61 +21,70 @@ from ..network.deformable_attention import DeformableAttention
 from ..network.encoder import EncoderLayer
 from ..network.model import AiOS
 from ..network.resnet import ResNet
-from .bf16_layers import HalfAttention, HalfDecoderLayer, HalfEncoderLayers, HalfResNet
-from .fused import HALF
+from .bf16_layers import (
+    Bf16DecoderLayer,
+    Bf16DeformableAttention,
+    Bf16EncoderLayers,
+    Bf16ResNet,
+)
+from .person_attention import BlockwisePersonAttention
 
 
-def use_half(model: AiOS) -> None:
-    """Change a network for inference, in place and for good.
+def convert_to_bf16(network: AiOS) -> None:
+    """Convert a plain network for inference, in place.
 
     Args:
-        model: with folded batch norm and without gradients.
+        network: with folded batch norm and without gradients.
     """
-    if isinstance(model.backbone, ResNet):
-        model.backbone = HalfResNet(model.backbone)
-    for level in model.level_projections:
+    if isinstance(network.backbone, ResNet):
+        network.backbone = Bf16ResNet(network.backbone)
+    for level in network.level_projections:
         assert isinstance(level, nn.Sequential)
-        _halve(level, "0")
-        level[1].register_forward_pre_hook(_in_full)
-    encoder = [layer for layer in model.encoder.layers if isinstance(layer, EncoderLayer)]
-    decoder = [layer for layer in model.decoder.layers if isinstance(layer, DecoderLayer)]
+        _convert(level, "0")
+        level[1].register_forward_pre_hook(_inputs_to_float32)
+    encoder = [layer for layer in network.encoder.layers if isinstance(layer, EncoderLayer)]
+    decoder = [layer for layer in network.decoder.layers if isinstance(layer, DecoderLayer)]
     for layer in (*encoder, *decoder):
-        _halve(layer, "linear1")
-        _halve(layer, "linear2")
-    for of_image in encoder:
-        of_image.self_attn = _halve_attention(of_image.self_attn)
-    for of_people in decoder:
-        of_people.cross_attn = _halve_attention(of_people.cross_attn)
-        of_people.self_attn.to(HALF).register_forward_pre_hook(_halved)
-    model.decoder.register_forward_pre_hook(_memory_halved)
-    model.encoder.layers = nn.ModuleList([HalfEncoderLayers(encoder)])
-    model.decoder.layers = nn.ModuleList(HalfDecoderLayer(layer) for layer in decoder)
+        _convert(layer, "linear1")
+        _convert(layer, "linear2")
+    for encoder_layer in encoder:
+        encoder_layer.self_attn = _converted_attention(encoder_layer.self_attn)
+    for decoder_layer in decoder:
+        decoder_layer.cross_attn = _converted_attention(decoder_layer.cross_attn)
+        attention = BlockwisePersonAttention(decoder_layer.self_attn)
+        attention.to(torch.bfloat16).register_forward_pre_hook(_inputs_to_bf16)
+        decoder_layer.self_attn = attention
+    network.decoder.register_forward_pre_hook(_memory_to_bf16)
+    network.encoder.layers = nn.ModuleList([Bf16EncoderLayers(encoder)])
+    network.decoder.layers = nn.ModuleList(Bf16DecoderLayer(layer) for layer in decoder)
 
 
-def _halve_attention(attn: DeformableAttention) -> HalfAttention:
-    _halve(attn, "value_proj")
-    _halve(attn, "output_proj")
-    return HalfAttention(attn)
+def _converted_attention(attention: DeformableAttention) -> Bf16DeformableAttention:
+    _convert(attention, "value_proj")
+    _convert(attention, "output_proj")
+    return Bf16DeformableAttention(attention)
 
 
-def _halve(owner: nn.Module, name: str) -> None:
-    """The layer `name` takes any kind of float and gives bf16."""
-    owner.get_submodule(name).to(HALF).register_forward_pre_hook(_halved)
+def _convert(parent: nn.Module, name: str) -> None:
+    """Let submodule `name` take any float dtype and return bf16."""
+    parent.get_submodule(name).to(torch.bfloat16).register_forward_pre_hook(_inputs_to_bf16)
 
 
-def _halved(_: nn.Module, given: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(_to(one, HALF) for one in given)
+def _inputs_to_bf16(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(_cast(x, torch.bfloat16) for x in inputs)
 
 
-def _memory_halved(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What the decoder is given; else each of its layers would halve the image's tokens again."""
-    encoded, *others = given
-    return replace(encoded, memory=encoded.memory.to(HALF)), *others
+def _inputs_to_float32(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(_cast(x, torch.float32) for x in inputs)
 
 
-def _in_full(_: nn.Module, given: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(_to(one, torch.float32) for one in given)
+def _memory_to_bf16(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Convert the image tokens once, not in every decoder layer."""
+    encoded, *others = inputs
+    return replace(encoded, memory=encoded.memory.to(torch.bfloat16)), *others
 
 
-def _to(given: object, kind: torch.dtype) -> object:
-    return given.to(kind) if isinstance(given, Tensor) and given.is_floating_point() else given
+def _cast(value: object, dtype: torch.dtype) -> object:
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.to(dtype)
+    return value

@@ -1,166 +1,147 @@
-"""CUDA graphs: the hundreds of small kernels of a network, started as one.
+"""CUDA graphs: launch the hundreds of small kernels of a function as one.
 
-A graph fits one size of input.  A size is recorded when it comes for the second time, so that a
-photo of its own pays nothing, and the sizes used last are kept.  What cannot be recorded runs as
-before, and one line of the log says why.
+A graph fits one set of input shapes. Shapes are captured when they occur for the second time, so a
+single odd photo costs nothing; the graphs used last are kept. If capture fails, the function runs
+uncaptured and one log line states the reason.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .tf32 import tf32
 from .zero_gpu import on_zero_gpu
 
-KEPT = 4
-"""Recorded sizes; each holds the memory of one run of the network."""
-_REMEMBERED = 64
-"""Sizes of which it is known that they came once."""
+MAX_GRAPHS = 4
+"""Each graph holds the memory of one run."""
+_MAX_SEEN_ONCE = 64
+"""Input shapes remembered before they are captured."""
 _WARM_UP = 2
-"""Runs before one is recorded, in which libraries choose their ways and ask for their memory."""
+"""Runs before a capture, in which libraries select kernels and allocate memory."""
 
 Tensors = tuple[Tensor, ...]
-Network = Callable[..., Tensors]
-"""Takes tensors and gives some; asks nothing of their device."""
+Function = Callable[..., Tensors]
+"""Tensors to tensors, without synchronising with the device."""
 _Key = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
 _log = logging.getLogger(__name__)
 
-_NOT_REPLAYED = threading.Lock()
-"""Held while kernels are chosen, so that nobody's products are rounded as somebody else's are."""
-
 
 @dataclass(frozen=True)
-class Recording:
-    """One recorded run.
+class CapturedRun:
+    """One captured run of a function.
 
     Attributes:
-        given: is read by `replay`.
-        answer: is overwritten by `replay`.
-        replay: runs again what was recorded.
+        inputs: memory that `replay` reads.
+        outputs: memory that `replay` overwrites.
+        replay: runs the captured kernels.
     """
 
-    given: Tensors
-    answer: Tensors
+    inputs: Tensors
+    outputs: Tensors
     replay: Callable[[], None]
 
 
-@contextmanager
-def rounded_products(rounded: bool) -> Iterator[None]:
-    """Products of float32 round what they multiply to 11 bits (TF32), if so wished.
+class Capturer:
+    """Captures runs on a CUDA device.
 
-    Tensor cores do them many times as fast, and sums stay float32.  The setting is that of the
-    whole process, and as before afterwards.
-    """
-    setting = torch.backends.cuda.matmul
-    before = setting.allow_tf32
-    setting.allow_tf32 = rounded or before
-    try:
-        yield
-    finally:
-        setting.allow_tf32 = before
-
-
-class Recorder:
-    """Records runs on a CUDA device.
-
-    All of them work in the same memory, so no two may run at once, nor may an answer be read
-    after another run has begun.
+    All runs of one capturer share their memory: only one may run at a time, and outputs must be
+    read before the next run begins.
     """
 
     def __init__(self) -> None:
-        """Memory is asked for with the first recording."""
+        """Memory is allocated by the first capture."""
         self._pool: Any = None
 
-    def __call__(self, network: Network, given: Tensors) -> Recording:
-        """Record one run."""
+    def __call__(self, function: Function, inputs: Tensors) -> CapturedRun:
+        """Capture one run."""
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        given = tuple(tensor.clone() for tensor in given)
-        device = given[0].device
-        here, aside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
+        inputs = tuple(tensor.clone() for tensor in inputs)
+        device = inputs[0].device
+        current, warm_up = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+        warm_up.wait_stream(current)
+        with torch.cuda.stream(warm_up):
             for _ in range(_WARM_UP):
-                network(*given)
-        here.wait_stream(aside)
+                function(*inputs)
+        current.wait_stream(warm_up)
         graph = torch.cuda.CUDAGraph()
-        # Other threads may pose bodies on the same device meanwhile.
+        # Other threads may use the same device during the capture.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            answer = network(*given)
-        return Recording(given, answer, graph.replay)
+            outputs = function(*inputs)
+        return CapturedRun(inputs, outputs, graph.replay)
 
 
-def allowed(device: torch.device) -> bool:
-    """On a CUDA device of one's own; on ZeroGPU memory is gone after each call."""
+def cuda_graphs_available(device: torch.device) -> bool:
+    """True on CUDA, except on ZeroGPU, which frees GPU memory after each call."""
     return device.type == "cuda" and not on_zero_gpu()
 
 
-class Recorded:
-    """A network that is recorded for the sizes it meets most lately.
+class CudaGraph:
+    """A function that runs as a CUDA graph for the input shapes used last.
 
-    Not for more than one thread at a time.
+    Not thread-safe.
     """
 
     def __init__(
         self,
-        network: Network,
-        recorder: Callable[[Network, Tensors], Recording] | None = None,
-        kept: int = KEPT,
-        rounded: bool = False,
+        function: Function,
+        capturer: Callable[[Function, Tensors], CapturedRun] | None = None,
+        max_graphs: int = MAX_GRAPHS,
+        allow_tf32: bool = False,
     ) -> None:
-        """Run a network.
+        """Wrap a function.
 
         Args:
-            network: what is run.
-            recorder: several may share one and its memory.
-            kept: sizes at most.
-            rounded: see `rounded_products`.
+            function: what is run.
+            capturer: may be shared by several functions, with its memory.
+            max_graphs: number of graphs kept.
+            allow_tf32: compute products of float32 numbers in TF32, see `tf32`.
         """
-        self._network, self._recorder, self._kept = network, recorder or Recorder(), kept
-        self._rounded = rounded
-        self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
-        self._came_once: OrderedDict[_Key, None] = OrderedDict()
+        self._function, self._capturer = function, capturer or Capturer()
+        self._max_graphs = max_graphs
+        self._products = True if allow_tf32 else None
+        self._graphs: OrderedDict[_Key, CapturedRun] = OrderedDict()
+        self._seen_once: OrderedDict[_Key, None] = OrderedDict()
         self._works = True
 
-    def __call__(self, *given: Tensor) -> Tensors:
-        """What the network answers, in memory of its own."""
-        recording = self._recording(given) if self._works else None
-        if recording is None:
-            with _NOT_REPLAYED, rounded_products(self._rounded):
-                return self._network(*given)
-        for own, tensor in zip(recording.given, given, strict=True):
-            own.copy_(tensor)
-        recording.replay()
-        return tuple(tensor.clone() for tensor in recording.answer)
+    def __call__(self, *inputs: Tensor) -> Tensors:
+        """Outputs of the function, in memory of their own."""
+        graph = self._graph(inputs) if self._works else None
+        if graph is None:
+            with tf32(products=self._products):
+                return self._function(*inputs)
+        for target, tensor in zip(graph.inputs, inputs, strict=True):
+            target.copy_(tensor)
+        graph.replay()
+        return tuple(tensor.clone() for tensor in graph.outputs)
 
-    def _recording(self, given: Tensors) -> Recording | None:
-        key = tuple((tuple(tensor.shape), tensor.dtype) for tensor in given)
-        if key in self._recordings:
-            self._recordings.move_to_end(key)
-            return self._recordings[key]
-        if key not in self._came_once:
-            self._came_once[key] = None
-            if len(self._came_once) > _REMEMBERED:
-                self._came_once.popitem(last=False)
+    def _graph(self, inputs: Tensors) -> CapturedRun | None:
+        key = tuple((tuple(tensor.shape), tensor.dtype) for tensor in inputs)
+        if key in self._graphs:
+            self._graphs.move_to_end(key)
+            return self._graphs[key]
+        if key not in self._seen_once:
+            self._seen_once[key] = None
+            if len(self._seen_once) > _MAX_SEEN_ONCE:
+                self._seen_once.popitem(last=False)
             return None
-        while len(self._recordings) >= self._kept:
-            self._recordings.popitem(last=False)
+        while len(self._graphs) >= self._max_graphs:
+            self._graphs.popitem(last=False)
         try:
-            with _NOT_REPLAYED, rounded_products(self._rounded):
-                self._recordings[key] = self._recorder(self._network, given)
-        except Exception as reason:  # noqa: BLE001 - whatever it is, the network still runs
+            with tf32(products=self._products):
+                self._graphs[key] = self._capturer(self._function, inputs)
+        except Exception as reason:  # noqa: BLE001 - whatever fails, the function still runs
             line = " ".join(f"{type(reason).__name__}: {reason}".split())[:200]
             _log.warning("The network runs without CUDA graphs: %s", line)
             self._works = False
-            self._recordings.clear()
+            self._graphs.clear()
             return None
-        return self._recordings[key]
+        return self._graphs[key]

@@ -1,6 +1,7 @@
-"""What a network in bf16 does between its products, in one pass where this device can do so.
+"""Steps between the products of a bf16 network, fused into one pass where the device allows it.
 
-Each way is tried once on the device against plain operations, see `trials`.  For inference only.
+Each fused form is compared once per device with plain operations, see `self_test`. Without
+gradient.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 
 from .self_test import agree, kernels_possible
 
-HALF = torch.bfloat16
 _TOLERANCE = 0.02
-"""Of numbers around 1: two roundings to bf16 are 0.01 apart."""
+"""For values around 1: two roundings to bf16 differ by 0.01."""
 
-_Answers = tuple[Sequence[Tensor], Sequence[Tensor]]
+_Pair = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Results of the fused and of the plain form."""
 
 
 def add_norm(tokens: Tensor, update: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
@@ -26,17 +27,17 @@ def add_norm(tokens: Tensor, update: Tensor, norm: nn.LayerNorm) -> tuple[Tensor
 
     Args:
         tokens: (..., D) float32.
-        update: the same shape, any kind of float.
-        norm: of D numbers.
+        update: same shape, any float dtype.
+        norm: over D values.
 
     Returns:
-        The result as float32 and as bf16.
+        The result in float32 and in bf16.
     """
     if kernels_possible(tokens.device) and _norm_works(tokens.device, tokens.shape[-1]):
         from .fused_kernels import add_norm_by_kernel
 
         return add_norm_by_kernel(tokens, update, norm)
-    return _add_norm(tokens, update, norm)
+    return plain_add_norm(tokens, update, norm)
 
 
 def add_relu_(maps: Tensor, bias: Tensor, shortcut: Tensor | None = None) -> Tensor:
@@ -47,54 +48,58 @@ def add_relu_(maps: Tensor, bias: Tensor, shortcut: Tensor | None = None) -> Ten
         bias: (C,) float32.
         shortcut: as `maps`, or None.
     """
-    last = all(
+    channels_last = all(
         x is None or x.is_contiguous(memory_format=torch.channels_last) for x in (maps, shortcut)
     )
-    if last and kernels_possible(maps.device) and _relu_works(maps.device):
+    if channels_last and kernels_possible(maps.device) and _relu_works(maps.device):
         from .fused_kernels import add_relu_by_kernel
 
         return add_relu_by_kernel(maps, bias, shortcut)
-    return _add_relu_(maps, bias, shortcut)
+    return plain_add_relu_(maps, bias, shortcut)
 
 
 def linear_relu(x: Tensor, linear: nn.Linear) -> Tensor:
     """ReLU of a linear layer, (..., I) -> (..., O)."""
     if _linear_works(x.device, x.dtype):
-        return _linear_relu_by_product(x, linear)
-    return _linear_relu(x, linear)
+        return _addmm_relu(x, linear)
+    return plain_linear_relu(x, linear)
 
 
-def _add_norm(tokens: Tensor, update: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+def plain_add_norm(tokens: Tensor, update: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """`add_norm` in several passes."""
     result = norm(tokens + update)
-    return result, result.to(HALF)
+    return result, result.to(torch.bfloat16)
 
 
-def _add_relu_(maps: Tensor, bias: Tensor, shortcut: Tensor | None) -> Tensor:
+def plain_add_relu_(maps: Tensor, bias: Tensor, shortcut: Tensor | None) -> Tensor:
+    """`add_relu_` in several passes."""
     maps.add_(bias.to(maps.dtype)[:, None, None])
     return F.relu_(maps if shortcut is None else maps.add_(shortcut))
 
 
-def _linear_relu(x: Tensor, linear: nn.Linear) -> Tensor:
+def plain_linear_relu(x: Tensor, linear: nn.Linear) -> Tensor:
+    """`linear_relu` in two passes."""
     return F.relu_(linear(x))
 
 
-def _linear_relu_by_product(x: Tensor, linear: nn.Linear) -> Tensor:
-    # The bias and the ReLU are part of the product: no pass of its own over what comes out.
+def _addmm_relu(x: Tensor, linear: nn.Linear) -> Tensor:
+    # Bias and ReLU are part of the product. Private, but outside torch.compile no public function
+    # of torch does this; `_linear_works` guards against its removal.
     flat = torch._addmm_activation(linear.bias, x.flatten(0, -2), linear.weight.t())
     return flat.unflatten(0, x.shape[:-1])
 
 
 @cache
 def _norm_works(device: torch.device, width: int) -> bool:
-    def both() -> _Answers:
+    def both() -> _Pair:
         from .fused_kernels import add_norm_by_kernel
 
         norm = nn.LayerNorm(width).requires_grad_(False)
         norm.weight.copy_(noise(width))
         norm.bias.copy_(noise(width))
-        given = noise(3, 5, width).to(device), noise(3, 5, width).to(device, HALF)
+        inputs = noise(3, 5, width).to(device), noise(3, 5, width).to(device, torch.bfloat16)
         norm.to(device)
-        return add_norm_by_kernel(*given, norm), _add_norm(*given, norm)
+        return add_norm_by_kernel(*inputs, norm), plain_add_norm(*inputs, norm)
 
     return agree("Layer norms run in several passes", both, _TOLERANCE)
 
@@ -103,36 +108,38 @@ def _norm_works(device: torch.device, width: int) -> bool:
 def _relu_works(device: torch.device) -> bool:
     channels = 128
 
-    def both() -> _Answers:
+    def both() -> _Pair:
         from .fused_kernels import add_relu_by_kernel
 
         maps, shortcut = (
-            noise(2, channels, 3, 5).to(device, HALF).contiguous(memory_format=torch.channels_last)
+            noise(2, channels, 3, 5)
+            .to(device, torch.bfloat16)
+            .contiguous(memory_format=torch.channels_last)
             for _ in range(2)
         )
         bias = noise(channels).to(device)
         return (
             [add_relu_by_kernel(maps.clone(), bias, added) for added in (None, shortcut)],
-            [_add_relu_(maps.clone(), bias, added) for added in (None, shortcut)],
+            [plain_add_relu_(maps.clone(), bias, added) for added in (None, shortcut)],
         )
 
     return agree("Sums and ReLUs of maps run in several passes", both, _TOLERANCE)
 
 
 @cache
-def _linear_works(device: torch.device, kind: torch.dtype) -> bool:
-    def both() -> _Answers:
+def _linear_works(device: torch.device, dtype: torch.dtype) -> bool:
+    def both() -> _Pair:
         linear = nn.Linear(32, 64).requires_grad_(False)
         linear.weight.copy_(noise(64, 32) / 6)
         linear.bias.copy_(noise(64))
-        linear.to(device, kind)
-        x = noise(2, 8, 32).to(device, kind)
-        return [_linear_relu_by_product(x, linear)], [_linear_relu(x, linear)]
+        linear.to(device, dtype)
+        x = noise(2, 8, 32).to(device, dtype)
+        return [_addmm_relu(x, linear)], [plain_linear_relu(x, linear)]
 
-    otherwise = "Linear layers and their ReLUs run in several passes"
-    return device.type == "meta" or agree(otherwise, both, _TOLERANCE)
+    fallback = "Linear layers and their ReLUs run in several passes"
+    return device.type == "meta" or agree(fallback, both, _TOLERANCE)
 
 
 def noise(*shape: int) -> Tensor:
-    """Normal numbers on the CPU, the same in each run."""
+    """Normally distributed values on the CPU, the same in each run."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))

@@ -1,6 +1,6 @@
-"""What a network in bf16 does between its products, as Triton kernels that read and write it once.
+"""Triton kernels of `fused`: each reads and writes its tensors once.
 
-Imported only where it is to be used, see `fused`.  Sums are float32; nothing has a gradient.
+Imported only where Triton is needed. Sums are float32; there is no gradient.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_BLOCK_NUMBERS = 2048
-"""That a program holds at once: 16 a thread of 4 warps, read 16 bytes at a time."""
-_MOST_CHANNELS = 64
-"""Of a program that has no need of a whole row: 128 bytes."""
+_BLOCK_VALUES = 2048
+"""Values per program: 16 per thread of 4 warps, read 16 bytes at a time."""
+_MAX_CHANNELS = 64
+"""Channels per program of `relu_kernel`, which needs no whole row: 128 bytes."""
 
 
-@triton.jit(do_not_specialize=["rows"])  # else compiled anew for multiples of 16
-def norm_kernel(  # noqa: PLR0913 - a launch has no other way to hand numbers over
+@triton.jit(do_not_specialize=["rows"])  # else recompiled for multiples of 16
+def norm_kernel(  # noqa: PLR0913 - a launch takes no structures
     tokens: tl.tensor,
     update: tl.tensor,
     weight: tl.tensor,
@@ -69,19 +69,19 @@ def relu_kernel(
     y += tl.load(bias + channel, mask=filled, other=0.0)[None, :]
     if ADDS:
         y += tl.load(shortcut + here, mask=mask, other=0.0).to(tl.float32)
-    tl.store(maps + here, tl.where(y < 0, 0.0, y), mask=mask)  # what is no number stays none
+    tl.store(maps + here, tl.where(y < 0, 0.0, y), mask=mask)  # NaN stays NaN
 
 
 def norm_sizes(width: int) -> dict[str, int]:
-    """The constants `norm_kernel` is compiled for, but for `EPS`."""
+    """Constants that `norm_kernel` is compiled for, except `EPS`."""
     block = triton.next_power_of_2(width)
-    return {"WIDTH": width, "BLOCK_R": max(_BLOCK_NUMBERS // block, 1), "BLOCK_W": block}
+    return {"WIDTH": width, "BLOCK_R": max(_BLOCK_VALUES // block, 1), "BLOCK_W": block}
 
 
 def relu_sizes(channels: int, adds: bool) -> dict[str, int]:
-    """The constants `relu_kernel` is compiled for."""
-    block = min(triton.next_power_of_2(channels), _MOST_CHANNELS)
-    return {"ADDS": adds, "BLOCK_R": _BLOCK_NUMBERS // block, "BLOCK_C": block}
+    """Constants that `relu_kernel` is compiled for."""
+    block = min(triton.next_power_of_2(channels), _MAX_CHANNELS)
+    return {"ADDS": adds, "BLOCK_R": _BLOCK_VALUES // block, "BLOCK_C": block}
 
 
 def add_norm_by_kernel(
@@ -102,14 +102,14 @@ def add_norm_by_kernel(
 
 
 def add_relu_by_kernel(maps: Tensor, bias: Tensor, shortcut: Tensor | None) -> Tensor:
-    """As `fused.add_relu_`, of maps whose channels are last in memory."""
+    """As `fused.add_relu_`, for channels-last maps."""
     channels = maps.shape[1]
     rows = maps.numel() // channels
     sizes = relu_sizes(channels, shortcut is not None)
     grid = (triton.cdiv(rows, sizes["BLOCK_R"]), triton.cdiv(channels, sizes["BLOCK_C"]))
     if rows:
         with torch.cuda.device_of(maps):
-            # A kernel wants some memory even where it reads none.
+            # A pointer argument must be valid even if the kernel does not read it.
             other = maps if shortcut is None else shortcut
             relu_kernel[grid](maps, bias, other, rows, channels, **sizes)
     return maps

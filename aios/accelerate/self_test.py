@@ -1,6 +1,7 @@
-"""Whether a faster way to some numbers may be taken here: it is tried once against the plain one.
+"""Self-test of fast kernels against the plain form.
 
-Where it raises or gives other numbers, one line of the log says so and the plain way is taken.
+A kernel is run once on small inputs. If it raises or its results differ, one line of the log says
+so and the plain form is used.
 """
 
 from __future__ import annotations
@@ -16,38 +17,38 @@ _log = logging.getLogger(__name__)
 
 
 def kernels_possible(device: torch.device) -> bool:
-    """Whether Triton kernels may run there.
+    """Whether Triton kernels may run on `device`.
 
-    They do on CUDA devices; with TRITON_INTERPRET=1 in the environment also, slowly, on a CPU, so
-    that they can be tested without a GPU.
+    CUDA devices run them; with TRITON_INTERPRET=1 in the environment a CPU runs them too, slowly,
+    for tests without a GPU.
     """
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     return device.type == "cuda" or (device.type == "cpu" and interpreted)
 
 
 def agree(
-    otherwise: str,
-    tried: Callable[[], tuple[Sequence[Tensor], Sequence[Tensor]]],
+    fallback: str,
+    run_both: Callable[[], tuple[Sequence[Tensor], Sequence[Tensor]]],
     tolerance: float,
 ) -> bool:
-    """Whether the fast way works.
+    """Whether a fast form gives the results of the plain form.
 
     Args:
-        otherwise: what the log says happens if not.
-        tried: gives the tensors of the fast way, and the same of the plain one.
-        tolerance: of each tensor, relative to its largest number.
+        fallback: log message that states what happens if it does not.
+        run_both: returns the tensors of the fast form and those of the plain form.
+        tolerance: of each tensor, relative to its largest absolute value.
     """
     try:
         error = max(
-            float((one.float() - other.float()).abs().max().detach())
-            / max(float(other.float().abs().max().detach()), 1e-6)
-            for one, other in zip(*tried(), strict=True)
+            float((fast.float() - plain.float()).abs().max().detach())
+            / max(float(plain.float().abs().max().detach()), 1e-6)
+            for fast, plain in zip(*run_both(), strict=True)
         )
     except Exception as reason:  # noqa: BLE001 - a compiler may fail in any way
         line = " ".join(f"{type(reason).__name__}: {reason}".split())[:200]
-        _log.warning("%s: %s", otherwise, line)
+        _log.warning("%s: %s", fallback, line)
         return False
     if not error <= tolerance:
-        _log.warning("%s: the fast way is off by %.2g.", otherwise, error)
+        _log.warning("%s: the fast form is off by %.2g.", fallback, error)
         return False
     return True

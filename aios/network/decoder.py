@@ -1,30 +1,19 @@
-"""The decoder: locate people, refine their bodies, refine the whole body (specification 7-9)."""
+"""The decoder: locate people, refine their bodies, refine their whole bodies."""
 
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..geometry.boxes import inverse_sigmoid
 from ..geometry.positions import box_position_code
 from .config import AiOSConfig
-from .decoder_layer import DecoderLayer, LayerValues
-from .deformable_attention import scale_to_levels
+from .decoder_layer import DecoderLayer
 from .heads import Heads
 from .mlp import MLP
-from .outputs import (
-    PERSON_CLASS,
-    EncodedImage,
-    LayerAttention,
-    LayerOutput,
-    PrefixQueries,
-    SmplxOutput,
-)
+from .outputs import EncodedImage, LayerAttention, LayerOutput, PrefixQueries
 from .queries import (
     BodyExpansion,
     TokenLayout,
@@ -32,32 +21,46 @@ from .queries import (
     layer_layouts,
     select_queries,
 )
-from .sampling import Sampling, TokenRows
+from .sampling import Sampling
 
 
 @dataclasses.dataclass
-class _Queries:
-    """What runs through the decoder: content and boxes of the prefix and of the people."""
+class DecoderState:
+    """Content and reference boxes of all tokens between two decoder layers."""
 
     content: Tensor
+    """(B, P, T, D) of the people."""
     boxes: Tensor
+    """(B, P, T, 4) cxcywh, 0-1 of the un-padded image."""
     prefix_content: Tensor
+    """(B, N, D) of the prefix; N is 0 without one."""
     prefix_boxes: Tensor
+    """(B, N, 4)"""
     selected: Tensor
-    """(B, P) which queries of the first stage the people come from, once they are chosen."""
+    """(B, P) index of the proposal of each person; empty before people are selected."""
+
+    @classmethod
+    def start(cls, content: Tensor, boxes: Tensor, prefix: PrefixQueries | None) -> DecoderState:
+        """One token for each proposal: content (B, Q, D), boxes (B, Q, 4)."""
+        prefix_content, prefix_boxes = content[:, :0], boxes[:, :0]
+        if prefix is not None:
+            prefix_content, prefix_boxes = prefix.content, prefix.boxes
+        selected = content.new_empty(0)
+        return cls(content[:, :, None], boxes[:, :, None], prefix_content, prefix_boxes, selected)
 
     @property
     def prefix_count(self) -> int:
+        """N."""
         return self.prefix_content.shape[1]
 
-    def joined(self) -> tuple[Tensor, Tensor]:
-        """Content (B, N + P * T, D) and boxes (B, N + P * T, 4)."""
+    def sequence(self) -> tuple[Tensor, Tensor]:
+        """Content (B, N + P * T, D) and boxes (B, N + P * T, 4), prefix first."""
         return (
             torch.cat([self.prefix_content, self.content.flatten(1, 2)], 1),
             torch.cat([self.prefix_boxes, self.boxes.flatten(1, 2)], 1),
         )
 
-    def replace(self, content: Tensor, layout: TokenLayout) -> None:
+    def set_content(self, content: Tensor, layout: TokenLayout) -> None:
         """Take new content (B, N + P * T, D)."""
         count = self.prefix_count
         self.prefix_content = content[:, :count]
@@ -66,7 +69,7 @@ class _Queries:
 
 @dataclasses.dataclass(frozen=True)
 class DecoderResult:
-    """Outputs of the layers asked for, the last one always among them."""
+    """Outputs of the decoder layers; the last layer's output is always the last entry."""
 
     outputs: tuple[LayerOutput, ...]
     selected_queries: Tensor
@@ -74,7 +77,7 @@ class DecoderResult:
 
 
 class Decoder(nn.Module):
-    """All layers, the growth of the queries between them, and the heads."""
+    """The layers of all three stages, the expansion of queries between stages, and the heads."""
 
     def __init__(self, config: AiOSConfig) -> None:
         """Sizes from `config`."""
@@ -90,187 +93,127 @@ class Decoder(nn.Module):
         self.body_expansion = BodyExpansion(config)
         self.whole_body_expansion = WholeBodyExpansion(config) if config.point_tokens else None
         self.heads = Heads(config)
-        self.joint_values: nn.Module | None = None
-        """A faster layer of `joint_value_weights`, where somebody has made one."""
 
     def forward(
         self,
         encoded: EncodedImage,
         content: Tensor,
         boxes: Tensor,
-        prefix: PrefixQueries | None,
+        prefix: PrefixQueries | None = None,
         *,
-        aux_outputs: bool,
-        keep_attention: bool,
-        min_score: float = 0.0,
+        aux_outputs: bool = False,
+        keep_attention: bool = False,
     ) -> DecoderResult:
-        """Decode queries (B, Q, D) that start from boxes (B, Q, 4)."""
-        queries = _start(content, boxes, prefix)
-        values: list[LayerValues] | None = None
-        if not torch.is_grad_enabled() and content.device.type == "cpu":
-            values = self._values(encoded)
-        if prefix is not None or aux_outputs or keep_attention:
-            min_score = 0.0
+        """Decode proposals.
+
+        Args:
+            encoded: the image.
+            content: (B, Q, D).
+            boxes: (B, Q, 4) cxcywh, 0-1 of the un-padded image.
+            prefix: extra queries in front of the proposals, or None.
+            aux_outputs: also return the outputs of the layers before the last.
+            keep_attention: also return the sampling points of every layer.
+        """
+        state = DecoderState.start(content, boxes, prefix)
         blocked = None if prefix is None else prefix.blocked
         outputs: list[LayerOutput] = []
         attention: list[LayerAttention] = []
         last = len(self.layers) - 1
-        for index, layout in enumerate(self.layouts):
-            self._grow(index, queries)
-            if index == last and values is not None and min_score > 0:
-                outputs.append(self._finish(queries, encoded, values[index], min_score))
-                break
-            given = queries.boxes, queries.prefix_boxes
-            content, sampling = self.layers[index](
-                *self._placed(queries, encoded),
-                encoded,
-                layout,
-                blocked,
-                None if values is None else values[index],
-                keep_attention,
-            )
-            queries.replace(content, layout)
+        for index in range(len(self.layers)):
+            self.expand(index, state)
+            references = state.boxes, state.prefix_boxes
+            sampling = self.run_layer(index, state, encoded, blocked)
             if index == last or aux_outputs:
-                outputs.append(self._predict(index, queries, *given))
+                outputs.append(self.predict(index, state, *references))
             if keep_attention:
-                attention.append(_kept(layout, sampling, given[0], encoded, queries.prefix_count))
+                attention.append(self.attention(index, state, sampling, references[0], encoded))
             if index < last:
-                self._refine(index, queries)
-        return DecoderResult(tuple(outputs), queries.selected, tuple(attention))
+                self.refine(index, state)
+        return DecoderResult(tuple(outputs), state.selected, tuple(attention))
 
-    def _grow(self, index: int, queries: _Queries) -> None:
-        """Choose people, or give them more tokens, where layer `index` is the first of a stage."""
+    def expand(self, index: int, state: DecoderState) -> None:
+        """Before the first layer of a stage: select the people, or add tokens to each."""
         if index == self.first_body:
-            queries.selected = self._keep_best(index - 1, queries)
-            grown = self.body_expansion(queries.content, queries.boxes)
-            queries.content, queries.boxes = grown
+            self._select_people(index - 1, state)
+            state.content, state.boxes = self.body_expansion(state.content, state.boxes)
         elif index == self.first_whole_body and self.whole_body_expansion is not None:
-            grown = self.whole_body_expansion(queries.content, queries.boxes)
-            queries.content, queries.boxes = grown
+            state.content, state.boxes = self.whole_body_expansion(state.content, state.boxes)
 
-    def _values(self, encoded: EncodedImage) -> list[LayerValues]:
-        """Values of all layers in one product, some tokens at a time."""
-        attn = self._layer(0).cross_attn
-        memory, mask = encoded.memory, encoded.padding_mask
-        rows = TokenRows(encoded.spatial_shapes, attn.heads, attn.points, memory.dtype)
-        weight, bias = self.joint_value_weights()
-        project = self.joint_values or partial(F.linear, weight=weight, bias=bias)
-        images = [
-            rows.tables(project, tokens, None if mask is None else mask[image], len(self.layers))
-            for image, tokens in enumerate(memory)
-        ]
-        return [LayerValues(rows, list(tables)) for tables in zip(*images, strict=True)]
+    def run_layer(
+        self, index: int, state: DecoderState, encoded: EncodedImage, blocked: Tensor | None = None
+    ) -> Sampling:
+        """Update the content of all tokens; returns the sampling points of the layer."""
+        layout = self.layouts[index]
+        content, sampling = self.layers[index](
+            *self.layer_inputs(state, encoded), encoded, layout, blocked
+        )
+        state.set_content(content, layout)
+        return sampling
 
-    def joint_value_weights(self) -> tuple[Tensor, Tensor]:
-        """The value projections of all layers as one: D -> layers * D."""
-        layers = [self._layer(index) for index in range(len(self.layers))]
-        projections = [layer.cross_attn.value_proj for layer in layers]
-        return torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections])
-
-    def _placed(self, queries: _Queries, encoded: EncodedImage) -> tuple[Tensor, Tensor, Tensor]:
+    def layer_inputs(
+        self, state: DecoderState, encoded: EncodedImage
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Content and position code (B, N + P * T, D), boxes on levels (B, N + P * T, L, 4)."""
-        content, boxes = queries.joined()
-        scaled = scale_to_levels(boxes, encoded)
-        position = self.position_mlp(box_position_code(scaled[:, :, 0], content.shape[-1]))
-        return content, position, scaled
+        content, boxes = state.sequence()
+        on_levels = boxes_on_levels(boxes, encoded)
+        position = self.position_mlp(box_position_code(on_levels[:, :, 0], content.shape[-1]))
+        return content, position, on_levels
 
-    def _finish(
-        self, queries: _Queries, encoded: EncodedImage, values: LayerValues, min_score: float
-    ) -> LayerOutput:
-        """The last layer, for people of a lower score no further than their score.
+    def refine(self, index: int, state: DecoderState) -> None:
+        """Set the reference boxes of the next layer, without gradient.
 
-        All numbers of these people but their class logits are 0.
+        They come from the content before `norm`; the reported boxes come from after it.
         """
-        layer, layout, heads = self._layer(-1), self.layouts[-1], self.heads.layer(-1)
-        content, position, boxes = self._placed(queries, encoded)
-        content = layer.mix(content, position, layout, None)
-        # (B, P * T, ...) -> (B, P, T, ...)
-        tokens, position, boxes = (
-            x.unflatten(1, (-1, layout.num_tokens)) for x in (content, position, boxes)
-        )
-        body = layer.look(tokens[:, :, 0], position[:, :, 0], boxes[:, :, 0], values)
-        class_logits = heads.class_logits(self.norm(body))
-        scores = class_logits[..., PERSON_CLASS].sigmoid()
-        count = int((scores >= min_score).sum(1).max())
-        kept = scores.topk(count, 1).indices
-        images = torch.arange(len(kept))[:, None]
-        tokens, position, boxes = (x[images, kept].flatten(1, 2) for x in (tokens, position, boxes))
-        tokens = layer.look(tokens, position, boxes, values)
-        tokens = self.norm(tokens.unflatten(1, (count, layout.num_tokens)))
-        output = self.heads.predict(len(self.layers) - 1, tokens, queries.boxes[images, kept])
-        whole = _spread(output, kept, scores.shape[1])
-        return dataclasses.replace(whole, class_logits=class_logits)
-
-    def _layer(self, index: int) -> DecoderLayer:
-        layer = self.layers[index]
-        assert isinstance(layer, DecoderLayer)
-        return layer
-
-    def _keep_best(self, index: int, queries: _Queries) -> Tensor:
-        logits = self.heads.layer(index).class_logits(queries.content[:, :, 0])
-        content, boxes, selected = select_queries(
-            queries.content[:, :, 0], queries.boxes[:, :, 0], logits, self.num_people
-        )
-        queries.content, queries.boxes = content[:, :, None], boxes[:, :, None]
-        return selected
-
-    def _refine(self, index: int, queries: _Queries) -> None:
-        """Boxes for the next layer, from the tokens without the decoder's norm; no gradient."""
-        queries.boxes = self.heads.refine(index, queries.content, queries.boxes).detach()
-        if queries.prefix_count:
-            queries.prefix_boxes = self._prefix_boxes(
-                index, queries.prefix_content, queries.prefix_boxes
+        state.boxes = self.heads.refine(index, state.content, state.boxes).detach()
+        if state.prefix_count:
+            state.prefix_boxes = self._prefix_boxes(
+                index, state.prefix_content, state.prefix_boxes
             ).detach()
+
+    def predict(
+        self, index: int, state: DecoderState, boxes: Tensor, prefix_boxes: Tensor
+    ) -> LayerOutput:
+        """Outputs of layer `index`, whose reference boxes were `boxes` and `prefix_boxes`."""
+        output = self.heads.predict(index, self.norm(state.content), boxes)
+        if not state.prefix_count:
+            return output
+        content = self.norm(state.prefix_content)
+        return dataclasses.replace(
+            output,
+            prefix_class_logits=self.heads.layer(index).class_logits(content),
+            prefix_boxes=self._prefix_boxes(index, content, prefix_boxes),
+        )
+
+    def attention(
+        self,
+        index: int,
+        state: DecoderState,
+        sampling: Sampling,
+        boxes: Tensor,
+        encoded: EncodedImage,
+    ) -> LayerAttention:
+        """Sampling points of the people's tokens, converted to the un-padded image."""
+        ratios = encoded.valid_ratios[:, None, None, :, None]
+        return LayerAttention(
+            stage=self.layouts[index].stage,
+            reference_points=boxes.flatten(1, 2),
+            sampling_locations=sampling.locations[:, state.prefix_count :] / ratios,
+            attention_weights=sampling.weights[:, state.prefix_count :],
+        )
+
+    def _select_people(self, index: int, state: DecoderState) -> None:
+        logits = self.heads.layer(index).class_logits(state.content[:, :, 0])
+        content, boxes, state.selected = select_queries(
+            state.content[:, :, 0], state.boxes[:, :, 0], logits, self.num_people
+        )
+        state.content, state.boxes = content[:, :, None], boxes[:, :, None]
 
     def _prefix_boxes(self, index: int, content: Tensor, boxes: Tensor) -> Tensor:
         delta = self.heads.layer(index).body_box(content)
         return (inverse_sigmoid(boxes) + delta).sigmoid()
 
-    def _predict(
-        self, index: int, queries: _Queries, boxes: Tensor, prefix_boxes: Tensor
-    ) -> LayerOutput:
-        """Outputs use the tokens after the decoder's norm and the boxes the layer was given."""
-        output = self.heads.predict(index, self.norm(queries.content), boxes)
-        if not queries.prefix_count:
-            return output
-        prefix = self.norm(queries.prefix_content)
-        return dataclasses.replace(
-            output,
-            prefix_class_logits=self.heads.layer(index).class_logits(prefix),
-            prefix_boxes=self._prefix_boxes(index, prefix, prefix_boxes),
-        )
 
-
-def _spread(output: Any, kept: Tensor, people: int) -> Any:  # noqa: ANN401 - any of its parts
-    """What is said of the people `kept` (B, k), at their places among all, zeros elsewhere."""
-    if isinstance(output, Tensor):
-        whole = output.new_zeros(len(output), people, *output.shape[2:])
-        whole[torch.arange(len(kept))[:, None], kept] = output
-        return whole
-    if not isinstance(output, LayerOutput | SmplxOutput):
-        return output
-    parts = {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
-    return type(output)(**{name: _spread(part, kept, people) for name, part in parts.items()})
-
-
-def _start(content: Tensor, boxes: Tensor, prefix: PrefixQueries | None) -> _Queries:
-    if prefix is None:
-        nothing = content.new_zeros(len(content), 0, content.shape[-1])
-        prefix_content, prefix_boxes = nothing, boxes.new_zeros(len(boxes), 0, 4)
-    else:
-        prefix_content, prefix_boxes = prefix.content, prefix.boxes
-    selected = content.new_empty(0)
-    return _Queries(content[:, :, None], boxes[:, :, None], prefix_content, prefix_boxes, selected)
-
-
-def _kept(
-    layout: TokenLayout, sampling: Sampling, boxes: Tensor, encoded: EncodedImage, skip: int
-) -> LayerAttention:
-    """Places of the network's own tokens, turned from the padded to the un-padded image."""
-    ratios = encoded.valid_ratios[:, None, None, :, None]
-    return LayerAttention(
-        stage=layout.stage,
-        reference_points=boxes.flatten(1, 2),
-        sampling_locations=sampling.locations[:, skip:] / ratios,
-        attention_weights=sampling.weights[:, skip:],
-    )
+def boxes_on_levels(boxes: Tensor, encoded: EncodedImage) -> Tensor:
+    """Boxes (B, Q, 4) of the un-padded image -> (B, Q, L, 4), 0-1 of each padded level."""
+    ratios = encoded.valid_ratios
+    return boxes[:, :, None] * torch.cat([ratios, ratios], -1)[:, None]

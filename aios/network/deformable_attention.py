@@ -1,44 +1,32 @@
-"""Multi-scale deformable attention (specification section 4), without a build step.
-
-Places are chosen here and read by `sampling`; on a GPU a Triton kernel reads them (see
-`kernel_choice`).
-"""
+"""Multi-scale deformable attention (Deformable DETR, Sec. 4.1)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..accelerate.kernel_choice import kernel_for
-from .autocast import outside_autocast
-from .constants import SpatialShapes, level_sizes
-from .outputs import EncodedImage
-from .sampling import Sampling, TokenRows, sample_by_bag, sample_by_grid
+from .float32 import float32_under_autocast
+from .sampling import Sampling, SpatialShapes, level_sizes, sample_bilinear
 
 
 class DeformableAttention(nn.Module):
-    """Each query looks at a few learned places around its reference, on every level."""
+    """Each query reads a few learned sampling points around its reference, on every level."""
 
     def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
-        """`width` D, `heads` H, `levels` L, `points` N a level and head."""
+        """`width` D, `heads` H, `levels` L, `points` N per level and head."""
         super().__init__()
         self.heads, self.levels, self.points = heads, levels, points
         self.value_proj = nn.Linear(width, width)
         self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)
         self.attention_weights = nn.Linear(width, heads * levels * points)
         self.output_proj = nn.Linear(width, width)
-        self.joint: nn.Module | None = None
-        """A faster layer of `joint_weights`, where somebody has made one."""
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Offsets start as rays, one direction a head, one step longer with each point."""
+        """Initialise: offsets of a head lie on one ray, one step further with each point."""
         nn.init.zeros_(self.sampling_offsets.weight)
         angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
         ray = torch.stack([angle.cos(), angle.sin()], -1)
@@ -53,97 +41,64 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
 
-    def value(self, encoded_tokens: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """(B, S, D) tokens -> (B, S, H, D / H) values, zero on padding."""
-        value = self.value_proj(encoded_tokens)
+    def forward(
+        self,
+        queries: Tensor,
+        references: Tensor,
+        tokens: Tensor,
+        padding_mask: Tensor | None,
+        spatial_shapes: SpatialShapes,
+    ) -> tuple[Tensor, Sampling]:
+        """Attend to the image.
+
+        Args:
+            queries: (B, Q, D), position code added.
+            references: (B, Q, L, 2) points or (B, Q, L, 4) boxes cxcywh, 0-1 of each padded level.
+            tokens: (B, S, D) image tokens.
+            padding_mask: (B, S) bool, True on padding, or None.
+            spatial_shapes: (height, width) of each level.
+
+        Returns:
+            (B, Q, D), and the sampling points.
+        """
+        value = self.value(tokens, padding_mask)
+        sampling = self.sampling(queries, references, spatial_shapes)
+        return self.output_proj(self.sample(value, spatial_shapes, sampling)), sampling
+
+    def value(self, tokens: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """Image tokens (B, S, D) -> values (B, S, H, D / H), zero on padding."""
+        value = self.value_proj(tokens)
         if padding_mask is not None:
             value = value.masked_fill(padding_mask[..., None], 0.0)
         return value.unflatten(-1, (self.heads, -1))
 
-    @outside_autocast
-    def offsets(self, queries: Tensor) -> Tensor:
-        """(B, Q, D) -> (B, Q, H, L, N, 2)."""
-        return self.sampling_offsets(queries).unflatten(
-            -1, (self.heads, self.levels, self.points, 2)
-        )
-
-    @outside_autocast
-    def weights(self, queries: Tensor) -> Tensor:
-        """(B, Q, D) -> (B, Q, H, L, N), softmax over levels and points together."""
-        logits = self.attention_weights(queries).unflatten(-1, (self.heads, -1))
-        return logits.softmax(-1).unflatten(-1, (self.levels, self.points))
-
+    @float32_under_autocast
     def offsets_and_weights(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, Q, D) -> (B, Q, H, L, N, 2) and (B, Q, H, L, N)."""
-        return self.offsets(queries), self.weights(queries)
+        """(B, Q, D) -> offsets (B, Q, H, L, N, 2), and weights (B, Q, H, L, N).
 
-    def around_points(self, queries: Tensor, points: Tensor, shapes: SpatialShapes) -> Sampling:
-        """Places around reference points (B, Q, L, 2): offsets count in cells of the level."""
-        sizes = level_sizes(tuple(shapes), points.dtype, points.device)
-        offsets, weights = self.offsets_and_weights(queries)
-        return Sampling(points[:, :, None, :, None] + offsets / sizes[:, None], weights)
-
-    def around_boxes(self, queries: Tensor, boxes: Tensor) -> Sampling:
-        """Places around reference boxes (B, Q, L, 4): N steps make half the box."""
-        offsets, weights = self.offsets_and_weights(queries)
-        boxes = boxes[:, :, None, :, None]
-        locations = boxes[..., :2] + offsets / self.points * 0.5 * boxes[..., 2:]
-        return Sampling(locations, weights)
-
-    def joint_weights(self) -> tuple[Tensor, Tensor]:
-        """Offsets in x, offsets in y and logits of the weights as one layer: D -> 3 HLN."""
-        offsets, logits = self.sampling_offsets, self.attention_weights
-        weight = torch.cat([offsets.weight[0::2], offsets.weight[1::2], logits.weight])
-        return weight, torch.cat([offsets.bias[0::2], offsets.bias[1::2], logits.bias])
-
-    def joint_projection(self) -> Callable[[Tensor], Tensor]:
-        """The layer of `joint_weights`, to be used more than once."""
-        if self.joint is not None:
-            return self.joint
-        weight, bias = self.joint_weights()
-        return partial(F.linear, weight=weight, bias=bias)
-
-    def look(
-        self,
-        queries: Tensor,
-        table: Tensor,
-        rows: TokenRows,
-        centres: tuple[Tensor, Tensor],
-        steps: tuple[Tensor, Tensor] | None = None,
-        record: list[Sampling] | None = None,
-    ) -> Tensor:
-        """Choose places, read them from a table and project; on a CPU, without gradient.
-
-        Args:
-            queries: (Q, D) of one image.
-            table: (any, D) of `rows`.
-            rows: of the levels of the image.
-            centres: columns and lines (Q, HLN) from which offsets count, in cells.
-            steps: cells an offset of 1 is long, in x and y (Q, HLN); None: one.
-            record: where to append the places, of a batch of 1.
-
-        Returns:
-            (Q, D).
+        The softmax of the weights runs over levels and points together.
         """
-        x, y, logits = self.joint_projection()(queries).chunk(3, -1)
-        weights = logits.unflatten(-1, (self.heads, -1)).softmax(-1)
-        if steps is None:
-            places = centres[0] + x, centres[1] + y
-        else:
-            places = torch.addcmul(centres[0], x, steps[0]), torch.addcmul(centres[1], y, steps[1])
-        if record is not None:
-            record.append(rows.sampling(*places, weights))
-        return self.output_proj(rows.sample(table, *places, weights))
+        offsets = self.sampling_offsets(queries)
+        weights = self.attention_weights(queries).unflatten(-1, (self.heads, -1)).softmax(-1)
+        shape = (self.heads, self.levels, self.points)
+        return offsets.unflatten(-1, (*shape, 2)), weights.unflatten(-1, shape[1:])
 
-    def gather(self, value: Tensor, shapes: SpatialShapes, sampling: Sampling) -> Tensor:
-        """Read `value` at the places of `sampling` and project: -> (B, Q, D)."""
-        if not torch.is_grad_enabled() and value.device.type == "cpu":
-            return self.output_proj(sample_by_bag(value, shapes, sampling))
-        sample = kernel_for(value, sampling) or sample_by_grid
-        return self.output_proj(sample(value, shapes, sampling))
+    def sampling(
+        self, queries: Tensor, references: Tensor, spatial_shapes: SpatialShapes
+    ) -> Sampling:
+        """Sampling points of queries (B, Q, D) around `references`, see `forward`.
 
+        Around a point, offsets are in cells of the level. Around a box, N steps reach from its
+        centre to its side.
+        """
+        offsets, weights = self.offsets_and_weights(queries)
+        references = references[:, :, None, :, None]
+        if references.shape[-1] == 2:
+            sizes = level_sizes(spatial_shapes, references)
+            return Sampling(references + offsets / sizes[:, None], weights)
+        centre, size = references[..., :2], references[..., 2:]
+        return Sampling(centre + offsets / self.points * 0.5 * size, weights)
 
-def scale_to_levels(boxes: Tensor, encoded: EncodedImage) -> Tensor:
-    """Boxes (B, Q, 4) of the un-padded image -> (B, Q, L, 4), 0-1 of each padded level."""
-    ratios = encoded.valid_ratios
-    return boxes[:, :, None] * torch.cat([ratios, ratios], -1)[:, None]
+    def sample(self, value: Tensor, spatial_shapes: SpatialShapes, sampling: Sampling) -> Tensor:
+        """Values (B, S, H, D / H) at the sampling points, weighted and summed -> (B, Q, D)."""
+        return sample_bilinear(value, spatial_shapes, sampling)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..geometry.boxes import inverse_sigmoid
+from ..geometry.constants import index_tensor
 from ..geometry.rotations import rotation_6d_to_rotmat
-from .autocast import outside_autocast
 from .config import (
     NUM_BETAS,
     NUM_BODY_JOINTS,
@@ -18,7 +18,7 @@ from .config import (
     NUM_HAND_JOINTS,
     AiOSConfig,
 )
-from .constants import index_tensor
+from .float32 import float32_under_autocast
 from .mlp import MLP
 from .outputs import LayerOutput, SmplxOutput
 from .queries import LOCATE, TokenLayout, layer_layouts
@@ -83,7 +83,7 @@ class SmplxHeads(nn.Module):
             bias.copy_(torch.tensor(_IDENTITY_6D).repeat(len(bias) // 6))
         self.weak_camera.last.bias[0] = _FIRST_CAMERA_SCALE
 
-    @outside_autocast
+    @float32_under_autocast
     def forward(self, tokens: Tensor) -> SmplxOutput:
         """Tokens (B, P, T, D) -> parameters of each of P people slots."""
         body = _pick(tokens, self.body_tokens)
@@ -181,7 +181,7 @@ class Heads(nn.Module):
         assert isinstance(heads, LayerHeads)
         return heads
 
-    @outside_autocast
+    @float32_under_autocast
     def refine(self, index: int, tokens: Tensor, boxes: Tensor, sizes: bool = True) -> Tensor:
         """Boxes of all tokens after layer `index`.
 

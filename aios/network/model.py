@@ -1,4 +1,4 @@
-"""AiOS: image in, people as vectors out."""
+"""AiOS: images in, boxes, keypoints and SMPL-X parameters of everyone out."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from .backbone import LevelProjections, build_backbone
 from .config import AiOSConfig
 from .decoder import Decoder
 from .encoder import Encoder
-from .frozen_batch_norm import fold_frozen_batch_norm
 from .outputs import AiOSOutput, EncodedImage, PrefixQueries
 from .preprocessing import ImageBatch
 from .queries import Proposals
 
 
 class AiOS(nn.Module):
-    """All-in-one-stage whole-body network (CVPR 2024), every size a field of its config.
+    """All-in-one-stage whole-body network (CVPR 2024); every size is a field of its config.
 
-    The body model is not part of it: `SmplxOutput` holds parameters, meshes are made elsewhere.
+    The body model is not part of it: `SmplxOutput` holds parameters, `aios.body` turns them into
+    meshes.
     """
 
     def __init__(self, config: AiOSConfig) -> None:
-        """Build with fresh weights; see `checkpoint` for trained ones."""
+        """Build with fresh weights; `aios.weights` loads trained ones."""
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.backbone)
@@ -37,17 +37,14 @@ class AiOS(nn.Module):
         *,
         aux_outputs: bool = False,
         keep_attention: bool = False,
-        min_score: float = 0.0,
     ) -> AiOSOutput:
         """Find people.
 
         Args:
             images: normalised and padded.
-            prefix: extra queries put first (denoising in training).
-            aux_outputs: also give what the layers before the last say (training).
-            keep_attention: also give where every decoder layer looked.
-            min_score: in inference on a CPU all numbers of people with a lower score may be 0 but
-                for their class logits; nobody needs to have worked them out.
+            prefix: extra queries in front of the proposals (denoising in training).
+            aux_outputs: also return the outputs of the decoder layers before the last (training).
+            keep_attention: also return the sampling points of every decoder layer.
 
         Returns:
             People slots in the order in which the first stage ranked them, not by final score.
@@ -61,7 +58,6 @@ class AiOS(nn.Module):
             prefix,
             aux_outputs=aux_outputs,
             keep_attention=keep_attention,
-            min_score=min_score,
         )
         return AiOSOutput(
             final=result.outputs[-1],
@@ -76,7 +72,3 @@ class AiOS(nn.Module):
         """Backbone, projection to feature levels, and encoder."""
         levels = self.level_projections(self.backbone(images.pixels))
         return self.encoder(levels, images.padding_mask)
-
-    def fold_batch_norm(self) -> None:
-        """Merge frozen batch norm into the convolutions, in place, for inference only."""
-        fold_frozen_batch_norm(self.backbone)

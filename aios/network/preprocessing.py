@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..geometry.constants import constant_tensor
 from .config import ImageConfig
-from .constants import colour_tensor
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,10 @@ def prepare_photo(
     else:
         resized = resize_corner_aligned(whole, new_width, new_height)
     pixels = resized.permute(2, 0, 1).contiguous()
-    mean, std = (colour_tensor(numbers, pixels.device) for numbers in (config.mean, config.std))
+    mean, std = (
+        constant_tensor(tuple(values), torch.float32, pixels.device)[:, None, None]
+        for values in (config.mean, config.std)
+    )
     return pixels.sub_(mean).div_(std)
 
 

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from ..geometry.boxes import inverse_sigmoid
-from .autocast import outside_autocast
 from .config import (
     NUM_BODY_KEYPOINTS,
     NUM_FACE_KEYPOINTS,
     NUM_HAND_KEYPOINTS,
     AiOSConfig,
 )
-from .constants import level_sizes
+from .float32 import float32_under_autocast
 from .mlp import MLP
 from .outputs import EncodedImage, ProposalOutput
+from .sampling import level_sizes
 
 _PROPOSAL_MARGIN = 0.01
 _PARTS = ("left_hand", "right_hand", "face")
@@ -117,17 +117,17 @@ class Proposals(nn.Module):
         output = ProposalOutput(token_logits, indices, _gather(token_logits, indices), boxes)
         return output, chosen.detach()
 
-    @outside_autocast
+    @float32_under_autocast
     def _boxes(self, features: Tensor, place_logits: Tensor) -> Tensor:
         """(B, Q, D) and (B, Q, 4) -> (B, Q, 4)."""
         return (self.box_head(features) + place_logits).sigmoid()
 
     def _place_logits(self, encoded: EncodedImage) -> Tensor:
         device, dtype = encoded.memory.device, encoded.memory.dtype
+        sizes = level_sizes(encoded.spatial_shapes, encoded.valid_ratios)
         places = []
         for level, (h, w) in enumerate(encoded.spatial_shapes):
-            size_wh = level_sizes(encoded.spatial_shapes, encoded.valid_ratios.dtype, device)[level]
-            valid_size = (encoded.valid_ratios[:, level] * size_wh).round()
+            valid_size = (encoded.valid_ratios[:, level] * sizes[level]).round()
             y = torch.arange(h, device=device, dtype=dtype)[:, None].expand(h, w)
             x = torch.arange(w, device=device, dtype=dtype).expand(h, w)
             centre = (torch.stack([x, y], -1).flatten(0, 1) + 0.5) / valid_size[:, None]
@@ -173,7 +173,7 @@ class _PartTable(nn.Module):
         self.size_logits = nn.Parameter(torch.zeros(count, 2))
         nn.init.normal_(self.content)
 
-    @outside_autocast
+    @float32_under_autocast
     def grow(self, content: Tensor, boxes: Tensor, centre_head: MLP) -> tuple[Tensor, Tensor]:
         """Parent content (B, P, D) and box (B, P, 4) -> (B, P, K, D) and (B, P, K, 4)."""
         content = content[:, :, None] + self.content

@@ -1,12 +1,11 @@
-"""ResNet with frozen batch norm (specification section 3).
+"""ResNet (He et al., CVPR 2016) with frozen batch norm.
 
-Parameter names inside `ResNet` are the usual ones (conv1, bn1, layer1.0.conv1 ...), so that
-ImageNet and ED-Pose weights load by name.
+Parameter names are torchvision's (conv1, bn1, layer1.0.conv1 ...), so that ImageNet and ED-Pose
+weights load by name. The stride of a bottleneck is in its 3x3 convolution.
 """
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
-        """`stride` is that of the first convolution."""
+        """`stride` applies to the first convolution."""
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
         self.bn1 = FrozenBatchNorm2d(width)
@@ -33,17 +32,19 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, width, h / stride, w / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = _relu(self.bn1(self.conv1(x)))
-        return _relu(_add(self.bn2(self.conv2(y)), shortcut))
+        y = F.relu_(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        y += shortcut
+        return F.relu_(y)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 and a shortcut."""
+    """1x1, 3x3 (with the stride) and 1x1 convolutions, and a shortcut."""
 
     expansion = _BOTTLENECK_EXPANSION
 
     def __init__(self, in_channels: int, width: int, stride: int) -> None:
-        """`width` is that of the 3x3 convolution; four times as many channels come out."""
+        """`width` is the width of the 3x3 convolution, a quarter of the output channels."""
         super().__init__()
         out_channels = width * self.expansion
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
@@ -57,35 +58,28 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, 4 * width, h / stride, w / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = _relu(self.bn1(self.conv1(x)))
-        y = _relu(self.bn2(self.conv2(y)))
-        return _relu(_add(self.bn3(self.conv3(y)), shortcut))
+        y = F.relu_(self.bn1(self.conv1(x)))
+        y = F.relu_(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        y += shortcut
+        return F.relu_(y)
 
 
 class StridedPointwise(nn.Conv2d):
-    """A 1x1 convolution with a stride, which is one without on every stride-th pixel.
+    """A 1x1 convolution with a stride, computed as one without on every stride-th pixel.
 
-    The backward pass of the strided one writes outside its memory on a CPU when a channels-last
-    input has few channels (torch 2.13).
+    In torch 2.13 the backward pass of the strided convolution writes out of bounds on a CPU if a
+    channels-last input has few channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        """`stride` is that of the convolution it stands for."""
+        """`stride` in pixels; the attribute `stride` of the base class stays 1."""
         super().__init__(in_channels, out_channels, 1, bias=False)
         self.step = stride
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, O, h / stride, w / stride)."""
         return super().forward(x[..., :: self.step, :: self.step])
-
-
-def _relu(x: Tensor) -> Tensor:
-    """In place in inference: fresh memory for each map costs a CPU a quarter more time."""
-    return F.relu(x, inplace=not torch.is_grad_enabled())
-
-
-def _add(x: Tensor, y: Tensor) -> Tensor:
-    return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
@@ -98,10 +92,10 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential
 
 
 class ResNet(nn.Module):
-    """Stem and stages `layer1`, `layer2`, ...; strides 4, 8, 16, 32."""
+    """Stem and stages `layer1`, `layer2`, ... with strides 4, 8, 16, 32."""
 
     def __init__(self, config: BackboneConfig) -> None:
-        """Widths, depths and kind of block come from `config`."""
+        """Widths, depths and the kind of block come from `config`."""
         super().__init__()
         self.feature_stages = config.feature_stages
         self.conv1 = nn.Conv2d(3, config.stem_width, 7, 2, 3, bias=False)
@@ -119,21 +113,21 @@ class ResNet(nn.Module):
             self.stage_channels.append(channels)
 
     def first_layers(self, stages: int) -> list[nn.Module]:
-        """The stem and so many stages after it."""
+        """The stem and the first `stages` stages."""
         return [self.conv1, self.bn1, *(getattr(self, f"layer{n + 1}") for n in range(stages))]
 
     @property
     def feature_channels(self) -> list[int]:
-        """Channels of each feature map that `forward` gives."""
+        """Channels of each feature map returned by `forward`."""
         return [self.stage_channels[stage] for stage in self.feature_stages]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> one (B, C, h, w) for each of `feature_stages`."""
-        x = _relu(self.bn1(self.conv1(images)))
-        return self.features_of(F.max_pool2d(x, 3, 2, 1))
+        x = F.relu_(self.bn1(self.conv1(images)))
+        return self.run_stages(F.max_pool2d(x, 3, 2, 1))
 
-    def features_of(self, x: Tensor) -> list[Tensor]:
-        """What comes out of the stem -> as `forward`."""
+    def run_stages(self, x: Tensor) -> list[Tensor]:
+        """Output of the stem -> feature maps as in `forward`."""
         features = []
         for index, stage in enumerate(self.stages()):
             x = stage(x)
@@ -142,7 +136,7 @@ class ResNet(nn.Module):
         return features
 
     def stages(self) -> list[nn.Sequential]:
-        """Those that `forward` runs, in order."""
+        """The stages that `forward` runs, in order."""
         stages = [
             self.get_submodule(f"layer{number}")
             for number in range(1, max(self.feature_stages) + 2)

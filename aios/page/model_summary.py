@@ -9,7 +9,7 @@ from ..descriptions import body_mismatch_text, body_text, speed_text, weights_te
 from ..weights.load import OFFICIAL_REPO, WeightsInfo
 
 if TYPE_CHECKING:
-    from ..accelerate.speed import Speed
+    from ..accelerate.install import Speed
     from ..body.model import BodyModel
     from ..predictor import AiOSPredictor
 

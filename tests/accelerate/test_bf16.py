@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from aios.accelerate.bf16 import HALF, use_half
-from aios.accelerate.speed import make_ready
+from aios.accelerate.bf16 import convert_to_bf16
+from aios.accelerate.fold_batch_norm import fold_batch_norm
+from aios.accelerate.install import accelerate
 from aios.body.model import BodyModel
 from aios.geometry.rotations import rotation_6d_to_rotmat
 from aios.media.photo import read_photo
@@ -23,6 +24,7 @@ from tests.helpers.networks import SMALL, TINY, random_images, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+HALF = torch.bfloat16
 MEAN_MM = 1.0
 """Mean distance of vertices from those of the float32 network, pelvis on pelvis."""
 DEPTH_SHARE = 0.002
@@ -30,8 +32,9 @@ DEPTH_SHARE = 0.002
 
 
 def halved(model: AiOS) -> AiOS:
-    model.eval().requires_grad_(False).fold_batch_norm()
-    use_half(model)
+    model.eval().requires_grad_(False)
+    fold_batch_norm(model.backbone)
+    convert_to_bf16(model)
     return model
 
 
@@ -140,13 +143,11 @@ def test_bodies_on_photos_stay_within_a_millimetre():
     assert np.mean(shares) < DEPTH_SHARE
 
 
-def test_fast_on_a_gpu_is_half_and_exact_rounds_nothing(monkeypatch):
-    monkeypatch.setattr(AiOS, "to", lambda model, device: model)  # there is no GPU to go to
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    kinds = {}
-    for wish in ("exact", "fast"):
-        model = random_model(TINY, 0)
-        assert make_ready(model, torch.device("cuda"), wish) == wish
-        kinds[wish] = {parameter.dtype for parameter in model.parameters()}
-        assert not torch.backends.cudnn.allow_tf32
-    assert kinds == {"exact": {torch.float32}, "fast": {torch.float32, HALF}}
+@pytest.mark.parametrize(
+    ("speed", "dtypes"), [("exact", {torch.float32}), ("fast", {torch.float32, HALF})]
+)
+def test_speed_on_cuda_selects_the_dtypes_of_weights(monkeypatch, speed, dtypes):
+    monkeypatch.setattr(AiOS, "to", lambda network, device: network)  # there may be no GPU
+    network = accelerate(random_model(TINY, 0), torch.device("cuda"), speed, list)
+    assert network.speed == speed
+    assert {parameter.dtype for parameter in network.parameters()} == dtypes

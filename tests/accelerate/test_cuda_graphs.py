@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from aios.accelerate import fused, fused_kernels
-from aios.accelerate.bf16 import use_half
-from aios.accelerate.cuda_graphs import Recorded, Recording, allowed
+from aios.accelerate.bf16 import convert_to_bf16
+from aios.accelerate.cuda_graphs import CapturedRun, CudaGraph, cuda_graphs_available
+from aios.accelerate.fold_batch_norm import fold_batch_norm
+from aios.accelerate.install import install_kernels
 from aios.network.preprocessing import ImageBatch
 from aios.people import people_table
 from tests.helpers.networks import SMALL, TINY, random_model
@@ -34,7 +36,7 @@ class Machine:
             for own, new in zip(answer, network(*memory), strict=True):
                 own.copy_(new)
 
-        return Recording(memory, answer, replay)
+        return CapturedRun(memory, answer, replay)
 
 
 def ask(recorded, width, number=1.0):
@@ -46,7 +48,7 @@ def ask(recorded, width, number=1.0):
 
 def test_a_size_is_recorded_when_it_comes_again():
     machine = Machine()
-    recorded = Recorded(machine.network, machine.recorder)
+    recorded = CudaGraph(machine.network, machine.recorder)
     ask(recorded, 4)
     assert not machine.recorded
     for number in (1.0, 2.0, 3.0):
@@ -57,14 +59,14 @@ def test_a_size_is_recorded_when_it_comes_again():
 
 def test_answers_outlive_the_next_run():
     machine = Machine()
-    recorded = Recorded(machine.network, machine.recorder)
+    recorded = CudaGraph(machine.network, machine.recorder)
     answers = [ask(recorded, 4, float(number)) for number in range(4)]
     assert [float(answer[0, 0]) for answer in answers] == [0.0, 2.0, 4.0, 6.0]
 
 
 def test_the_sizes_used_last_are_kept():
     machine = Machine()
-    recorded = Recorded(machine.network, machine.recorder, kept=2)
+    recorded = CudaGraph(machine.network, machine.recorder, max_graphs=2)
     for width in (4, 5, 4, 5, 4, 6, 6):  # 5 is the one used longest ago when 6 needs its place
         ask(recorded, width)
     assert machine.recorded == [(1, 3, 4), (1, 3, 5), (1, 3, 6)]
@@ -78,7 +80,7 @@ def test_the_sizes_used_last_are_kept():
 
 def test_kinds_of_numbers_are_not_mixed():
     machine = Machine()
-    recorded = Recorded(machine.network, machine.recorder)
+    recorded = CudaGraph(machine.network, machine.recorder)
     ask(recorded, 4)
     ask(recorded, 4)
     assert recorded(torch.ones(1, 3, 4, dtype=torch.float64))[0].dtype == torch.float64
@@ -86,7 +88,7 @@ def test_kinds_of_numbers_are_not_mixed():
 
 def test_several_tensors_go_in_and_come_out():
     machine = Machine()
-    recorded = Recorded(lambda a, b: (a + b, a * b, b), machine.recorder)
+    recorded = CudaGraph(lambda a, b: (a + b, a * b, b), machine.recorder)
     for number in range(4):
         a, b = torch.full((2,), float(number)), torch.full((3, 1), 2)
         found = recorded(a, b)
@@ -99,7 +101,7 @@ def test_several_tensors_go_in_and_come_out():
 
 def test_what_cannot_be_recorded_runs_as_before_and_is_said_once(caplog):
     machine = Machine(fails=True)
-    recorded = Recorded(machine.network, machine.recorder)
+    recorded = CudaGraph(machine.network, machine.recorder)
     for number in range(5):
         ask(recorded, 4, float(number))
     (record,) = caplog.records
@@ -129,9 +131,9 @@ def test_products_are_rounded_only_where_that_is_wished(setting, before, rounded
     def recorder(network, given):
         if fails:
             raise RuntimeError("operation not permitted when stream is capturing")
-        return Recording(given, network(*given), lambda: None)
+        return CapturedRun(given, network(*given), lambda: None)
 
-    recorded = Recorded(network, recorder, rounded=rounded)
+    recorded = CudaGraph(network, recorder, allow_tf32=rounded)
     for _ in range(3):  # first as it is, then recorded, then from the recording
         ask(recorded, 4)
         assert setting.allow_tf32 == before
@@ -145,18 +147,18 @@ def test_products_are_exact_again_after_an_error(setting):
         raise RuntimeError("no memory")
 
     with pytest.raises(RuntimeError):
-        Recorded(broken, rounded=True)(torch.ones(1))
+        CudaGraph(broken, allow_tf32=True)(torch.ones(1))
     assert not setting.allow_tf32
 
 
 def test_never_on_a_cpu_nor_on_zero_gpu(monkeypatch):
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
-    assert allowed(torch.device("cuda", 0))
-    assert not allowed(torch.device("cpu"))
+    assert cuda_graphs_available(torch.device("cuda", 0))
+    assert not cuda_graphs_available(torch.device("cpu"))
     monkeypatch.setenv("SPACES_ZERO_GPU", "0")
-    assert allowed(torch.device("cuda", 0))
+    assert cuda_graphs_available(torch.device("cuda", 0))
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    assert not allowed(torch.device("cuda", 0))
+    assert not cuda_graphs_available(torch.device("cuda", 0))
 
 
 # --- whether the network asks anything of its device: run on one that has no memory
@@ -214,9 +216,9 @@ def test_a_run_with_kernels_asks_nothing_of_its_device(launched, monkeypatch):
     # Convolutions without memory do not know that channels are last.
     monkeypatch.setattr(torch.Tensor, "is_contiguous", lambda x, memory_format=None: True)
     model = random_model(TINY, 0).requires_grad_(False)
-    model.fold_batch_norm()
+    fold_batch_norm(model.backbone)
     model.backbone.to(memory_format=torch.channels_last)
-    use_half(model)
+    convert_to_bf16(model)
     model = model.to("meta")
     pixels, sizes = torch.empty(2, 3, 64, 96, device="meta"), torch.empty(2, 2, device="meta")
 
@@ -235,9 +237,11 @@ def test_a_run_with_kernels_asks_nothing_of_its_device(launched, monkeypatch):
 @pytest.mark.parametrize("half", [False, True])
 def test_the_second_run_of_the_network_asks_nothing_of_its_device(config, half):
     model = random_model(config, 0).requires_grad_(False)
-    model.fold_batch_norm()
+    fold_batch_norm(model.backbone)
     if half:
-        use_half(model)
+        convert_to_bf16(model)
+    else:
+        install_kernels(model)
     model = model.to("meta")
     pixels, sizes = torch.empty(2, 3, 64, 96, device="meta"), torch.empty(2, 2, device="meta")
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from aios.accelerate import fused
-from aios.accelerate.bf16 import HALF
-from tests.accelerate.test_deformable_kernel import figures_of
+from tests.accelerate.test_kernel_attention import figures_of
 
+HALF = torch.bfloat16
 LIMITS = {"full": 1e-5, "half": 0.04, "maps": 0.04, "memory": 1.5}
 """bf16 numbers up to 8 are 0.03 apart; the interpreter cuts where a GPU rounds."""
 CASES = (

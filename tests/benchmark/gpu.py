@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aios.accelerate import fused, kernel_choice
+from aios.accelerate import fused, kernel_attention
 from aios.body.model import BodyModel
 from aios.network import deformable_attention
 from aios.network.config import AiOSConfig
 from aios.network.model import AiOS
-from aios.network.sampling import Sampling, sample_by_grid
+from aios.network.sampling import Sampling, sample_bilinear
 from aios.predictor import AiOSPredictor
 from aios.resources import EXAMPLES
 from aios.weights.load import WeightsInfo, load_model
@@ -98,12 +98,12 @@ def _wait(device: torch.device) -> None:
 
 @contextmanager
 def _without_kernel():
-    chosen = deformable_attention.kernel_for
-    deformable_attention.kernel_for = lambda *_: None
+    chosen = kernel_attention.kernel_for
+    kernel_attention.kernel_for = lambda *_: None
     try:
         yield
     finally:
-        deformable_attention.kernel_for = chosen
+        kernel_attention.kernel_for = chosen
 
 
 def _kernel(kind: str, options: argparse.Namespace) -> dict:
@@ -117,7 +117,7 @@ def _kernel(kind: str, options: argparse.Namespace) -> dict:
     locations = torch.rand(*places, 2, generator=generator).mul(1.2).sub(0.1).to(device)
     weights = torch.rand(places, generator=generator).div(16).to(device)
     inputs = [x.requires_grad_() for x in (value, locations, weights)]
-    kernel = kernel_choice.kernel_for(value, Sampling(locations, weights))
+    kernel = kernel_attention.kernel_for(value, Sampling(locations, weights))
 
     def forward(sample):
         with torch.no_grad():
@@ -127,14 +127,14 @@ def _kernel(kind: str, options: argparse.Namespace) -> dict:
         result = sample(value, levels, Sampling(locations, weights))
         return result, *torch.autograd.grad(result.float().square().sum(), inputs)
 
-    ways = {"plain": sample_by_grid} | ({"kernel": kernel} if kernel else {})
+    ways = {"plain": sample_bilinear} | ({"kernel": kernel} if kernel else {})
     found: dict[str, object] = {"kernel used": kernel is not None}
     for name, way in ways.items():
         found[f"{name} forward s"] = _seconds(lambda way=way: forward(way), options.repeats, device)
         found[f"{name} both s"] = _seconds(lambda way=way: both(way), options.repeats, device)
     if kernel:
         names = ("result", "value", "locations", "weights")
-        for name, one, other in zip(names, both(kernel), both(sample_by_grid), strict=True):
+        for name, one, other in zip(names, both(kernel), both(sample_bilinear), strict=True):
             error = (one.float() - other.float()).abs().max() / other.float().abs().max()
             found[f"error of {name}"] = float(error)
     return found
@@ -145,7 +145,7 @@ def _steps(options: argparse.Namespace) -> dict:
     device = torch.device(options.device)
     levels = PAPER_LEVELS if options.network == "paper" else SMALL_LEVELS
     shape = (options.batch, sum(h * w for h, w in levels))
-    noise, half = fused.noise, fused.HALF
+    noise, half = fused.noise, torch.bfloat16
     tokens, update = noise(*shape, 256).to(device), noise(*shape, 256).to(device, half)
     norm = torch.nn.LayerNorm(256).requires_grad_(False).to(device)
     linear = torch.nn.Linear(256, 2048).requires_grad_(False).to(device, half)
@@ -159,16 +159,16 @@ def _steps(options: argparse.Namespace) -> dict:
     ways = {
         "norm": (
             lambda: fused.add_norm(tokens, update, norm)[0],
-            lambda: fused._add_norm(tokens, update, norm)[0],
+            lambda: fused.plain_add_norm(tokens, update, norm)[0],
         ),
         "feed-forward": (
             lambda: fused.linear_relu(update, linear),
-            lambda: fused._linear_relu(update, linear),
+            lambda: fused.plain_linear_relu(update, linear),
         ),
         # In place: each run adds to what the one before left.
         "maps": (
             lambda: fused.add_relu_(maps, bias, shortcut),
-            lambda: fused._add_relu_(maps, bias, shortcut),
+            lambda: fused.plain_add_relu_(maps, bias, shortcut),
         ),
     }
     found: dict[str, object] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aios.accelerate.int8 import quantise, why_not
+from aios.accelerate.int8 import quantise, why_unavailable
 from aios.body.model import BodyModel
 from aios.geometry.camera import Camera
 from aios.media.photo import read_photo
@@ -29,7 +29,6 @@ from aios.render.overlay import overlay
 from aios.resources import EXAMPLES
 from aios.weights.load import WeightsInfo, load_model
 from tests.benchmark.difference import difference
-from tests.helpers import twin
 
 PARTS = ("image", "backbone", "encoder", "decoder", "people", "body", "picture")
 PEOPLE = 5
@@ -51,20 +50,20 @@ class Case:
     """File of random weights in the official layout."""
 
 
-def build(case: Case, fold: bool = True) -> AiOSPredictor:
+def load(case: Case) -> tuple[AiOS, WeightsInfo]:
+    """The plain network."""
     if case.size == BUILTIN:
         loaded = load_model(BUILTIN)
-        model, weights = loaded.model, loaded.weights
-    else:
-        loaded = load_model(case.weights)
-        model = loaded.model
-        short = int(case.size)
-        image = ImageConfig(short, short * 5 // 3)
-        model.config = dataclasses.replace(model.config, image=image)
-        weights = WeightsInfo("file", "random weights", Path("random"), False, "smplx", 0.0)
-    if not fold:
-        model.fold_batch_norm = lambda: None
-    return AiOSPredictor(model, weights, BodyModel.load(), case.device, case.speed)
+        return loaded.model, loaded.weights
+    model = load_model(case.weights).model
+    short = int(case.size)
+    image = ImageConfig(short, short * 5 // 3)
+    model.config = dataclasses.replace(model.config, image=image)
+    return model, WeightsInfo("file", "random weights", Path("random"), False, "smplx", 0.0)
+
+
+def build(case: Case) -> AiOSPredictor:
+    return AiOSPredictor(*load(case), BodyModel.load(), case.device, case.speed)
 
 
 def save_official_layout(path: Path) -> None:
@@ -158,15 +157,17 @@ def measure_parts(case: Case) -> dict:
 
 
 def measure_pair(case: Case, first: str, second: str) -> dict:
-    """Photo's input to posed people in two ways, in turns, so that both meet the same load.
+    """Two speeds from network input to posed people, in turns, so that both meet the same load.
 
-    A way is a speed, or "twin": the slow and literal second forward of `tests/helpers/twin.py`.
+    Besides the speeds of the program there is "plain": the network without any fast path, with the
+    outputs of all decoder layers and the bodies of all people slots of the last one.
     """
     runs, photo = {}, noise_photo()
     for way in (first, second):
-        twin_wanted = way == "twin"
-        made = dataclasses.replace(case, speed="exact" if twin_wanted else way)
-        runs[way] = _one_run(build(made, fold=not twin_wanted), photo, twin_wanted)
+        if way == "plain":
+            runs[way] = _plain_run(case, photo)
+        else:
+            runs[way] = _fast_run(build(dataclasses.replace(case, speed=way)), photo)
     spent: dict[str, list[tuple[float, float]]] = {first: [], second: []}
     with torch.inference_mode():
         for repeat in range(case.repeats + 1):
@@ -184,10 +185,21 @@ def measure_pair(case: Case, first: str, second: str) -> dict:
     return result
 
 
-def _one_run(predictor: AiOSPredictor, photo: np.ndarray, by_twin: bool) -> Callable[[], object]:
+def _plain_run(case: Case, photo: np.ndarray) -> Callable[[], object]:
+    (model, _), body = load(case), BodyModel.load()
+    images = batch_images([prepare_photo(photo, model.config.image)])
+    height, width = photo.shape[:2]
+
+    def run() -> object:
+        output = model(images, aux_outputs=True)
+        people = people_from_output(output.final, 0, width, height)
+        return body({k: torch.from_numpy(v) for k, v in people.smplx_parameters().items()})
+
+    return run
+
+
+def _fast_run(predictor: AiOSPredictor, photo: np.ndarray) -> Callable[[], object]:
     images = batch_images([prepare_photo(photo, predictor.model.config.image)])
-    if by_twin:
-        return lambda: twin.forward(predictor.model, images, body=predictor.body)
     height, width = photo.shape[:2]
     camera = Camera(5000.0, (width / 2, height / 2), width, height)
 
@@ -248,7 +260,7 @@ def measure_difference(case: Case) -> dict:
     """
     photos = sorted(EXAMPLES.glob("*.jpg"))
     exact, rounded = (build(dataclasses.replace(case, speed="exact")) for _ in range(2))
-    if reason := why_not():
+    if reason := why_unavailable():
         return {"failed": reason}
     quantise(rounded.model, [read_photo(path) for path in photos])
     found = difference(exact, rounded, photos)

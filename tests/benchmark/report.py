@@ -12,8 +12,8 @@ from tests.benchmark.parts import PARTS, PEOPLE
 NETWORK = {"builtin": "built-in"}
 BEFORE = (
     "The released program, measured once on two cores of an Intel Xeon with the same torch: 10.0 s"
-    " at 800 x 1333 (backbone 1.4, encoder 5.7, decoder 2.3, body model 0.3), 3.1 GB. `twin` below"
-    " is the plain forward that does the same work, measured in turns with this program."
+    " at 800 x 1333 (backbone 1.4, encoder 5.7, decoder 2.3, body model 0.3), 3.1 GB. `plain` below"
+    " is the network without fast paths, measured in turns with this program."
 )
 
 
@@ -100,7 +100,7 @@ def _pair_table(pairs: list[dict]) -> list[str]:
         "",
         "## Two ways in turns",
         "",
-        "From the network's input to posed people; `twin` is the plain forward of the tests.",
+        "From the network's input to posed people; `plain` is the network without fast paths.",
         "",
         _row("network", "ways", "seconds", "CPU seconds", "times as fast", "by CPU seconds"),
         _rule(6),

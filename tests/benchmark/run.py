@@ -1,7 +1,7 @@
 """How fast the program is and how much memory it takes: `python -m tests.benchmark`.
 
 A table by part for each size, device and speed, of the best of a few runs; two ways of doing the
-same in turns (`--pair fast exact`, `--pair exact twin`: the readable forward of the tests); `--all`
+same in turns (`--pair fast exact`, `--pair exact plain`: the network without fast paths); `--all`
 measures everything and writes `assets/benchmarks.md`, `.json` and `.png`.  Where other work runs,
 `--threads 1` and ratios of CPU seconds are what can be trusted.
 """
@@ -23,7 +23,7 @@ from aios.cli import configure_threads_and_malloc
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = ("800", "640", "512", "384", "builtin")
-PAIRS = (("fast", "exact"), ("exact", "twin"))
+PAIRS = (("fast", "exact"), ("exact", "plain"))
 APP_SECONDS = 60
 
 

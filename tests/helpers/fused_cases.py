@@ -14,8 +14,11 @@ import torch
 from torch import nn
 
 from aios.accelerate import fused, fused_kernels
-from aios.accelerate.bf16 import HALF, use_half
+from aios.accelerate.bf16 import convert_to_bf16
+from aios.accelerate.fold_batch_norm import fold_batch_norm
 from tests.helpers.networks import SMALL, TINY, random_images, random_model
+
+HALF = torch.bfloat16
 
 
 def normed(shape: tuple[int, ...], kind=HALF, scale=1.0) -> dict[str, float]:
@@ -59,15 +62,14 @@ def network(config) -> dict[str, float]:
     images = random_images([(64, 96)], 0)
     exact = random_model(config, 0)(images).encoded.memory
     model = random_model(config, 0).requires_grad_(False)
-    model.fold_batch_norm()
+    fold_batch_norm(model.backbone)
     model.backbone.to(memory_format=torch.channels_last)
-    use_half(model)
+    convert_to_bf16(model)
     distances, relus, kernel = [], [], fused_kernels.add_relu_by_kernel
     fused_kernels.add_relu_by_kernel = lambda *given: relus.append(1) or kernel(*given)
     for wanted in ("1", "0"):
         os.environ["TRITON_INTERPRET"] = wanted
-        with torch.enable_grad():  # then a CPU does as a GPU does
-            distances.append(float((model(images).encoded.memory - exact).norm()))
+        distances.append(float((model(images).encoded.memory - exact).norm()))
     os.environ["TRITON_INTERPRET"] = "1"
     fused_kernels.add_relu_by_kernel = kernel
     per_block = 2 if config.backbone.block == "basic" else 3

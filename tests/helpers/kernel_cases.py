@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from aios.accelerate import deformable_kernel
-from aios.accelerate.kernel_choice import kernel_for
-from aios.network.sampling import Sampling, sample_by_grid
+from aios.accelerate.install import accelerate_training
+from aios.accelerate.kernel_attention import kernel_for
+from aios.network.sampling import Sampling, sample_bilinear
 from tests.helpers.networks import TINY, random_images, random_model
 
 RAGGED = ((4, 3), (2, 2), (1, 1))
@@ -37,7 +38,7 @@ def compared(shapes, value: Tensor, locations: Tensor, weights: Tensor) -> dict[
     """Largest difference of the result and of the three gradients, and the first's kind."""
     inputs = [x.clone().requires_grad_() for x in (value, locations, weights)]
     ours = deformable_kernel.sample_by_kernel(inputs[0], shapes, Sampling(*inputs[1:]))
-    plain = sample_by_grid(inputs[0], shapes, Sampling(*inputs[1:]))
+    plain = sample_bilinear(inputs[0], shapes, Sampling(*inputs[1:]))
     upstream = torch.linspace(-1, 1, plain.numel(), dtype=plain.dtype).view_as(plain)
     found = [ours, *torch.autograd.grad(ours, inputs, upstream.to(ours.dtype))]
     wanted = [plain, *torch.autograd.grad(plain, inputs, upstream)]
@@ -105,6 +106,7 @@ def no_numbers() -> dict[str, float]:
 def network() -> dict[str, float]:
     """A whole small network with the kernel and without it."""
     model, images = random_model(TINY, 0), random_images([(64, 96)], 0)
+    accelerate_training(model)
     found = []
     for wanted in ("1", "0"):
         os.environ["TRITON_INTERPRET"] = wanted

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from aios.network.backbone import LevelProjections
 from aios.network.config import AiOSConfig, BackboneConfig
-from aios.network.frozen_batch_norm import FrozenBatchNorm2d, fold_frozen_batch_norm
+from aios.network.frozen_batch_norm import FrozenBatchNorm2d
 from aios.network.mobilenet import MobileNetV2
 from aios.network.resnet import ResNet
 from tests.helpers.networks import MOBILE, SMALL, TINY, random_model
@@ -112,29 +112,6 @@ def test_frozen_batch_norm_is_batch_norm_in_evaluation():
     x = torch.randn(2, 6, 4, 5, generator=generator)
     torch.testing.assert_close(frozen(x), usual(x))
     assert not list(frozen.parameters())
-
-
-@pytest.mark.parametrize("config", [SMALL, TINY, MOBILE])
-def test_folding_changes_nothing_but_rounding(config):
-    model = random_model(config, 0, torch.float64)
-    images = torch.randn(2, 3, 45, 62, dtype=torch.float64)
-    with torch.no_grad():
-        before = model.backbone(images)
-        model.fold_batch_norm()
-        after = model.backbone(images)
-    assert not any(isinstance(m, FrozenBatchNorm2d) for m in model.modules())
-    for first, second in zip(before, after, strict=True):
-        assert first.abs().max() > 0
-        torch.testing.assert_close(first, second)
-
-
-def test_folding_twice_is_folding_once():
-    backbone = random_model(TINY, 1).backbone
-    fold_frozen_batch_norm(backbone)
-    once = {name: value.clone() for name, value in backbone.state_dict().items()}
-    fold_frozen_batch_norm(backbone)
-    for name, value in backbone.state_dict().items():
-        assert torch.equal(value, once[name])
 
 
 @pytest.mark.parametrize("config", [SMALL, MOBILE])

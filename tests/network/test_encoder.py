@@ -3,14 +3,11 @@
 import pytest
 import torch
 
-from aios.network import encoder, sampling
-from aios.network.encoder import _level_mask, _reference_points, _valid_ratio
-from tests.helpers.networks import SMALL, random_model
+from aios.network.encoder import level_mask, reference_points, valid_ratio
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPES = ((4, 6), (2, 3))
-LEVELS = ((4, 6), (2, 3), (1, 2), (1, 1))
 
 
 @pytest.mark.parametrize("size", [(75, 93), (61, 88), (64, 96), (333, 257)])
@@ -20,18 +17,18 @@ def test_masks_of_levels_are_nearest_neighbours(size, stride):
     mask[:, : size[0] * 2 // 3, : size[1] // 2] = False
     shape = (-(-size[0] // stride), -(-size[1] // stride))
     wanted = torch.nn.functional.interpolate(mask[None].float(), size=shape)[0] > 0.5
-    assert torch.equal(_level_mask(mask, shape, 1, mask.device), wanted)
+    assert torch.equal(level_mask(mask, shape, 1, mask.device), wanted)
 
 
 def test_valid_share_of_a_level():
     mask = torch.ones(2, 4, 10, dtype=torch.bool)
     mask[0, :3, :5] = False
     mask[1] = False
-    assert _valid_ratio(mask).tolist() == [[0.5, 0.75], [1.0, 1.0]]
+    assert valid_ratio(mask).tolist() == [[0.5, 0.75], [1.0, 1.0]]
 
 
 def test_references_are_cell_middles_on_every_level():
-    points = _reference_points(SHAPES, torch.ones(1, 2, 2))
+    points = reference_points(SHAPES, torch.ones(1, 2, 2))
     assert points.shape == (1, 30, 2, 2)
     middle = torch.tensor([[2.5 / 6, 1.5 / 4]]).expand(2, 2)
     torch.testing.assert_close(points[0, 1 * 6 + 2], middle)
@@ -41,27 +38,6 @@ def test_references_are_cell_middles_on_every_level():
 def test_references_follow_the_valid_part():
     """The same place of the image, expressed in the padded size of each level."""
     ratios = torch.tensor([[[0.5, 1.0], [0.75, 1.0]]])
-    points = _reference_points(SHAPES, ratios)
+    points = reference_points(SHAPES, ratios)
     first = points[0, 1]  # second column of the first level: middle of its valid 3 columns
     torch.testing.assert_close(first[:, 0], torch.tensor([0.25, 0.375]))
-
-
-@pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("at_once", [1, 7, 30, 100])
-def test_tokens_in_parts_are_the_whole(monkeypatch, at_once, padded):
-    """What inference does on a CPU is what training does, and the input stays as it was."""
-    for module in (encoder, sampling):
-        monkeypatch.setattr(module, "TOKENS_AT_ONCE", at_once)
-    network = random_model(SMALL, 0, torch.float64).encoder
-    levels = [torch.randn(2, SMALL.hidden_dim, h, w, dtype=torch.float64) for h, w in LEVELS]
-    mask = None
-    if padded:
-        mask = torch.zeros(2, 32, 48, dtype=torch.bool)
-        mask[1, 20:] = True
-        mask[1, :, 37:] = True
-    before = [level.clone() for level in levels]
-    whole = network(levels, mask).memory.detach()
-    with torch.inference_mode():
-        torch.testing.assert_close(network(levels, mask).memory, whole, atol=1e-9, rtol=0)
-    for level, first in zip(levels, before, strict=True):
-        assert torch.equal(level, first)

@@ -7,60 +7,11 @@ import pytest
 import torch
 
 from aios.network.config import STAGES
-from aios.network.decoder_layer import PersonAttention
 from aios.network.model import AiOS
-from aios.network.queries import (
-    LOCATE,
-    NAIVE_BODY,
-    NAIVE_WHOLE_BODY,
-    REFINE_BODY,
-    REFINE_WHOLE_BODY,
-)
 from aios.people import people_from_output
 from tests.helpers.networks import SMALL, TINY, random_images, random_model, random_prefix
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-PEOPLE, WIDTH, HEADS = 3, 16, 2
-
-
-def who_is_seen(form, layout):
-    """(n, n) bool: does the output of the row change when the token of the column does?"""
-    torch.manual_seed(0)
-    attn = PersonAttention(WIDTH, HEADS, form).double()
-    tokens = torch.randn(1, PEOPLE * layout.num_tokens, WIDTH, dtype=torch.float64)
-    position = torch.randn_like(tokens)
-
-    def summed(x):
-        return attn(x, position, layout, None)[0].sum(-1)
-
-    jacobian = torch.autograd.functional.jacobian(summed, tokens, vectorize=True)
-    return jacobian[:, 0].abs().sum(-1) > 1e-14
-
-
-@pytest.mark.parametrize("layout", [LOCATE, REFINE_BODY, REFINE_WHOLE_BODY, NAIVE_BODY])
-def test_full_attention_hides_nothing(layout):
-    assert who_is_seen("full", layout).all()
-
-
-@pytest.mark.parametrize("layout", [REFINE_BODY, REFINE_WHOLE_BODY, NAIVE_WHOLE_BODY])
-def test_inter_human_attention_is_between_boxes_alone(layout):
-    box = torch.zeros(layout.num_tokens, dtype=torch.bool)
-    box[list(layout.box_tokens)] = True
-    box = box.repeat(PEOPLE)
-    wanted = (box[:, None] & box) | torch.eye(len(box), dtype=torch.bool)
-    assert torch.equal(who_is_seen("inter_human", layout), wanted)
-
-
-def test_full_attention_is_the_usual_one():
-    torch.manual_seed(1)
-    attn = PersonAttention(WIDTH, HEADS, "full").double()
-    usual = torch.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double()
-    usual.load_state_dict(attn.state_dict())
-    x = torch.randn(2, 2 * 21, WIDTH, dtype=torch.float64)
-    position = torch.randn_like(x)
-    wanted = usual(x + position, x + position, x, need_weights=False)[0]
-    torch.testing.assert_close(attn(x, position, REFINE_BODY, None), wanted)
 
 
 def test_formats_share_their_weights_and_differ_in_their_answers():

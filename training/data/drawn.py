@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aios.accelerate.cuda_graphs import Recorder
+from aios.accelerate.cuda_graphs import Capturer
 
 from ..synthetic.batch_generator import TRAIN_SEED, SceneBatch, SceneBatchGenerator
 from ..synthetic.rng import CounterRng
@@ -63,7 +63,7 @@ class DrawnBatches:
         self._worlds: dict[tuple[int, int], SceneBatchGenerator] = {}
         self._seed = TRAIN_SEED + photos.seed
         # Of a GPU all worlds use the same memory, and none waits for the network or it for them.
-        self._recorder, self._stream = Recorder(), None
+        self._recorder, self._stream = Capturer(), None
         if body.device.type == "cuda":
             self._stream = torch.cuda.Stream(body.device)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from aios.accelerate.install import accelerate_training
 from aios.body.model import BodyModel
 from aios.network.model import AiOS
 from aios.network.outputs import AiOSOutput, EncodedImage, ProposalOutput
@@ -80,6 +81,7 @@ class Learner(nn.Module):
         model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.proposals.num_proposals = config.train_proposals or config.model.num_proposals
         model.decoder.num_people = config.train_people or config.model.num_people
+        accelerate_training(model)
         self.model = model
         self.matcher = Matcher(config.matching)
         self.criterion = Criterion(config.loss_weights, config.loss_rules, body_model)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
+
+from aios.geometry.constants import constant_tensor
 
 _EPS = 1e-6
 
@@ -17,14 +17,6 @@ BODY_OKS_SIGMAS = (
 """17 COCO keypoints."""
 PART_OKS_SIGMAS = (0.025,) * 6
 """Six keypoints of a hand or of the face."""
-
-
-@cache
-def _variances(sigmas: tuple[float, ...], like: tuple[torch.device, torch.dtype]) -> Tensor:
-    device, kind = like
-    # A tensor made in inference mode could not take part in training later.
-    with torch.inference_mode(False):
-        return torch.tensor(sigmas, dtype=kind, device=device).mul(2).square()
 
 
 def object_keypoint_similarity(
@@ -46,7 +38,7 @@ def object_keypoint_similarity(
     Returns:
         (...).
     """
-    variances = _variances(sigmas, (predicted.device, predicted.dtype))
+    variances = constant_tensor(sigmas, predicted.dtype, predicted.device).mul(2).square()
     squared = (predicted - annotated).square().sum(-1)
     similarity = torch.exp(-squared / (2 * areas[..., None] * variances + 1e-12))
     visible = visibility.sum(-1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..joints import BODY_JOINTS, index_tensor
+from aios.geometry.constants import index_tensor
+
+from ..joints import BODY_JOINTS
 from ..targets import Targets
 
 _MIN_DEPTH_M = 0.3

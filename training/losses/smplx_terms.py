@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from aios.body.model import BodyModel
+from aios.geometry.constants import index_tensor
 from aios.geometry.rotations import axis_angle_to_rotmat, rotmat_to_axis_angle
 from aios.network.outputs import SmplxOutput
 
-from ..joints import PART_ROOTS, SCORED_JOINTS, index_tensor
+from ..joints import PART_ROOTS, SCORED_JOINTS
 from ..targets import BODY_KEYPOINTS
 from .l1_losses import image_points_l1, points_l1, rotation_l1, vector_l1
 from .matched_people import MatchedPeople

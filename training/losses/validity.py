@@ -13,9 +13,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from aios.geometry.constants import index_tensor
 from aios.network.config import NUM_BODY_JOINTS, NUM_HAND_JOINTS
 
-from ..joints import SCORED_JOINTS, index_tensor
+from ..joints import SCORED_JOINTS
 from ..targets import Targets
 
 PARTS = ("left_hand", "right_hand", "face")

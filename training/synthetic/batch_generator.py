@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aios.accelerate.cuda_graphs import Recorded, Recorder, allowed
+from aios.accelerate.cuda_graphs import Capturer, CudaGraph, cuda_graphs_available
 
 from ..targets import TENSOR_FIELDS, Targets
 from .assets import SceneAssets
@@ -122,7 +122,7 @@ class SceneBatchGenerator:
         people: tuple[int, int] = (0, MAX_PEOPLE),
         *,
         uniform_counts: bool = False,
-        recorder: Recorder | None = None,
+        recorder: Capturer | None = None,
     ) -> None:
         """Build the shared assets."""
         if not 0 <= people[0] <= people[1] <= MAX_PEOPLE:
@@ -137,7 +137,9 @@ class SceneBatchGenerator:
         weights = torch.ones(len(number)) if uniform_counts else torch.tensor(_COUNT_WEIGHTS)
         self._count_weights = weights * ((number >= people[0]) & (number <= people[1]))
         # A batch takes thousands of small kernels; launching them one by one dominates the time.
-        self._graph = Recorded(self._generate_tensors, recorder) if allowed(body.device) else None
+        self._graph: CudaGraph | None = None
+        if cuda_graphs_available(body.device):
+            self._graph = CudaGraph(self._generate_tensors, recorder)
 
     @torch.no_grad()
     def generate(self, indices: Sequence[int]) -> SceneBatch:

@@ -16,18 +16,15 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from aios.body.model import BodyModel
 from aios.network.config import ConfigError
 from aios.network.model import AiOS
-from aios.network.queries import LOCATE, TokenLayout
+from aios.network.person_attention import PersonAttention
 
 from ..config import named_config
 from ..data.batch import Batch, Sample, build_batch
@@ -67,32 +64,18 @@ def synthetic_batch(count: int, size_wh: tuple[int, int], focal_length: float) -
     return build_batch(samples, focal_length)
 
 
-def use_plain_attention(model: AiOS) -> None:
-    """Replace block-sparse attention by dense attention with a mask, in place.
+def use_dense_attention(model: AiOS) -> None:
+    """Replace blockwise person attention by the plain network's dense mask, in place.
 
-    Outputs stay the same up to rounding.
+    The results stay the same.
     """
-    for index in range(len(model.decoder.layers)):
-        attention = model.decoder.layers[index].self_attn
-        attention._among_people = _attend_densely  # type: ignore[union-attr]
-
-
-def _attend_densely(q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout) -> Tensor:
-    """(B, H, P * T, C) each -> (B, H, P * T, C)."""
-    if layout is LOCATE:
-        return F.scaled_dot_product_attention(q, k, v)
-    people = q.shape[2] // layout.num_tokens
-    allowed = _allowed(people, layout.num_tokens, layout.box_tokens, q.device)
-    return F.scaled_dot_product_attention(q, k, v, allowed)
-
-
-@lru_cache(maxsize=4)
-def _allowed(people: int, tokens: int, boxes: tuple[int, ...], where: torch.device) -> Tensor:
-    person = torch.arange(people, device=where).repeat_interleave(tokens)
-    box = torch.zeros(tokens, dtype=torch.bool, device=where)
-    box[list(boxes)] = True
-    box = box.repeat(people)
-    return (person[:, None] == person) | (box[:, None] & box)
+    config = model.config
+    for layer in model.decoder.layers:
+        fast = layer.self_attn
+        plain = PersonAttention(config.hidden_dim, config.num_heads, config.self_attention)
+        plain.in_proj_weight, plain.in_proj_bias = fast.in_proj_weight, fast.in_proj_bias
+        plain.out_proj = fast.out_proj
+        layer.self_attn = plain
 
 
 def measure(
@@ -102,7 +85,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, Path(folder), BodyModel.load())
         if attention == "plain":
-            use_plain_attention(trainer.learner.model)
+            use_dense_attention(trainer.learner.model)
         own, stage = trainer.device, config.stages[-1]
         if own.type == "cuda":
             torch.cuda.reset_peak_memory_stats()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from aios.body.model import BodyModel
+from aios.geometry.constants import constant_tensor
 from aios.network.model import AiOS
 from aios.network.outputs import SmplxOutput
 from tests.helpers.training_outputs import (
@@ -17,7 +18,6 @@ from tests.helpers.training_outputs import (
 )
 from tests.helpers.training_samples import random_batch
 from training.config import TINY_MODEL
-from training.joints import index_tensor
 from training.losses.criterion import Criterion
 from training.losses.denoising import Denoising, DenoisingConfig, DenoisingTargets
 from training.losses.loss_weights import LOSS_RULES, LOSS_WEIGHTS, LossWeights
@@ -82,7 +82,7 @@ def test_correct_predictions_have_no_loss(body, recipe):
 def test_scoring_in_inference_mode_does_not_affect_later_training(body):
     batch = random_batch(body, (1,))
     score = Scorer("released", body)
-    index_tensor.cache_clear()
+    constant_tensor.cache_clear()
     with torch.inference_mode():
         before = score(random_output(batch), batch)
     output, inputs = leaves(random_output(batch))

@@ -10,7 +10,7 @@ import torch
 from aios.geometry.boxes import inverse_sigmoid
 from aios.geometry.rotations import axis_angle_to_rotmat
 from aios.network.config import AiOSConfig
-from aios.network.decoder_layer import PersonAttention
+from aios.network.person_attention import PersonAttention
 from aios.network.queries import LOCATE, REFINE_BODY, REFINE_WHOLE_BODY, layer_layouts
 from tests.helpers.reference_losses import (
     CASES,

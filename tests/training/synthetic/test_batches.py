@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from aios.accelerate.cuda_graphs import Recording
+from aios.accelerate.cuda_graphs import CapturedRun
 from tests.helpers.watching import watched
 from training.synthetic import TRAIN_SEED, BodySurface, SceneBatchGenerator, batch_generator
 from training.synthetic.camera_effects import jpeg
@@ -36,7 +36,7 @@ def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
 
 def test_a_recorded_world_draws_the_same(monkeypatch) -> None:
     """As on a GPU, with a recorder that draws again."""
-    monkeypatch.setattr(batch_generator, "allowed", lambda device: True)
+    monkeypatch.setattr(batch_generator, "cuda_graphs_available", lambda device: True)
     replayed = []
 
     def recorder(network, given):
@@ -47,11 +47,11 @@ def test_a_recorded_world_draws_the_same(monkeypatch) -> None:
             for own, new in zip(answer, network(*given), strict=True):
                 own.copy_(new)
 
-        return Recording(given, answer, replay)
+        return CapturedRun(given, answer, replay)
 
     body = BodySurface()
     recorded = SceneBatchGenerator((64, 64), body, TRAIN_SEED, recorder=recorder)
-    monkeypatch.setattr(batch_generator, "allowed", lambda device: False)
+    monkeypatch.setattr(batch_generator, "cuda_graphs_available", lambda device: False)
     plain = SceneBatchGenerator((64, 64), body, TRAIN_SEED)
     for start in range(0, 20, 4):
         indices = range(start, start + 4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.accelerate.test_deformable_kernel import figures_of
+from tests.accelerate.test_kernel_attention import figures_of
 from training.synthetic import raster
 from training.synthetic.primitives import BOX, CYLINDER, ELLIPSOID, Primitives, mesh_templates
 from training.synthetic.raster import Triangles, rasterize

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
+from aios.accelerate.install import accelerate_training
 from tests.helpers.networks import SMALL, random_images, random_model, random_prefix
-from training.tools.benchmark import main, use_plain_attention
+from training.tools.benchmark import main, use_dense_attention
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,8 +39,9 @@ def test_wrong_settings_are_refused_before_measuring(capsys):
     assert "precision must be 'float32'" in errors
 
 
-def test_plain_attention_has_the_same_numbers_and_gradients():
+def test_dense_attention_has_the_same_outputs_and_gradients():
     model, images = random_model(SMALL, 1), random_images([(64, 80)], 1)
+    accelerate_training(model)
     prefix = random_prefix(SMALL, 1, 3, 0)
 
     def predict():
@@ -50,6 +52,6 @@ def test_plain_attention_has_the_same_numbers_and_gradients():
         return output.boxes.detach(), output.prefix_boxes.detach(), weight
 
     fast = predict()
-    use_plain_attention(model)
+    use_dense_attention(model)
     for one, other in zip(fast, predict(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aios.accelerate import kernel_choice
+from aios.accelerate import kernel_attention
 from aios.network.sampling import Sampling
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,14 +77,14 @@ def test_kernels_compile_for_gpus_without_spilling(tmp_path):
 
 @pytest.fixture
 def a_case():
-    kernel_choice._tried.cache_clear()
+    kernel_attention._tested_kernel.cache_clear()
     yield torch.ones(1, 4, 2, 3), Sampling(torch.ones(1, 1, 2, 1, 2, 2), torch.ones(1, 1, 2, 1, 2))
-    kernel_choice._tried.cache_clear()
+    kernel_attention._tested_kernel.cache_clear()
 
 
 def test_a_cpu_has_no_kernel(a_case, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    assert kernel_choice.kernel_for(*a_case) is None
+    assert kernel_attention.kernel_for(*a_case) is None
 
 
 def test_what_does_not_compile_is_said_once(a_case, monkeypatch, caplog):
@@ -92,14 +92,14 @@ def test_what_does_not_compile_is_said_once(a_case, monkeypatch, caplog):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setitem(sys.modules, "aios.accelerate.deformable_kernel", None)
     for _ in range(2):
-        assert kernel_choice.kernel_for(*a_case) is None
+        assert kernel_attention.kernel_for(*a_case) is None
     assert caplog.text.count("Deformable attention runs without its kernel: ") == 1
 
 
 def test_atomic_additions_are_not_deterministic(a_case, monkeypatch):
     value, sampling = a_case
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(kernel_choice, "_tried", lambda case: "the kernel")
+    monkeypatch.setattr(kernel_attention, "_tested_kernel", lambda case: "the kernel")
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
-    assert kernel_choice.kernel_for(value, sampling) == "the kernel"
-    assert kernel_choice.kernel_for(value.requires_grad_(), sampling) is None
+    assert kernel_attention.kernel_for(value, sampling) == "the kernel"
+    assert kernel_attention.kernel_for(value.requires_grad_(), sampling) is None

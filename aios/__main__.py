@@ -15,61 +15,95 @@ from .cli import (
     add_video_arguments,
     configure_threads_and_malloc,
     load_predictor,
+    positive_integer,
     warm_up_renderer,
 )
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from .pipelines.inputs import Inputs
+    from .pipelines.output_names import OutputNames
     from .pipelines.progress import Progress
+    from .pipelines.video import VideoResult, VideoSettings
     from .predictor import AiOSPredictor
 
 _log = logging.getLogger("aios")
 
+_MAX_LOGGED_SKIPS = 20
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run; returns the exit code: 0, 1 if any file failed, 2 if nothing could be done."""
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        Exit code: 0; 1 if a photo or video failed; 2 if nothing could be processed.
+    """
     configure_threads_and_malloc()
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _log.setLevel(logging.INFO)
-    # Imported here so that --help does not wait for torch.
-    from .media.photo import PhotoError, list_photos
-    from .media.video_reader import is_video, list_videos
+    # Imported here because torch would delay --help by seconds.
+    from .pipelines.inputs import list_inputs
 
     try:
-        videos = list_videos(options.inputs)
-        photos = [path for path in list_photos(options.inputs) if not is_video(path)]
-        if not photos and not videos:
-            raise StartError("There is no photo and no video in what was named.")
+        inputs = list_inputs(options.inputs)
+        if not inputs.photos and not inputs.videos:
+            raise StartError("No photo or video in the given paths.")
         options.out.mkdir(parents=True, exist_ok=True)
         predictor = load_predictor(options)
         warm_up_renderer()
-        failed = _photos(predictor, photos, options) + _videos(predictor, videos, options)
-    except (PhotoError, StartError, OSError) as error:
+        problems = _process(predictor, inputs, options)
+    except (StartError, OSError) as error:
         _log.error("%s", error)
         return 2
     except KeyboardInterrupt:
-        _log.error("Stopped; what was finished is in %s.", options.out)
+        _log.error("Stopped; finished results are in %s.", options.out)
         return 1
-    return 1 if failed else 0
+    return 1 if problems else 0
 
 
-def _photos(predictor: AiOSPredictor, photos: list[Path], options: argparse.Namespace) -> int:
-    """Work on photos; returns how many failed."""
+def _process(
+    predictor: AiOSPredictor, inputs: Inputs, options: argparse.Namespace
+) -> list[tuple[str, str]]:
+    """Process photos, then videos; returns name and reason of each failure.
+
+    Failures and skipped files are written to `problems.csv`.
+    """
+    from .export.photo_files import write_file
+    from .pipelines.folder import problems_table
+    from .pipelines.output_names import PROBLEMS, OutputNames
+
+    for name, reason in inputs.skipped[:_MAX_LOGGED_SKIPS]:
+        _log.warning("Skipped %s: %s.", name, reason)
+    if len(inputs.skipped) > _MAX_LOGGED_SKIPS:
+        _log.warning("Skipped %d files in all; see %s.", len(inputs.skipped), PROBLEMS)
+    names = OutputNames(options.out, [*inputs.photos, *inputs.videos])
+    problems = _photos(predictor, inputs.photos, options, names)
+    problems += _videos(predictor, inputs.videos, options, names)
+    skipped = [(name, f"Skipped: {reason}.") for name, reason in inputs.skipped]
+    if problems or skipped:
+        write_file(options.out / PROBLEMS, problems_table(problems + skipped))
+    return problems
+
+
+def _photos(
+    predictor: AiOSPredictor, photos: list[Path], options: argparse.Namespace, names: OutputNames
+) -> list[tuple[str, str]]:
+    """Process photos; returns name and reason of each failure."""
     from tqdm import tqdm
 
     from .media.photo_sources import items_from_paths
     from .pipelines.folder import FolderSettings, folder_sink, reconstruct_folder
 
     if not photos:
-        return 0
+        return []
     settings = FolderSettings(
         options.threshold, options.max_people, options.ground, options.backdrop
     )
     with tqdm(total=len(photos), unit="photo", disable=None) as bar:
 
-        def complain(sentence: str) -> None:
+        def log_problem(sentence: str) -> None:
             bar.clear()
             _log.error("%s", sentence)
 
@@ -79,25 +113,20 @@ def _photos(predictor: AiOSPredictor, photos: list[Path], options: argparse.Name
             folder_sink(options.out),
             settings,
             lambda progress: _advance(bar, progress),
-            complain,
+            log_problem,
+            names,
         )
     _log.info("%d of %d photos written to %s", result.photos, len(photos), options.out)
-    return len(result.problems)
+    return result.problems
 
 
-def _videos(predictor: AiOSPredictor, videos: list[Path], options: argparse.Namespace) -> int:
-    """Work on videos; returns how many failed."""
-    from tqdm import tqdm
+def _videos(
+    predictor: AiOSPredictor, videos: list[Path], options: argparse.Namespace, names: OutputNames
+) -> list[tuple[str, str]]:
+    """Process videos; returns name and reason of each failure."""
+    from .pipelines.video import VideoSettings
 
-    from .export.photo_files import ExportError
-    from .media.photo import PhotoError
-    from .media.photo_sources import unique_stem
-    from .media.video_reader import VideoError
-    from .pipelines.video import VideoSettings, reconstruct_video
-    from .render.opengl import OpenGLError
-
-    failed = 0
-    taken: set[str] = set()
+    problems = []
     settings = VideoSettings(
         threshold=options.threshold,
         max_people=options.max_people,
@@ -107,22 +136,10 @@ def _videos(predictor: AiOSPredictor, videos: list[Path], options: argparse.Name
         ground=options.ground,
     )
     for path in videos:
-        stem = unique_stem(path.stem, taken)
-        with tqdm(unit="frame", disable=None) as bar:
-            try:
-                result = reconstruct_video(
-                    predictor,
-                    path,
-                    options.out,
-                    stem,
-                    settings,
-                    lambda progress, bar=bar: _advance(bar, progress),  # type: ignore[misc]
-                )
-            except (ExportError, OpenGLError, PhotoError, VideoError) as error:
-                failed += 1
-                bar.clear()
-                _log.error("%s", error)
-                continue
+        result = _video(predictor, path, options.out, names.video(path.name), settings)
+        if isinstance(result, str):
+            problems.append((path.name, result))
+            continue
         for note in result.notes:
             _log.warning("%s", note)
         _log.info(
@@ -132,7 +149,36 @@ def _videos(predictor: AiOSPredictor, videos: list[Path], options: argparse.Name
             result.frames,
             options.out,
         )
-    return failed
+    return problems
+
+
+def _video(
+    predictor: AiOSPredictor, path: Path, folder: Path, stem: str, settings: VideoSettings
+) -> VideoResult | str:
+    """Process one video; returns the reason if it fails, which is also logged."""
+    from tqdm import tqdm
+
+    from .export.photo_files import ExportError
+    from .media.container import VideoError
+    from .media.photo import PhotoError, display_name
+    from .pipelines.video import reconstruct_video
+    from .render.opengl import OpenGLError
+
+    with tqdm(unit="frame", disable=None) as bar:
+        try:
+            return reconstruct_video(
+                predictor, path, folder, stem, settings, lambda progress: _advance(bar, progress)
+            )
+        except (ExportError, OpenGLError, PhotoError, VideoError) as error:
+            sentence = str(error)
+        except OSError as error:
+            name = display_name(path)
+            sentence = f"Results of {name} cannot be written: {error.strerror or error}."
+        except MemoryError:
+            sentence = f"There is not enough memory for {display_name(path)}: make it smaller."
+        bar.clear()
+        _log.error("%s", sentence)
+        return sentence
 
 
 def _advance(bar: tqdm, progress: Progress) -> None:
@@ -146,17 +192,22 @@ def _advance(bar: tqdm, progress: Progress) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="python -m aios",
-        description="Find everyone in photos and videos as posed whole-body meshes. Writes, for "
+        description="Recover whole-body 3D meshes of everyone in photos and videos. Writes, for "
         "each photo, STEM.json, STEM.npz (SMPL-X parameters), STEM.glb, STEM_overlay.png and "
-        "STEM_person_N_smplx.npz (layout of AMASS), and people.csv for all of them; for each "
-        "video, STEM_overlay.mp4, STEM.npz (all frames), STEM.json, and STEM_track_N.bvh, "
-        "STEM_track_N.glb (animated) and STEM_track_N_smplx.npz for each person.",
+        "STEM_person_N_smplx.npz (layout of AMASS); for each video, STEM_overlay.mp4, STEM.npz "
+        "(all frames), STEM.json, and STEM_track_N.bvh, STEM_track_N.glb (animated) and "
+        "STEM_track_N_smplx.npz for each person; people.csv for all photos; and problems.csv if a "
+        "file failed or was skipped.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_FOLDER_OR_VIDEO")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results go here")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     add_model_arguments(parser)
     parser.add_argument(
-        "--max-people", type=int, default=30, metavar="N", help="at most N at a time (default: 30)"
+        "--max-people",
+        type=positive_integer,
+        default=30,
+        metavar="N",
+        help="people per photo or frame at most (default: %(default)s)",
     )
     parser.add_argument(
         "--ground",

@@ -1,4 +1,4 @@
-"""What the command lines have in common: which network and body, checked word by word."""
+"""Options and start-up code shared by the command line and the page server."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FIRST_PORT, PORTS_TRIED = 7860, 100
-_M_ARENA_MAX = -8  # of malloc.h
+_M_ARENA_MAX = -8  # malloc.h
+_MAX_INTEGER = 1_000_000
 
 
 class StartError(Exception):
-    """Why the program cannot start; the message is one sentence for a person."""
+    """The program cannot start; the message is one sentence for a person."""
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without repeating the usage."""
+    """Argument parser that reports errors in one line, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
@@ -35,21 +36,23 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def configure_threads_and_malloc() -> None:
-    """Let threads sleep and share one heap; to be called before torch is imported.
+    """Set how idle OpenMP threads wait and use one malloc arena; call before importing torch.
 
-    A thread of torch that spins keeps a core from the thread it waits for wherever others want the
-    cores too, and a browser is enough for that; one that sleeps at once wakes too late for the
-    next of many short pieces of work.  So it spins for some microseconds: on cores that do nothing
-    else the paper's network takes a tenth less time, on busy ones the same.
+    Idle OpenMP threads spin for some microseconds, then sleep. Spinning longer takes cores from
+    other threads and programs; sleeping at once delays the next of many short operations. On idle
+    cores this makes the paper's network 10 % faster than sleeping at once; on busy ones it makes
+    no difference.
 
-    Where each thread has a heap of its own (glibc), each keeps what was given back to it: a tenth
-    of a gigabyte with the paper's network.
+    With one arena per thread (glibc's default), each arena keeps freed memory: 0.1 GB with the
+    paper's network.
+
+    Environment variables that are already set take precedence.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
-        with contextlib.suppress(OSError, AttributeError):  # not every Linux has glibc
+        with contextlib.suppress(OSError, AttributeError):  # another libc than glibc
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
@@ -72,34 +75,37 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--speed",
         choices=("exact", "fast"),
         default="exact",
-        help="fast: large products in 8 bits on a CPU, moves people by a millimetre or two"
+        help="fast: 8-bit matrix products on a CPU, bf16 on a GPU; vertices move by 1-2 mm"
         " (default: %(default)s)",
     )
     parser.add_argument(
         "--threshold",
         type=zero_to_one,
         metavar="S",
-        help="lowest score, 0-1 (default: the weights')",
+        help="confidence threshold, 0-1 (default: that of the weights)",
     )
 
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --fps, --seconds and --no-smoothing."""
     parser.add_argument(
-        "--fps", type=above_zero, metavar="N", help="of a video, at most N frames a second"
+        "--fps",
+        type=positive_number,
+        metavar="N",
+        help="videos: process at most N frames per second",
     )
     parser.add_argument(
-        "--seconds", type=above_zero, metavar="N", help="of a video, the first N seconds"
+        "--seconds", type=positive_number, metavar="N", help="videos: process the first N seconds"
     )
     parser.add_argument(
         "--no-smoothing",
         action="store_true",
-        help="leave people of a video as each frame has them",
+        help="videos: keep the pose and shape of each frame unsmoothed",
     )
 
 
-def above_zero(text: str) -> float:
-    """A number above 0, as an argument type."""
+def positive_number(text: str) -> float:
+    """Argument type: a finite number above 0."""
     try:
         value = float(text)
     except ValueError:
@@ -109,8 +115,15 @@ def above_zero(text: str) -> float:
     return value
 
 
+def positive_integer(text: str) -> int:
+    """Argument type: a whole number of at least 1."""
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_INTEGER:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 def zero_to_one(text: str) -> float:
-    """A number from 0 to 1, as an argument type."""
+    """Argument type: a number from 0 to 1."""
     try:
         value = float(text)
     except ValueError:
@@ -121,7 +134,7 @@ def zero_to_one(text: str) -> float:
 
 
 def user_and_password(text: str) -> tuple[str, str]:
-    """`USER:PASS`, as an argument type; the password may hold colons."""
+    """Argument type: `USER:PASS`; the password may contain colons."""
     user, _, password = text.partition(":")
     if not user or not password:
         raise argparse.ArgumentTypeError("give a name and a password as USER:PASS")
@@ -129,17 +142,17 @@ def user_and_password(text: str) -> tuple[str, str]:
 
 
 def port_number(text: str) -> int:
-    """A TCP port, as an argument type."""
+    """Argument type: a TCP port."""
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 65535")
     return int(text)
 
 
 def load_predictor(options: argparse.Namespace) -> AiOSPredictor:
-    """What `add_model_arguments` asks for; logs which weights and body these are.
+    """Load the weights and body of `add_model_arguments` and log which ones are in use.
 
     Raises:
-        StartError: weights, body or device cannot be had.
+        StartError: weights, body or device are not available.
     """
     import torch
 
@@ -150,7 +163,9 @@ def load_predictor(options: argparse.Namespace) -> AiOSPredictor:
         if options.device is not None:
             torch.zeros(1, device=options.device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise StartError(f"There is no device {options.device!r} here: try cpu.") from error
+        raise StartError(
+            f"Device {options.device!r} is not available; use --device cpu."
+        ) from error
     try:
         predictor = AiOSPredictor.from_pretrained(
             options.weights, options.body, options.device, options.speed
@@ -166,10 +181,10 @@ def load_predictor(options: argparse.Namespace) -> AiOSPredictor:
 
 
 def warm_up_renderer() -> None:
-    """Let whoever draws here get ready in the background, when torch is loaded.
+    """Initialise the renderer in the background; call after torch is loaded.
 
     Raises:
-        StartError: AIOS_RENDERER names none.
+        StartError: AIOS_RENDERER is not a known renderer.
     """
     from .render.overlay import warm_up
 
@@ -181,56 +196,63 @@ def warm_up_renderer() -> None:
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --share, --host, --port, --auth and --mcp."""
-    parser.add_argument("--share", action="store_true", help="also open a public link for a week")
+    parser.add_argument(
+        "--share", action="store_true", help="also open a public link, valid for a week"
+    )
     parser.add_argument(
         "--host",
         default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         metavar="NAME",
-        help="where to listen; 0.0.0.0 answers other machines too (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 allows other machines (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
         type=port_number,
         default=os.environ.get("GRADIO_SERVER_PORT"),
         metavar="N",
-        help=f"where to listen (default: the first free one from {FIRST_PORT})",
+        help=f"port to listen on (default: the first free one from {FIRST_PORT})",
     )
     parser.add_argument(
-        "--auth", type=user_and_password, metavar="USER:PASS", help="ask visitors for these"
+        "--auth", type=user_and_password, metavar="USER:PASS", help="require this login"
     )
-    parser.add_argument("--mcp", action="store_true", help="also serve MCP, for assistants")
+    parser.add_argument(
+        "--mcp", action="store_true", help="also serve the Model Context Protocol (MCP)"
+    )
 
 
 def find_port(host: str, wanted: int | None) -> int:
-    """A port that is free on `host`.
+    """Find a free port on `host`.
 
     Args:
         host: name or address of this machine to listen on.
-        wanted: this one and no other; None takes the first free one from `FIRST_PORT`.
+        wanted: the only port to try; None takes the first free one from `FIRST_PORT`.
 
     Raises:
-        StartError: none is free, or the host is not this machine.
+        StartError: no port is free, or the host is not this machine.
     """
     ports = range(FIRST_PORT, FIRST_PORT + PORTS_TRIED) if wanted is None else [wanted]
     for port in ports:
-        reason = _why_not(host, port)
+        reason = _bind_error(host, port)
         if reason is None:
             return port
         if reason.errno != errno.EADDRINUSE:
             text = reason.strerror or str(reason)
             raise StartError(f"Cannot listen on port {port} of {host}: {text}.")
     if wanted is not None:
-        raise StartError(f"Port {wanted} of {host} is taken: stop what uses it or give another.")
-    raise StartError(f"Ports {ports[0]} to {ports[-1]} of {host} are all taken: give --port.")
+        raise StartError(
+            f"Port {wanted} of {host} is in use: stop the program that uses it or give another."
+        )
+    raise StartError(f"Ports {ports[0]} to {ports[-1]} of {host} are all in use: give --port.")
 
 
-def _why_not(host: str, port: int) -> OSError | None:
+def _bind_error(host: str, port: int) -> OSError | None:
+    """Error of listening on a port; None if it is free."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as listener:
-            # As servers do: a port in its last seconds after another server counts as free.
+            # As servers do: a port in TIME_WAIT counts as free.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
     except OSError as error:

@@ -1,3 +1,5 @@
+"""Options, ports and start-up code of the programs."""
+
 import os
 import socket
 import subprocess
@@ -28,14 +30,14 @@ def parser():
 
 
 @pytest.fixture
-def taken_port():
+def used_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
 
 
-def test_defaults(monkeypatch):
+def test_defaults_of_the_page(monkeypatch):
     monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
     monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
     options = parser().parse_args([])
@@ -44,14 +46,14 @@ def test_defaults(monkeypatch):
     assert options.threshold is None and not options.share
 
 
-def test_environment_of_a_space(monkeypatch):
+def test_host_and_port_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7861")
     options = parser().parse_args([])
     assert (options.host, options.port) == ("0.0.0.0", 7861)
 
 
-def test_password_may_hold_colons():
+def test_password_may_contain_colons():
     assert parser().parse_args(["--auth", "me:a:b"]).auth == ("me", "a:b")
 
 
@@ -69,7 +71,7 @@ def test_password_may_hold_colons():
         (["--weights"], "expected one argument"),
     ],
 )
-def test_bad_arguments_are_one_line(words, expected, capsys):
+def test_wrong_argument_is_reported_in_one_line(words, expected, capsys):
     with pytest.raises(SystemExit) as caught:
         parser().parse_args(words)
     message = capsys.readouterr().err
@@ -83,37 +85,37 @@ def test_bad_arguments_are_one_line(words, expected, capsys):
     [
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--body", "nowhere.npz"], "nowhere.npz"),
-        (["--device", "abacus"], "There is no device 'abacus' here: try cpu."),
-        (["--device", "cuda:99"], "There is no device 'cuda:99' here: try cpu."),
+        (["--device", "abacus"], "Device 'abacus' is not available; use --device cpu."),
+        (["--device", "cuda:99"], "Device 'cuda:99' is not available; use --device cpu."),
     ],
 )
-def test_what_cannot_be_loaded_is_one_sentence(words, expected):
+def test_unavailable_model_is_reported_in_one_sentence(words, expected):
     with pytest.raises(StartError) as caught:
         load_predictor(parser().parse_args(words))
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_wanted_port_that_is_taken(taken_port):
-    with pytest.raises(StartError, match=f"Port {taken_port} of 127.0.0.1 is taken"):
-        find_port("127.0.0.1", taken_port)
+def test_given_port_in_use_is_refused(used_port):
+    with pytest.raises(StartError, match=f"Port {used_port} of 127.0.0.1 is in use"):
+        find_port("127.0.0.1", used_port)
 
 
-def test_the_next_free_port_is_found(taken_port, monkeypatch):
-    monkeypatch.setattr("aios.cli.FIRST_PORT", taken_port)
-    assert taken_port < find_port("127.0.0.1", None) < taken_port + 100
+def test_next_free_port_is_found(used_port, monkeypatch):
+    monkeypatch.setattr("aios.cli.FIRST_PORT", used_port)
+    assert used_port < find_port("127.0.0.1", None) < used_port + 100
     monkeypatch.setattr("aios.cli.PORTS_TRIED", 1)
-    with pytest.raises(StartError, match="all taken"):
+    with pytest.raises(StartError, match="all in use"):
         find_port("127.0.0.1", None)
 
 
-def test_a_host_that_is_not_this_machine():
+def test_foreign_host_is_refused():
     with pytest.raises(StartError, match="Cannot listen on port 7860 of 203.0.113.1"):
         find_port("203.0.113.1", 7860)
 
 
 @pytest.mark.parametrize("program", [app.main, aios.__main__.main])
-def test_programs_let_idle_threads_sleep_unless_told_otherwise(program, monkeypatch):
+def test_programs_let_idle_threads_sleep_unless_the_environment_is_set(program, monkeypatch):
     for before, after, spins in ((None, "PASSIVE", "1000"), ("ACTIVE", "ACTIVE", None)):
         for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
             monkeypatch.setenv(name, before or "")
@@ -130,7 +132,7 @@ def test_help_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-HEAPS = """
+ARENAS = """
 import ctypes, sys, threading
 from aios.cli import configure_threads_and_malloc
 configure_threads_and_malloc()
@@ -148,13 +150,13 @@ libc.fclose(file)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc")
-@pytest.mark.parametrize(("wish", "most"), [(None, 1), ("8", 8)])
-def test_threads_share_one_heap_unless_told_otherwise(tmp_path, wish, most):
-    path = tmp_path / "heaps.xml"
+@pytest.mark.parametrize(("setting", "limit"), [(None, 1), ("8", 8)])
+def test_threads_share_one_arena_unless_the_environment_is_set(tmp_path, setting, limit):
+    path = tmp_path / "arenas.xml"
     environment = {k: v for k, v in os.environ.items() if k != "MALLOC_ARENA_MAX"}
-    if wish:
-        environment["MALLOC_ARENA_MAX"] = wish
-    subprocess.run([sys.executable, "-c", HEAPS, str(path)], env=environment, check=True)
-    heaps = path.read_text().count("<heap ")
-    assert heaps <= most
-    assert wish is None or heaps > 1
+    if setting:
+        environment["MALLOC_ARENA_MAX"] = setting
+    subprocess.run([sys.executable, "-c", ARENAS, str(path)], env=environment, check=True)
+    arenas = path.read_text().count("<heap ")
+    assert arenas <= limit
+    assert setting is None or arenas > 1

@@ -1,4 +1,4 @@
-"""The command line end to end, with a small network on small photos."""
+"""The command line end to end, with a small network and small inputs."""
 
 import csv
 import json
@@ -36,14 +36,14 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def same_everywhere(monkeypatch):
-    """No other body, and no waiting for an OpenGL context."""
+    """The stand-in body, and no OpenGL context."""
     monkeypatch.setenv("AIOS_RENDERER", "software")
     monkeypatch.delenv("AIOS_SMPLX", raising=False)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two photos of different sizes, and a file that is no photo and not asked for."""
+    """Two photos of different sizes, and a text file."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for seed, (name, size) in enumerate({"first.png": (70, 96), "second.jpg": (81, 50)}.items()):
@@ -61,15 +61,15 @@ def stems(out):
     return sorted(path.name.removesuffix(".json") for path in out.glob("*.json"))
 
 
-def test_four_files_a_photo(weights, folder, tmp_path):
+def test_photo_gives_four_files(weights, folder, tmp_path):
     out = tmp_path / "new" / "out"
     assert run(weights, out, folder) == 0
     names = {path.name for path in out.iterdir()}
     results = {stem + suffix for stem in ("first", "second") for suffix in SUFFIXES}
     numbers = range(1, TINY.num_people + 1)
     results |= {f"{s}_person_{n}_smplx.npz" for s in ("first", "second") for n in numbers}
-    assert names == {*results, "people.csv"}
-    with (out / "people.csv").open(newline="") as table:
+    assert names == {*results, "people.csv", "problems.csv"}
+    with (out / "people.csv").open(newline="", encoding="utf-8-sig") as table:
         rows = list(csv.DictReader(table))
     assert [row["photo"] for row in rows] == [
         *["first.png"] * TINY.num_people,
@@ -90,8 +90,7 @@ def test_four_files_a_photo(weights, folder, tmp_path):
         assert len(trimesh.load(out / f"{stem}.glb").geometry) == TINY.num_people
 
 
-def test_npz_is_ready_for_the_body_model(weights, folder, tmp_path):
-    """Its arrays are arguments of the `smplx` package, whose own code gives the drawn mesh."""
+def test_npz_poses_the_drawn_mesh_with_the_smplx_package(weights, folder, tmp_path):
     assert run(weights, tmp_path / "out", folder / "first.png") == 0
     with np.load(tmp_path / "out" / "first.npz") as arrays:
         people = {name: arrays[name] for name in arrays.files}
@@ -110,11 +109,11 @@ def test_npz_is_ready_for_the_body_model(weights, folder, tmp_path):
     scene = trimesh.load(tmp_path / "out" / "first.glb")
     for index, vertices in enumerate(posed):
         mesh = scene.geometry[f"person_{index + 1}"]
-        # The file is y up and z towards the viewer, the camera frame y down and z forward.
+        # GLB: y up, z backward; camera frame: y down, z forward.
         np.testing.assert_allclose(mesh.vertices, vertices * (1, -1, -1), atol=1e-3)
 
 
-def test_goes_on_past_a_bad_file(weights, folder, tmp_path, caplog):
+def test_bad_file_does_not_stop_the_others(weights, folder, tmp_path, caplog):
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     (folder / "empty.png").write_bytes(b"")
     out = tmp_path / "out"
@@ -128,23 +127,23 @@ def test_goes_on_past_a_bad_file(weights, folder, tmp_path, caplog):
     assert "broken.jpg" in (out / "problems.csv").read_text()
 
 
-def test_photos_of_one_name_do_not_overwrite_each_other(weights, folder, tmp_path):
+def test_photos_of_equal_names_get_different_outputs(weights, folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "first.png").write_bytes((folder / "first.png").read_bytes())
-    (folder / "first.bmp").write_bytes(b"")  # a bad one of that name takes a number, too
+    (folder / "first.bmp").write_bytes(b"")  # a bad file takes a number, too
     out = tmp_path / "out"
     assert run(weights, out, folder / "first.png", folder / "first.bmp", other) == 1
     assert stems(out) == ["first", "first_3"]
 
 
-def test_same_photo_named_twice_is_done_once(weights, folder, tmp_path):
+def test_photo_given_twice_is_processed_once(weights, folder, tmp_path):
     out = tmp_path / "out"
     assert run(weights, out, folder / "first.png", folder) == 0
     assert stems(out) == ["first", "second"]
 
 
-def test_threshold_and_number(weights, folder, tmp_path):
+def test_threshold_and_max_people_are_applied(weights, folder, tmp_path):
     photo = folder / "first.png"
     assert run(weights, tmp_path / "none", photo, "--threshold", "1") == 0
     document = json.loads((tmp_path / "none" / "first.json").read_text())
@@ -158,7 +157,9 @@ def test_threshold_and_number(weights, folder, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["empty folder", "weights", "body", "out", "renderer"])
-def test_nothing_can_be_done(weights, folder, tmp_path, monkeypatch, caplog, what):
+def test_unusable_start_gives_one_error_and_exit_code_2(
+    weights, folder, tmp_path, monkeypatch, caplog, what
+):
     if what == "renderer":
         monkeypatch.setenv("AIOS_RENDERER", "painter")
     arguments = {"photos": folder, "--out": tmp_path / "out", "--weights": weights}
@@ -186,18 +187,24 @@ def test_nothing_can_be_done(weights, folder, tmp_path, monkeypatch, caplog, wha
         ["photo.jpg", "--out", "x", "--threshold", "2"],
         ["photo.jpg", "--out", "x", "--threshold", "high"],
         ["photo.jpg", "--out", "x", "--max-people", "many"],
+        ["photo.jpg", "--out", "x", "--max-people", "-3"],
+        ["photo.jpg", "--out", "x", "--max-people", "0"],
+        ["photo.jpg", "--out", "x", "--max-people", "2.5"],
+        ["photo.jpg", "--out", "x", "--threshold", "-0.1"],
+        ["video.mp4", "--out", "x", "--fps", "-5"],
+        ["video.mp4", "--out", "x", "--seconds", "nan"],
         ["video.mp4", "--out", "x", "--fps", "0"],
         ["video.mp4", "--out", "x", "--seconds", "inf"],
     ],
 )
-def test_wrong_arguments(arguments, capsys):
+def test_wrong_arguments_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_help_does_not_wait_for_torch():
+def test_help_imports_nothing_heavy():
     code = (
         "import sys\n"
         "from aios.__main__ import main\n"
@@ -211,7 +218,7 @@ def test_help_does_not_wait_for_torch():
     assert "PHOTO_FOLDER_OR_VIDEO" in done.stdout
 
 
-def test_as_a_program(weights, folder, tmp_path):
+def test_module_runs_as_a_program(weights, folder, tmp_path):
     command = [sys.executable, "-m", "aios", str(folder / "first.png")]
     command += ["--out", str(tmp_path / "out"), "--weights", str(weights)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -220,19 +227,19 @@ def test_as_a_program(weights, folder, tmp_path):
     assert "1 of 1 photos" in done.stderr
 
 
-def test_videos_beside_photos_in_a_folder(weights, folder, tmp_path, caplog):
-    make_clip(folder / "film.mp4", 12, (96, 64))
+def test_folder_of_videos_and_photos(weights, folder, tmp_path, caplog):
+    make_clip(folder / "clip.mp4", 12, (96, 64))
     make_clip(folder / "moves.gif", 6, (96, 64))
     (folder / "broken.webm").write_bytes(b"no video")
     out = tmp_path / "out"
     assert run(weights, out, folder, "--fps", "5", "--seconds", "0.7") == 1
-    assert stems(out) == ["film", "first", "moves", "second"]
-    assert sorted(path.name for path in out.glob("film*.*"))[:2] == ["film.json", "film.npz"]
-    tracks = json.loads((out / "film.json").read_text())["tracks"]
-    assert len(tracks) == len(list(out.glob("film_track_*.bvh"))) >= 3
-    with np.load(out / "film.npz") as arrays:
+    assert stems(out) == ["clip", "first", "moves", "second"]
+    assert sorted(path.name for path in out.glob("clip*.*"))[:2] == ["clip.json", "clip.npz"]
+    tracks = json.loads((out / "clip.json").read_text())["tracks"]
+    assert len(tracks) == len(list(out.glob("clip_track_*.bvh"))) >= 3
+    with np.load(out / "clip.npz") as arrays:
         np.testing.assert_allclose(arrays["frame_times"], [0, 0.2, 0.4, 0.6], atol=1e-3)
-    with VideoReader(out / "film_overlay.mp4") as reader:
+    with VideoReader(out / "clip_overlay.mp4") as reader:
         assert len(list(reader)) == 4
     [error] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "broken.webm is not a video" in error.getMessage()
@@ -240,14 +247,104 @@ def test_videos_beside_photos_in_a_folder(weights, folder, tmp_path, caplog):
     assert f"{len(tracks)} people in 4 frames" in caplog.text
 
 
-def test_stopped_by_the_keyboard_nothing_half_is_left(weights, folder, tmp_path, monkeypatch):
-    make_clip(folder / "film.mp4", 12, (96, 64))
+def test_interrupt_leaves_only_complete_results(weights, folder, tmp_path, monkeypatch):
+    make_clip(folder / "clip.mp4", 12, (96, 64))
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("aios.pipelines.video.draw_people", interrupt)
     out = tmp_path / "out"
-    assert run(weights, out, folder / "first.png", folder / "film.mp4") == 1
+    assert run(weights, out, folder / "first.png", folder / "clip.mp4") == 1
     assert stems(out) == ["first"]
-    assert not [path for path in out.iterdir() if "film" in path.name or path.name[0] == "."]
+    assert not [path for path in out.iterdir() if "clip" in path.name or path.name[0] == "."]
+
+
+def test_live_photo_pair_gets_different_outputs_in_every_run(weights, folder, tmp_path):
+    make_clip(folder / "clip.mp4", 4, (96, 64))
+    (folder / "clip.mp4").rename(folder / "first.MOV")
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert run(weights, out, folder) == 0
+        assert stems(out) == ["first", "first_2", "second"]
+        assert json.loads((out / "first.json").read_text())["photo"] == "first.png"
+        assert json.loads((out / "first_2.json").read_text())["video"] == "first.MOV"
+    assert run(weights, out, folder / "first.MOV") == 0
+    assert stems(out) == ["first", "first_2", "second"]
+
+
+def test_output_folder_may_be_the_input_folder(weights, folder):
+    make_clip(folder / "clip.mp4", 4, (96, 64))
+    assert run(weights, folder, folder) == 0
+    before = sorted(path.name for path in folder.iterdir())
+    assert stems(folder) == ["clip", "first", "second"]
+    assert run(weights, folder, folder) == 0
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert "overlay" not in (folder / "people.csv").read_text("utf-8-sig")
+
+
+def test_input_is_never_replaced_by_an_output(weights, folder):
+    original = (folder / "first.png").read_bytes()
+    (folder / "x.jpg").write_bytes((folder / "second.jpg").read_bytes())
+    (folder / "x_overlay.png").write_bytes(original)
+    assert run(weights, folder, folder) == 0
+    assert (folder / "x_overlay.png").read_bytes() == original
+    assert stems(folder) == ["first", "second", "x_2", "x_overlay"]
+
+
+def test_skipped_files_are_listed_with_reasons(weights, folder, tmp_path, caplog):
+    (folder / "letter.pdf").write_bytes(b"%PDF-1.7")
+    (folder / "inner").mkdir()
+    out = tmp_path / "out"
+    assert run(weights, out, folder) == 0
+    with (out / "problems.csv").open(newline="", encoding="utf-8-sig") as table:
+        rows = {row["file"]: row["problem"] for row in csv.DictReader(table)}
+    assert rows == {
+        "notes.txt": "Skipped: not a photo or video.",
+        "letter.pdf": "Skipped: PDF document, not a photo or video.",
+        "inner": "Skipped: folder; only files directly in a given folder are processed.",
+    }
+    assert "Skipped letter.pdf: PDF document" in caplog.text
+
+
+def test_names_that_are_not_utf8_or_too_long(weights, folder, tmp_path):
+    photo = (folder / "first.png").read_bytes()
+    (folder / "M\udcfcnchen.png").write_bytes(photo)
+    (folder / ("照" * 82 + ".png")).write_bytes(photo)
+    (folder / "two\nlines.png").write_bytes(photo)
+    (folder / "50% off #1?.png").write_bytes(photo)
+    make_clip(folder / "clip.mp4", 4, (96, 64))
+    (folder / "clip.mp4").rename(folder / "K\udcf6ln.mp4")
+    out = tmp_path / "out"
+    assert run(weights, out, folder) == 0
+    assert len(stems(out)) == 7
+    names = {json.loads(path.read_bytes()).get("photo") for path in out.glob("*.json")}
+    assert {"M\udcfcnchen.png", "照" * 82 + ".png", "two\nlines.png"} <= names
+    assert (out / "K\udcf6ln_overlay.mp4").exists()
+
+
+def test_web_address_is_explained(weights, folder, tmp_path, caplog):
+    assert run(weights, tmp_path / "out", "https://example.org/a.jpg") == 1
+    assert "is a web address: download the photo and give its path" in caplog.text
+
+
+def test_failed_video_is_listed_and_the_next_one_processed(
+    weights, folder, tmp_path, monkeypatch, caplog
+):
+    from aios.pipelines import video
+
+    for name in ("a.mp4", "b.mp4"):
+        make_clip(folder / name, 4, (96, 64))
+    usual = video.motion_to_npz
+
+    def fail_once(path, *arguments):
+        if path.name == "a.npz":
+            raise OSError(28, "No space left on device")
+        usual(path, *arguments)
+
+    monkeypatch.setattr(video, "motion_to_npz", fail_once)
+    out = tmp_path / "out"
+    assert run(weights, out, folder / "a.mp4", folder / "b.mp4") == 1
+    assert stems(out) == ["b"]
+    assert "Results of a.mp4 cannot be written: No space left on device." in caplog.text
+    assert "a.mp4" in (out / "problems.csv").read_text("utf-8-sig")

@@ -22,7 +22,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from aios.body.model import BodyModel, BodyModelError
-from aios.media.photo import PhotoError, list_photos
+from aios.media.photo import PhotoError
+from aios.pipelines.inputs import list_inputs
 
 from .annotation.gates import Gates
 from .annotation.observers import Observers
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        photos = list_photos(options.photos)
+        photos = list_inputs(options.photos).photos
         if not photos:
             raise PhotoError("There is no photo in the given paths.")
         body = BodyModel.load(options.body)

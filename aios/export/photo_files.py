@@ -226,7 +226,7 @@ def results_as_bytes(
     image = overlay(photo, prediction.vertices, prediction.faces, prediction.camera)
     offset = floor_offset(prediction.vertices) if settings.ground else AT_CAMERA
     files = {
-        f"{stem}.json": text.encode(),
+        f"{stem}.json": text.encode("utf-8", "backslashreplace"),
         f"{stem}.npz": prediction_to_npz(prediction),
         f"{stem}.glb": prediction_to_glb(prediction, photo if settings.backdrop else None, offset),
         f"{stem}_overlay.png": encode_png(image),

@@ -1,4 +1,4 @@
-"""Photos and videos in and out: decode, orient, convert to RGB, encode.
+"""Photos and videos in and out: recognise, decode, orient, convert to sRGB, encode.
 
-Imports no other room.
+May import no other room.
 """

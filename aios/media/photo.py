@@ -1,43 +1,35 @@
-"""Read photos of any kind into one form: RGB uint8 0-255 HWC, upright."""
+"""Read photos from any source into one form: RGB uint8 0-255 (H, W, 3), upright, sRGB."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Iterable
+import stat
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-MAX_PIXELS = 50_000_000
-"""Larger photos are refused from their header, before any memory is taken."""
-MAX_ASPECT = 50
-"""Longest by shortest side; beyond it nobody could be seen at the network's input size."""
-PHOTO_SUFFIXES = frozenset(
-    ".jpg .jpeg .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif".split()
+from .image_file import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    PhotoError,
+    check_size,
+    decode_image,
+    open_image,
+    with_photo_errors,
 )
-"""Files taken from a folder.  HEIC is named so that it is reported instead of passed over."""
 
-# Decoders for photos only (JPEG includes MPO): some of Pillow's others start programs.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_ORIENTATION_TAG = 0x0112
-_TRANSPOSE_FOR_ORIENTATION = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+__all__ = [
+    "MAX_PIXELS",
+    "PhotoError",
+    "PhotoSource",
+    "display_name",
+    "display_text",
+    "photo_pixels",
+    "read_photo",
+]
+
 _MAX_16_BIT = 65535
-
-
-class PhotoError(ValueError):
-    """Something that cannot be used as a photo; the message is one sentence for a person."""
-
 
 PhotoSource = str | Path | bytes | np.ndarray | Image.Image
 
@@ -45,29 +37,30 @@ PhotoSource = str | Path | bytes | np.ndarray | Image.Image
 def read_photo(source: PhotoSource) -> np.ndarray:
     """Read one photo.
 
-    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or PPM in any colour mode; the first frame
-    counts, transparency is laid over white, the EXIF orientation is applied.
+    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or PPM in any colour mode. Of animations the
+    first frame is read, of TIFF files the main page. Transparency is composited over white, the
+    EXIF orientation is applied, and an embedded ICC profile is converted to sRGB.
 
     Args:
         source: a path, the bytes of a file, a Pillow image, or an array: (H, W), (H, W, 1),
             (H, W, 3) or (H, W, 4), RGB order, uint8 0-255, uint16 0-65535 or floats 0-1.
 
     Returns:
-        (H, W, 3) uint8 0-255, RGB, upright; an array of its own.
+        (H, W, 3) uint8 0-255, RGB, upright; never shares memory with `source`.
 
     Raises:
-        PhotoError: missing, empty, damaged, of an unknown format, too large or too narrow.
+        PhotoError: missing, empty, damaged, of an unsupported format, too large or too narrow.
     """
     pixels = photo_pixels(source)
     return np.array(pixels) if pixels is source else pixels
 
 
 def photo_pixels(source: PhotoSource) -> np.ndarray:
-    """As `read_photo`, but an array that is such a photo already is given back as it is."""
+    """Like `read_photo`, but returns `source` itself if it already has that form."""
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _guarded(lambda: _from_image(source, "The image"), "The image")
+        return with_photo_errors(lambda: _from_image(source, "The image"), "The image")
     if isinstance(source, bytes):
         return _from_bytes(source, "The photo")
     if isinstance(source, str | Path):
@@ -77,119 +70,91 @@ def photo_pixels(source: PhotoSource) -> np.ndarray:
     )
 
 
-def list_photos(paths: Iterable[str | Path]) -> list[Path]:
-    """Photo files named by `paths`, in order and without repetition.
-
-    A folder stands for the files of `PHOTO_SUFFIXES` directly in it, by name, hidden ones left
-    out.  Anything else is handed on as it is, so that reading it says what is wrong with it.
-    """
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        found.update(dict.fromkeys(_photos_in(path) if path.is_dir() else [path]))
-    return list(found)
-
-
-def _photos_in(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PHOTO_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-    )
-
-
 def _from_path(source: str | Path) -> np.ndarray:
-    if re.match(r"https?://", str(source)):
+    # Path() joins the two slashes of an address.
+    if re.match(r"https?:/", str(source)):
         raise PhotoError(f"{source} is a web address: download the photo and give its path.")
     path = Path(source)
+    name = display_name(path)
     try:
-        content = path.read_bytes()
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise PhotoError(f"{display_text(path)} is a folder, not a photo.")
+        if not stat.S_ISREG(status.st_mode):
+            raise PhotoError(f"{display_text(path)} is not a regular file.")
+        if status.st_size > MAX_FILE_BYTES:
+            raise PhotoError(_too_many_bytes(name))
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)  # the file may still grow
     except FileNotFoundError as error:
-        raise PhotoError(f"There is no file {path}.") from error
-    except IsADirectoryError as error:
-        raise PhotoError(f"{path} is a folder, not a photo.") from error
+        raise PhotoError(f"File {display_text(path)} does not exist.") from error
+    except PhotoError:
+        raise
+    except MemoryError as error:
+        raise PhotoError(f"There is not enough memory for {name}: make it smaller.") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise PhotoError(f"{path} cannot be read: {reason}.") from error
-    return _from_bytes(content, path.name)
+        raise PhotoError(f"{display_text(path)} cannot be read: {reason}.") from error
+    return _from_bytes(content, name)
 
 
 def _from_bytes(content: bytes, name: str) -> np.ndarray:
-    if not content:
-        raise PhotoError(f"{name} is empty (0 bytes).")
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
-        raise PhotoError(f"{name} is a HEIC photo, which cannot be read: convert it to JPEG.")
-    Image.init()  # Pillow knows the formats outside its core only after this
+    if len(content) > MAX_FILE_BYTES:
+        raise PhotoError(_too_many_bytes(name))
 
     def decode() -> np.ndarray:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with open_image(content, name) as image:
             return _from_image(image, name)
 
-    return _guarded(decode, name)
+    return with_photo_errors(decode, name)
 
 
-def _guarded(decode: Callable[[], np.ndarray], name: str) -> np.ndarray:
-    """Run a decoder; whatever it raises becomes a sentence."""
-    try:
-        return decode()
-    except PhotoError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PhotoError(_too_large(name)) from error
-    except UnidentifiedImageError as error:
-        raise PhotoError(
-            f"{name} is not a photo that can be read (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF)."
-        ) from error
-    except Exception as error:  # decoders raise nearly any class on damaged data
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise PhotoError(f"{name} is damaged or cut off: {reason}.") from error
+def _too_many_bytes(name: str) -> str:
+    return f"{name} has more than {MAX_FILE_BYTES // 1_000_000} MB: save it as JPEG or PNG."
+
+
+def display_name(path: Path) -> str:
+    """File name for messages; bytes that are not UTF-8 are replaced."""
+    return display_text(path.name)
+
+
+def display_text(text: str | Path) -> str:
+    """Path for messages; bytes that are not UTF-8 are replaced."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _from_image(image: Image.Image, name: str) -> np.ndarray:
-    _check_size(image.width, image.height, name)
-    image.load()
-    upright = _upright(image)
-    if upright.mode == "F" or upright.mode.startswith("I"):
-        return _from_array(_numbers(upright, name), name)
-    if upright.has_transparency_data:
-        upright = _over_white(upright)
-    return np.array(upright.convert("RGB"))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """`image` turned as its EXIF orientation asks; damaged EXIF counts as none."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # a photo with broken notes about itself is still a photo
-        return image
-    method = _TRANSPOSE_FOR_ORIENTATION.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+    decoded = decode_image(image, name)
+    if decoded.mode == "F" or decoded.mode.startswith("I"):
+        return _from_array(_numeric_samples(decoded, name), name)
+    if decoded.has_transparency_data:
+        decoded = _over_white(decoded)
+    return np.array(decoded.convert("RGB"))
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    colours = image.convert("RGBA")
-    white = Image.new("RGBA", colours.size, "white")
-    return Image.alpha_composite(white, colours)
+    colors = image.convert("RGBA")
+    white = Image.new("RGBA", colors.size, "white")
+    return Image.alpha_composite(white, colors)
 
 
-def _numbers(image: Image.Image, name: str) -> np.ndarray:
-    """Samples of an image of 16 bits, 32 bits or floats, as uint16 or float32 (H, W)."""
+def _numeric_samples(image: Image.Image, name: str) -> np.ndarray:
+    """(H, W) uint16 or float32 samples of an image of mode I, I;16 or F."""
     values = np.asarray(image)
     if image.mode == "F":
         return values
-    # Mode "I" has 32 bits, but in photos it only stands for 16 of them.
+    # Mode "I" has 32 bits, but 16-bit photos are decoded to it.
     if values.min() < 0 or values.max() > _MAX_16_BIT:
-        raise PhotoError(f"{name} has 32 bits a pixel: save it with 8 or 16 bits.")
+        raise PhotoError(f"{name} has 32 bits per pixel: save it with 8 or 16 bits.")
     return values.astype(np.uint16)
 
 
 def _from_array(values: np.ndarray, name: str = "The array") -> np.ndarray:
     grey = values.ndim == 2
     if not (grey or (values.ndim == 3 and values.shape[2] in (1, 3, 4))):
-        raise PhotoError(f"{name} has shape {values.shape}; a photo has (height, width, 3), RGB.")
-    _check_size(values.shape[1], values.shape[0], name)
-    pixels = _eight_bits(values, name)
+        raise PhotoError(f"{name} has shape {values.shape}; expected (height, width, 3), RGB.")
+    check_size(values.shape[1], values.shape[0], name)
+    pixels = _to_uint8(values, name)
     if grey:
         pixels = pixels[:, :, None]
     if pixels.shape[2] == 4:
@@ -199,34 +164,18 @@ def _from_array(values: np.ndarray, name: str = "The array") -> np.ndarray:
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def _eight_bits(values: np.ndarray, name: str) -> np.ndarray:
+def _to_uint8(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.uint16:
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if not np.issubdtype(values.dtype, np.floating):
-        raise PhotoError(f"{name} holds {values.dtype}; give uint8, uint16, or floats from 0 to 1.")
+        raise PhotoError(
+            f"{name} has type {values.dtype}; expected uint8, uint16, or floats from 0 to 1."
+        )
     if not np.isfinite(values).all():
-        raise PhotoError(f"{name} holds NaN or infinite numbers.")
+        raise PhotoError(f"{name} contains NaN or infinite values.")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
-        raise PhotoError(
-            f"{name} holds floats from {low:g} to {high:g}; floats must lie between 0 and 1."
-        )
+        raise PhotoError(f"{name} has floats from {low:g} to {high:g}; expected 0 to 1.")
     return np.rint(values.astype(np.float32) * 255).astype(np.uint8)
-
-
-def _check_size(width: int, height: int, name: str) -> None:
-    if width < 1 or height < 1:
-        raise PhotoError(f"{name} has no pixels ({width}x{height}).")
-    if width * height > MAX_PIXELS:
-        raise PhotoError(_too_large(f"{name} ({width}x{height})"))
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise PhotoError(
-            f"{name} is {width}x{height} pixels, too narrow to show anyone:"
-            f" one side may be at most {MAX_ASPECT} times the other."
-        )
-
-
-def _too_large(what: str) -> str:
-    return f"{what} has more than {MAX_PIXELS // 1_000_000} megapixels: make it smaller first."

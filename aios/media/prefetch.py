@@ -1,4 +1,4 @@
-"""Items made one ahead in another thread, so that reading, computing and writing overlap."""
+"""Prefetch one item in another thread, which overlaps reading, computing and writing."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items in the same order; while one is worked on, the next is made.
+    """Yield `items` in order while a thread computes the next one.
 
-    An error of `items` comes where its item would have come.  Close the generator (see
-    `contextlib.closing`) before what `items` reads from: that waits for the item being made.
+    An error of `items` is raised at the position of its item. Close the generator (see
+    `contextlib.closing`) before the resources that `items` reads from: closing waits for the item
+    in progress.
     """
     end = object()
     iterator = iter(items)
-    with ThreadPoolExecutor(1, thread_name_prefix="aios-ahead") as pool:
-        coming = pool.submit(next, iterator, end)
-        while (item := coming.result()) is not end:
-            coming = pool.submit(next, iterator, end)
-            yield item  # type: ignore[misc]  # what is not the end is an item
+    with ThreadPoolExecutor(1, thread_name_prefix="aios-prefetch") as pool:
+        pending = pool.submit(next, iterator, end)
+        while (item := pending.result()) is not end:
+            pending = pool.submit(next, iterator, end)
+            yield item  # type: ignore[misc]  # only `end` is not a T

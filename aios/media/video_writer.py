@@ -1,4 +1,4 @@
-"""Write videos that any browser plays: MP4 with H.264 in yuv420p, and the sound of the source."""
+"""Write MP4 files that browsers play: H.264 in yuv420p, with the audio of the source."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .video_reader import VideoError, open_media
+from .container import VideoError, open_media
 
 if TYPE_CHECKING:
     import av
 
 MAX_SIDE_PX = 1920
-"""Larger videos are written at this long side: no browser plays H.264 of any size."""
+"""Longer side of written videos at most; browsers do not play larger H.264 reliably."""
 
 _CLOCK = 90_000
-_TRUE_GAP_S = 0.1
+_REAL_GAP_S = 0.1
 _QUALITY = {"preset": "veryfast", "crf": "20"}
 
 
 def playable_size(width: int, height: int) -> tuple[int, int]:
-    """The nearest size that can be written: even, and at most `MAX_SIDE_PX`."""
+    """Nearest size that can be written: even sides of at most `MAX_SIDE_PX`."""
     scale = min(1.0, MAX_SIDE_PX / max(width, height))
     return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
 
 
 class VideoWriter:
-    """One MP4 file.  As a context manager: left by an exception, it leaves no file behind.
+    """One MP4 file; a context manager that deletes the file after an exception.
 
     Attributes:
-        sound_problem: a sentence if not all of the sound could be kept, else empty.
+        sound_problem: a sentence if part of the audio was lost, else empty.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class VideoWriter:
         rate: float,
         sound: tuple[Path, float] | None = None,
     ) -> None:
-        """Open for writing.
+        """Create the file.
 
         Args:
-            path: ends in `.mp4`; replaced if it is there.
+            path: ends in `.mp4`; an existing file is replaced.
             width: of the frames, even.
             height: of the frames, even.
-            rate: frames a second, about; each frame is shown at its own time.
-            sound: a video and its `VideoInfo.origin`, whose sound comes along; None for none.
+            rate: nominal frames per second; each frame has its own time.
+            sound: video whose audio is copied, and its `VideoInfo.origin`; None for no audio.
 
         Raises:
             OSError: the file cannot be written.
@@ -60,7 +60,7 @@ class VideoWriter:
         from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
         self._path = path
-        # Its index goes to the front, so that a browser plays before everything has arrived.
+        # With the index first, browsers start to play before the download is complete.
         self._container = av.open(str(path), "w", "mp4", options={"movflags": "+faststart"})
         self.sound_problem = ""
         self._last = -1
@@ -81,11 +81,11 @@ class VideoWriter:
         except VideoError as error:
             self.sound_problem = str(error)
         except BaseException:
-            self._abandon()
+            self._discard()
             raise
 
     def write(self, pixels: np.ndarray, time: float) -> None:
-        """Add a frame, (height, width, 3) uint8 RGB, that appears at `time` seconds."""
+        """Append a frame, (height, width, 3) uint8 RGB, shown from `time` seconds."""
         import av
         from av.video.reformatter import ColorRange, Colorspace
 
@@ -99,13 +99,13 @@ class VideoWriter:
         self._add_sound(time)
 
     def close(self, end: float) -> None:
-        """Finish the file; sound goes on until `end` seconds."""
+        """Finish the file; audio is copied up to `end` seconds."""
         self._container.mux(self._video.encode(None))
         self._add_sound(end, finish=True)
         self._container.close()
 
     def __enter__(self) -> Self:
-        """Itself; call `close` before the end."""
+        """Return the writer; call `close` before leaving the block."""
         return self
 
     def __exit__(
@@ -114,9 +114,9 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of the source; after an exception, remove the file."""
+        """Close the audio source; after an exception, delete the file."""
         if kind is not None:
-            self._abandon()
+            self._discard()
         elif self._sound is not None:
             self._sound.source.close()
 
@@ -130,38 +130,38 @@ class VideoWriter:
             if finish:
                 self._sound.finish()
         except av.FFmpegError:
-            self.sound_problem = f"The sound could be kept up to {until:.1f} seconds only."
+            self.sound_problem = f"The audio was kept only up to {until:.1f} seconds."
             self._sound.source.close()
             self._sound = None
         else:
             if self._sound.damaged:
-                self.sound_problem = "Parts of the sound are damaged and were left out."
+                self.sound_problem = "Damaged parts of the audio were left out."
 
-    def _abandon(self) -> None:
+    def _discard(self) -> None:
         import av
 
         if self._sound is not None:
             self._sound.source.close()
         try:
             self._container.close()
-        except (av.FFmpegError, OSError):  # what was begun may not be finishable
+        except (av.FFmpegError, OSError):  # an incomplete file may be impossible to finish
             pass
         self._path.unlink(missing_ok=True)
 
 
 class _Sound:
-    """Carries the first sound track over in step with the pictures: AAC as it is, others as AAC.
+    """Copies the first audio stream in step with the video: AAC unchanged, other codecs as AAC.
 
     Attributes:
         source: the open file.
-        damaged: whether a part could not be understood and is silent.
+        damaged: whether a part could not be decoded and is silent.
     """
 
     def __init__(self, path: Path, origin: float, target: av.container.OutputContainer) -> None:
-        """Start at `origin` of the clock of `path`.
+        """Start at `origin` seconds on the clock of `path`.
 
         Raises:
-            VideoError: no decoder is there for this sound.
+            VideoError: the audio codec is not supported.
         """
         import av
 
@@ -170,12 +170,12 @@ class _Sound:
         try:
             stream = self.source.streams.audio[0]
             if stream.codec_context is None:
-                raise VideoError("The sound is of a kind that cannot be kept.")
+                raise VideoError("The audio codec is not supported, so the audio was left out.")
             self._target, self._origin = target, origin
             self._resampler: av.AudioResampler | None = None
             self._written: int | None = None
             self._track: Any
-            # AAC of some old files lacks the description that MP4 wants.
+            # AAC in ADTS framing lacks the header that MP4 requires.
             if stream.codec_context.name == "aac" and stream.codec_context.extradata:
                 self._track = target.add_stream_from_template(stream)
             else:
@@ -186,14 +186,14 @@ class _Sound:
                 self._track.layout = layout
                 self._resampler = av.AudioResampler("fltp", layout, rate, 1024)
             self._stream = stream
-            self._packets = self._timed()
+            self._packets = self._shifted_packets()
         except BaseException:
             self.source.close()
             raise
         self._next = next(self._packets, None)
 
     def add(self, until: float) -> None:
-        """Write the sound that is heard before `until` seconds."""
+        """Write the audio before `until` seconds."""
         while self._next is not None and self._next[0] < until:
             packet = self._next[1]
             if self._resampler is None:
@@ -205,7 +205,7 @@ class _Sound:
             self._next = next(self._packets, None)
 
     def finish(self) -> None:
-        """Write what the encoder still holds."""
+        """Flush the encoder."""
         if self._resampler is not None:
             self._encode(None)
             self._target.mux(self._track.encode(None))
@@ -222,20 +222,20 @@ class _Sound:
     def _encode(self, sound: av.AudioFrame | None) -> None:
         assert self._resampler is not None
         for part in self._resampler.resample(sound):
-            # Times of packets tremble in old files; only a true gap moves the clock on.
-            given = round((part.time or 0.0) * part.sample_rate)
-            if self._written is None or given > self._written + _TRUE_GAP_S * part.sample_rate:
-                self._written = given
+            # Packet times jitter in some files; only a real gap advances the clock.
+            stated = round((part.time or 0.0) * part.sample_rate)
+            if self._written is None or stated > self._written + _REAL_GAP_S * part.sample_rate:
+                self._written = stated
             part.pts, part.time_base = self._written, Fraction(1, part.sample_rate)
             self._written += part.samples
             self._target.mux(self._track.encode(part))
 
-    def _timed(self) -> Iterator[tuple[float, av.Packet]]:
-        """Packets with their time, moved to where the pictures' time starts."""
+    def _shifted_packets(self) -> Iterator[tuple[float, av.Packet]]:
+        """Packets with their time, shifted to the origin of the video."""
         for packet in self.source.demux(self._stream):
             if packet.dts is None or packet.pts is None or packet.time_base is None:
                 continue
-            moved = round(self._origin / packet.time_base)
-            packet.pts -= moved
-            packet.dts -= moved
+            shift = round(self._origin / packet.time_base)
+            packet.pts -= shift
+            packet.dts -= shift
             yield float(packet.pts * packet.time_base), packet

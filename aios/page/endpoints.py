@@ -9,7 +9,7 @@ import gradio as gr
 
 from .. import __version__
 from ..export.photo_files import encode_png, prediction_to_json
-from ..media.photo import MAX_PIXELS
+from ..media.image_file import MAX_PIXELS
 from .api_attention import add_attention_endpoint
 from .context import MODEL_QUEUE, PageContext, photo_errors
 from .limits import MAX_CALL_MB, MAX_UPLOAD_MB, MAX_WAITING

@@ -10,9 +10,9 @@ import gradio as gr
 
 from ..descriptions import person_name
 from ..export.photo_files import ExportError
+from ..media.container import VIDEO_SUFFIXES, VideoError
 from ..media.photo import PhotoError
 from ..media.photo_sources import safe_name
-from ..media.video_reader import VIDEO_SUFFIXES, VideoError
 from ..pipelines.progress import CancelledError
 from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
 from .context import PageContext

@@ -1,4 +1,4 @@
-"""A live stream of one visitor: every frame with its people, and how fast that goes."""
+"""Live stream: each frame with its people drawn over it, and the frame rate."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..tracking.smoothing import SMOOTHING
 from .stream_tracker import StreamTracker, TrackedPeople
 
 DRAWN_SIDE_PX = 512
-"""Frames are drawn on at most this long side: drawing and sending cost more than the network."""
-_COUNTED_SECONDS = 3.0
-_PAUSE_SECONDS = 5.0
+"""Longer side of drawn frames at most: drawing larger ones costs more than the network."""
+_RATE_WINDOW_S = 3.0
+_RESTART_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """How to read a stream.
+    """Settings of a stream.
 
     Attributes:
-        threshold: lowest score with which somebody is first seen, 0-1.
-        input_size: one of `AiOSPredictor.input_sizes`.
-        smooth: whether people move smoothly (one-euro filter).
+        threshold: lowest score that starts a track, 0-1.
+        input_size: key of `AiOSPredictor.input_sizes`.
+        smooth: whether to smooth motion with a one-euro filter.
     """
 
     threshold: float
@@ -38,13 +38,13 @@ class LiveSettings:
 
 @dataclass(frozen=True)
 class LiveFrame:
-    """What to show of one frame.
+    """Output for one frame.
 
     Attributes:
         picture: (h, w, 3) uint8 RGB, the frame with the meshes over it.
-        people: how many.
-        seconds: from the arrival of the frame in the picture to the picture.
-        frames_per_second: of the last seconds, as they were asked for and answered; 0 at first.
+        people: number of people.
+        seconds: latency from the arrival of the shown frame to the picture.
+        frames_per_second: measured over the last seconds; 0 at first.
     """
 
     picture: np.ndarray
@@ -54,88 +54,88 @@ class LiveFrame:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Detected:
     frame: np.ndarray
     arrival: float
     tracked: TrackedPeople
 
 
 class LiveStream:
-    """Frames of one camera, one after another; a long pause or other settings start anew.
+    """Stream of one camera; a long pause or other settings restart tracking.
 
-    While the network looks for the people of a frame, those of the frame before are posed, drawn
-    and, once the answer is out of hand, encoded and sent.  So pictures are one frame late; only the
-    first shows its own frame, which then comes a second time.
+    While the network runs on one frame, the caller poses, draws, encodes and sends the one before.
+    Output is therefore one frame late: the first call returns its own frame, which the second call
+    returns again.
     """
 
     def __init__(self, predictor: AiOSPredictor) -> None:
-        """Answer with `predictor`."""
+        """Create a stream that runs `predictor`."""
         self.predictor = predictor
         self._settings: LiveSettings | None = None
         self._tracker: StreamTracker | None = None
         self._network = ThreadPoolExecutor(1, thread_name_prefix="aios-live")
-        self._coming: Future[_Found] | None = None
+        self._pending: Future[_Detected] | None = None
         self._done: deque[float] = deque()
 
     def __call__(self, frame: np.ndarray, settings: LiveSettings) -> LiveFrame:
-        """Take the next frame, (H, W, 3) uint8 RGB, and show the one before.
+        """Submit the next frame, (H, W, 3) uint8 RGB, and return the previous one.
 
         Raises:
-            PhotoError: the frame to be shown is one that cannot be worked on.
+            PhotoError: the previous frame cannot be processed.
         """
         now = time.monotonic()
         tracker = self._tracker_for(settings, now)
-        coming = self._network.submit(self._find, tracker, frame, settings, now)
-        before, self._coming = self._coming or coming, coming
+        pending = self._network.submit(self._detect, tracker, frame, settings, now)
+        previous, self._pending = self._pending or pending, pending
         try:
-            found = before.result()
+            detected = previous.result()
         except Exception:
-            if before is coming:
-                self._coming = None
+            if previous is pending:
+                self._pending = None
             raise
-        return self._show(tracker, found)
+        return self._show(tracker, detected)
 
-    def _find(
+    def _detect(
         self, tracker: StreamTracker, frame: np.ndarray, settings: LiveSettings, arrival: float
-    ) -> _Found:
+    ) -> _Detected:
         size = self.predictor.input_sizes[settings.input_size]
         candidates = self.predictor.find_candidates(frame, image=size)
-        return _Found(frame, arrival, tracker.track(candidates, arrival, frame))
+        return _Detected(frame, arrival, tracker.track(candidates, arrival, frame))
 
-    def _show(self, tracker: StreamTracker, found: _Found) -> LiveFrame:
-        prediction = tracker.pose(found.tracked)
-        small = _smaller(found.frame)
+    def _show(self, tracker: StreamTracker, detected: _Detected) -> LiveFrame:
+        prediction = tracker.pose(detected.tracked)
+        small = _downscaled(detected.frame)
         picture = overlay(
             small,
             prediction.vertices,
             prediction.faces,
             prediction.camera.scaled(small.shape[1], small.shape[0]),
-            person_colors(found.tracked.numbers - 1),
+            person_colors(detected.tracked.numbers - 1),
         )
         end = time.monotonic()
-        return LiveFrame(picture, len(prediction), end - found.arrival, self._count(end))
+        return LiveFrame(picture, len(prediction), end - detected.arrival, self._update_rate(end))
 
     def _tracker_for(self, settings: LiveSettings, now: float) -> StreamTracker:
-        paused = bool(self._done) and now - self._done[-1] > _PAUSE_SECONDS
+        paused = bool(self._done) and now - self._done[-1] > _RESTART_PAUSE_S
         if self._tracker is None or settings != self._settings or paused:
             smoothing = SMOOTHING if settings.smooth else None
             self._tracker = StreamTracker(
                 self.predictor, settings.threshold, DEFAULT_MAX_PEOPLE, smoothing
             )
             self._settings = settings
-            self._coming = None
+            self._pending = None
             self._done.clear()
         return self._tracker
 
-    def _count(self, now: float) -> float:
+    def _update_rate(self, now: float) -> float:
         self._done.append(now)
-        while now - self._done[0] > _COUNTED_SECONDS:
+        while now - self._done[0] > _RATE_WINDOW_S:
             self._done.popleft()
         elapsed = now - self._done[0]
         return (len(self._done) - 1) / elapsed if elapsed else 0.0
 
 
-def _smaller(frame: np.ndarray) -> np.ndarray:
+def _downscaled(frame: np.ndarray) -> np.ndarray:
     height, width = frame.shape[:2]
     scale = DRAWN_SIDE_PX / max(height, width)
     if scale >= 1:

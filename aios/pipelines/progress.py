@@ -1,4 +1,4 @@
-"""How far long work has come and how long it will take; and the way to stop it."""
+"""Progress of long jobs, time left, and cancellation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 
 class CancelledError(Exception):
-    """Raised by a report of progress: whoever works cleans up and lets it pass."""
+    """Raised by a progress callback to stop a job; the job cleans up and re-raises it."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of long work.
+    """State of a job.
 
     Attributes:
-        stage: what is being done, in words.
-        done: steps of this stage that are done.
-        total: steps of this stage; None if nobody knows.
-        share: of all stages, 0-1.
-        seconds_left: for all stages; None if nobody knows.
+        stage: label of the current stage.
+        done: finished steps of this stage.
+        total: steps of this stage; None if unknown.
+        share: finished share of all stages, 0-1.
+        seconds_left: for all stages; None if unknown.
     """
 
     stage: str
@@ -31,17 +31,18 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """All of it in a line."""
+        """One line, such as "Photo: 1 of 4, 6 seconds left"."""
         steps = f"{self.done} of {self.total}" if self.total else str(self.done)
         left = f", {duration_text(self.seconds_left)} left" if self.seconds_left else ""
         return f"{self.stage}: {steps}{left}"
 
 
 ProgressCallback = Callable[[Progress], None]
+"""Called after each step; may raise `CancelledError`."""
 
 
 class ProgressReporter:
-    """Counts steps and reports each one."""
+    """Counts the steps of a job and reports each one."""
 
     def __init__(
         self,
@@ -49,13 +50,13 @@ class ProgressReporter:
         stages: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with nothing done.
+        """Start with nothing done.
 
         Args:
-            report: called after each step; may raise `CancelledError` to stop the work.
-            stages: in order, and how long a step of each takes against those of the others; used
-                until the stage has begun, with as many steps as the one before.
-            clock: seconds.
+            report: called after each step.
+            stages: label -> relative duration of a step, in order. A stage that has not begun is
+                assumed to have as many steps as the current one.
+            clock: returns seconds.
         """
         self._report = report
         self._stages = dict(stages)
@@ -63,38 +64,38 @@ class ProgressReporter:
         self._stage = next(iter(stages))
         self._total: int | None = None
         self._done = 0
-        self._began = clock()
+        self._start = clock()
 
     def begin(self, stage: str, total: int | None) -> None:
-        """Go on to a stage of `total` steps."""
+        """Begin a stage of `total` steps; None if the number is unknown."""
         self._stage, self._total, self._done = stage, total, 0
-        self._began = self._clock()
-        self._tell()
+        self._start = self._clock()
+        self._notify()
 
     def step(self) -> None:
-        """One more is done."""
+        """Count and report one finished step."""
         self._done += 1
         if self._total is not None:
             self._total = max(self._total, self._done)
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         names = list(self._stages)
-        place = names.index(self._stage)
+        index = names.index(self._stage)
         weights = list(self._stages.values())
-        share = sum(weights[:place])
+        share = sum(weights[:index])
         left = None
         if self._total:
-            share += weights[place] * self._done / self._total
+            share += weights[index] * self._done / self._total
             if self._done:
-                each = (self._clock() - self._began) / self._done
-                later = sum(weights[place + 1 :]) / weights[place]
-                left = each * (self._total - self._done + later * self._total)
+                step_seconds = (self._clock() - self._start) / self._done
+                later = sum(weights[index + 1 :]) / weights[index]
+                left = step_seconds * (self._total - self._done + later * self._total)
         self._report(Progress(self._stage, self._done, self._total, share / sum(weights), left))
 
 
 def duration_text(seconds: float) -> str:
-    """A time as people say it: "8 seconds", "2 min 30 s", "1 h 5 min"."""
+    """A duration in words: "8 seconds", "2 min 30 s", "1 h 5 min"."""
     whole = max(1, round(seconds))
     if whole < 60:
         return "1 second" if whole == 1 else f"{whole} seconds"

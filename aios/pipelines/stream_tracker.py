@@ -1,4 +1,4 @@
-"""People of a stream of frames, live or from a file: numbered, and moving smoothly."""
+"""Detect, track and smooth the people of a stream of frames, live or from a file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..tracking.tracker import TRACKING, Tracker, Tracking, clothes_colors
 
 @dataclass(frozen=True)
 class TrackedPeople:
-    """The people of one frame.
+    """Tracked people of one frame.
 
     Attributes:
-        people: P people, smoothed, in the order of their numbers.
-        numbers: (P,) int64, rising, from 1 in order of first appearance in the stream; the colours
+        people: P people, smoothed, in the order of `numbers`.
+        numbers: (P,) int64 track numbers, ascending, from 1 in order of first appearance; colours
             are `person_colors(numbers - 1)`.
-        camera: of the frame.
+        camera: camera of the frame.
     """
 
     people: People
@@ -31,7 +31,7 @@ class TrackedPeople:
 
 
 class StreamTracker:
-    """One stream: hand it every frame in turn.
+    """Tracker of one stream, called with every frame in order.
 
     ::
 
@@ -50,15 +50,16 @@ class StreamTracker:
         smoothing: Smoothing | None = SMOOTHING,
         tracking: Tracking = TRACKING,
     ) -> None:
-        """Start with nobody.
+        """Start without tracks.
 
         Args:
-            predictor: finds the people.
-            threshold: lowest score with which somebody is first seen, 0-1; None takes that of the
-                weights.  People once seen are tracked down to a part of it (see `Tracking`).
-            max_people: at most this many at a time, those seen first.
-            smoothing: None leaves people as the network has them, each frame with its own shape.
-            tracking: how people are tracked.
+            predictor: detects people.
+            threshold: lowest score that starts a track, 0-1; None takes the threshold of the
+                weights.  A track continues at lower scores (see `Tracking`).
+            max_people: people per frame at most; the tracks that began first are kept.
+            smoothing: of the motion; None keeps the output of the network, including a shape that
+                differs from frame to frame.
+            tracking: parameters of the tracker.
 
         Raises:
             ValueError: a threshold outside 0-1.
@@ -75,14 +76,14 @@ class StreamTracker:
         self._seen: dict[int, float] = {}
 
     def __call__(self, frame: np.ndarray, time: float) -> TrackedPeople:
-        """Find and follow the people of the next frame.
+        """Detect and track the people of the next frame.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
-            time: seconds, rising.
+            time: seconds, strictly increasing.
 
         Raises:
-            PhotoError: a frame that cannot be worked on, such as one much too narrow.
+            PhotoError: the frame cannot be processed, for example because it is too narrow.
         """
         found = self._predictor.find_candidates(frame)
         return self.track(found, time, frame)
@@ -90,7 +91,7 @@ class StreamTracker:
     def track(
         self, candidates: Candidates, time: float, frame: np.ndarray | None = None
     ) -> TrackedPeople:
-        """The same for candidates already at hand; `frame` helps to tell people apart."""
+        """Track given candidates; the colours of `frame` help to re-identify people."""
         people = candidates.people
         people = people.select(people.scores >= self._tracker.lowest_score)
         people = people.without_doubles(self._predictor.weights.max_overlap)
@@ -105,10 +106,10 @@ class StreamTracker:
         return TrackedPeople(people, numbers, candidates.camera)
 
     def pose(self, tracked: TrackedPeople) -> Prediction:
-        """The bodies of tracked people, as `AiOSPredictor.predict` gives them.
+        """Pose the bodies of tracked people; see `AiOSPredictor.predict`.
 
         Raises:
-            ValueError: parameters that no body can be posed with.
+            ValueError: parameters that the body model does not accept.
         """
         candidates = Candidates(tracked.people, tracked.camera, placed=True)
         return self._predictor.assemble(candidates, 0.0, len(tracked.people))

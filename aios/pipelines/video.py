@@ -1,8 +1,8 @@
-"""A video in; the same video with everyone's meshes over it, and everyone's motion, out.
+"""Reconstruct the people of a video: overlay video, motion files and a summary.
 
-The video is read twice: first to find and follow everyone, then to draw them with what only the
-whole video tells, which is each person's mean shape and who was no more than a mistake.  The next
-frame is decoded while the network works on one, and posed while one is drawn and encoded.
+The video is read twice. The first pass detects and tracks people. The second pass draws them with
+what is known only at the end: the mean shape of each person, and which tracks are too short to
+keep. The next frame is decoded while the network runs, and posed while one is drawn and encoded.
 """
 
 from __future__ import annotations
@@ -36,21 +36,22 @@ from .progress import ProgressCallback, ProgressReporter
 from .stream_tracker import StreamTracker, TrackedPeople
 
 FIND, DRAW, WRITE = "Finding people, frame", "Drawing, frame", "Writing files, person"
+"""Stages of the progress."""
 _STAGES = {FIND: 1.0, DRAW: 0.6, WRITE: 0.02}
-_LEAST_FRAMES = 3
-_HEAD = 15
+_MIN_TRACK_FRAMES = 3
+_HEAD_JOINT = 15
 
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """What to do with a video.
+    """Settings of a video job.
 
     Attributes:
-        threshold: lowest score with which somebody is first seen, 0-1; None for the weights'.
-        max_people: at most this many at a time.
-        smooth: whether to smooth motion and give everyone one shape.
-        max_rate: frames a second to work on; None for all.
-        max_seconds: how much of the video, from its start; None for all.
+        threshold: lowest score that starts a track, 0-1; None takes that of the weights.
+        max_people: people per frame at most.
+        smooth: whether to smooth motion and give each person one shape.
+        max_rate: processed frames per second at most; None processes all.
+        max_seconds: processed duration from the start; None processes the whole video.
         ground: put the motion files on the floor, see `ExportSettings`.
     """
 
@@ -62,7 +63,7 @@ class VideoSettings:
     ground: bool = False
 
     def open(self, source: Path) -> VideoReader:
-        """The frames to work on."""
+        """Open `source` for the frames to process."""
         return VideoReader(source, self.max_rate, self.max_seconds)
 
 
@@ -113,23 +114,23 @@ def reconstruct_video(
     settings: VideoSettings,
     report: ProgressCallback,
 ) -> VideoResult:
-    """Find, follow and draw everyone in a video.
+    """Track and draw the people of a video.
 
     Writes `STEM_overlay.mp4`, `STEM.npz`, `STEM.json`, `STEM_track_N.bvh`, `STEM_track_N.glb` and
-    `STEM_track_N_smplx.npz`, all at the end: whatever stops the work, nothing half is left.
+    `STEM_track_N_smplx.npz`, all at the end: a job that is stopped leaves no file.
 
     Args:
-        predictor: finds and poses.
+        predictor: detects and poses people.
         source: the video.
-        folder: made if it is not there; files of the same names are replaced.
+        folder: created if missing; files of the same names are replaced.
         stem: start of the file names.
-        settings: what to do.
-        report: called for every frame; may raise to stop.
+        settings: of the job.
+        report: called after every frame; may raise to stop the job.
 
     Raises:
         VideoError: the video cannot be read.
-        PhotoError: its frames cannot be worked on.
-        ExportError: a number is not finite.
+        PhotoError: its frames cannot be processed.
+        ExportError: a value is not finite.
         OSError: the folder cannot be written to.
     """
     reporter = ProgressReporter(report, _STAGES)
@@ -138,25 +139,27 @@ def reconstruct_video(
         work = Path(scratch)
         store = MotionStore(work / "motion")
         camera, rate, notes = _find(predictor, source, settings, store, reporter)
-        film = work / f"{stem}_overlay.mp4"
+        video = work / f"{stem}_overlay.mp4"
         bounds = SceneBounds()
         notes += _draw(
-            predictor, settings.open(source), camera, store, reporter, film, source, bounds
+            predictor, settings.open(source), camera, store, reporter, video, source, bounds
         )
         offset = bounds.floor_offset() if settings.ground else AT_CAMERA
         npz, summary = work / f"{stem}.npz", work / f"{stem}.json"
         motion_to_npz(npz, store, camera, predictor.weights.name, predictor.body.name)
         reporter.begin(WRITE, len(store.tracks))
-        made = [film, npz, summary]
+        written = [video, npz, summary]
         export = export_settings(predictor, settings.ground)
         weights = predictor.weights.name
         for number in store.tracks:
-            made += write_track_files(work, stem, store, number, rate, export, weights, offset)
+            written += write_track_files(work, stem, store, number, rate, export, weights, offset)
             reporter.step()
         document = _summary(source.name, stem, store, camera, predictor)
         document |= {"rate": rate, "notes": notes, "camera_position_m": offset.tolist()}
-        summary.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
-        overlay, npz, summary, *motions = [path.replace(folder / path.name) for path in made]
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+        # Bytes of a file name that are not UTF-8 become JSON escapes.
+        summary.write_bytes(text.encode("utf-8", "backslashreplace"))
+        overlay, npz, summary, *motions = [path.replace(folder / path.name) for path in written]
     return VideoResult(overlay, npz, summary, motions, document)
 
 
@@ -167,7 +170,7 @@ def _find(
     store: MotionStore,
     reporter: ProgressReporter,
 ) -> tuple[Camera, float, list[str]]:
-    """Fill the store; returns the camera, frames a second and what could not be read."""
+    """Fill the store; returns the camera, frames per second and notes on unreadable parts."""
     tracker = StreamTracker(
         predictor,
         settings.threshold,
@@ -184,8 +187,8 @@ def _find(
             reporter.step()
         rate = min(reader.info.rate, settings.max_rate or reader.info.rate)
         notes = [reader.problem] if reader.problem else []
-    store.finish(_LEAST_FRAMES, settings.smooth)
-    assert camera is not None  # a reader without a frame does not open
+    store.finish(_MIN_TRACK_FRAMES, settings.smooth)
+    assert camera is not None  # a reader has at least one frame
     return camera, rate, notes
 
 
@@ -199,7 +202,7 @@ def _draw(
     source: Path,
     bounds: SceneBounds,
 ) -> list[str]:
-    """Draw what is in the store over the video; returns what became of the sound, if not all."""
+    """Draw the stored people over the video; returns notes on lost audio."""
     with reader:
         info = reader.info
         size = playable_size(info.width, info.height)
@@ -220,9 +223,9 @@ def _draw(
 def _posed(
     predictor: AiOSPredictor, reader: VideoReader, camera: Camera, store: MotionStore
 ) -> Iterator[tuple[Frame, Prediction, np.ndarray]]:
-    """Frames with everyone in them and the numbers of their tracks."""
+    """Frames with their posed people and track numbers."""
     tracker = StreamTracker(predictor)
-    # Should damage be read otherwise the second time, the shorter one counts.
+    # A damaged video may decode to fewer frames in the second pass.
     for frame, (people, numbers) in zip(reader, store.frames(), strict=False):
         yield frame, tracker.pose(TrackedPeople(people, numbers, camera)), numbers
 
@@ -233,12 +236,12 @@ def draw_people(
     numbers: np.ndarray,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """The frame with meshes in the colours of their tracks and a number over each head.
+    """Draw meshes in the colours of their tracks, with the track number above each head.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
-        prediction: of P people in this frame.
-        numbers: (P,) of their tracks, from 1.
+        prediction: P people of this frame.
+        numbers: (P,) track numbers, from 1.
         size: width and height of the result; None for those of the frame.
 
     Returns:
@@ -250,20 +253,20 @@ def draw_people(
         camera = camera.scaled(*size)
     colors = person_colors(numbers - 1)
     picture = overlay(frame, prediction.vertices, prediction.faces, camera, colors)
-    points = _over_heads(prediction, camera)
+    points = _label_points(prediction, camera)
     texts = [str(number) for number in numbers.tolist()]
     return draw_labels(picture, points, texts, colors, prediction.depth_order)
 
 
-def _over_heads(prediction: Prediction, camera: Camera) -> np.ndarray:
-    """(P, 2) pixels just above everybody's head, NaN for who is not in front of the camera."""
-    heads = prediction.joints_3d[:, _HEAD].astype(np.float64)
+def _label_points(prediction: Prediction, camera: Camera) -> np.ndarray:
+    """(P, 2) pixels above each head; NaN for people that are not in front of the camera."""
+    heads = prediction.joints_3d[:, _HEAD_JOINT].astype(np.float64)
     pelvises = prediction.joints_3d[:, 0].astype(np.float64)
     points = np.full((len(heads), 2), np.nan)
     front = (heads[:, 2] > NEAR) & (pelvises[:, 2] > NEAR)
-    # Half as far beyond the head as it is from the hip, whichever way the person is turned.
+    # Extends the line from pelvis to head by half, in any pose.
     points[front] = camera.project(heads[front] + 0.5 * (heads[front] - pelvises[front]))
-    # At the edge rather than beyond it for who is in the picture.
+    # Labels just outside the picture move to its edge.
     limits = np.array([camera.width, camera.height])
     inside = ((points + limits / 10 >= 0) & (points < limits * 1.1)).all(1)
     points[inside] = np.clip(points[inside], 0.02 * limits.max(), limits * (1 - 0.02))
@@ -273,7 +276,7 @@ def _over_heads(prediction: Prediction, camera: Camera) -> np.ndarray:
 def _summary(
     video: str, stem: str, store: MotionStore, camera: Camera, predictor: AiOSPredictor
 ) -> dict[str, Any]:
-    """What is in the files, for people and programs."""
+    """Contents of the JSON summary, except `rate` and `notes`."""
     times = store.times
     return {
         "video": video,

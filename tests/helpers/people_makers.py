@@ -1,4 +1,4 @@
-"""People by nobody, for tests of what follows and writes them."""
+"""Synthetic people for tests of tracking and exporters."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from aios.people import FIELD_SHAPES, People
 
 
 def make_person(center=(100.0, 100.0), size=60.0, depth=8.0, score=0.9, **fields):
-    """One person who stands at `center`, pixels, `size` wide and twice as high."""
+    """One person at `center` (pixels), `size` pixels wide and twice as high."""
     x, y = center
     box = np.array([x - size / 2, y - size, x + size / 2, y + size], np.float32)
     grid = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 4), np.linspace(0, 1, 5)), -1)
@@ -25,7 +25,7 @@ def make_person(center=(100.0, 100.0), size=60.0, depth=8.0, score=0.9, **fields
 
 
 def together(*people):
-    """Several people in one frame."""
+    """Concatenate people of one frame."""
     if not people:
         return People.empty()
     return People(

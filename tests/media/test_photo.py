@@ -1,4 +1,4 @@
-"""Photos as people have them: odd modes, turned, animated, damaged, huge."""
+"""Reading photos: colour modes, orientation, pages, damage, limits."""
 
 import io
 import struct
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aios.media.photo import MAX_PIXELS, PhotoError, list_photos, photo_pixels, read_photo
+from aios.media.photo import MAX_PIXELS, PhotoError, photo_pixels, read_photo
 
 HEIGHT, WIDTH = 24, 32
 
 
 @pytest.fixture
 def scene():
-    """Four flat quarters: red, green / blue, white; survives JPEG and says where is up."""
+    """Four flat quarters: red, green / blue, white; survives JPEG and shows the orientation."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pixels[:12, :16] = 255, 0, 0
     pixels[:12, 16:] = 0, 255, 0
@@ -42,18 +42,18 @@ def assert_close(found, wanted, tolerance=6):
             np.testing.assert_allclose(found[y, x].astype(int), wanted[y, x], atol=tolerance)
 
 
-def test_an_array_that_is_a_photo_need_not_be_copied(scene):
+def test_photo_pixels_returns_a_finished_array_uncopied(scene):
     assert photo_pixels(scene) is scene
     for other in (scene[:, :, 0], scene[:, :, :1], scene.astype(np.uint16), encode(scene, "PNG")):
         np.testing.assert_array_equal(photo_pixels(other), read_photo(other))
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF"])
-def test_each_format_gives_the_same_rgb(scene, fmt):
+def test_every_format_decodes_to_the_same_rgb(scene, fmt):
     assert_close(read_photo(encode(scene, fmt)), scene, tolerance=20)
 
 
-def test_each_kind_of_source_gives_the_same_array(scene, tmp_path):
+def test_every_kind_of_source_gives_the_same_array(scene, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(encode(scene, "PNG"))
     sources = (path, str(path), path.read_bytes(), scene, Image.fromarray(scene))
@@ -61,7 +61,7 @@ def test_each_kind_of_source_gives_the_same_array(scene, tmp_path):
         np.testing.assert_array_equal(read_photo(source), scene)
 
 
-def test_the_answer_is_an_array_of_its_own(scene):
+def test_result_shares_no_memory_with_the_source(scene):
     photo = read_photo(scene)
     photo[:] = 7
     assert scene.max() == 255
@@ -70,7 +70,7 @@ def test_the_answer_is_an_array_of_its_own(scene):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation_is_applied(scene, orientation, fmt):
-    # What a camera held in that orientation would have stored, by the definition of the tag.
+    # Stored pixels by the definition of the tag.
     stored = {
         1: scene,
         2: scene[:, ::-1],
@@ -87,12 +87,12 @@ def test_exif_orientation_is_applied(scene, orientation, fmt):
     assert_close(read_photo(content), scene, tolerance=20)
 
 
-def test_broken_exif_counts_as_none(scene):
+def test_damaged_exif_is_ignored(scene):
     content = encode(scene, "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f\xff\xff")
     assert_close(read_photo(content), scene, 20)
 
 
-def test_palette_grey_and_black_and_white(scene):
+def test_palette_grey_and_bilevel_images(scene):
     image = Image.fromarray(scene)
     assert_close(read_photo(encode(image.quantize(8), "PNG")), scene, 2)
     grey = np.asarray(image.convert("L"))
@@ -103,7 +103,7 @@ def test_palette_grey_and_black_and_white(scene):
     assert set(np.unique(bits)) == {0, 255}
 
 
-def test_transparency_lies_over_white():
+def test_transparency_is_composited_over_white():
     rgba = np.zeros((8, 8, 4), np.uint8)
     rgba[:, :4] = 255, 0, 0, 255
     rgba[:, 4:] = 0, 0, 0, 128
@@ -115,7 +115,7 @@ def test_transparency_lies_over_white():
     assert grey_alpha[0, 7].tolist() == [127, 127, 127]
 
 
-def test_a_transparent_palette_entry_lies_over_white():
+def test_transparent_palette_entry_is_composited_over_white():
     image = Image.new("P", (8, 8), 0)
     image.putpalette([0, 0, 0, 200, 10, 10])
     image.paste(1, (4, 0, 8, 8))
@@ -143,7 +143,7 @@ def test_16_bit_rgb_png_keeps_its_brightness():
     assert photo[2, 2].tolist() == [255, 128, 1]
 
 
-def test_cmyk_jpeg_with_adobe_mark_is_not_inverted(scene):
+def test_adobe_cmyk_jpeg_is_not_inverted(scene):
     content = encode(Image.fromarray(scene).convert("CMYK"), "JPEG", quality=95)
     assert b"\xff\xee\x00\x0eAdobe" in content
     assert_close(read_photo(content), scene, 20)
@@ -154,17 +154,17 @@ def test_cmyk_tiff(scene):
 
 
 @pytest.mark.parametrize("fmt", ["GIF", "WEBP", "TIFF", "PNG"])
-def test_the_first_frame_of_many_counts(scene, fmt):
+def test_first_frame_of_an_animation_is_read(scene, fmt):
     others = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ("black", "yellow")]
     content = encode(scene, fmt, save_all=True, append_images=others)
     assert_close(read_photo(content), scene, 20)
 
 
-def test_one_pixel_is_a_photo():
+def test_one_pixel_is_accepted():
     assert read_photo(encode(np.full((1, 1, 3), 9, np.uint8), "PNG")).tolist() == [[[9, 9, 9]]]
 
 
-def test_float_arrays_from_0_to_1():
+def test_floats_from_0_to_1_are_scaled():
     values = np.linspace(0, 1, 48).reshape(4, 4, 3)
     np.testing.assert_array_equal(read_photo(values), np.rint(values * 255).astype(np.uint8))
     grey = Image.fromarray(np.full((4, 4), 0.5, np.float32))
@@ -176,8 +176,8 @@ def test_float_arrays_from_0_to_1():
     [
         (np.full((4, 4, 3), np.nan), "NaN"),
         (np.full((4, 4, 3), np.inf, np.float32), "NaN or infinite"),
-        (np.full((4, 4, 3), 200.0), "between 0 and 1"),
-        (np.full((4, 4, 3), -0.5), "between 0 and 1"),
+        (np.full((4, 4, 3), 200.0), "expected 0 to 1"),
+        (np.full((4, 4, 3), -0.5), "expected 0 to 1"),
         (np.zeros((4, 4, 3), np.int64), "int64"),
         (np.zeros((4, 4, 3), bool), "bool"),
         (np.zeros((3, 40, 40), np.uint8), "shape"),
@@ -192,7 +192,7 @@ def test_float_arrays_from_0_to_1():
         ([[1, 2], [3, 4]], "list"),
     ],
 )
-def test_a_wrong_array_is_named(values, words):
+def test_unsupported_array_is_refused(values, words):
     with pytest.raises(PhotoError, match=words):
         read_photo(values)
 
@@ -206,26 +206,26 @@ def png_of(chunks):
 
 
 def header_only_png(width, height):
-    """A few bytes that promise a huge picture: refused before anything is decoded."""
+    """A PNG that declares a size without containing pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return png_of([(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")])
 
 
 @pytest.mark.parametrize("side", [20_000, 8_000])
-def test_a_bomb_is_refused_from_its_header(side):
+def test_decompression_bomb_is_refused_from_its_header(side):
     assert side * side > MAX_PIXELS
     with pytest.raises(PhotoError, match="megapixels"):
         read_photo(header_only_png(side, side))
 
 
-def test_a_strip_is_refused():
+def test_narrow_image_is_refused():
     with pytest.raises(PhotoError, match="1x5000.*narrow"):
         read_photo(encode(np.zeros((5000, 1, 3), np.uint8), "PNG"))
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.9])
-def test_a_file_cut_off_is_one_sentence_or_a_photo(fmt, share):
+def test_truncated_file_is_one_sentence_or_a_photo(fmt, share):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     content = encode(noise, fmt)
     try:
@@ -233,19 +233,19 @@ def test_a_file_cut_off_is_one_sentence_or_a_photo(fmt, share):
     except PhotoError as error:
         assert "\n" not in str(error)
     else:
-        # Nothing here is known to get through but GIF, whose decoder keeps what it has.
+        # Only the GIF decoder returns what it has.
         assert fmt == "GIF"
         assert photo.shape == (64, 64, 3)
 
 
-def test_a_cut_off_jpeg_says_so():
+def test_truncated_jpeg_is_reported():
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     content = encode(noise, "JPEG")
     with pytest.raises(PhotoError, match="damaged or cut off"):
         read_photo(content[: len(content) // 2])
 
 
-def test_random_damage_never_escapes_as_another_error(scene):
+def test_random_damage_raises_only_photo_errors(scene):
     generator = np.random.default_rng(1)
     for fmt in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF"):
         content = np.frombuffer(encode(scene, fmt), np.uint8)
@@ -264,14 +264,14 @@ def test_random_damage_never_escapes_as_another_error(scene):
     ("content", "words"),
     [
         (b"", "empty"),
-        (b"just some text, saved under the wrong name", "not a photo"),
+        (b"just some text, saved under the wrong name", "not a photo that can be read"),
         (b"<!doctype html><html></html>", "not a photo"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo but a PostScript"),
         (b"\x00\x00\x00\x18ftypheic" + bytes(64), "HEIC.*convert it to JPEG"),
         (b"\x00\x00\x00\x18ftypmif1" + bytes(64), "HEIC"),
     ],
 )
-def test_a_file_that_is_no_photo_is_named(tmp_path, content, words):
+def test_file_that_is_not_a_photo_is_refused_by_name(tmp_path, content, words):
     path = tmp_path / "holiday.jpg"
     path.write_bytes(content)
     with pytest.raises(PhotoError, match=f"holiday.jpg.*{words}"):
@@ -283,30 +283,12 @@ def test_a_file_that_is_no_photo_is_named(tmp_path, content, words):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("nothing/here.jpg", "no file"),
+        ("nothing/here.jpg", "does not exist"),
         (Path("."), "folder"),
         ("https://example.org/a.jpg", "web address"),
         ("a\0b.jpg", "cannot be read"),
     ],
 )
-def test_a_path_that_leads_nowhere_is_named(source, words):
+def test_unusable_path_is_reported(source, words):
     with pytest.raises(PhotoError, match=words):
         read_photo(source)
-
-
-def test_folders_are_expanded_and_files_kept_as_given(tmp_path):
-    for name in ("b.JPG", "a.png", ".hidden.jpg", "notes.txt", "c.heic"):
-        (tmp_path / name).touch()
-    (tmp_path / "deeper.jpg").mkdir()
-    (tmp_path / "deeper.jpg" / "d.jpg").touch()
-    text, missing = tmp_path / "notes.txt", tmp_path / "missing.jpg"
-    in_folder = [tmp_path / name for name in ("a.png", "b.JPG", "c.heic")]
-    assert list_photos([tmp_path]) == in_folder
-    assert list_photos([text, str(missing), tmp_path / "b.JPG", tmp_path]) == [
-        text,
-        missing,
-        tmp_path / "b.JPG",
-        tmp_path / "a.png",
-        tmp_path / "c.heic",
-    ]
-    assert list_photos([]) == []

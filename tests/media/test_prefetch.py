@@ -1,3 +1,5 @@
+"""Prefetching: order, errors, closing."""
+
 import threading
 from contextlib import closing
 
@@ -6,7 +8,7 @@ import pytest
 from aios.media.prefetch import prefetch
 
 
-def test_items_come_in_order_and_one_ahead():
+def test_items_are_yielded_in_order_with_one_prefetched():
     made, waiting = [], threading.Semaphore(0)
 
     def items():
@@ -19,13 +21,13 @@ def test_items_come_in_order_and_one_ahead():
     for number in prefetch(items()):
         assert waiting.acquire(timeout=10)
         if number < 3:
-            # The next one comes by itself; the one after it does not.
+            # The next item is computed unasked; the one after it is not.
             assert waiting.acquire(timeout=10)
             waiting.release()
         assert len(made) == min(number + 2, 4)
 
 
-def test_an_error_comes_in_its_place():
+def test_error_is_raised_at_the_position_of_its_item():
     def items():
         yield 1
         yield 2
@@ -37,7 +39,7 @@ def test_an_error_comes_in_its_place():
         next(coming)
 
 
-def test_closing_waits_for_the_item_being_made():
+def test_closing_waits_for_the_item_in_progress():
     begun, may_end, ended = threading.Event(), threading.Event(), []
 
     def items():

@@ -1,11 +1,20 @@
-"""Reading videos: upright, at their times, and as far as they can be read."""
+"""Reading videos: orientation, times, damage, limits, choice of the stream."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from aios.media.video_reader import VideoError, VideoReader, is_video, list_videos, open_media
-from tests.helpers.clips import SIZE, frame_number, frame_pixels, make_clip, turn_by_metadata
+from aios.media.container import VideoError, open_media
+from aios.media.video_reader import VideoReader
+from tests.helpers.clips import (
+    DISPLAY_MATRICES,
+    SIZE,
+    frame_number,
+    frame_pixels,
+    make_clip,
+    set_display_matrix,
+    write_streams,
+)
 
 
 def read(path, **arguments):
@@ -22,7 +31,7 @@ def times(frames):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"])
-def test_every_kind_of_file(tmp_path, suffix):
+def test_every_container_is_read(tmp_path, suffix):
     path = make_clip(tmp_path / f"clip{suffix}", count=12)
     reader, frames = read(path)
     assert (reader.info.width, reader.info.height) == SIZE
@@ -43,20 +52,20 @@ def test_every_kind_of_file(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("size", [(17, 23), (2, 2), (300, 20)])
-def test_any_size(tmp_path, size):
+def test_odd_and_extreme_sizes_are_read(tmp_path, size):
     # An MP4 cannot have odd sides, a GIF can.
     reader, frames = read(make_clip(tmp_path / "clip.gif", 3, size))
     assert frames[0].pixels.shape == (size[1], size[0], 3)
 
 
-def test_variable_frame_rate_keeps_its_times(tmp_path):
+def test_times_of_a_variable_frame_rate_are_kept(tmp_path):
     given = [0.0, 0.04, 0.08, 0.5, 0.52, 1.4, 1.44]
     reader, frames = read(make_clip(tmp_path / "clip.mp4", 7, times=given))
     assert times(frames) == given
     assert numbers(frames) == list(range(7))
 
 
-def test_a_highest_rate_passes_frames_over(tmp_path):
+def test_max_rate_drops_frames(tmp_path):
     path = make_clip(tmp_path / "clip.mp4", 30, rate=30)
     reader, frames = read(path, max_rate=10)
     assert numbers(frames) == list(range(0, 30, 3))
@@ -67,24 +76,25 @@ def test_a_highest_rate_passes_frames_over(tmp_path):
     assert len(frames) == 30
 
 
-def test_a_longest_time_stops(tmp_path):
+def test_max_seconds_ends_reading(tmp_path):
     reader, frames = read(make_clip(tmp_path / "clip.mp4", 30), max_seconds=1.0)
     assert numbers(frames) == list(range(10))
     assert reader.expected_frames == 10
     assert reader.problem == ""
 
 
-@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
-def test_frames_stand_upright(tmp_path, quarters):
+@pytest.mark.parametrize("name", DISPLAY_MATRICES)
+def test_display_matrix_is_applied(tmp_path, name):
+    matrix, shown = DISPLAY_MATRICES[name]
     path = make_clip(tmp_path / "clip.mp4", 2)
-    turn_by_metadata(path, quarters)
+    set_display_matrix(path, matrix)
     reader, frames = read(path)
-    expected = np.rot90(frame_pixels(0), -quarters)
+    expected = shown(frame_pixels(0))
     assert (reader.info.height, reader.info.width) == expected.shape[:2]
     assert np.abs(frames[0].pixels.astype(int) - expected).mean() < 8
 
 
-def test_a_cut_off_tail_is_kept_until_there_and_said(tmp_path):
+def test_truncated_file_is_read_up_to_there_and_reported(tmp_path):
     path = make_clip(tmp_path / "clip.mp4", 40, rate=10, pixels=noisy)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 6 // 10])
@@ -95,7 +105,7 @@ def test_a_cut_off_tail_is_kept_until_there_and_said(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.mkv"])
-def test_sound_that_goes_on_is_no_lack_of_pictures(tmp_path, name):
+def test_longer_audio_is_not_reported_as_missing_video(tmp_path, name):
     sound = "libopus" if name == "clip.webm" else "aac"
     reader, frames = read(make_clip(tmp_path / name, 10, sound=sound, sound_seconds=4.0))
     assert len(frames) == 10
@@ -103,7 +113,7 @@ def test_sound_that_goes_on_is_no_lack_of_pictures(tmp_path, name):
     assert reader.problem == ""
 
 
-def test_a_cut_off_webm_is_said_too(tmp_path):
+def test_truncated_webm_is_reported(tmp_path):
     path = make_clip(tmp_path / "clip.webm", 60, sound="libopus", pixels=noisy)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -112,7 +122,7 @@ def test_a_cut_off_webm_is_said_too(tmp_path):
     assert "of 6.0 seconds" in reader.problem
 
 
-def test_damage_in_the_middle_costs_only_that(tmp_path):
+def test_damage_in_the_middle_loses_only_that_part(tmp_path):
     path = make_clip(tmp_path / "clip.mp4", 40, rate=10, pixels=noisy)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -125,17 +135,17 @@ def test_damage_in_the_middle_costs_only_that(tmp_path):
 
 
 def noisy(index, size):
-    """Pictures that take many bytes."""
+    """Noise, which takes many bytes per frame."""
     return np.random.default_rng(index).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
 
 
-def no_table(path):
-    """An MP4 whose table of contents was never written."""
+def without_index(path):
+    """An MP4 whose index was never written."""
     content = make_clip(path, 10).read_bytes()
     path.write_bytes(content.replace(b"moov", b"junk"))
 
 
-def sound_alone(path):
+def audio_alone(path):
     import av
 
     from tests.helpers.clips import add_tone, write_tone
@@ -157,18 +167,18 @@ def concatenation(path):
 @pytest.mark.parametrize(
     ("write", "sentence"),
     [
-        (lambda path: None, "There is no file"),
+        (lambda path: None, "does not exist"),
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_bytes(b"no video" * 99), "is not a video that can be read"),
         (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-        (no_table, "is not a video that can be read"),
-        (sound_alone, "has no pictures"),
+        (without_index, "is not a video that can be read"),
+        (audio_alone, "has no pictures"),
         (playlist, "is not a video that can be read"),
         (concatenation, "is not a video that can be read"),
         (lambda path: Image.new("RGB", (9, 9)).save(path, "PNG"), "is not a video"),
     ],
 )
-def test_what_is_no_video_is_a_sentence(tmp_path, write, sentence):
+def test_file_that_is_not_a_video_is_refused_in_one_sentence(tmp_path, write, sentence):
     path = tmp_path / "clip.mp4"
     write(path)
     with pytest.raises(VideoError, match=sentence) as caught:
@@ -178,7 +188,7 @@ def test_what_is_no_video_is_a_sentence(tmp_path, write, sentence):
     assert str(caught.value).endswith(".")
 
 
-def test_too_large_and_too_narrow_are_refused(tmp_path, monkeypatch):
+def test_too_large_and_too_narrow_videos_are_refused(tmp_path, monkeypatch):
     with pytest.raises(VideoError, match="too narrow"):
         VideoReader(make_clip(tmp_path / "clip.gif", 2, (300, 4)))
     monkeypatch.setattr("aios.media.video_reader.MAX_PIXELS", 1000)
@@ -186,29 +196,84 @@ def test_too_large_and_too_narrow_are_refused(tmp_path, monkeypatch):
         VideoReader(make_clip(tmp_path / "clip.mp4", 2))
 
 
-def test_names_are_files_and_never_addresses(tmp_path, monkeypatch):
+def test_name_is_never_taken_for_an_address(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_clip(tmp_path / "a.mp4", 2).rename(tmp_path / "pipe:0.mp4")
     open_media("pipe:0.mp4").close()
 
 
-def test_which_files_are_videos(tmp_path):
-    make_clip(tmp_path / "moves.gif", 3)
-    Image.new("RGB", (9, 9)).save(tmp_path / "still.gif")
-    (tmp_path / "broken.gif").write_bytes(b"GIF89a")
-    assert is_video(tmp_path / "moves.gif")
-    assert not is_video(tmp_path / "still.gif")
-    assert not is_video(tmp_path / "broken.gif")
-    assert is_video(tmp_path / "NOT_THERE.MP4")
-    assert not is_video(tmp_path / "photo.jpg")
+@pytest.mark.parametrize("suffix", [".ts", ".mts", ".mpg", ".wmv", ".flv", ".mxf"])
+def test_containers_of_cameras_and_old_programs_are_read(tmp_path, suffix):
+    reader, frames = read(make_clip(tmp_path / f"clip{suffix}", 12, (160, 96), rate=25))
+    assert numbers(frames) == list(range(12))
+    np.testing.assert_allclose(np.diff(times(frames)), 0.04, atol=2e-3)
+    assert reader.problem == ""
 
 
-def test_videos_of_folders_and_names(tmp_path):
-    folder = tmp_path / "films"
-    folder.mkdir()
-    for name in ("b.mp4", "a.WEBM", ".hidden.mp4", "photo.jpg", "notes.txt"):
-        (folder / name).write_bytes(b"x")
-    (folder / "folder.mp4").mkdir()
-    named = [folder / "b.mp4", folder, tmp_path / "missing.mov", tmp_path / "photo.jpg"]
-    found = [path.name for path in list_videos(named)]
-    assert found == ["b.mp4", "a.WEBM", "missing.mov"]
+def test_animated_png_is_read(tmp_path):
+    images = [Image.fromarray(frame_pixels(index)) for index in range(4)]
+    images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:], duration=100)
+    _, frames = read(tmp_path / "a.png")
+    assert numbers(frames) == [0, 1, 2, 3]
+
+
+PREVIEW, FULL = (32, 24), (96, 64)
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        [(PREVIEW, "default"), (FULL, "default")],
+        [(PREVIEW, ""), (FULL, "default")],
+        [(PREVIEW, ""), (FULL, "")],
+        [((160, 120), ""), (FULL, "default")],
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mkv", ".mov"])
+def test_stream_that_players_show_is_read(tmp_path, suffix, streams):
+    if suffix == ".mov" and not streams[1][1]:
+        pytest.skip("MOV always marks a stream as default")
+    reader, frames = read(write_streams(tmp_path / f"a{suffix}", streams))
+    assert (reader.info.width, reader.info.height) == FULL
+    assert numbers(frames) == list(range(5))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts", ".flv"])
+def test_clock_that_starts_late_is_shifted_to_zero(tmp_path, suffix):
+    late = [10 + index / 10 for index in range(10)]
+    reader, frames = read(make_clip(tmp_path / f"a{suffix}", 10, times=late))
+    np.testing.assert_allclose(times(frames), np.arange(10) / 10, atol=2e-3)
+    assert reader.info.duration == pytest.approx(1.0, abs=0.25)
+    assert reader.expected_frames <= 13
+    assert reader.problem == ""
+
+
+def test_damage_before_the_first_frame_is_reported_or_refused(tmp_path):
+    """Damage at any position raises no error other than VideoError."""
+    whole = make_clip(tmp_path / "clip.mp4", 8).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(150):
+        content = np.frombuffer(whole, np.uint8).copy()
+        positions = random.integers(0, len(content), 30)
+        content[positions] = random.integers(0, 256, len(positions))
+        (tmp_path / "damaged.mp4").write_bytes(content.tobytes())
+        try:
+            read(tmp_path / "damaged.mp4")
+        except VideoError as error:
+            assert "\n" not in str(error)
+
+
+def test_name_that_is_not_utf8_is_read(tmp_path):
+    path = tmp_path / "M\udcfcnchen.mp4"
+    path.write_bytes(make_clip(tmp_path / "a.mp4", 3).read_bytes())
+    reader, frames = read(path)
+    assert len(frames) == 3
+    path.write_bytes(b"no video")
+    with pytest.raises(VideoError, match="M\ufffdnchen.mp4 is not a video"):
+        read(path)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
+def test_device_is_refused(path):
+    with pytest.raises(VideoError, match="is not a regular file"):
+        VideoReader(path)

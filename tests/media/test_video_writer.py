@@ -1,4 +1,4 @@
-"""Writing videos: playable, in step, with the sound of the source."""
+"""Writing videos: playable, with the times and the audio of the source."""
 
 import av
 import numpy as np
@@ -10,7 +10,7 @@ from tests.helpers.clips import SIZE, frame_number, frame_pixels, make_clip
 
 
 def rewrite(source, target):
-    """The source's frames and sound as a new file."""
+    """Copy frames and audio into a new file."""
     with VideoReader(source) as reader:
         sound = (source, reader.info.origin) if reader.info.has_sound else None
         with VideoWriter(target, *SIZE, reader.info.rate, sound) as writer:
@@ -31,7 +31,7 @@ def probe(path):
 
 
 def loudest_frequency(path, start, end):
-    """Hz, of the sound between two moments."""
+    """Hz, of the audio between two times in seconds."""
     with av.open(str(path)) as container:
         parts = [
             (frame.time, frame.to_ndarray()[0], frame.sample_rate)
@@ -42,7 +42,7 @@ def loudest_frequency(path, start, end):
     return spectrum.argmax() * parts[0][2] / len(wave)
 
 
-def test_what_is_written_can_be_read_and_played(tmp_path):
+def test_written_video_is_playable_and_equal(tmp_path):
     source = make_clip(tmp_path / "a.mp4", 15)
     rewrite(source, tmp_path / "b.mp4")
     assert probe(tmp_path / "b.mp4") == ("h264", "yuv420p", [])
@@ -52,12 +52,12 @@ def test_what_is_written_can_be_read_and_played(tmp_path):
     np.testing.assert_allclose([f.time for f in frames], np.arange(15) / 10, atol=1e-3)
     error = np.abs(frames[7].pixels.astype(int) - frame_pixels(7))
     assert error.mean() < 3
-    assert error[4:12, 4:16].max() < 12  # colours too, not greys alone
+    assert error[4:12, 4:16].max() < 12  # the red mark
     content = (tmp_path / "b.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
 
 
-def test_uneven_times_stay(tmp_path):
+def test_uneven_times_are_kept(tmp_path):
     given = [0.0, 0.04, 0.5, 0.52, 1.4]
     rewrite(make_clip(tmp_path / "a.mp4", 5, times=given), tmp_path / "b.mp4")
     with VideoReader(tmp_path / "b.mp4") as reader:
@@ -68,7 +68,7 @@ def test_uneven_times_stay(tmp_path):
     ("name", "codec"),
     [("a.mp4", "aac"), ("a.webm", "libopus"), ("a.avi", "mp3"), ("a.mkv", "pcm_s16le")],
 )
-def test_sound_comes_along(tmp_path, name, codec):
+def test_audio_is_copied_or_converted(tmp_path, name, codec):
     source = make_clip(tmp_path / name, 20, sound=codec)
     writer = rewrite(source, tmp_path / "b.mp4")
     assert writer.sound_problem == ""
@@ -81,7 +81,7 @@ def test_sound_comes_along(tmp_path, name, codec):
         )
 
 
-def test_sound_is_copied_bit_by_bit_where_it_may_be(tmp_path):
+def test_aac_is_copied_bit_by_bit(tmp_path):
     source = make_clip(tmp_path / "a.mp4", 20, sound="aac")
     rewrite(source, tmp_path / "b.mp4")
 
@@ -94,7 +94,7 @@ def test_sound_is_copied_bit_by_bit_where_it_may_be(tmp_path):
     assert copied == packets(source)[: len(copied)]
 
 
-def test_sound_of_a_part_ends_with_the_part(tmp_path):
+def test_audio_of_a_part_ends_with_it(tmp_path):
     source = make_clip(tmp_path / "a.mp4", 40, sound="aac")
     with (
         VideoReader(source, max_seconds=1.0) as reader,
@@ -107,7 +107,7 @@ def test_sound_of_a_part_ends_with_the_part(tmp_path):
     assert duration == pytest.approx(1.0, abs=0.1)
 
 
-def test_broken_sound_costs_the_sound_alone(tmp_path):
+def test_damaged_audio_is_reported_and_video_kept(tmp_path):
     source = make_clip(tmp_path / "a.mkv", 40, sound="flac")
     content = bytearray(source.read_bytes())
     with av.open(str(source)) as container:
@@ -116,12 +116,12 @@ def test_broken_sound_costs_the_sound_alone(tmp_path):
         content[place : place + 20] = bytes(20)
     source.write_bytes(bytes(content))
     writer = rewrite(source, tmp_path / "b.mp4")
-    assert writer.sound_problem == "Parts of the sound are damaged and were left out."
+    assert writer.sound_problem == "Damaged parts of the audio were left out."
     with VideoReader(tmp_path / "b.mp4") as reader:
         assert len(list(reader)) == 40
 
 
-def test_sound_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+def test_audio_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     source = make_clip(tmp_path / "a.mp4", 20, sound="aac")
 
     def refuse(self, until):
@@ -130,12 +130,12 @@ def test_sound_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr("aios.media.video_writer._Sound.add", refuse)
     writer = rewrite(source, tmp_path / "b.mp4")
-    assert writer.sound_problem == "The sound could be kept up to 1.1 seconds only."
+    assert writer.sound_problem == "The audio was kept only up to 1.1 seconds."
     with VideoReader(tmp_path / "b.mp4") as reader:
         assert len(list(reader)) == 20
 
 
-def test_no_file_is_left_of_what_fails(tmp_path):
+def test_failed_writing_leaves_no_file(tmp_path):
     source = make_clip(tmp_path / "a.mp4", 5, sound="aac")
     for frames in (0, 3):
         with pytest.raises(KeyboardInterrupt):
@@ -146,13 +146,13 @@ def test_no_file_is_left_of_what_fails(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_no_folder_is_an_error_of_the_system(tmp_path):
+def test_missing_folder_raises_os_error(tmp_path):
     with pytest.raises(OSError), VideoWriter(tmp_path / "missing" / "b.mp4", *SIZE, 10) as writer:
         writer.write(frame_pixels(0), 0.0)
         writer.close(0.1)
 
 
-def test_playable_sizes():
+def test_playable_size_is_even_and_bounded():
     assert playable_size(1280, 720) == (1280, 720)
     assert playable_size(17, 23) == (16, 24) or playable_size(17, 23) == (18, 24)
     assert playable_size(1, 1) == (2, 2)

@@ -222,7 +222,7 @@ def test_photos_give_one_archive(page, tmp_path):
     page.locator("#batch-start").click()
     expect(page.locator("#batch-status")).to_contain_text("10 people in 2 photos. 2 files failed.")
     expect(page.locator("#batch-problems tbody tr")).to_have_count(2)
-    expect(page.locator("#batch-problems")).to_contain_text("notes.txt is no photo by its name")
+    expect(page.locator("#batch-problems")).to_contain_text("notes.txt is not a photo")
     with page.expect_download() as download:
         page.locator("#batch-archive a[download]").first.click()
     download.value.save_as(tmp_path / "results.zip")

@@ -1,18 +1,29 @@
-"""Many photos: results of the good ones, a sentence for the others, one table of all."""
+"""Folder jobs: results of readable photos, a reason for the others, tables, batches."""
 
 import csv
 import io
 import json
 import tracemalloc
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import trimesh
+from PIL import Image
 
 from aios.media.photo_sources import PhotoItem, items_from_zip
-from aios.pipelines.folder import FolderSettings, ResultsFullError, ZipSink, reconstruct_folder
+from aios.pipelines.folder import (
+    FolderSettings,
+    ResultsFullError,
+    ZipSink,
+    batch_size,
+    folder_sink,
+    reconstruct_folder,
+)
 from aios.pipelines.progress import CancelledError
+from aios.predictor import PHOTOS_AT_ONCE
 from tests.helpers.served import save_photo, tiny_predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -35,7 +46,7 @@ def photo(tmp_path_factory):
 
 @pytest.fixture
 def mixed(tmp_path, photo):
-    """An archive with two photos of one name in folders, and four files that are none."""
+    """An archive with photos of equal names, and files that are not photos."""
     path = tmp_path / "mixed.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in {
@@ -57,12 +68,12 @@ def run(predictor, source, target, report=lambda progress: None, **sink):
 
 
 def read_table(archive, name):
-    return list(csv.DictReader(io.StringIO(archive.read(name).decode())))
+    return list(csv.DictReader(io.StringIO(archive.read(name).decode("utf-8-sig"))))
 
 
-def test_everything_in_one_archive(predictor, mixed, tmp_path):
-    told = []
-    result = run(predictor, mixed, tmp_path / "out.zip", told.append)
+def test_archive_has_results_of_each_photo_and_tables(predictor, mixed, tmp_path):
+    reports = []
+    result = run(predictor, mixed, tmp_path / "out.zip", reports.append)
     assert (result.photos, result.people) == (4, 8)
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.testzip() is None
@@ -88,31 +99,140 @@ def test_everything_in_one_archive(predictor, mixed, tmp_path):
     assert float(people[0]["transl_z_m"]) == pytest.approx(person["transl"][2], abs=1e-3)
     assert float(people[0]["left_px"]) == pytest.approx(person["box_xyxy_px"][0], abs=0.06)
     assert float(people[0]["betas_9"]) == pytest.approx(person["betas"][9], abs=1e-4)
-    said = {row["file"]: row["problem"] for row in problems}
-    assert set(said) == {"'=1+1.jpg", "notes.txt", "empty.png"}  # no formula for a spreadsheet
-    assert "=1+1.jpg" in said["'=1+1.jpg"]
-    assert said["empty.png"] == "empty.png is empty (0 bytes)."
-    assert [progress.done for progress in told] == list(range(8))
-    assert told[-1].share == 1.0
+    reasons = {row["file"]: row["problem"] for row in problems}
+    assert set(reasons) == {"'=1+1.jpg", "notes.txt", "empty.png"}  # not a formula for spreadsheets
+    assert "=1+1.jpg" in reasons["'=1+1.jpg"]
+    assert reasons["empty.png"] == "empty.png is empty (0 bytes)."
+    assert [progress.done for progress in reports] == list(range(8))
+    assert reports[-1].share == 1.0
 
 
-def test_a_photo_that_fails_unforeseen_costs_itself_alone(predictor, mixed, tmp_path, monkeypatch):
-    usual, calls = predictor.predict, []
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), MemoryError(), ValueError()])
+def test_unexpected_error_fails_only_the_photo_at_fault(
+    predictor, mixed, tmp_path, monkeypatch, error
+):
+    usual, sizes = predictor.predict_batch, []
 
-    def fail_once(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise RuntimeError("out of memory")
-        return usual(*arguments)
+    def fail_on_white(photos, *arguments, **options):
+        sizes.append(len(photos))
+        if any(photo.min() == 255 for photo in photos):
+            raise error
+        return usual(photos, *arguments, **options)
 
-    monkeypatch.setattr(predictor, "predict", fail_once)
+    monkeypatch.setattr(predictor, "predict_batch", fail_on_white)
+    with zipfile.ZipFile(mixed, "a") as archive:
+        white = io.BytesIO()
+        Image.new("RGB", (120, 90), "white").save(white, "PNG")
+        archive.writestr("one/white.png", white.getvalue())
+        archive.writestr("z.png", archive.read("one/face.png"))
     result = run(predictor, mixed, tmp_path / "out.zip")
-    assert result.photos == 3
-    sentence = "two/face.png could not be worked on: try a smaller copy."
-    assert ("two/face.png", sentence) in result.problems
+    assert result.photos == 5
+    [sentence] = [sentence for name, sentence in result.problems if name == "one/white.png"]
+    assert sentence.startswith("one/white.png could not be processed")
+    assert ("memory" in sentence) == (not isinstance(error, ValueError))
+    assert max(sizes) > 1 and min(sizes) == 1
 
 
-def test_nothing_usable_gives_empty_tables(predictor, tmp_path):
+def test_photos_are_predicted_in_batches_with_the_results_of_single_ones(
+    predictor, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    photos = [
+        rng.integers(0, 256, (90, 120 if index % 3 else 80, 3)).astype(np.uint8)
+        for index in range(9)
+    ]
+    sizes = []
+    usual = predictor.predict_batch
+    monkeypatch.setattr(
+        predictor,
+        "predict_batch",
+        lambda batch, *args, **options: sizes.append(len(batch)) or usual(batch, *args, **options),
+    )
+    items = [PhotoItem(f"{i}.png", lambda photo=photo: photo) for i, photo in enumerate(photos)]
+    written = {}
+    reconstruct_folder(
+        predictor, items, written.update, FolderSettings(0.0, 2), lambda progress: None
+    )
+    assert sizes == [4, 4, 1]
+    archives = [name for name in written if name.endswith(".npz") and "person" not in name]
+    assert archives == [f"{i}.npz" for i in range(9)]
+    for index, photo in enumerate(photos):
+        single = predictor.predict(photo, 0.0, 2)
+        with np.load(io.BytesIO(written[f"{index}.npz"])) as arrays:
+            np.testing.assert_allclose(arrays["transl"], single.people.transl, atol=1e-4)
+            np.testing.assert_allclose(arrays["body_pose"], single.people.body_pose, atol=2e-3)
+
+
+def test_batches_are_used_where_they_are_faster(predictor):
+    assert batch_size(predictor) == 4
+    large = SimpleNamespace(image=SimpleNamespace(short_side=800))
+    on_cpu = SimpleNamespace(device=torch.device("cpu"), model=SimpleNamespace(config=large))
+    assert batch_size(on_cpu) == 1
+    on_gpu = SimpleNamespace(device=torch.device("cuda"), model=SimpleNamespace(config=large))
+    assert batch_size(on_gpu) == PHOTOS_AT_ONCE
+
+
+def test_large_photos_are_not_collected_in_a_batch(predictor, monkeypatch):
+    monkeypatch.setattr("aios.pipelines.folder._MAX_BATCH_PIXELS", 90 * 120 * 2)
+    sizes, usual = [], predictor.predict_batch
+    monkeypatch.setattr(
+        predictor,
+        "predict_batch",
+        lambda batch, *args, **options: sizes.append(len(batch)) or usual(batch, *args, **options),
+    )
+    photo = np.zeros((90, 120, 3), np.uint8)
+    items = [PhotoItem(f"{index}.png", lambda: photo) for index in range(5)]
+    reconstruct_folder(
+        predictor, items, lambda files: None, FolderSettings(0.0, 1), lambda progress: None
+    )
+    assert sizes == [2, 2, 1]
+
+
+def test_output_error_of_one_photo_does_not_stop_the_others(predictor, photo, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "b.json").mkdir()  # a folder in the place of a result
+    items = [PhotoItem(f"{name}.png", lambda: photo) for name in "abc"]
+    result = reconstruct_folder(
+        predictor, items, folder_sink(out), FolderSettings(0.0, 1), lambda progress: None
+    )
+    assert result.photos == 2
+    [(name, sentence)] = result.problems
+    assert name == "b.png" and sentence.startswith("b.json cannot be written: ")
+    assert (out / "c.glb").exists() and not (out / "b.glb").exists()
+    assert "b.png" in (out / "problems.csv").read_text("utf-8-sig")
+    assert len(list(csv.DictReader((out / "people.csv").open(encoding="utf-8-sig")))) == 2
+
+
+def test_interrupt_writes_the_tables_of_finished_photos(predictor, photo, tmp_path):
+    def interrupt(progress):
+        if progress.done == 2:
+            raise KeyboardInterrupt
+
+    items = [PhotoItem(f"{name}.png", lambda: photo) for name in "abc"]
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_folder(
+            predictor, items, folder_sink(tmp_path), FolderSettings(0.0, 1), interrupt
+        )
+    rows = list(csv.DictReader((tmp_path / "people.csv").open(encoding="utf-8-sig")))
+    assert [row["photo"] for row in rows] == ["a.png", "b.png"]
+
+
+def test_tables_open_as_utf8_in_spreadsheets(predictor, photo):
+    written = {}
+    items = [PhotoItem("Grüße.png", lambda: photo), PhotoItem("M\udcfcnchen.png", lambda: photo)]
+    reconstruct_folder(
+        predictor, items, written.update, FolderSettings(0.0, 1), lambda progress: None
+    )
+    table = written["people.csv"]
+    assert table.startswith(b"\xef\xbb\xbf") and table.count(b"\xef\xbb\xbf") == 1
+    rows = list(csv.DictReader(io.StringIO(table.decode("utf-8-sig"))))
+    assert [row["photo"] for row in rows] == ["Grüße.png", "M\\udcfcnchen.png"]
+    document = json.loads(written["M\udcfcnchen.json"])
+    assert document["photo"] == "M\udcfcnchen.png"
+
+
+def test_job_without_photos_writes_empty_tables(predictor, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("notes.txt", "hello")
     result = run(predictor, tmp_path / "a.zip", tmp_path / "out.zip")
@@ -121,7 +241,7 @@ def test_nothing_usable_gives_empty_tables(predictor, tmp_path):
         assert read_table(archive, "people.csv") == []
 
 
-def test_stopped_it_leaves_no_archive(predictor, mixed, tmp_path):
+def test_cancelled_job_leaves_no_archive(predictor, mixed, tmp_path):
     def stop(progress):
         if progress.done == 2:
             raise CancelledError
@@ -131,21 +251,21 @@ def test_stopped_it_leaves_no_archive(predictor, mixed, tmp_path):
     assert not (tmp_path / "out.zip").exists()
 
 
-def test_full_results_end_the_work_and_are_said(predictor, mixed, tmp_path, monkeypatch):
+def test_full_archive_ends_the_job_and_is_reported(predictor, mixed, tmp_path, monkeypatch):
     sizes = []
     run(predictor, mixed, tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         sizes = [i.file_size for i in archive.infolist() if i.filename.startswith("one/face")]
     result = run(predictor, mixed, tmp_path / "out.zip", max_bytes=sum(sizes[:6]) + 10)
     assert result.photos == 1
-    unworked = [name for name, sentence in result.problems if "fill the archive" in sentence]
-    assert unworked[0] == "two/face.png" and unworked[-1] == "up.png"
+    unprocessed = [name for name, sentence in result.problems if "fill the archive" in sentence]
+    assert unprocessed[0] == "two/face.png" and unprocessed[-1] == "up.png"
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert len(archive.namelist()) == 8
         assert len(read_table(archive, "people.csv")) == 2
 
 
-def test_a_sink_that_is_full_takes_nothing_of_a_photo(tmp_path):
+def test_full_sink_takes_no_file_of_a_photo(tmp_path):
     with ZipSink(tmp_path / "a.zip", max_bytes=10) as sink:
         sink({"a": b"12345"})
         with pytest.raises(ResultsFullError):
@@ -158,7 +278,9 @@ def test_a_sink_that_is_full_takes_nothing_of_a_photo(tmp_path):
 def test_memory_does_not_grow_with_the_number_of_photos(predictor, tmp_path, monkeypatch):
     photo = np.zeros((40, 40, 3), np.uint8)
     prediction = predictor.predict(photo, 0.0)
-    monkeypatch.setattr(predictor, "predict", lambda *_: prediction)
+    monkeypatch.setattr(
+        predictor, "predict_batch", lambda photos, *_, **__: [prediction] * len(photos)
+    )
     results = {"{}.bin": bytes(100_000)}
     monkeypatch.setattr(
         "aios.pipelines.folder.results_as_bytes",
@@ -175,5 +297,5 @@ def test_memory_does_not_grow_with_the_number_of_photos(predictor, tmp_path, mon
         return peak
 
     peak(10)
-    # 190 more photos are 19 MB of results; their rows of the table and of the list stay.
+    # 190 more photos have 19 MB of results; table rows and the list of items remain.
     assert peak(200) - peak(10) < 1_500_000

@@ -1,4 +1,4 @@
-"""A live stream: the same people as elsewhere, counted by the clock, steady when asked."""
+"""Live streams: latency of one frame, frame rate, settings, errors."""
 
 import threading
 
@@ -24,19 +24,19 @@ def noise(height=90, width=120, seed=0):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes only when a test says so."""
+    """Seconds of a clock that only the test advances."""
     now = [100.0]
     monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_a_frame_shows_its_people(predictor):
+def test_picture_shows_the_people_of_the_frame(predictor):
     shown = LiveStream(predictor)(noise(), FAST)
     assert shown.people == 5 and shown.frames_per_second == 0 and shown.seconds > 0
     assert shown.picture.shape == (90, 120, 3) and (shown.picture != noise()).any()
 
 
-def test_each_frame_runs_the_network_once_at_the_size_asked_for(predictor, monkeypatch):
+def test_each_frame_runs_the_network_once_at_the_selected_size(predictor, monkeypatch):
     sizes = []
     usual = type(predictor).find_candidates
     monkeypatch.setattr(
@@ -52,7 +52,7 @@ def test_each_frame_runs_the_network_once_at_the_size_asked_for(predictor, monke
     assert len(runs) == 3 and sorted(sizes) == [61, 61, 96]
 
 
-def test_frames_a_second_are_those_of_the_clock(predictor, clock):
+def test_frame_rate_is_measured_over_recent_frames(predictor, clock):
     stream = LiveStream(predictor)
     for _ in range(20):
         clock[0] += 0.2
@@ -64,7 +64,7 @@ def test_frames_a_second_are_those_of_the_clock(predictor, clock):
     assert stream(noise(), FAST).frames_per_second == 0
 
 
-def test_smoothing_makes_still_people_stiller(predictor, clock, monkeypatch):
+def test_smoothing_reduces_jitter(predictor, clock, monkeypatch):
     usual, posed = live.StreamTracker.pose, []
 
     def pose(tracker, tracked):
@@ -73,7 +73,7 @@ def test_smoothing_makes_still_people_stiller(predictor, clock, monkeypatch):
 
     monkeypatch.setattr(live.StreamTracker, "pose", pose)
 
-    def restlessness(smooth):
+    def jitter(smooth):
         stream = LiveStream(predictor)
         posed.clear()
         for seed in range(8):
@@ -82,38 +82,38 @@ def test_smoothing_makes_still_people_stiller(predictor, clock, monkeypatch):
             stream(frame.astype(np.uint8), LiveSettings(0.0, "full", smooth))
         return float(np.abs(np.diff(posed, axis=0)).mean())
 
-    assert 0 < restlessness(True) < 0.9 * restlessness(False)
+    assert 0 < jitter(True) < 0.9 * jitter(False)
 
 
-def test_large_frames_are_drawn_small(predictor):
+def test_large_frames_are_drawn_at_a_bounded_size(predictor):
     shown = LiveStream(predictor)(noise(720, 1280), FAST)
     assert shown.picture.shape == (288, DRAWN_SIDE_PX, 3)
 
 
-def test_a_picture_is_of_the_frame_before_while_the_network_is_at_the_next(predictor, monkeypatch):
-    usual, let_go = type(predictor).find_candidates, threading.Event()
-    let_go.set()
+def test_previous_frame_is_returned_while_the_network_runs_on_the_next(predictor, monkeypatch):
+    usual, release = type(predictor).find_candidates, threading.Event()
+    release.set()
 
     def find(self, frame, **how):
-        assert let_go.wait(30)
+        assert release.wait(30)
         return usual(self, frame, **how)
 
     monkeypatch.setattr(type(predictor), "find_candidates", find)
 
     def seed_of(shown):
-        """Of the frame that is seen where nobody is drawn."""
+        """Seed of the frame visible in the background."""
         return max((1, 2, 3), key=lambda seed: (shown.picture == noise(seed=seed)).mean())
 
     stream = LiveStream(predictor)
     first = stream(noise(seed=1), FAST)
-    let_go.clear()
-    again = stream(noise(seed=2), FAST)  # answers although the network has not seen the frame
-    let_go.set()
+    release.clear()
+    again = stream(noise(seed=2), FAST)  # returns before the network has run on the frame
+    release.set()
     second = stream(noise(seed=3), FAST)
     assert [seed_of(shown) for shown in (first, again, second)] == [1, 1, 2]
 
 
-def test_a_frame_that_cannot_be_worked_on_is_told_once(predictor):
+def test_unusable_frame_is_reported_once(predictor):
     stream, narrow = LiveStream(predictor), np.zeros((2, 4000, 3), np.uint8)
     with pytest.raises(PhotoError, match="narrow"):
         stream(narrow, FAST)
@@ -124,7 +124,7 @@ def test_a_frame_that_cannot_be_worked_on_is_told_once(predictor):
     assert stream(noise(), FAST).people == 5
 
 
-def test_other_settings_never_show_what_the_old_ones_found(predictor):
+def test_new_settings_discard_pending_results_of_the_old_ones(predictor):
     stream = LiveStream(predictor)
     for seed in (1, 2):
         stream(noise(seed=seed), FAST)

@@ -1,4 +1,4 @@
-"""A stream of frames through network, tracker, filters and body."""
+"""StreamTracker: network, tracker, filters and body over a stream of frames."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def candidates(*people):
     return Candidates(together(*people), CAMERA)
 
 
-def test_everyone_is_numbered_and_posed(predictor):
+def test_people_are_numbered_and_posed(predictor):
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     tracker = StreamTracker(predictor)
     first, second = tracker(frame, 0.0), tracker(frame, 0.1)
@@ -38,14 +38,14 @@ def test_everyone_is_numbered_and_posed(predictor):
     np.testing.assert_allclose(prediction.joints_3d[order], expected, atol=1e-3)
 
 
-def test_nobody(predictor):
+def test_frame_without_people(predictor):
     tracker = StreamTracker(predictor, threshold=0.5)
     tracked = tracker.track(candidates(), 0.0)
     assert len(tracked.people) == len(tracked.numbers) == 0
     assert tracker.pose(tracked).vertices.shape == (0, 10475, 3)
 
 
-def test_those_seen_first_stay_when_more_come(predictor):
+def test_max_people_keeps_the_earliest_tracks(predictor):
     tracker = StreamTracker(predictor, threshold=0.5, max_people=1)
     old = make_person((50, 50), 20, score=0.6)
     new = make_person((100, 50), 20, score=0.9)
@@ -55,7 +55,7 @@ def test_those_seen_first_stay_when_more_come(predictor):
     np.testing.assert_allclose(tracked.people.scores, [0.6])
 
 
-def test_without_smoothing_people_stay_as_they_are(predictor):
+def test_without_smoothing_parameters_are_unchanged(predictor):
     for smoothing, moved in (({}, True), ({"smoothing": None}, False)):
         tracker = StreamTracker(predictor, threshold=0.5, **smoothing)
         tracker.track(candidates(make_person(body_pose=np.zeros(63))), 0.0)
@@ -63,13 +63,13 @@ def test_without_smoothing_people_stay_as_they_are(predictor):
         assert (np.abs(found.people.body_pose - 0.5) > 0.1).all() == moved
 
 
-def test_filters_are_dropped_with_their_people(predictor):
+def test_filters_are_dropped_with_their_tracks(predictor):
     tracker = StreamTracker(predictor, threshold=0.5)
     for index in range(50):
         tracker.track(candidates(make_person((100 + 400 * (index % 2), 100))), 2.0 * index)
     assert len(tracker._filters) == 1
 
 
-def test_a_threshold_out_of_range_is_refused(predictor):
+def test_threshold_out_of_range_is_refused(predictor):
     with pytest.raises(ValueError, match="between 0 and 1"):
         StreamTracker(predictor, threshold=1.5)

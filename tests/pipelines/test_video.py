@@ -1,4 +1,4 @@
-"""Videos from file to files: overlay, sound, tracks, archives; stopped, they leave nothing."""
+"""Video jobs: overlay, audio, tracks, archive, progress, cancellation."""
 
 import colorsys
 import json
@@ -18,9 +18,10 @@ from aios.body.parameters import SMPLX_NAMES
 from aios.export.motion_files import write_track_files
 from aios.export.photo_files import ExportError
 from aios.geometry.camera import Camera
+from aios.media.container import VideoError
 from aios.media.photo import read_photo
-from aios.media.video_reader import VideoError, VideoReader
-from aios.pipelines import video as film
+from aios.media.video_reader import VideoReader
+from aios.pipelines import video
 from aios.pipelines.export_settings import export_settings
 from aios.pipelines.progress import CancelledError
 from aios.pipelines.stream_tracker import StreamTracker, TrackedPeople
@@ -52,7 +53,7 @@ def predictor():
 
 
 def standing(x, z, **fields):
-    """Somebody upright, the pelvis at (x, 0, z) metres, box and keypoints where they are seen."""
+    """An upright person with the pelvis at (x, 0, z) metres and matching box and keypoints."""
     scale = CAMERA.focal_length / z
     center = (160 + x * scale, 90.0)
     return make_person(
@@ -60,8 +61,8 @@ def standing(x, z, **fields):
     )
 
 
-def acted(predictor, monkeypatch, scene):
-    """The predictor finds `scene(frame number)` instead of what is in the pictures."""
+def script_detections(predictor, monkeypatch, scene):
+    """Make the predictor detect `scene(frame number)` in every frame."""
     frames = iter(range(10**6))
 
     def find(frame):
@@ -75,7 +76,7 @@ def acted(predictor, monkeypatch, scene):
 
 
 def crossing(frame):
-    """Two who change places; the farther one is hidden for half a second, one ghost flickers."""
+    """Two people change places; the farther one is hidden for 0.5 s, and there is one ghost."""
     near, far = standing(-0.6 + 0.04 * frame, 7.0), standing(0.6 - 0.04 * frame, 9.0)
     people = [near] if 13 <= frame <= 17 else [far, near]
     return [*people, standing(0.0, 30.0)] if frame == 3 else people
@@ -100,19 +101,19 @@ def clip(tmp_path_factory):
 def result(clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     predictor = tiny_predictor()
-    told = []
+    reports = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIOS_RENDERER", "software")
-        acted(predictor, patch, crossing)
-        found = run(predictor, clip, folder, report=told.append)
-    return found, folder, told
+        script_detections(predictor, patch, crossing)
+        found = run(predictor, clip, folder, report=reports.append)
+    return found, folder, reports
 
 
 def hue(color):
     return colorsys.rgb_to_hsv(*(np.asarray(color, float) / 255))[0]
 
 
-def test_files_and_numbers(result):
+def test_result_names_files_and_counts(result):
     found, folder, _ = result
     assert (found.frames, found.people, found.notes) == (30, 2, [])
     names = [path.name for path in found.files]
@@ -130,7 +131,7 @@ def test_files_and_numbers(result):
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
 
 
-def test_overlay_plays_with_the_sound_and_colours_stay_with_people(result):
+def test_overlay_has_audio_and_constant_colours_per_person(result):
     _, folder, _ = result
     with av.open(str(folder / "clip_overlay.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "h264"
@@ -142,7 +143,7 @@ def test_overlay_plays_with_the_sound_and_colours_stay_with_people(result):
     assert len(frames) == 30
     colors = person_colors(2)
     for index in (0, 5, 24, 29):
-        # By number: the one in front walks to the right, the one behind to the left.
+        # Track 2, in front, walks to the right; track 1, behind, to the left.
         far, near = crossing(index)[:2]
         for number, person in enumerate((far, near)):
             x, y = person.keypoints_2d_px[0].mean(0).round().astype(int)
@@ -151,7 +152,7 @@ def test_overlay_plays_with_the_sound_and_colours_stay_with_people(result):
     assert np.abs(frames[0].pixels[:8, :40].astype(int) - 90).max() < 8
 
 
-def test_archive_of_all_frames_and_people(result):
+def test_npz_has_all_frames_and_people(result):
     _, folder, _ = result
     with np.load(folder / "clip.npz", allow_pickle=False) as archive:
         arrays = dict(archive)
@@ -175,7 +176,7 @@ def test_archive_of_all_frames_and_people(result):
     np.testing.assert_allclose(near[:, 2], 7.0, atol=0.1)
 
 
-def test_summary_says_who_is_when(result):
+def test_summary_lists_tracks_with_times(result):
     _, folder, _ = result
     document = json.loads((folder / "clip.json").read_text("utf-8"))
     assert (document["frames"], document["rate"], document["notes"]) == (30, 10.0, [])
@@ -185,43 +186,41 @@ def test_summary_says_who_is_when(result):
     assert (folder / second["glb"]).exists() and (folder / second["bvh"]).exists()
 
 
-def test_progress_runs_from_nothing_to_all(result):
-    _, _, told = result
-    shares = [progress.share for progress in told]
+def test_progress_rises_from_0_to_1(result):
+    _, _, reports = result
+    shares = [progress.share for progress in reports]
     assert shares == sorted(shares)
     assert shares[0] == 0 and shares[-1] == pytest.approx(1)
-    assert [p.total for p in told if p.stage == film.FIND][-1] == 30
-    assert all(p.seconds_left is not None for p in told if p.stage == film.DRAW and p.done)
+    assert [p.total for p in reports if p.stage == video.FIND][-1] == 30
+    assert all(p.seconds_left is not None for p in reports if p.stage == video.DRAW and p.done)
 
 
-@pytest.mark.parametrize("when", [(film.FIND, 4), (film.DRAW, 4), (film.WRITE, 1)])
-def test_stopped_it_leaves_nothing(predictor, clip, tmp_path, monkeypatch, when):
-    acted(predictor, monkeypatch, crossing)
-    told = []
+@pytest.mark.parametrize("when", [(video.FIND, 4), (video.DRAW, 4), (video.WRITE, 1)])
+def test_cancelled_job_leaves_no_file(predictor, clip, tmp_path, monkeypatch, when):
+    script_detections(predictor, monkeypatch, crossing)
+    reports = []
 
     def stop(progress):
-        told.append(progress)
+        reports.append(progress)
         if (progress.stage, progress.done) == when:
             raise CancelledError
 
     with pytest.raises(CancelledError):
         run(predictor, clip, tmp_path / "out", report=stop)
     assert list((tmp_path / "out").iterdir()) == []
-    assert told[-1].done == when[1]  # not a step further
+    assert reports[-1].done == when[1]  # no further step
 
 
-def test_shape_is_one_and_motion_smooth_unless_told_otherwise(
-    predictor, clip, tmp_path, monkeypatch
-):
+def test_smoothing_gives_one_shape_and_less_jitter(predictor, clip, tmp_path, monkeypatch):
     random = np.random.default_rng(0)
 
-    def trembling(frame):
+    def jittering(frame):
         pose = random.normal(0, 0.1, 63)
         return [standing(0.0, 8.0, body_pose=pose, betas=random.normal(0, 0.5, 10))]
 
     moved = {}
     for smooth in (True, False):
-        acted(predictor, monkeypatch, trembling)
+        script_detections(predictor, monkeypatch, jittering)
         folder = tmp_path / str(smooth)
         run(predictor, clip, folder, VideoSettings(threshold=0.5, smooth=smooth, max_seconds=1.5))
         with np.load(folder / "clip.npz") as arrays:
@@ -231,8 +230,8 @@ def test_shape_is_one_and_motion_smooth_unless_told_otherwise(
     assert moved[True] < 0.6 * moved[False]
 
 
-def test_rate_and_length_can_be_less(predictor, clip, tmp_path, monkeypatch):
-    acted(predictor, monkeypatch, crossing)
+def test_rate_and_duration_can_be_limited(predictor, clip, tmp_path, monkeypatch):
+    script_detections(predictor, monkeypatch, crossing)
     settings = VideoSettings(threshold=0.5, max_rate=5, max_seconds=1.0)
     found = run(predictor, clip, tmp_path, settings)
     assert found.frames == 5
@@ -241,22 +240,22 @@ def test_rate_and_length_can_be_less(predictor, clip, tmp_path, monkeypatch):
     assert "Frame Time: 0.2000000000" in (tmp_path / "clip_track_1.bvh").read_text()
 
 
-def test_a_broken_tail_is_said(predictor, tmp_path, monkeypatch):
+def test_truncated_video_is_noted(predictor, tmp_path, monkeypatch):
     def noisy(index, size):
         return np.random.default_rng(index).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
 
     source = make_clip(tmp_path / "cut.mp4", 20, SIZE, pixels=noisy)
     content = source.read_bytes()
     source.write_bytes(content[: len(content) * 6 // 10])
-    acted(predictor, monkeypatch, lambda frame: [standing(0.0, 8.0)])
+    script_detections(predictor, monkeypatch, lambda frame: [standing(0.0, 8.0)])
     found = run(predictor, source, tmp_path / "out")
     assert 5 < found.frames < 18
     assert "cut.mp4 can be read up to" in found.notes[0]
     assert json.loads((tmp_path / "out" / "clip.json").read_text())["notes"] == found.notes
 
 
-def test_nobody_in_the_whole_video(predictor, clip, tmp_path, monkeypatch):
-    acted(predictor, monkeypatch, lambda frame: [])
+def test_video_without_people(predictor, clip, tmp_path, monkeypatch):
+    script_detections(predictor, monkeypatch, lambda frame: [])
     found = run(predictor, clip, tmp_path, VideoSettings(threshold=0.5, max_seconds=0.5))
     assert [path.name for path in found.files] == ["clip_overlay.mp4", "clip.npz", "clip.json"]
     with np.load(tmp_path / "clip.npz") as arrays:
@@ -264,15 +263,15 @@ def test_nobody_in_the_whole_video(predictor, clip, tmp_path, monkeypatch):
         assert arrays["track_betas"].shape == (0, 10)
 
 
-def test_numbers_that_are_not_finite_are_refused(predictor, clip, tmp_path, monkeypatch):
+def test_values_that_are_not_finite_are_refused(predictor, clip, tmp_path, monkeypatch):
     broken = standing(0.0, 8.0, expression=np.full(10, np.nan))
-    acted(predictor, monkeypatch, lambda frame: [broken])
+    script_detections(predictor, monkeypatch, lambda frame: [broken])
     with pytest.raises(ExportError, match="expression"):
         run(predictor, clip, tmp_path, VideoSettings(threshold=0.5, max_seconds=0.5))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_video_leaves_nothing(predictor, tmp_path):
+def test_unreadable_video_leaves_no_file(predictor, tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"nothing")
     with pytest.raises(VideoError):
         run(predictor, tmp_path / "a.mp4", tmp_path / "out")
@@ -280,7 +279,7 @@ def test_no_video_leaves_nothing(predictor, tmp_path):
 
 
 def peaks_of(work, *counts):
-    """Bytes at most in use during work(count), after a first run that fills caches."""
+    """Peak bytes in use during work(count), after a first run that fills caches."""
     work(counts[0])
     peaks = []
     for count in counts:
@@ -293,8 +292,8 @@ def peaks_of(work, *counts):
 
 def test_memory_does_not_grow_with_length(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr("aios.export.motion._ROWS_AT_ONCE", 16)
-    monkeypatch.setattr(film, "draw_people", lambda frame, *_: frame)
-    monkeypatch.setattr(film, "write_track_files", lambda *_: ())
+    monkeypatch.setattr(video, "draw_people", lambda frame, *_: frame)
+    monkeypatch.setattr(video, "write_track_files", lambda *_: ())
     empty = SimpleNamespace(vertices=np.zeros((0, 1, 3)))
     monkeypatch.setattr(predictor, "assemble", lambda *_: empty)
     people = together(*(standing(x, 8.0) for x in (-2.0, 0.0, 2.0)))
@@ -309,7 +308,7 @@ def test_memory_does_not_grow_with_length(predictor, tmp_path, monkeypatch):
     assert many - few < 200_000
 
 
-def test_motion_files_are_bounded_too(predictor, tmp_path, monkeypatch):
+def test_memory_of_motion_files_does_not_grow_with_length(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr("aios.export.motion._ROWS_AT_ONCE", 16)
     stores = {
         count: make_store(tmp_path / f"motion{count}", count, 25.0, seen=lambda who, _: who == 1)
@@ -326,8 +325,8 @@ def test_motion_files_are_bounded_too(predictor, tmp_path, monkeypatch):
     assert many - few < 200_000
 
 
-def test_pictures_of_other_sizes(predictor):
-    """Drawn at the size asked for; the number of who is cut off by the edge stays in sight."""
+def test_people_are_drawn_at_a_given_size(predictor):
+    """The label of a person cut off by the edge stays visible."""
     people = together(standing(0.0, 3.0))
     tracker = StreamTracker(predictor)
     prediction = tracker.pose(TrackedPeople(people, np.array([4]), CAMERA))
@@ -339,7 +338,7 @@ def test_pictures_of_other_sizes(predictor):
     assert (np.abs(small[:12].astype(int) - person_colors(np.array([3]))[0]).max(2) < 30).any()
 
 
-def test_built_in_weights_follow_people(tmp_path):
+def test_builtin_weights_track_people(tmp_path):
     photo = cv2.resize(read_photo(EXAMPLE), (480, 360), interpolation=cv2.INTER_AREA)
 
     def moving(index, size):
@@ -354,4 +353,4 @@ def test_built_in_weights_follow_people(tmp_path):
         assert seen.max() == 6
         longest = arrays["track"] == seen.argmax()
         boxes = arrays["boxes_xyxy_px"][longest]
-    assert 5 < boxes[-1, 0] - boxes[0, 0] < 30  # it went along with the picture
+    assert 5 < boxes[-1, 0] - boxes[0, 0] < 30  # the box moves with the image

@@ -252,14 +252,19 @@ def jitter_colours(
     if not grey and not noisy:
         # Of 256 levels each becomes another one: a table is ten times faster than arithmetic.
         levels = np.arange(256, dtype=np.float32)[:, None] * gains + offset
-        return cv2.LUT(picture, np.clip(levels, 0, 255).astype(np.uint8)[None])
+        return cv2.LUT(picture, _to_uint8(levels)[None])
     values = picture.astype(np.float32) * gains + offset
     if grey:
         values[:] = values.mean(-1, keepdims=True)
     if noisy:
         noise = random.standard_normal(values.shape, dtype=np.float32)
         values += noise * np.float32(random.uniform(0, config.noise))
-    return np.clip(values, 0, 255).astype(np.uint8)
+    return _to_uint8(values)
+
+
+def _to_uint8(values: np.ndarray) -> np.ndarray:
+    """Round to the nearest of the levels 0-255; a bare cast would darken by half a level."""
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
 def augment(

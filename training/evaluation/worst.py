@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -137,9 +138,10 @@ def _figure(
         f'<img src="{_data_uri(picture)}" alt="{what} of {escape(name)}">'
         for what, picture in zip(("truth", "prediction"), pictures, strict=True)
     )
-    said = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    listed = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    error = "no one found" if math.isnan(mean_mm) else f"{mean_mm:.0f} mm"
     return (
-        f"<figure><figcaption>{place}. <code>{escape(name)}</code>: {mean_mm:.0f} mm; {said}"
+        f"<figure><figcaption>{place}. <code>{escape(name)}</code>: {error}; {listed}"
         f"</figcaption><div>{images}</div></figure>"
     )
 
@@ -155,8 +157,9 @@ def _page(title: str, error: str, threshold: float, figures: Sequence[str]) -> s
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style><h1>{escape(title)}: the worst pictures</h1>"
-        f"<p>Mean {what} of the people found at score {threshold:g} or more. Left what is "
-        f"annotated, right what was predicted: the same colour is the same person, white is a "
-        f"prediction of nobody, grey is somebody who need not be found.</p>"
+        f"<p>Images in which no one was found come first, then images by mean {what} of the "
+        f"people found, at score {threshold:g} or more. Left: ground truth. Right: prediction. "
+        f"The same color marks the same person, white a false positive, grey a person excluded "
+        f"from the evaluation.</p>"
         f"{''.join(figures)}</html>\n"
     )

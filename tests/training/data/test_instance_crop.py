@@ -206,6 +206,18 @@ def test_colours_change_by_channel_and_stay_colours():
     assert abs(np.corrcoef(gains[:, 0], gains[:, 1])[0, 1]) < 0.15
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_color_levels_are_rounded_to_nearest(noise):
+    levels = np.tile(np.arange(20, 200, dtype=np.uint8)[:, None, None], (1, 8, 3))
+    config = replace(PHOTO_AUGMENT, noise=noise)
+    for seed in range(20):
+        changed = jitter_colours(levels, np.random.default_rng(seed), config)
+        replayed = np.random.default_rng(seed)
+        replayed.random(), replayed.uniform(-1, 1)  # the draws for blur and contrast
+        exact = levels * (1 + replayed.uniform(-1, 1, 3) * config.channel)
+        assert np.abs(changed - exact).max() <= 0.5 + 1e-3
+
+
 def test_augmentation_depends_on_chance_alone(body):
     sample = Sample(ramps(), random_targets(body, 2))
     one, two = (

@@ -139,8 +139,19 @@ def test_worst_pictures():
     assert [value for _, value in worst] == sorted((v for _, v in worst), reverse=True)
     rows = [row["body_mve_mm"] for row in result.rows() if row["picture"] == worst[0][0]]
     assert worst[0][1] == pytest.approx(np.nanmean(rows))
-    everyone = outcome(Records(AGORA, made), 2, "plain")
-    assert everyone.worst_pictures("body_mve", 5) == []
+
+
+def test_images_in_which_no_one_is_found_are_the_worst():
+    many, one = make_truth(3, 1), make_truth(1, 2)
+    found = measure_picture("found", as_prediction(one), one, AGORA, PARTS)
+    empty = [
+        measure_picture(name, PredictedPeople.empty(), truth, AGORA, PARTS)
+        for name, truth in (("missed one", one), ("missed three", many), ("empty", make_truth(0)))
+    ]
+    result = outcome(Records(AGORA, [found, *empty]), 0.2, "plain")
+    worst = result.worst_pictures("body_mve", 5)
+    assert [name for name, _ in worst] == ["missed three", "missed one", "found"]
+    assert np.isnan([error for _, error in worst]).tolist() == [True, True, False]
 
 
 def test_a_killed_run_goes_on(tmp_path):

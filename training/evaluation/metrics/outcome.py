@@ -58,23 +58,31 @@ class Outcome:
         return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def worst_pictures(self, error: str, count: int) -> list[tuple[str, float]]:
-        """Where the error of the people found is largest.
+        """Images with the worst predictions, worst first.
+
+        Images in which every person was missed come first, the most people missed first; the
+        others follow by the mean error of the people found.  Images without valid people are
+        left out.
 
         Args:
             error: one of `protocol.error_names`.
-            count: at most this many.
+            count: maximum number of images.
 
         Returns:
-            Names with the mean error in mm, largest first; pictures in which nobody was found
-            have none and are left out.
+            Names with the mean error in mm, NaN where every person was missed.
         """
+        size = len(self.pictures)
+        people = np.bincount(self.picture, minlength=size)
         values = self.errors[error]
         known = ~np.isnan(values)
-        total = np.bincount(self.picture[known], values[known], len(self.pictures))
-        people = np.bincount(self.picture[known], minlength=len(self.pictures))
-        mean = np.where(people > 0, total / np.maximum(people, 1), -np.inf)
-        order = [index for index in np.argsort(-mean, kind="stable") if people[index]]
-        return [(self.pictures[index], 1000 * float(mean[index])) for index in order[:count]]
+        total = np.bincount(self.picture[known], values[known], size)
+        measured = np.bincount(self.picture[known], minlength=size)
+        missed = np.bincount(self.picture[self.found], minlength=size) == 0
+        mean = np.where(measured > 0, total / np.maximum(measured, 1), np.nan)
+        rank = np.where(missed, people, 0), np.nan_to_num(mean)
+        order = np.lexsort((-rank[1], -rank[0]))
+        listed = [index for index in order if people[index] and (missed[index] or measured[index])]
+        return [(self.pictures[index], 1000 * float(mean[index])) for index in listed[:count]]
 
 
 def outcome(records: Records, threshold: float, mode: Mode) -> Outcome:

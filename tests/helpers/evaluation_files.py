@@ -1,6 +1,6 @@
-"""Stand-ins for the licensed files and data sets of the benchmarks, and a perfect predictor.
+"""Replacements of the licensed files and data sets of the benchmarks, and a perfect predictor.
 
-The body is that of the program under the name of SMPL-X; the lists are made up from its skinning.
+The stand-in body is stored as SMPL-X; the vertex lists are derived from its skinning.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BEDLAM_VALIDATION = "bedlam/annotations/bedlam_val.npz"
 
 
 def make_body_folder(folder: Path) -> Path:
-    """SMPL-X of all genders (one body) and every licensed list."""
+    """Write SMPL-X files of all genders (the same body) and every licensed list."""
     with np.load(STANDIN_BODY, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files if not name.startswith("standin_")}
     arrays["posedirs"] = np.zeros_like(arrays["posedirs"])
@@ -72,7 +72,7 @@ def make_body_folder(folder: Path) -> Path:
 
 
 def some_people(body: BodyModel, seed: int, gender: int = MALE) -> list[Sample]:
-    """A few pictures of 96 x 64; the first person of each is of that gender."""
+    """A few images of 96 x 64 pixels; the first person of each has the given gender."""
     samples = []
     for k, count in enumerate(COUNTS):
         targets = random_targets(body, count, seed + k)
@@ -83,7 +83,7 @@ def some_people(body: BodyModel, seed: int, gender: int = MALE) -> list[Sample]:
 
 
 def write_set(root: Path, name: str, samples: list[Sample]) -> None:
-    """HumanData of a test split, where the command looks for it."""
+    """Write HumanData of a test split to its default path."""
     data_set = DATA_SETS[name]
     path = root / (data_set.test or BEDLAM_VALIDATION)
     images = root / ("bedlam/val_images" if name == "bedlam" else data_set.images)
@@ -93,7 +93,7 @@ def write_set(root: Path, name: str, samples: list[Sample]) -> None:
 
 
 def _as_bedlam(content: dict, images: Path) -> None:
-    """Pictures under names with a scene and a sequence, as leaderboards ask."""
+    """Rename images to the form SCENE/png/SEQUENCE/FRAME.png of BEDLAM."""
     renamed = []
     for name in content["image_path"]:
         frame = Path(str(name)).stem
@@ -109,23 +109,23 @@ def agora_name(index: int) -> str:
     return f"ag_validationset_renderpeople_bfh_flowers_5_15_{index:05d}.png"
 
 
-def write_pictures(folder: Path, named: dict[str, Sample]) -> None:
+def write_images(folder: Path, named: dict[str, Sample]) -> None:
     for name, sample in named.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / name), cv2.cvtColor(sample.picture, cv2.COLOR_RGB2BGR))
 
 
 def write_agora(root: Path, body: BodyModel, samples: list[Sample], conversion=None) -> None:
-    """Data frames of SMPL-X, or of SMPL through a conversion, and the pictures.
+    """Write data frames of SMPL-X, or of SMPL with a conversion, and the images.
 
-    One more row has a name without "bfh", and one more person everywhere is hidden wholly.
+    One extra row has a name without "bfh"; every row has an extra, fully occluded person.
     """
     names = [agora_name(index) for index in range(len(samples))]
     named = dict(zip(names, samples, strict=True))
     rows = [_agora_row(name, s.targets, body, conversion) for name, s in named.items()]
     rows.append(rows[0] | {"imgPath": "ag_validationset_3dpeople_forest_00000.png"})
     named |= {rows[-1]["imgPath"]: samples[0]}
-    write_pictures(root / "agora/3840x2160/validation", named)
+    write_images(root / "agora/3840x2160/validation", named)
     folder = root / "agora/dataframes" / ("smpl" if conversion else "smplx")
     folder.mkdir(parents=True)
     pandas.DataFrame(rows[:2]).to_pickle(folder / "validation_0_withjv.pkl")
@@ -140,7 +140,7 @@ def _agora_row(name: str, targets: Targets, body: BodyModel, conversion) -> dict
     height, width = SIZE_HW
     pixels = joints[..., :2] / joints[..., 2:] * FOCAL_PX + [width / 2, height / 2]
     pixels = pixels * np.array(AGORA_WH) / [width, height]
-    hidden = pixels[:1] + 30.0  # somebody behind the first person, hidden wholly
+    hidden = pixels[:1] + 30.0  # an occluded person behind the first
     return {
         "imgPath": name,
         "gt_joints_2d": [*pixels, *hidden],
@@ -153,7 +153,7 @@ def _agora_row(name: str, targets: Targets, body: BodyModel, conversion) -> dict
 
 
 def as_people(targets: Targets, size_wh: tuple[int, int]) -> People:
-    """The truth as a network would give it."""
+    """The ground truth as network outputs."""
     count = len(targets)
     size = np.array(size_wh, np.float32)
     low_high = torch.cat(
@@ -179,7 +179,7 @@ def digest(picture: np.ndarray) -> str:
 
 
 class PerfectPredictor(AiOSPredictor):
-    """Knows the pictures; `change` spoils what it says of each."""
+    """Returns the ground truth of learned images, modified by `change`."""
 
     def __init__(self, body: BodyModel, weights: Path, change=None) -> None:
         self.body, self.device = body, torch.device("cpu")

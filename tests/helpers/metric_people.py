@@ -1,4 +1,4 @@
-"""Small made-up bodies for tests of the metrics: 60 vertices, 127 joints."""
+"""Small random bodies for tests of the metrics: 60 vertices, 127 joints."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ MIDDLE = np.array([960.0, 540.0])
 
 
 def small_parts(seed=0) -> BodyParts:
-    """Lists that share no vertex, regressors whose rows sum to 1."""
+    """Disjoint vertex lists, and regressors whose rows sum to 1."""
     random = np.random.default_rng(seed)
     order = random.permutation(NUM_VERTICES)
 
@@ -37,7 +37,7 @@ def project(points):
 
 
 def make_truth(count, seed=0, **more) -> TruePeople:
-    """People in a row, a metre and a half apart and six metres away."""
+    """People in a row, 1.5 m apart, at a depth of 6 m."""
     random = np.random.default_rng(seed)
     middle = np.zeros((count, 1, 3))
     middle[:, 0, 0] = 1.5 * (np.arange(count) - (count - 1) / 2)
@@ -48,11 +48,11 @@ def make_truth(count, seed=0, **more) -> TruePeople:
 
 
 def as_prediction(truth: TruePeople, scores=None) -> PredictedPeople:
-    """The truth as a predictor would give it."""
+    """The ground truth as a prediction."""
     scores = np.linspace(0.9, 0.5, len(truth)) if scores is None else np.asarray(scores, float)
     return PredictedPeople(scores, truth.joints_2d, truth.joints_3d, truth.vertices)
 
 
 def moved(people, change):
-    """Joints and vertices through `change`, the picture as it was."""
+    """Apply `change` to 3D joints and vertices; 2D joints stay."""
     return replace(people, joints_3d=change(people.joints_3d), vertices=change(people.vertices))

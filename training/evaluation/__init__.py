@@ -1,23 +1,24 @@
-"""Benchmarks: from a data set's files and weights to tables, plots, boxes and submissions.
+"""Benchmarks: from a data set and weights to metrics, tables, plots, boxes and submissions.
 
-`Benchmark` says what is measured how; `open_cases` gives its pictures with their truth; `measure`
-takes predictions of all of them, on any number of processes, and keeps records and answers on
-disk; everything people read is made from these.
+`Benchmark` defines what is measured; `open_samples` returns its images with ground truth;
+`evaluate` predicts all of them, on any number of processes, and stores records on disk;
+`write_results` computes everything else from these.  May import `training.targets`,
+`training.joints`, `training.synthetic`, `training.data`, `training.engine` and `aios`.
 """
 
+from .benchmark_samples import open_samples
 from .benchmarks import BENCHMARKS, Benchmark
-from .cases import Case, Truth
-from .report import write_report
-from .run import RunOptions, measure
-from .sources import open_cases
+from .results import write_results
+from .run import RunOptions, evaluate
+from .samples import EvaluationSample, GroundTruth
 
 __all__ = [
     "BENCHMARKS",
     "Benchmark",
-    "Case",
+    "EvaluationSample",
+    "GroundTruth",
     "RunOptions",
-    "Truth",
-    "measure",
-    "open_cases",
-    "write_report",
+    "evaluate",
+    "open_samples",
+    "write_results",
 ]

@@ -1,6 +1,6 @@
-"""The benchmarks: what is measured, by whose rules, and where the data are to be had.
+"""Table of the benchmarks: protocol, score thresholds, data and submission form.
 
-Source: the paper's tables and the specification, EVAL 2 to 5.
+Source: AiOS, Sec. 4 and its tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HANDS_AND_FACE: tuple[Part, ...] = ("hands", "face")
 _WITH_J14: tuple[Part, ...] = ("hands", "face", "j14")
 _AGORA_WH = (3840, 2160)
 SWEEP = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""Score thresholds at which every run is summed up for plots, beside its own."""
+"""Score thresholds of the plots."""
 
 
 @dataclass(frozen=True)
@@ -35,44 +35,45 @@ class Benchmark:
     name: str
     title: str
     kind: Kind
-    """How its truth is stored."""
+    """Format of the ground truth."""
     data: str
-    """Where its annotations are below the folder of all data: of "humandata" the name in
-    `DATA_SETS`; otherwise a folder of data frames or pictures."""
+    """Annotations, relative to the data root: for "humandata" a name in `DATA_SETS`, otherwise the
+    folder of data frames or images."""
     source: str
-    """Where the data are to be had."""
+    """Download page of the data, as the end of a sentence."""
     thresholds: tuple[float, ...] = ()
-    """Score thresholds of the paper; none takes the one that the weights come with."""
+    """Score thresholds of the paper; empty takes that of the weights."""
     protocols: tuple[Protocol, ...] = ()
-    """What is measured, the headline first; nothing where only a leaderboard knows the truth."""
+    """Protocols, the headline first; empty if the ground truth is not public."""
     parts: tuple[Part, ...] = ()
-    """Licensed lists of vertices that this takes."""
+    """Licensed vertex lists that are needed."""
     images: tuple[str, ...] = ()
-    """Where its pictures may lie below the folder of all data; the first that exists is taken."""
+    """Candidate image folders below the data root; the first existing one is used."""
     only: tuple[str, ...] = ()
-    """Pictures count whose name has one of these in it; all where there is none."""
+    """Substrings of the names of evaluated images; empty evaluates all.  (`bfh` and `smplx` are the
+    AGORA images with reliable hands and face, `--onlybfh` of its evaluation program.)"""
     resolution_wh: tuple[int, int] | None = None
-    """Pixels of the annotation, whatever the size of the pictures."""
+    """Pixel resolution of the annotation, at any image size."""
     gendered: bool = True
-    """Annotated shapes belong to the body of the annotated gender, not to the neutral one."""
+    """Pose the ground truth with the body of the annotated gender instead of the neutral one."""
     inside_only: bool = False
-    """Only vertices count that the predicted camera sees inside the picture."""
-    sure_joints: bool = False
-    """2D joints weigh as surely as they are annotated when a prediction is assigned."""
+    """Average only over vertices that the predicted camera projects into the image."""
+    confidence_weighted: bool = False
+    """Weight 2D joints by their annotation confidence when a prediction is assigned."""
     forms: tuple[SubmissionForm, ...] = ()
-    """Submission files that are written."""
+    """Submission files to be written."""
     upload: str = ""
-    """Where to hand them in."""
+    """Upload page of the submission."""
 
     @property
     def headline(self) -> Protocol:
-        """The protocol of the first figures.
+        """The main protocol.
 
         Raises:
-            ValueError: the truth is known to a leaderboard alone.
+            ValueError: the ground truth is not public.
         """
         if not self.protocols:
-            raise ValueError(f"{self.name} has no annotations to measure against.")
+            raise ValueError(f"{self.name} has no public ground truth.")
         return self.protocols[0]
 
 
@@ -157,7 +158,7 @@ _ROWS = (
         parts=_WITH_J14,
         gendered=False,
         inside_only=True,
-        sure_joints=True,
+        confidence_weighted=True,
     ),
     Benchmark(
         name="arctic",
@@ -184,7 +185,7 @@ _ROWS = (
         title="Synthetic people",
         kind="synthetic",
         data="",
-        source="made on the fly",
+        source="generated on the fly",
         protocols=(AGORA, VERTICES),
         parts=(*_ALL_PARTS, "j14"),
     ),
@@ -192,4 +193,4 @@ _ROWS = (
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ROWS}
 """By name."""
 VALIDATION_FILES = {"bedlam": "bedlam/annotations/bedlam_val.npz"}
-"""Annotations of validation splits that the table of data sets has no test file for."""
+"""Validation annotations of data sets without a test file in `DATA_SETS`."""

@@ -1,7 +1,7 @@
-"""Figures that the paper's tables print, and which figures each table shows.
+"""Values and columns of the paper's tables (AiOS, Tables 1 to 10).
 
-Only what is known to stand in the named table is here; a missing figure is shown as a dash.
-F1, precision and recall 0-1, errors in mm.
+Values that are not in the named table are missing and shown as a dash.  F1, precision and recall
+are 0-1, errors in mm.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ class Column:
     """One column of a table."""
 
     head: str
-    figure: str
-    """Name of the figure, see `training.evaluation.metrics.figures`."""
+    metric: str
+    """Key in the dictionary of `training.evaluation.metrics.outcome_metrics`."""
     decimals: int = 1
 
 
@@ -24,7 +24,7 @@ class Row:
     """One row of a table."""
 
     label: str
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Table:
     number: int
     title: str
     benchmark: str
-    """Whose figures are our row."""
+    """Benchmark of our rows."""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...] = ()
     note: str = ""
     upright: bool = False
-    """Shown with a line for each figure: it has many figures and few rows."""
+    """Transposed, with one line per metric, for tables with many metrics and few rows."""
 
 
 _DETECTION = (
@@ -77,8 +77,8 @@ _SMPL_COLUMNS = (
     Column("MVE", "body_mve_mm"),
     Column("MPJPE", "body_mpjpe_mm"),
 )
-_KID_COLUMNS = tuple(replace(c, figure=f"kid_{c.figure}") for c in AGORA_COLUMNS)
-_KID_SMPL_COLUMNS = tuple(replace(c, figure=f"kid_{c.figure}") for c in _SMPL_COLUMNS)
+_KID_COLUMNS = tuple(replace(c, metric=f"kid_{c.metric}") for c in AGORA_COLUMNS)
+_KID_SMPL_COLUMNS = tuple(replace(c, metric=f"kid_{c.metric}") for c in _SMPL_COLUMNS)
 VERTEX_COLUMNS = (
     Column("PA-PVE all", "pa_pve_all_mm"),
     Column("PA-PVE hands", "pa_pve_hands_mm"),
@@ -116,27 +116,43 @@ BOX_COLUMNS = (
     Column("precision at IoU 0.5", "precision", 3),
 )
 
+PHOTO_TABLE = Table(
+    0,
+    "Annotated photos",
+    "photos",
+    (
+        Column("people", "people", 0),
+        *_DETECTION,
+        Column("PCK@0.1", "pck", 2),
+        Column("mesh PCK@0.1", "mesh_pck", 2),
+        Column("upper bodies", "upper_bodies", 0),
+        Column("upper bodies found", "upper_bodies_found", 0),
+    ),
+    upright=True,
+)
+"""Metrics of `annotated_photos`."""
+
 
 def _agora(label: str, *values: float) -> Row:
-    """Values in the order of `AGORA_COLUMNS`."""
-    names = (column.figure for column in AGORA_COLUMNS)
+    """Row with values in the order of `AGORA_COLUMNS`."""
+    names = (column.metric for column in AGORA_COLUMNS)
     return Row(label, dict(zip(names, values, strict=True)))
 
 
 def _smpl(label: str, *values: float) -> Row:
-    """F1, NMVE, NMJE, MVE, MPJPE."""
+    """Row with F1, NMVE, NMJE, MVE and MPJPE."""
     names = ("f1", "body_nmve_mm", "body_nmje_mm", "body_mve_mm", "body_mpjpe_mm")
     return Row(label, dict(zip(names, values, strict=True)))
 
 
 def _vertices(label: str, *values: float) -> Row:
-    """Values in the order of `VERTEX_COLUMNS`."""
-    names = (column.figure for column in VERTEX_COLUMNS)
+    """Row with values in the order of `VERTEX_COLUMNS`."""
+    names = (column.metric for column in VERTEX_COLUMNS)
     return Row(label, dict(zip(names, values, strict=True)))
 
 
 def _all_only(label: str, pve: float, pa_pve: float | None = None) -> Row:
-    """Vertex errors of the whole body alone."""
+    """Row with the vertex errors of the whole body only."""
     return Row(label, {"pve_all_mm": pve} | ({"pa_pve_all_mm": pa_pve} if pa_pve else {}))
 
 
@@ -181,8 +197,8 @@ TABLES = (
             _smpl("AiOS, test, score >= 0.5", 0.94, 61.2, 68.0, 57.5, 63.9),
             _smpl("AiOS, test, score >= 0.3", 0.96, 63.4, 70.1, 60.9, 67.3),
         ),
-        note="Published rows are of the test set; our row is of the validation set unless a "
-        "result of the leaderboard was given.",
+        note="Published rows are on the test set; our rows are on the validation set unless a "
+        "leaderboard result is given.",
     ),
     Table(
         3,
@@ -211,7 +227,7 @@ TABLES = (
     ),
     Table(
         5,
-        "AGORA validation, one person a picture (ablations)",
+        "AGORA validation, one person per image (ablations)",
         "agora-val",
         VERTEX_COLUMNS,
         (_vertices("AiOS", 39.9, 7.2, 4.1, 50.5, 37.4, 23.3),),
@@ -234,9 +250,9 @@ TABLES = (
         "Boxes for two-stage methods on AGORA validation",
         "agora-val",
         BOX_COLUMNS,
-        note="How well boxes agree with the annotated ones: those of AiOS, and annotated boxes "
-        "shifted by 10 %. The published figures are errors of other methods on such boxes, which "
-        "this program does not run; hand it their submission with --predictions.",
+        note="Agreement of the boxes of AiOS, and of annotated boxes shifted by 10 %, with the "
+        "annotated boxes. The published values are errors of other methods on such boxes, which "
+        "this program does not run; evaluate their submission with --predictions.",
     ),
     Table(
         8,
@@ -285,4 +301,4 @@ OTHER_TABLES = (
     Table(0, "AGORA validation, kids, SMPL-X", "agora-val", _KID_COLUMNS),
     Table(0, "AGORA validation, kids, SMPL", "agora-smpl", _KID_SMPL_COLUMNS),
 )
-"""Benchmarks that no table of the paper is about."""
+"""Tables of benchmarks that the paper does not report."""

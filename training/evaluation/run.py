@@ -1,7 +1,7 @@
-"""Predict every picture of a benchmark once and keep what came out, on any number of processes.
+"""Prediction of every image of a benchmark, on any number of processes, with records on disk.
 
-Batches are cut the same way whoever works on them, so that one process, several, and a run that
-was killed and continued end in the same records.
+Batches do not depend on the number of processes, so that one process, several processes, and a
+resumed run give the same records.
 """
 
 from __future__ import annotations
@@ -20,177 +20,182 @@ from aios.prediction import Prediction
 from aios.predictor import AiOSPredictor
 
 from ..engine.distributed import gather, rank, world_size
-from .answers import Answer, cut_broken_line, read_answers, write_answers
 from .benchmarks import Benchmark
 from .bodies import Bodies
-from .cases import Case
-from .metrics import PictureRecord, Protocol, RecordLog, Records
-from .ruler import Ruler
+from .evaluator import Evaluator
+from .metrics import ImageRecord, Protocol, RecordLog, Records
+from .prediction_records import (
+    PredictionRecord,
+    append_prediction_records,
+    read_prediction_records,
+    truncate_partial_line,
+)
+from .samples import EvaluationSample
 
-LOWEST_SCORE = 0.05
-"""People below it are not kept: no threshold asks for them."""
-MOST_PEOPLE = 50
-"""Of one picture, as the released program submits."""
+MIN_SCORE = 0.05
+"""Predictions below it are not stored; no score threshold may be lower."""
+MAX_PEOPLE = 50
+"""Per image, as in the submissions of the released AiOS."""
 
 
 class RunError(ValueError):
-    """A folder of results that cannot be continued; says what to do."""
+    """A run cannot be started or resumed."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a benchmark is gone through."""
+    """Options of `evaluate`."""
 
     folder: Path
-    """Records and answers are kept here."""
+    """Folder of the records."""
     batch: int = 4
-    """Pictures that go through the network together."""
+    """Images in a batch of the network."""
     fresh: bool = False
-    """Begin anew though the folder has results."""
+    """Delete the results in the folder first."""
     lists: Path | None = None
-    """Folder of the licensed lists of vertices; None takes that of the body."""
+    """Folder of the licensed vertex lists; None takes that of the body."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A benchmark gone through.
+class EvaluationRun:
+    """A finished pass over a benchmark.
 
     Attributes:
-        benchmark: which.
-        cases: all pictures.
-        records: of each protocol, under its name.
-        folder: where records and answers are.
-        threshold: the one that the weights come with.
-        answered: whether a network was asked, not a submission read.
+        benchmark: that was evaluated.
+        samples: all images.
+        records: by protocol name.
+        folder: of the records.
+        threshold: default score threshold of the weights.
+        has_predictions: False for a submission, which has no prediction records.
     """
 
     benchmark: Benchmark
-    cases: Sequence[Case]
+    samples: Sequence[EvaluationSample]
     records: dict[str, Records]
     folder: Path
     threshold: float
-    answered: bool = True
+    has_predictions: bool = True
 
-    def answers(self, names: Sequence[str] | None = None) -> Iterator[Answer]:
-        """What was predicted in some pictures; None means all."""
-        wanted = [case.name for case in self.cases] if names is None else names
-        return read_answers(self.folder.glob("answers_*.jsonl"), wanted)
+    def predictions(self, names: Sequence[str] | None = None) -> Iterator[PredictionRecord]:
+        """Read the prediction records of some images; None reads all."""
+        wanted = [sample.name for sample in self.samples] if names is None else names
+        return read_prediction_records(self.folder.glob("answers_*.jsonl"), wanted)
 
     @property
     def protocols(self) -> list[Protocol]:
-        """What was measured, the headline first."""
+        """Evaluated protocols, the headline first."""
         return [p for p in self.benchmark.protocols if p.name in self.records]
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The benchmark's, else that of the weights."""
+        """Score thresholds of the benchmark, or that of the weights if it has none."""
         return self.benchmark.thresholds or (self.threshold,)
 
     @property
     def groups(self) -> list[str]:
-        """Parts of the benchmark in their order."""
-        return list(dict.fromkeys(case.group for case in self.cases))
+        """Parts of the benchmark in order."""
+        return list(dict.fromkeys(sample.group for sample in self.samples))
 
     def of_group(self, protocol: Protocol, group: str | None) -> Records:
-        """Records of one part; None means all."""
-        names = {case.name for case in self.cases if group is None or case.group == group}
+        """Records of one part; None returns all."""
+        names = {sample.name for sample in self.samples if group is None or sample.group == group}
         return self.records[protocol.name].only(names.__contains__)
 
 
-def measure(
+def evaluate(
     benchmark: Benchmark,
-    cases: Sequence[Case],
+    samples: Sequence[EvaluationSample],
     predictor: AiOSPredictor,
     bodies: Bodies,
     options: RunOptions,
     identity: dict[str, Any],
-) -> Measured | None:
-    """Predict and measure every picture that has not been yet.
+) -> EvaluationRun | None:
+    """Predict and compare every image that has no record yet.
 
     Args:
-        benchmark: whose rules apply.
-        cases: its pictures.
-        predictor: whose predictions are measured.
-        bodies: poses; gives the lists of vertices.
-        options: see there.
-        identity: what has to be the same for a run to be continued.
+        benchmark: to be evaluated.
+        samples: of the benchmark.
+        predictor: to be evaluated.
+        bodies: pose the ground truth and provide the vertex lists.
+        options: folder, batch size, resume or start fresh.
+        identity: values that must be equal for a run to be resumed.
 
     Returns:
-        Everything, to process 0; None to the others.
+        The run in process 0, None in the others.
 
     Raises:
-        RunError: the folder has results of something else.
-        LicensedFileError: a list of vertices is missing.
+        RunError: the folder has results of another run.
+        LicensedFileError: a vertex list is missing.
     """
-    ruler = Ruler(benchmark, bodies, options.lists)
+    evaluator = Evaluator(benchmark, bodies, options.lists)
     if rank() == 0:
-        _claim(options, identity)
-    gather({})  # nobody looks before the folder is ready
+        _prepare_folder(options, identity)
+    gather({})  # barrier: the folder is ready
     finished = _finished(benchmark, options.folder)
-    gather({})  # nobody writes before all have looked
-    work = [b for b in batches(cases, options.batch) if any(c.name not in finished for c in b)]
+    gather({})  # barrier: all processes have read the records before any writes
+    pending = [b for b in batches(samples, options.batch) if any(s.name not in finished for s in b)]
     log = _Log(benchmark, options.folder)
-    own = work[rank() :: world_size()]
+    own = pending[rank() :: world_size()]
     with tqdm(
-        total=sum(map(len, own)), desc=benchmark.name, unit="picture", disable=rank() > 0
+        total=sum(map(len, own)), desc=benchmark.name, unit="image", disable=rank() > 0
     ) as bar:
         for batch in own:
-            loaded = [case.load() for case in batch]
-            found = _predict(benchmark, predictor, [picture for picture, _ in loaded])
-            for case, (_, truth), prediction in zip(batch, loaded, found, strict=True):
-                if case.name not in finished:
-                    log.add(*ruler.measure(case, prediction, truth))
+            loaded = [sample.load() for sample in batch]
+            predictions = _predict(benchmark, predictor, [image for image, _ in loaded])
+            for sample, (_, truth), prediction in zip(batch, loaded, predictions, strict=True):
+                if sample.name not in finished:
+                    log.add(*evaluator.compare(sample, prediction, truth))
             bar.update(len(batch))
     log.close()
     gather({})
     if rank() > 0:
         return None
-    names = {case.name for case in cases}
+    names = {sample.name for sample in samples}
     records = {
         protocol.name: _all_records(options.folder, protocol).only(names.__contains__)
         for protocol in benchmark.protocols
     }
-    return Measured(benchmark, cases, records, options.folder, predictor.weights.threshold)
+    return EvaluationRun(benchmark, samples, records, options.folder, predictor.weights.threshold)
 
 
-def batches(cases: Sequence[Case], size: int) -> list[list[Case]]:
-    """Pictures that go through the network together: neighbours of one part."""
-    answer = []
-    for _, members in groupby(cases, key=lambda case: case.group):
+def batches(samples: Sequence[EvaluationSample], size: int) -> list[list[EvaluationSample]]:
+    """Split the samples into batches of consecutive images of one part."""
+    result = []
+    for _, members in groupby(samples, key=lambda sample: sample.group):
         group = list(members)
-        answer += [group[start : start + size] for start in range(0, len(group), size)]
-    return answer
+        result += [group[start : start + size] for start in range(0, len(group), size)]
+    return result
 
 
 def _predict(
-    benchmark: Benchmark, predictor: AiOSPredictor, pictures: list[np.ndarray]
+    benchmark: Benchmark, predictor: AiOSPredictor, images: list[np.ndarray]
 ) -> list[Prediction]:
-    """Everyone above the lowest score; where one person counts, the best one whatever its score."""
-    found = predictor.predict_batch(pictures, LOWEST_SCORE, MOST_PEOPLE)
+    """Predict people above `MIN_SCORE`; for one-person protocols at least the best one."""
+    predictions = predictor.predict_batch(images, MIN_SCORE, MAX_PEOPLE)
     if not any(protocol.one_person for protocol in benchmark.protocols):
-        return found
+        return predictions
     return [
-        prediction if len(prediction) else predictor.predict(picture, 0.0, 1)
-        for picture, prediction in zip(pictures, found, strict=True)
+        prediction if len(prediction) else predictor.predict(image, 0.0, 1)
+        for image, prediction in zip(images, predictions, strict=True)
     ]
 
 
-# --- the folder
+# --- record files
 
 
 class _Log:
-    """Files of this process: answers first, so that no record is without one."""
+    """Record files of this process.  The prediction is written first: every record has one."""
 
     def __init__(self, benchmark: Benchmark, folder: Path) -> None:
-        self._answers = folder / f"answers_{rank()}.jsonl"
-        cut_broken_line(self._answers)
+        self._predictions = folder / f"answers_{rank()}.jsonl"
+        truncate_partial_line(self._predictions)
         self._records = [
             RecordLog(folder / f"records_{protocol.name}_{rank()}.jsonl", protocol)
             for protocol in benchmark.protocols
         ]
 
-    def add(self, answer: Answer, records: list[PictureRecord]) -> None:
-        write_answers(self._answers, [answer])
+    def add(self, prediction: PredictionRecord, records: list[ImageRecord]) -> None:
+        append_prediction_records(self._predictions, [prediction])
         for log, record in zip(self._records, records, strict=True):
             if record.name not in log.records:
                 log.add(record)
@@ -200,8 +205,8 @@ class _Log:
             log.close()
 
 
-def _claim(options: RunOptions, identity: dict[str, Any]) -> None:
-    """Make the folder ready: empty, or with results of the same thing."""
+def _prepare_folder(options: RunOptions, identity: dict[str, Any]) -> None:
+    """Create the folder, or check that its results belong to the same run."""
     about = options.folder / "run.json"
     if options.fresh and about.exists():
         for pattern in ("answers_*.jsonl", "records_*.jsonl"):
@@ -209,7 +214,7 @@ def _claim(options: RunOptions, identity: dict[str, Any]) -> None:
                 file.unlink()
         about.unlink()
     options.folder.mkdir(parents=True, exist_ok=True)
-    wanted = identity | {"lowest_score": LOWEST_SCORE, "most_people": MOST_PEOPLE}
+    wanted = identity | {"lowest_score": MIN_SCORE, "most_people": MAX_PEOPLE}
     if not about.exists():
         about.write_text(json.dumps(wanted, indent=1) + "\n")
         return
@@ -221,7 +226,7 @@ def _claim(options: RunOptions, identity: dict[str, Any]) -> None:
     if differs:
         raise RunError(
             f"{options.folder} has results of another run ({', '.join(differs)} differ): choose "
-            "another folder with --out, or begin anew with --fresh."
+            "another folder with --out, or start again with --fresh."
         )
 
 
@@ -231,12 +236,12 @@ def _all_records(folder: Path, protocol: Protocol) -> Records:
 
 
 def _finished(benchmark: Benchmark, folder: Path) -> set[str]:
-    """Pictures that have an answer and all their records."""
-    answered: set[str] = set()
+    """Names of images with a prediction and a record of every protocol."""
+    predicted: set[str] = set()
     for file in folder.glob("answers_*.jsonl"):
         with file.open("rb") as stream:
-            answered |= {json.loads(line)["name"] for line in stream if line.endswith(b"\n")}
+            predicted |= {json.loads(line)["name"] for line in stream if line.endswith(b"\n")}
     for protocol in benchmark.protocols:
         records = _all_records(folder, protocol)
-        answered = {name for name in answered if name in records}
-    return answered
+        predicted = {name for name in predicted if name in records}
+    return predicted

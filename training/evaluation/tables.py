@@ -1,4 +1,4 @@
-"""Tables as Markdown and LaTeX: the published rows and ours."""
+"""Tables in Markdown and LaTeX: published rows and ours."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .figures import ALL, Summary
-from .metrics import Figures
+from .metrics import MetricValues
 from .published import OTHER_TABLES, SWEEP_COLUMNS, TABLES, Column, Row, Table
+from .run_summary import ALL, RunSummary
 
 _DASH = "–"
 _BOXES_TABLE = 7
@@ -17,70 +17,70 @@ _ESCAPED = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", ">=": r"$\geq$", _DA
 
 
 def tables_of(benchmark: str) -> list[Table]:
-    """The tables in which a benchmark is a row."""
+    """Tables about a benchmark."""
     return [table for table in (*TABLES, *OTHER_TABLES) if table.benchmark == benchmark]
 
 
-def our_rows(table: Table, summary: Summary) -> list[Row]:
-    """What one run adds to a table.
+def our_rows(table: Table, summary: RunSummary) -> list[Row]:
+    """Rows of one run in a table.
 
-    `plain` has a row of its own where it shows other numbers than `official`.
+    Modes `official` and `plain` have separate rows if their values differ.
     """
     if table.number == _BOXES_TABLE:
         return [Row(name, values) for name, values in summary.boxes.items()]
-    who = f"ours, {summary.about.get('weights', 'measured')}"
-    one_person = "pve_all_mm" in {column.figure for column in table.columns}
+    label = f"ours, {summary.about.get('weights', 'measured')}"
+    one_person = "pve_all_mm" in {column.metric for column in table.columns}
     rows: list[Row] = []
     for threshold, modes in summary.figures[ALL].items():
         score = f"score >= {threshold:g}"
-        best = "best person of each picture" if one_person else score
-        official = Row(f"{who}, {best}", modes["official"])
-        plain = Row(f"{who}, {score}", modes["plain"])
-        if _cells(table.columns, official.figures) == _cells(table.columns, plain.figures):
+        best = "best person of each image" if one_person else score
+        official = Row(f"{label}, {best}", modes["official"])
+        plain = Row(f"{label}, {score}", modes["plain"])
+        if _cells(table.columns, official.metrics) == _cells(table.columns, plain.metrics):
             rows.append(plain)
             continue
         for row, mode in ((official, "official"), (plain, "plain")):
-            label = f"{row.label} ({mode})"
-            if label not in [known.label for known in rows]:
-                rows.append(Row(label, row.figures))
+            with_mode = f"{row.label} ({mode})"
+            if with_mode not in [known.label for known in rows]:
+                rows.append(Row(with_mode, row.metrics))
     return rows
 
 
-def rows_of_parts(table: Table, summary: Summary) -> list[Row]:
-    """What a run of a benchmark with parts adds: a row for each, figures at the first threshold.
+def rows_of_parts(table: Table, summary: RunSummary) -> list[Row]:
+    """Rows of a benchmark with parts: one for each part, at the first threshold.
 
-    `official` has a row of its own where it shows other numbers than `plain`.
+    Modes `official` and `plain` have separate rows if their values differ.
     """
     rows: list[Row] = []
     for part in summary.figures:
         rows.append(Row(part, summary.main(part)))
         official = summary.main(part, "official")
-        if _cells(table.columns, official) != _cells(table.columns, rows[-1].figures):
+        if _cells(table.columns, official) != _cells(table.columns, rows[-1].metrics):
             rows.append(Row(f"{part} (official)", official))
     return rows
 
 
-def by_threshold(summary: Summary) -> tuple[Table, list[Row]]:
-    """`plain` figures of everything at every score of the sweep."""
+def by_threshold(summary: RunSummary) -> tuple[Table, list[Row]]:
+    """Table of `plain` metrics of all parts at every score threshold of the sweep."""
     table = Table(0, "By score threshold (plain)", summary.benchmark, SWEEP_COLUMNS)
-    rows = [Row(f"score >= {figures['threshold']:g}", figures) for figures in summary.sweep]
+    rows = [Row(f"score >= {metrics['threshold']:g}", metrics) for metrics in summary.sweep]
     return table, rows
 
 
-def leaderboard_row(figures: Mapping[str, Any]) -> Row:
-    """What a server has answered, under the names of our figures.
+def leaderboard_row(metrics: Mapping[str, Any]) -> Row:
+    """Row of metrics returned by a leaderboard, under our names.
 
     Raises:
-        ValueError: something is not a number.
+        ValueError: a value is not a number.
     """
-    wrong = [name for name, value in figures.items() if not isinstance(value, int | float)]
+    wrong = [name for name, value in metrics.items() if not isinstance(value, int | float)]
     if wrong:
-        raise ValueError(f"The figures of the leaderboard must be numbers: {', '.join(wrong)}.")
-    return Row("ours, leaderboard", {name: float(value) for name, value in figures.items()})
+        raise ValueError(f"The metrics of the leaderboard must be numbers: {', '.join(wrong)}.")
+    return Row("ours, leaderboard", {name: float(value) for name, value in metrics.items()})
 
 
 def markdown(table: Table, rows: Sequence[Row]) -> str:
-    """A table with the published rows, then some more."""
+    """Format the published rows and the given rows as Markdown."""
     head, *body = _grid(table, rows)
     lines = [f"| {' | '.join(cells)} |" for cells in body]
     frame = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
@@ -89,7 +89,7 @@ def markdown(table: Table, rows: Sequence[Row]) -> str:
 
 
 def latex(table: Table, rows: Sequence[Row]) -> str:
-    """The same for a paper; needs the package booktabs."""
+    """Format the table as LaTeX; needs the package booktabs."""
     head, *body = ([_escape(cell) for cell in cells] for cells in _grid(table, rows))
     lines = [f"{' & '.join(cells)} \\\\" for cells in body]
     if table.rows and rows and not table.upright:
@@ -107,10 +107,10 @@ def latex(table: Table, rows: Sequence[Row]) -> str:
 
 
 def _grid(table: Table, rows: Sequence[Row]) -> list[list[str]]:
-    """All cells, headings included."""
+    """All cells including the headings."""
     columns = _used(table, rows)
     grid = [["", *(column.head for column in columns)]]
-    grid += [[row.label, *_cells(columns, row.figures)] for row in (*table.rows, *rows)]
+    grid += [[row.label, *_cells(columns, row.metrics)] for row in (*table.rows, *rows)]
     return [list(cells) for cells in zip(*grid, strict=True)] if table.upright else grid
 
 
@@ -123,31 +123,31 @@ def write_tables(path: Path, tables: Sequence[tuple[Table, Sequence[Row]]]) -> N
 
 
 def all_tables(
-    summaries: Sequence[Summary], server: Mapping[str, Mapping[str, Any]]
+    summaries: Sequence[RunSummary], server: Mapping[str, Mapping[str, Any]]
 ) -> list[tuple[Table, list[Row]]]:
-    """Tables 1 to 10, and what else was measured.
+    """Tables 1 to 10 of the paper and tables of other evaluated benchmarks.
 
     Args:
         summaries: of runs.
-        server: benchmark -> figures that its leaderboard gave.
+        server: benchmark -> metrics returned by its leaderboard.
     """
-    answer = []
+    tables = []
     for table in (*TABLES, *OTHER_TABLES):
         own = [summary for summary in summaries if summary.benchmark == table.benchmark]
         rows = [row for summary in own for row in rows_of(table, summary)]
         rows += [leaderboard_row(server[table.benchmark])] if table.benchmark in server else []
         if table.number or is_shown(table, rows):
-            answer.append((table, rows))
-    return answer
+            tables.append((table, rows))
+    return tables
 
 
 def is_shown(table: Table, rows: Sequence[Row]) -> bool:
-    """Whether there is a figure in it."""
-    return any(cell != _DASH for row in rows for cell in _cells(table.columns, row.figures))
+    """Whether any cell of the given rows has a value."""
+    return any(cell != _DASH for row in rows for cell in _cells(table.columns, row.metrics))
 
 
-def rows_of(table: Table, summary: Summary) -> list[Row]:
-    """Our rows in a table, whichever kind it is."""
+def rows_of(table: Table, summary: RunSummary) -> list[Row]:
+    """Our rows in a table."""
     parts = [part for part in summary.figures if part != ALL]
     return rows_of_parts(table, summary) if parts else our_rows(table, summary)
 
@@ -157,19 +157,19 @@ def _title(table: Table) -> str:
 
 
 def _used(table: Table, rows: Sequence[Row]) -> list[Column]:
-    """Columns in which somebody has a figure."""
-    everybody = (*table.rows, *rows)
-    if not everybody:
+    """Columns in which any row has a value."""
+    all_rows = (*table.rows, *rows)
+    if not all_rows:
         return list(table.columns)
     return [
         column
         for column in table.columns
-        if any(cell != _DASH for row in everybody for cell in _cells([column], row.figures))
+        if any(cell != _DASH for row in all_rows for cell in _cells([column], row.metrics))
     ]
 
 
-def _cells(columns: Sequence[Column], figures: Figures) -> list[str]:
-    values = [(column, figures.get(column.figure, math.nan)) for column in columns]
+def _cells(columns: Sequence[Column], metrics: MetricValues) -> list[str]:
+    values = [(column, metrics.get(column.metric, math.nan)) for column in columns]
     return [_DASH if math.isnan(v) else f"{v:.{column.decimals}f}" for column, v in values]
 
 

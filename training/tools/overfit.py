@@ -29,7 +29,7 @@ from ..data.batch import Batch, Sample, build_batch
 from ..engine.previews import draw_previews
 from ..engine.train_config import TrainConfig
 from ..engine.trainer import Trainer
-from ..evaluation.metrics import Tally, match_greedily, pelvis_aligned_mm
+from ..evaluation.metrics import DetectionCounts, match_greedily, pelvis_aligned_mm
 from ..synthetic.generator import TRAIN_SEED, SceneGenerator
 from ..synthetic.surface import BodySurface
 from ..targets import Targets
@@ -84,7 +84,7 @@ def overfit_samples(side: int, count: int = NUM_IMAGES) -> list[Sample]:
 
 def measure(trainer: Trainer, batch: Batch) -> dict[str, float | int]:
     """F1 and mean vertex error of the averaged weights, on images of one size."""
-    tally = Tally()
+    tally = DetectionCounts()
     with torch.no_grad():
         final = trainer.average(batch.images(trainer.config.model.image)).final
     height, width = batch.size_hw
@@ -97,14 +97,14 @@ def measure(trainer: Trainer, batch: Batch) -> dict[str, float | int]:
 
 
 def _compare(
-    tally: Tally, people: People, targets: Targets, size_wh: np.ndarray, body: BodyModel
+    tally: DetectionCounts, people: People, targets: Targets, size_wh: np.ndarray, body: BodyModel
 ) -> None:
     centre, extent = targets.boxes.numpy().reshape(-1, 2, 2).transpose(1, 0, 2) * size_wh
     corners = np.concatenate([centre - extent / 2, centre + extent / 2], 1)
     pairs = match_greedily(people.boxes_xyxy_px, corners)
     tally.found += len(pairs)
     tally.missed += len(targets) - len(pairs)
-    tally.invented += len(people) - len(pairs)
+    tally.false_positives += len(people) - len(pairs)
     if not pairs:
         return
     parameters = people.smplx_parameters()

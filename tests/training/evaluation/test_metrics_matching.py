@@ -1,10 +1,10 @@
-"""Who is paired with whom: by hand, and against the loop in words of the specification."""
+"""Matching against hand-made cases and against a step-by-step form of AGORA's rule."""
 
 import numpy as np
 import pytest
 
 from training.evaluation.metrics.matching import (
-    LEAST_IOU,
+    MIN_IOU,
     joint_boxes,
     joint_costs,
     match_people,
@@ -22,13 +22,13 @@ def pairs(cost, iou, mode, valid=None):
 
 
 def slow_official(cost, iou, valid):
-    """The rule as it is told, step by step."""
+    """The official rule as a loop."""
     predictions, people = set(range(cost.shape[0])), set(range(cost.shape[1]))
     matched, events = [], 0
     for p, g in sorted(np.ndindex(*cost.shape), key=lambda pair: cost[pair]):
         if not people or len(matched) + events >= cost.shape[0]:
             break
-        if iou[p, g] < LEAST_IOU:
+        if iou[p, g] < MIN_IOU:
             events += 1
             if not valid[g]:
                 people.discard(g)
@@ -40,7 +40,7 @@ def slow_official(cost, iou, valid):
     return matched, sorted(predictions)
 
 
-def test_official_rule_against_its_words():
+def test_official_matching_equals_the_loop():
     random = np.random.default_rng(0)
     stopped = 0
     for _ in range(400):
@@ -54,19 +54,19 @@ def test_official_rule_against_its_words():
 
 
 @pytest.mark.parametrize("mode", ["official", "plain"])
-def test_the_nearest_pair_goes_first(mode):
+def test_pairs_are_matched_by_ascending_cost(mode):
     assert pairs([[1, 2], [0.5, 9]], [[1, 1], [1, 1]], mode) == ([[1, 0], [0, 1]], [])
     assert pairs([[1, 2], [0.5, 9]], [[1, 0.05], [1, 1]], mode) == ([[1, 0]], [0])
 
 
-def test_far_predictions_end_the_official_loop():
+def test_pairs_without_overlap_end_official_matching():
     cost, iou = [[1, 2], [3, 4]], [[0.05, 0.05], [1, 1]]
     assert pairs(cost, iou, "official") == ([], [0, 1])
     assert pairs(cost, iou, "plain") == ([[1, 0]], [0])
 
 
-def test_people_who_need_not_be_found():
-    """Their prediction is wrong, or takes somebody else, by the official rule only."""
+def test_invalid_people():
+    """Only the official rule frees their prediction for another person or counts it as wrong."""
     cost, iou = [[1, 2]], [[1, 0.2]]
     assert pairs(cost, iou, "official", [False, True]) == ([[0, 1]], [])
     assert pairs(cost, iou, "plain", [False, True]) == ([], [])
@@ -76,11 +76,11 @@ def test_people_who_need_not_be_found():
 
 @pytest.mark.parametrize("mode", ["official", "plain"])
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
-def test_nobody(mode, shape):
+def test_no_predictions_or_no_people(mode, shape):
     assert pairs(np.zeros(shape), np.zeros(shape), mode) == ([], list(range(shape[0])))
 
 
-def test_costs_and_boxes_by_hand():
+def test_costs_and_boxes():
     true = np.zeros((1, 30, 2))
     true[0, 5] = 8, 4
     predicted = true[:, :24] + np.array([3.0, 4.0])
@@ -95,7 +95,7 @@ def test_costs_and_boxes_by_hand():
     assert pixel_iou(np.array([[0.0, 0, 1, 1]]), np.array([[5.0, 5, 6, 6]])) == 0
 
 
-def test_the_nearest_person_by_sure_points():
+def test_nearest_person_weights_points_by_confidence():
     true = np.array([[[0.0, 0], [100, 0]], [[4, 4], [0, 0]], [[1, 1], [1, 1]]])
     predicted = np.zeros((2, 2))
     valid = np.array([True, True, False])
@@ -104,7 +104,7 @@ def test_the_nearest_person_by_sure_points():
     assert nearest_person(predicted, true, np.ones((3, 2)), valid & False) is None
 
 
-def test_every_threshold_has_its_prefix():
+def test_score_prefixes():
     scores = np.array([0.2, 0.9, 0.5, 0.5])
     assert [p.tolist() for p in score_prefixes(scores)] == [[1], [1, 2, 3], [1, 2, 3, 0]]
     assert score_prefixes(np.zeros(0)) == []

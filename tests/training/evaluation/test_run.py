@@ -1,4 +1,4 @@
-"""Going through a benchmark with a small network: one process, two, and one that was cut off."""
+"""Runs of a benchmark with a small network: one process, two processes, and a resumed run."""
 
 import json
 import os
@@ -14,9 +14,9 @@ import pytest
 from aios.weights.checkpoint import save_safetensors
 from tests.helpers.networks import TINY, random_model
 from training.evaluate import main
-from training.evaluation.cases import Case
 from training.evaluation.metrics import Records
 from training.evaluation.run import batches
+from training.evaluation.samples import EvaluationSample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,8 +31,8 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, weights):
-    """The folder of a run on one process, and its figures."""
+def finished(tmp_path_factory, weights):
+    """Folder of a run with one process, and its metrics."""
     out = tmp_path_factory.mktemp("whole")
     path = out / "brief.json"
     arguments = ["--weights", str(weights), "--out", str(out), "--json", str(path)]
@@ -41,8 +41,8 @@ def whole(tmp_path_factory, weights):
 
 
 def assert_same_records(folder, other, protocol):
-    """Errors but for what the threads of linear algebra round, everything else to the bit."""
-    one, two = (Records.load(*f.glob(f"records_{protocol}_*")).pictures() for f in (folder, other))
+    """Compare records: errors up to rounding of linear algebra, everything else exactly."""
+    one, two = (Records.load(*f.glob(f"records_{protocol}_*")).images() for f in (folder, other))
     assert len(one) == len(two) > 0
     for record, same in zip(one, two, strict=True):
         for field in fields(record):
@@ -53,9 +53,9 @@ def assert_same_records(folder, other, protocol):
                 np.testing.assert_array_equal(value, wanted, field.name)
 
 
-def test_two_processes_find_what_one_finds(tmp_path, weights, whole):
-    """One of them begins with what a cut-off run of one process has left."""
-    shutil.copytree(whole[0], tmp_path / "out")
+def test_two_resumed_processes_give_the_records_of_one(tmp_path, weights, finished):
+    """The run starts from the incomplete files of a killed run with one process."""
+    shutil.copytree(finished[0], tmp_path / "out")
     for kind in ("answers", "records_agora", "records_vertices"):
         file = tmp_path / "out" / f"{kind}_0.jsonl"
         lines = file.read_text().splitlines(keepends=True)
@@ -74,21 +74,23 @@ def test_two_processes_find_what_one_finds(tmp_path, weights, whole):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Everything is in") == 1
+    assert done.stdout.count("All results are in") == 1
     for rank in range(2):
         assert (tmp_path / "out" / f"answers_{rank}.jsonl").stat().st_size > 0
     for protocol in ("agora", "vertices"):
-        assert_same_records(tmp_path / "out", whole[0], protocol)
+        assert_same_records(tmp_path / "out", finished[0], protocol)
     found = json.loads(path.read_text())
-    assert found.keys() == whole[1].keys()
-    for part, figures in whole[1].items():
-        assert found[part].keys() == figures.keys()
-        for name, value in figures.items():
+    assert found.keys() == finished[1].keys()
+    for part, metrics in finished[1].items():
+        assert found[part].keys() == metrics.keys()
+        for name, value in metrics.items():
             same = found[part][name]
             assert same == (value if value is None else pytest.approx(value, rel=1e-9)), name
 
 
-def test_batches_do_not_reach_over_parts():
-    cases = [Case(f"{group}{k}", group, lambda: None) for group in "ab" for k in range(3)]
-    names = [[case.name for case in batch] for batch in batches(cases, 2)]
+def test_batches_do_not_span_parts():
+    samples = [
+        EvaluationSample(f"{group}{k}", group, lambda: None) for group in "ab" for k in range(3)
+    ]
+    names = [[sample.name for sample in batch] for batch in batches(samples, 2)]
     assert names == [["a0", "a1"], ["a2"], ["b0", "b1"], ["b2"]]

@@ -1,4 +1,4 @@
-"""Tables: what is published stands where it belongs, and ours beside it."""
+"""Tables: published rows, our rows, Markdown, LaTeX and the command."""
 
 import json
 import math
@@ -8,8 +8,8 @@ import pytest
 
 from training.evaluate import main
 from training.evaluation.benchmarks import BENCHMARKS
-from training.evaluation.figures import ALL, Summary
 from training.evaluation.published import OTHER_TABLES, TABLES
+from training.evaluation.run_summary import ALL, RunSummary
 from training.evaluation.tables import by_threshold, latex, markdown, our_rows, rows_of
 
 AGORA = {"f1": 0.9, "body_mve_mm": 60.04, "body_nmve_mm": 66.7, "face_mve_mm": math.nan}
@@ -19,8 +19,8 @@ VERTICES = {"pve_all_mm": 45.0, "pa_pve_all_mm": 34.0}
 def summary(benchmark, plain, official=None, parts=()):
     modes = {"plain": plain, "official": official or plain}
     thresholds = (0.5, 0.3)
-    figures = {part: dict.fromkeys(thresholds, modes) for part in (*parts, ALL)}
-    return Summary(benchmark, {"weights": "mine"}, thresholds, figures, [])
+    metrics = {part: dict.fromkeys(thresholds, modes) for part in (*parts, ALL)}
+    return RunSummary(benchmark, {"weights": "mine"}, thresholds, metrics, [])
 
 
 def test_every_table_of_the_paper_has_a_benchmark():
@@ -29,11 +29,11 @@ def test_every_table_of_the_paper_has_a_benchmark():
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: str(table.number))
-def test_published_rows_agree_with_themselves(table):
-    """Normalised figures are errors over F1; the full body is body and a third of the rest."""
+def test_published_rows_are_consistent(table):
+    """Normalised errors are errors over F1; the full body is body plus a third of the parts."""
     for row in table.rows:
-        found = row.figures
-        assert set(found) <= {column.figure for column in table.columns}
+        found = row.metrics
+        assert set(found) <= {column.metric for column in table.columns}
         for error, normalised in (("mve", "nmve"), ("mpjpe", "nmje")):
             for part in ("", "body_"):
                 names = f"{part}{error}_mm", f"{part}{normalised}_mm"
@@ -46,7 +46,7 @@ def test_published_rows_agree_with_themselves(table):
                 assert found[f"{error}_mm"] == pytest.approx(whole, abs=0.11), row.label
 
 
-def test_ours_stands_below_the_published():
+def test_our_rows_follow_the_published_rows():
     table = TABLES[5]
     text = markdown(table, our_rows(table, summary("agora-val", AGORA)))
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -56,7 +56,7 @@ def test_ours_stands_below_the_published():
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_official_and_plain_are_both_printed_when_they_differ():
+def test_official_and_plain_have_rows_if_they_differ():
     official = AGORA | {"f1": 0.88}
     table = TABLES[5]
     rows = our_rows(table, summary("agora-val", AGORA, official))
@@ -69,20 +69,20 @@ def test_official_and_plain_are_both_printed_when_they_differ():
     assert [row.label for row in nearly] == ["ours, mine, score >= 0.5", "ours, mine, score >= 0.3"]
 
 
-def test_the_best_person_knows_no_threshold():
+def test_official_row_of_one_person_protocol_has_no_threshold():
     rows = our_rows(TABLES[3], summary("ehf", VERTICES, VERTICES | {"pve_all_mm": 44.0}))
     assert [row.label for row in rows] == [
-        "ours, mine, best person of each picture (official)",
+        "ours, mine, best person of each image (official)",
         "ours, mine, score >= 0.5 (plain)",
         "ours, mine, score >= 0.3 (plain)",
     ]
 
 
-def test_parts_are_columns():
+def test_upright_table_has_a_column_per_part():
     made = summary("synthetic", AGORA, parts=("single", "crowd"))
     text = markdown(OTHER_TABLES[0], rows_of(OTHER_TABLES[0], made))
     assert "|  | single | crowd | all |" in text and "| MVE body | 60.0 | 60.0 | 60.0 |" in text
-    assert "face" not in text  # nobody has such a figure
+    assert "face" not in text  # a metric without values
     other = summary("synthetic", AGORA, AGORA | {"body_mve_mm": 59.0}, ("single", "crowd"))
     text = markdown(OTHER_TABLES[0], rows_of(OTHER_TABLES[0], other))
     heads = "single | single (official) | crowd | crowd (official) | all | all (official)"
@@ -90,7 +90,7 @@ def test_parts_are_columns():
     assert "| MVE body | 60.0 | 59.0 | 60.0 | 59.0 | 60.0 | 59.0 |" in text
 
 
-def test_latex_can_be_set():
+def test_latex_has_escaped_cells():
     rows = our_rows(TABLES[0], summary("agora-test", AGORA))
     text = latex(TABLES[0], rows)
     assert text.count(r"\begin{tabular}{l" + 17 * "r" + "}") == 1
@@ -101,7 +101,7 @@ def test_latex_can_be_set():
     assert r"10 \%" in latex(TABLES[6], []) or "%" not in latex(TABLES[6], [])
 
 
-def test_every_threshold_of_the_sweep_has_a_line():
+def test_sweep_has_a_row_per_threshold():
     made = replace(
         summary("ehf", VERTICES), sweep=[{"threshold": t} | VERTICES for t in (0.1, 0.9)]
     )
@@ -110,15 +110,15 @@ def test_every_threshold_of_the_sweep_has_a_line():
     assert "| score >= 0.1 | 34.0 | 45.0 |" in text and "| score >= 0.9 |" in text
 
 
-def test_figures_come_back_from_json():
+def test_summary_round_trips_through_json():
     made = summary("agora-val", AGORA)
     content = json.loads(json.dumps(made.to_json(), allow_nan=False))
-    again = Summary.from_json(content)
+    again = RunSummary.from_json(content)
     assert math.isnan(again.main().pop("face_mve_mm"))
     assert again.thresholds == made.thresholds and again.main()["f1"] == 0.9
 
 
-def test_the_command_prints_all_tables(tmp_path, capsys):
+def test_command_prints_all_tables(tmp_path, capsys):
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
     made = json.dumps(summary("ehf", VERTICES).to_json(), allow_nan=False)
@@ -127,11 +127,11 @@ def test_the_command_prints_all_tables(tmp_path, capsys):
     server.write_text(json.dumps({"agora-test": {"f1": 0.91, "nmve_mm": 99.5}}))
     command = ["tables", "--runs", str(tmp_path / "runs"), "--server", str(server)]
     assert main(command) == 0
-    said = capsys.readouterr().out
-    assert all(f"Table {number}:" in said for number in range(1, 11))
-    assert "| ours, mine, score >= 0.5 | 34.0 | – | – | 45.0 |" in said
-    assert "| ours, leaderboard | 0.91 | – | – | 99.5 |" in said
+    printed = capsys.readouterr().out
+    assert all(f"Table {number}:" in printed for number in range(1, 11))
+    assert "| ours, mine, score >= 0.5 | 34.0 | – | – | 45.0 |" in printed
+    assert "| ours, leaderboard | 0.91 | – | – | 99.5 |" in printed
     assert (tmp_path / "runs" / "tables.tex").read_text().count(r"\end{table}") == 10
     (run / "figures.json").write_text("{}")
     assert main(command) == 1
-    assert "measure again" in capsys.readouterr().err
+    assert "evaluate again" in capsys.readouterr().err

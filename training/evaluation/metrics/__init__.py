@@ -1,12 +1,13 @@
-"""Figures of merit: who is found, and how well their meshes agree with the true ones.
+"""Detection and mesh metrics: who is found, and how well the meshes match the ground truth.
 
-From a picture to a table: `measure_picture` compares `PredictedPeople` with `TruePeople` under a
-`Protocol` and gives a `PictureRecord`; `Records` (or a `RecordLog` on disk) collects these;
-`summarise` and `sweep` give the figures at any score threshold, `outcome` a row for each person.
-`official` figures are those of the public tools with their quirks, `plain` ones what they define.
+`measure_image` compares `PredictedPeople` with `TruePeople` under a `Protocol` and returns an
+`ImageRecord`; `Records` (or a `RecordLog` on disk) collects them; `summarise` and `sweep` compute
+the metrics at any score threshold, `outcome` returns one row per person.  Mode `official`
+reproduces the public evaluation programs with their quirks, mode `plain` applies the definitions.
 """
 
-from .files import (
+from .detection_counts import DetectionCounts, match_greedily, pelvis_aligned_mm
+from .licensed_files import (
     LICENSED_FILES,
     LicensedFileError,
     load_smpl_parts,
@@ -15,12 +16,11 @@ from .files import (
 from .matching import MODES, Mode
 from .outcome import Outcome, outcome
 from .parts import BodyParts
-from .people import PeopleError, PredictedPeople, TruePeople
-from .protocols import AGORA, AGORA_SMPL, PROTOCOLS, VERTICES, Protocol, has_hands_and_face
-from .records import PictureRecord, RecordLog, Records, RecordsError, measure_picture
+from .person_arrays import PeopleError, PredictedPeople, TruePeople
+from .protocols import AGORA, AGORA_SMPL, PROTOCOLS, VERTICES, Protocol
+from .records import ImageRecord, RecordLog, Records, RecordsError, measure_image
 from .smpl import SmplConversion
-from .summary import Figures, figures, summarise, sweep
-from .tally import Tally, match_greedily, pelvis_aligned_mm
+from .summary import MetricValues, outcome_metrics, summarise, sweep
 
 __all__ = [
     "AGORA",
@@ -30,27 +30,26 @@ __all__ = [
     "PROTOCOLS",
     "VERTICES",
     "BodyParts",
-    "Figures",
+    "DetectionCounts",
+    "ImageRecord",
     "LicensedFileError",
+    "MetricValues",
     "Mode",
     "Outcome",
     "PeopleError",
-    "PictureRecord",
     "PredictedPeople",
     "Protocol",
     "RecordLog",
     "Records",
     "RecordsError",
     "SmplConversion",
-    "Tally",
     "TruePeople",
-    "figures",
-    "has_hands_and_face",
     "load_smpl_parts",
     "load_smplx_parts",
     "match_greedily",
-    "measure_picture",
+    "measure_image",
     "outcome",
+    "outcome_metrics",
     "pelvis_aligned_mm",
     "summarise",
     "sweep",

@@ -1,6 +1,7 @@
-"""Who was found: pairs of predicted and annotated people of one picture.
+"""Matching of predicted to annotated people in one image.
 
-Source: specification, EVAL 2 and 5.
+The rules are those of the AGORA evaluation program (pixelite1201/agora_evaluation) and, for one
+person per image, of the SMPLer-X evaluation.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ import numpy as np
 from aios.geometry.boxes import pairwise_iou
 
 Mode = Literal["official", "plain"]
-"""`official` gives the numbers of the public tools, quirks included; `plain` what they define."""
+"""`official` reproduces the public programs with their quirks; `plain` applies the definitions."""
 MODES: tuple[Mode, ...] = ("official", "plain")
 MATCHED_JOINTS = 24
-LEAST_IOU = 0.1
+MIN_IOU = 0.1
 _LAST_PIXEL = np.array([0.0, 0.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Who was found in one picture.
+    """Result of matching one image.
 
     Attributes:
-        pairs: (K, 2) int64 prediction and person, in the order in which they were made.
-        false_positives: (F,) int64 predictions that found nobody.
+        pairs: (K, 2) int64 indices of prediction and person, in matching order.
+        false_positives: (F,) int64 indices of unmatched predictions.
     """
 
     pairs: np.ndarray
@@ -34,15 +35,15 @@ class Matching:
 
 
 def joint_costs(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """How far predictions are from people in the picture.
+    """2D joint distance between each prediction and each person.
 
     Args:
-        predicted: (m, 24 or more, 2) pixels; the first 24 joints count.
+        predicted: (m, 24 or more, 2) pixels; the first 24 joints are compared.
         true: (n, 24 or more, 2) pixels.
 
     Returns:
-        (m, n) pixels, spectral norm of the 24 x 2 difference: its largest singular value.  The
-        specification says Frobenius, but only this norm gives the order of the recorded pairs.
+        (m, n) pixels, spectral norm (largest singular value) of the 24 x 2 difference.  The
+        AGORA program orders its pairs by this norm, not by the Frobenius norm.
     """
     gap = predicted[:, None, :MATCHED_JOINTS] - true[None, :, :MATCHED_JOINTS].astype(np.float64)
     xx, yy = (gap**2).sum(-2).transpose(2, 0, 1)
@@ -51,45 +52,44 @@ def joint_costs(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def joint_boxes(joints_2d: np.ndarray) -> np.ndarray:
-    """(P, J, 2) pixels -> (P, 4) x1, y1, x2, y2 around all of them."""
+    """Bounding boxes of joints, (P, J, 2) pixels -> (P, 4) x1, y1, x2, y2."""
     return np.concatenate([joints_2d.min(1), joints_2d.max(1)], -1).astype(np.float64)
 
 
 def pixel_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(m, 4) and (n, 4) boxes whose last pixel belongs to them -> (m, n)."""
+    """IoU of (m, 4) and (n, 4) inclusive pixel boxes, with the + 1 of AGORA's program -> (m, n)."""
     return pairwise_iou(first + _LAST_PIXEL, second + _LAST_PIXEL)
 
 
 def match_people(cost: np.ndarray, iou: np.ndarray, valid: np.ndarray, mode: Mode) -> Matching:
-    """Pairs by rising cost, each prediction and each person at most once.
+    """Greedy one-to-one matching by ascending cost; a pair needs an IoU of at least `MIN_IOU`.
 
-    `plain`: whoever overlaps enough and is nearest is taken.  A prediction that takes a person
-    who is not valid is neither right nor wrong.
+    `plain`: a prediction matched to an invalid person is neither a true nor a false positive.
 
-    `official`, as AGORA's tool does it: a prediction never takes a person who is not valid, and
-    stays free for another; and every pair that overlaps too little, free or not, is counted as an
-    event: once matches and events are as many as the predictions, nobody is matched any more.
-    (Whether pairs with people who are not valid are events is not known; here they are.)
+    `official`, as in AGORA's program: invalid people are never matched and leave the prediction
+    free; and every pair below the IoU limit, free or not, is an event: matching stops when matches
+    and events together are as many as the predictions.  (Pairs with invalid people are counted as
+    events here; the program's behaviour is unknown.)
 
     Args:
-        cost: (m, n).
-        iou: (m, n).
-        valid: (n,) bool.
+        cost: (m, n), see `joint_costs`.
+        iou: (m, n), 0-1.
+        valid: (n,) bool, False for people excluded from the evaluation.
         mode: see above.
     """
     count, people = cost.shape
     order = np.argsort(cost, axis=None, kind="stable")
     prediction, person = np.divmod(order, max(people, 1))
-    overlapping = iou.reshape(-1)[order] >= LEAST_IOU
+    overlapping = iou.reshape(-1)[order] >= MIN_IOU
     events = np.cumsum(~overlapping)
     legal = overlapping & valid[person] if mode == "official" else overlapping
     pairs: list[tuple[int, int]] = []
     used_predictions: set[int] = set()
     used_people: set[int] = set()
-    for place in np.flatnonzero(legal).tolist():
-        if mode == "official" and len(pairs) + events[place] >= count:
+    for rank in np.flatnonzero(legal).tolist():
+        if mode == "official" and len(pairs) + events[rank] >= count:
             break
-        p, g = int(prediction[place]), int(person[place])
+        p, g = int(prediction[rank]), int(person[rank])
         if p in used_predictions or g in used_people:
             continue
         used_predictions.add(p)
@@ -103,16 +103,16 @@ def match_people(cost: np.ndarray, iou: np.ndarray, valid: np.ndarray, mode: Mod
 def nearest_person(
     predicted: np.ndarray, true: np.ndarray, confidence: np.ndarray, valid: np.ndarray
 ) -> int | None:
-    """To whom the one prediction of a picture is assigned on the sets with one value a picture.
+    """Person assigned to the single prediction of an image, on sets evaluated that way.
 
     Args:
         predicted: (K, 2) pixels.
         true: (n, K, 2) pixels.
-        confidence: (n, K) how surely each point is annotated.
+        confidence: (n, K) annotation confidence of each point.
         valid: (n,) bool.
 
     Returns:
-        The valid person with the smallest sum of |x| and |y| distances; None if there is nobody.
+        Index of the valid person with the smallest L1 distance; None if there is none.
     """
     if not valid.any():
         return None
@@ -121,13 +121,13 @@ def nearest_person(
 
 
 def score_prefixes(scores: np.ndarray) -> list[np.ndarray]:
-    """Every set of predictions that some score threshold leaves, none left out but the empty one.
+    """All non-empty sets of predictions that a score threshold can keep.
 
     Args:
         scores: (m,).
 
     Returns:
-        Indices, best score first; each set is longer than the one before.
+        Index arrays, best score first, in ascending length.
     """
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]

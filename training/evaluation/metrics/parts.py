@@ -1,4 +1,4 @@
-"""Which vertices and joints are the body, the hands and the face (specification, EVAL 1, 2, 5)."""
+"""Vertices and joints of body, hands and face, in SMPL-X numbering."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ _TIPS = {
 
 @dataclass(frozen=True)
 class BodyParts:
-    """Lists of vertices, and matrices that take vertices to joints; V vertices.
+    """Vertex lists and joint regressors of a body with V vertices.
 
-    What a benchmark does not need is empty.
+    Lists that a benchmark does not need are empty.
     """
 
     body: np.ndarray
-    """(B,) int64 vertex numbers: everything but hands and head."""
+    """(B,) int64 vertex indices of everything but hands and head."""
     left_hand: np.ndarray
     """(778,) int64"""
     right_hand: np.ndarray
     """(778,) int64"""
     face: np.ndarray
-    """(5023,) int64: face and head."""
+    """(5023,) int64, face and head."""
     joint_regressor: np.ndarray
     """(55, V)"""
     j14_regressor: np.ndarray
-    """(14, V) the joints of LSP."""
+    """(14, V), the 14 joints of LSP."""
     left_hand_regressor: np.ndarray
-    """(21, V) wrist, then three joints and the tip of each finger."""
+    """(21, V), wrist, then three joints and the tip of each finger."""
     right_hand_regressor: np.ndarray
     """(21, V)"""
 
     @classmethod
     def from_skinning(cls, weights: np.ndarray, joint_regressor: np.ndarray) -> Self:
-        """Parts of a body for which nobody has published lists, such as the stand-in.
+        """Parts of a body without published lists, such as the stand-in.
 
-        A vertex belongs to the joint that moves it most: hands are wrists and fingers, the face
-        is head, jaw and eyes, the body is the rest.  Of the 14 joints of LSP 12 are joints of
-        the skeleton, the neck is its neck and the top of the head is its head joint.
+        A vertex belongs to the joint with its largest skinning weight: wrists and fingers form
+        the hands; head, jaw and eyes the face; the rest is body.  The LSP joints are 12 skeleton
+        joints, the neck joint, and the head joint for the top of the head.
 
         Args:
             weights: (V, 55) skinning weights.
@@ -83,24 +83,24 @@ class BodyParts:
 
     @classmethod
     def only_body(cls, body: np.ndarray) -> Self:
-        """All that the SMPL track needs: (B,) numbers of the vertices of an SMPL body."""
+        """Parts for the SMPL track, from (B,) body vertex indices of SMPL."""
         none, nowhere = np.zeros(0, np.int64), np.zeros((0, 0))
         return cls(body, none, none, none, nowhere, nowhere, nowhere, nowhere)
 
 
 def hand_regressor(joint_regressor: np.ndarray, side: str) -> np.ndarray:
-    """The 21 joints of a hand: rows of the SMPL-X regressor, and a vertex for each tip.
+    """Regressor of the 21 joints of a hand: rows of the SMPL-X regressor and one vertex per tip.
 
     Args:
         joint_regressor: (55, 10475).
         side: "left" or "right".
 
     Returns:
-        (21, 10475) wrist, then three joints and the tip of thumb, index, middle, ring and pinky.
+        (21, 10475), wrist, then three joints and the tip of thumb, index, middle, ring and pinky.
     """
     if len(joint_regressor) != NUM_JOINTS:
         raise ValueError(
-            f"The joint regressor has {len(joint_regressor)} rows, wanted {NUM_JOINTS}"
+            f"The joint regressor has {len(joint_regressor)} rows instead of {NUM_JOINTS}."
         )
     rows = [joint_regressor[LEFT_WRIST if side == "left" else RIGHT_WRIST]]
     for finger in _FINGERS:

@@ -1,4 +1,4 @@
-"""The rules of the benchmarks: AGORA's for detected people, and those of the vertex errors."""
+"""Evaluation protocols: AGORA's, for all people of an image, and the vertex-error protocol."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from .errors import (
     AGORA_ERRORS,
     AGORA_SMPL_ERRORS,
     VERTEX_ERRORS,
-    InPicture,
+    InImage,
     agora_errors,
     agora_smpl_errors,
     vertex_errors,
 )
 from .matching import nearest_person
 from .parts import BodyParts
-from .people import PeopleError, PredictedPeople, TruePeople
+from .person_arrays import PeopleError, PredictedPeople, TruePeople
 
 _PAIRS_AT_ONCE = 16
 
 
 PairErrors = Callable[[PredictedPeople, TruePeople, np.ndarray, BodyParts], dict[str, np.ndarray]]
-"""Predicted and annotated people, (K, 2) pairs and vertex lists -> (K,) metres under names."""
+"""Predicted and annotated people, (K, 2) pairs and vertex lists -> (K,) metres by error name."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the people of a picture are paired and what is measured.
+    """Matching rule and errors of a benchmark.
 
     Attributes:
-        name: under which records are filed.
-        error_names: what is measured of each pair.
-        pair_errors: what measures it; None for the vertex errors, which know pictures.
+        name: stored in record files.
+        error_names: errors of each pair.
+        pair_errors: computes them; None for the vertex errors, which depend on image visibility.
         needs: vertex lists that must not be empty.
-        one_person: in mode `official` only the person with the best score counts, whatever the
-            score, as the AiOS and SMPLer-X evaluations of these sets do; nobody is missed.
+        one_person: in mode `official` only the prediction with the best score is evaluated, at
+            any score, as in the AiOS and SMPLer-X evaluations of these sets; no one is missed.
     """
 
     name: str
@@ -54,26 +54,26 @@ class Protocol:
         true: TruePeople,
         pairs: np.ndarray,
         parts: BodyParts,
-        in_picture: InPicture | None = None,
+        in_image: InImage | None = None,
     ) -> np.ndarray:
-        """What is measured of each pair.
+        """Compute the errors of each pair.
 
         Args:
-            predicted: people of one picture.
-            true: people of the same picture.
-            pairs: (K, 2) prediction and person.
-            parts: vertex lists of the body that both are meshes of.
-            in_picture: where only what lies in the picture counts (UBody).
+            predicted: people of one image.
+            true: people of the same image.
+            pairs: (K, 2) indices of prediction and person.
+            parts: vertex lists of the body model of both.
+            in_image: visibility test of UBody, where only points inside the image enter the means.
 
         Returns:
-            (K, E) metres, columns as `error_names`.
+            (K, E) metres, columns in the order of `error_names`.
 
         Raises:
-            ValueError: `in_picture` is given, but the protocol counts everything; or a vertex
-                list is empty.
+            ValueError: `in_image` is given to a protocol that uses all vertices, or a required
+                vertex list is empty.
         """
-        if self.pair_errors and in_picture:
-            raise ValueError(f"The protocol {self.name} counts vertices outside the picture, too.")
+        if self.pair_errors and in_image:
+            raise ValueError(f"The protocol {self.name} also uses vertices outside the image.")
         if empty := [name for name in self.needs if not len(getattr(parts, name))]:
             raise ValueError(f"The protocol {self.name} needs vertices of {', '.join(empty)}.")
         table = np.zeros((len(pairs), len(self.error_names)))
@@ -82,13 +82,13 @@ class Protocol:
             if self.pair_errors:
                 found = self.pair_errors(predicted, true, some, parts)
             else:
-                found = _vertex_errors_of_pairs(predicted, true, some, parts, in_picture)
+                found = _vertex_errors_of_pairs(predicted, true, some, parts, in_image)
             for column, name in enumerate(self.error_names):
                 table[start : start + len(some), column] = found[name]
         return table
 
     def assign(self, predicted: PredictedPeople, true: TruePeople) -> np.ndarray:
-        """(0 or 1, 2) int64: the best prediction and its person, where only one counts."""
+        """Assign the best prediction to a person under `one_person`: (0 or 1, 2) int64 indices."""
         if not self.one_person or not len(predicted) or not len(true):
             return np.zeros((0, 2), np.int64)
         points = list(BODY_POINTS)
@@ -107,22 +107,14 @@ class Protocol:
         return np.array([] if nearest is None else [best, nearest], np.int64).reshape(-1, 2)
 
 
-def has_hands_and_face(name: str) -> bool:
-    """Whether AGORA's annotation of hands and face in a picture of this name can be relied on.
-
-    Only such pictures count on the SMPL-X track (`--onlybfh` of the official program).
-    """
-    return "bfh" in name or "smplx" in name
-
-
 def _vertex_errors_of_pairs(
     predicted: PredictedPeople,
     true: TruePeople,
     pairs: np.ndarray,
     parts: BodyParts,
-    in_picture: InPicture | None,
+    in_image: InImage | None,
 ) -> dict[str, np.ndarray]:
-    visible = partial(in_picture, pairs[:, 0]) if in_picture else None
+    visible = partial(in_image, pairs[:, 0]) if in_image else None
     return vertex_errors(
         predicted.vertices[pairs[:, 0]], true.vertices[pairs[:, 1]], parts, visible
     )

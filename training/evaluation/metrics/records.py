@@ -1,7 +1,7 @@
-"""What is kept of every measured picture: enough for any threshold, mode and plot afterwards.
+"""Per-image records from which metrics at any threshold and in any mode are computed.
 
-Records of several processes or of a run that went on later are merged; what is summed up depends
-on which pictures were measured, not on their order or on who measured them.
+Records of several processes and of resumed runs can be merged; the metrics depend only on the set
+of images, not on their order.
 """
 
 from __future__ import annotations
@@ -15,49 +15,49 @@ from typing import Any, Self
 
 import numpy as np
 
-from .errors import InPicture
+from .errors import InImage
 from .matching import MODES, joint_boxes, joint_costs, match_people, pixel_iou, score_prefixes
 from .parts import BodyParts
-from .people import PredictedPeople, TruePeople
+from .person_arrays import PredictedPeople, TruePeople
 from .protocols import PROTOCOLS, Protocol
 
 FORM = 1
-"""Raised when lines of a records file change their meaning."""
+"""Version of the file format."""
 
 
 class RecordsError(ValueError):
-    """Records that cannot be read or do not fit together; says what to do."""
+    """Records cannot be read or merged."""
 
 
 @dataclass(frozen=True)
-class PictureRecord:
-    """One picture: m predictions, n people, K of the pairs between them."""
+class ImageRecord:
+    """One image: m predictions, n annotated people, K pairs between them."""
 
     name: str
-    """Name of the picture, the key under which it is merged."""
+    """Image name, the merge key."""
     scores: np.ndarray
     """(m,) 0-1"""
     cost: np.ndarray
     """(m, n) pixels, see `joint_costs`."""
     iou: np.ndarray
-    """(m, n) of the boxes around the joints."""
+    """(m, n) IoU of the bounding boxes of the joints."""
     valid: np.ndarray
-    """(n,) bool: is to be found."""
+    """(n,) bool, False for people excluded from the evaluation."""
     occlusion: np.ndarray
-    """(n,) percent, NaN where it is unknown."""
+    """(n,) occluded percentage, NaN where unknown."""
     kid: np.ndarray
     """(n,) bool"""
     size_px: np.ndarray
-    """(n,) pixels, longer side of the box around the true joints."""
+    """(n,) pixels, longer side of the bounding box of the true joints."""
     assigned: np.ndarray
-    """(0 or 1, 2) int64 prediction and person: the best score and whoever is nearest to it."""
+    """(0 or 1, 2) int64 indices of the best prediction and the person nearest to it."""
     pairs: np.ndarray
-    """(K, 2) int64: every pair that is made at some score threshold."""
+    """(K, 2) int64, all pairs that are matched at any score threshold."""
     errors: np.ndarray
-    """(K, E) metres, columns as `Protocol.error_names`."""
+    """(K, E) metres, columns in the order of `Protocol.error_names`."""
 
     def to_line(self) -> str:
-        """One line of JSON; numbers come back bit by bit, what is not a number is null."""
+        """Serialize to one line of JSON; numbers round-trip exactly, NaN becomes null."""
         content: dict[str, Any] = {"name": self.name}
         for name in _ARRAYS:
             values = getattr(self, name)
@@ -67,7 +67,7 @@ class PictureRecord:
 
     @classmethod
     def from_line(cls, line: str, num_errors: int) -> Self:
-        """The record that `to_line` has written."""
+        """Parse a line written by `to_line`."""
         content: dict[str, Any] = json.loads(line)
         people, predictions = len(content["valid"]), len(content["scores"])
         shapes = {
@@ -91,23 +91,23 @@ _ARRAYS: dict[str, type] = {
 }
 
 
-def measure_picture(
+def measure_image(
     name: str,
     predicted: PredictedPeople,
     true: TruePeople,
     protocol: Protocol,
     parts: BodyParts,
-    in_picture: InPicture | None = None,
-) -> PictureRecord:
-    """Compare the people of one picture, for every score threshold at once.
+    in_image: InImage | None = None,
+) -> ImageRecord:
+    """Compare the people of one image for all score thresholds at once.
 
     Args:
-        name: of the picture, unique in the benchmark.
-        predicted: everyone down to the lowest threshold that will be asked for.
-        true: everyone annotated.
-        protocol: the benchmark's rules.
-        parts: vertex lists of the body that both are meshes of.
-        in_picture: where only what lies in the picture counts (UBody).
+        name: of the image, unique in the benchmark.
+        predicted: all people down to the lowest threshold of interest.
+        true: all annotated people.
+        protocol: matching rule and errors.
+        parts: vertex lists of the body model of both.
+        in_image: visibility test of UBody, where only points inside the image enter the means.
     """
     cost, iou = np.zeros((2, len(predicted), len(true)))
     boxes = joint_boxes(true.joints_2d) if len(true) else np.zeros((0, 4))
@@ -115,13 +115,13 @@ def measure_picture(
         cost = joint_costs(predicted.joints_2d, true.joints_2d)
         iou = pixel_iou(joint_boxes(predicted.joints_2d[:, :24]), boxes)
     assigned = protocol.assign(predicted, true)
-    made = {(int(p), int(g)) for p, g in assigned}
+    matched = {(int(p), int(g)) for p, g in assigned}
     for kept in score_prefixes(predicted.scores):
         for mode in MODES:
             found = match_people(cost[kept], iou[kept], true.valid, mode).pairs
-            made |= {(int(kept[p]), int(g)) for p, g in found}
-    pairs = np.array(sorted(made), np.int64).reshape(-1, 2)
-    return PictureRecord(
+            matched |= {(int(kept[p]), int(g)) for p, g in found}
+    pairs = np.array(sorted(matched), np.int64).reshape(-1, 2)
+    return ImageRecord(
         name=name,
         scores=np.asarray(predicted.scores, np.float64),
         cost=cost,
@@ -132,71 +132,71 @@ def measure_picture(
         size_px=(boxes[:, 2:] - boxes[:, :2]).max(1, initial=0),
         assigned=assigned,
         pairs=pairs,
-        errors=protocol.errors(predicted, true, pairs, parts, in_picture),
+        errors=protocol.errors(predicted, true, pairs, parts, in_image),
     )
 
 
 class Records:
-    """Measured pictures of one benchmark.
+    """Image records of one benchmark under one protocol.
 
     Attributes:
-        protocol: by which they were measured.
+        protocol: of all records.
     """
 
-    def __init__(self, protocol: Protocol, pictures: Iterable[PictureRecord] = ()) -> None:
-        """Begin with some pictures."""
+    def __init__(self, protocol: Protocol, images: Iterable[ImageRecord] = ()) -> None:
+        """Start with some records."""
         self.protocol = protocol
-        self._pictures: dict[str, PictureRecord] = {}
-        for record in pictures:
+        self._images: dict[str, ImageRecord] = {}
+        for record in images:
             self.add(record)
 
-    def add(self, record: PictureRecord) -> None:
-        """Take in one picture; the same record twice counts once.
+    def add(self, record: ImageRecord) -> None:
+        """Add one image; an identical record is ignored.
 
         Raises:
-            RecordsError: there already is another record of this picture.
+            RecordsError: a different record of this image exists.
         """
-        known = self._pictures.setdefault(record.name, record)
+        known = self._images.setdefault(record.name, record)
         if known is not record and known.to_line() != record.to_line():
             raise RecordsError(
-                f"Picture {record.name} was measured twice with different results: measure into an "
-                f"empty folder again."
+                f"Image {record.name} has two records with different results: evaluate again in an "
+                f"empty folder."
             )
 
     def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self._pictures)
+        """Number of images."""
+        return len(self._images)
 
     def __contains__(self, name: str) -> bool:
-        """Whether the picture has been measured."""
-        return name in self._pictures
+        """Whether there is a record of the image."""
+        return name in self._images
 
-    def pictures(self) -> list[PictureRecord]:
-        """All of them by name, so that sums do not depend on who came first."""
-        return [self._pictures[name] for name in sorted(self._pictures)]
+    def images(self) -> list[ImageRecord]:
+        """All records sorted by name, so that sums do not depend on the insertion order."""
+        return [self._images[name] for name in sorted(self._images)]
 
     def only(self, wanted: Callable[[str], bool]) -> Records:
-        """The pictures whose name is `wanted`."""
-        return Records(self.protocol, (r for n, r in self._pictures.items() if wanted(n)))
+        """Records of the images whose name satisfies `wanted`."""
+        return Records(self.protocol, (r for n, r in self._images.items() if wanted(n)))
 
     def save(self, path: Path) -> None:
-        """Write all of them; `path` is either the old file or the whole new one."""
+        """Write all records, replacing `path` atomically."""
         temporary = path.with_suffix(".tmp")
         with temporary.open("w") as file:
             file.write(_head(self.protocol))
-            file.writelines(record.to_line() + "\n" for record in self.pictures())
+            file.writelines(record.to_line() + "\n" for record in self.images())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
 
     @classmethod
     def load(cls, *paths: Path) -> Records:
-        """Everything that is in some files, each written by `save` or a `RecordLog`.
+        """Load and merge files written by `save` or a `RecordLog`.
 
-        A last line that was cut off by a killed process is left out.
+        An incomplete last line, left by a killed process, is skipped.
 
         Raises:
-            RecordsError: a file holds something else, another protocol, or other results.
+            RecordsError: a file has another format or protocol, or results differ.
         """
         records: Records | None = None
         for path in paths:
@@ -205,48 +205,48 @@ class Records:
                 records = own
             elif records.protocol is not own.protocol:
                 raise RecordsError(
-                    f"{path} was measured by {own.protocol.name}, the files before by "
-                    f"{records.protocol.name}: they cannot be summed up together."
+                    f"{path} uses the protocol {own.protocol.name}, the files before it "
+                    f"{records.protocol.name}: they cannot be merged."
                 )
-            for record in own.pictures():
+            for record in own.images():
                 records.add(record)
         if records is None:
-            raise RecordsError("There are no records to load.")
+            raise RecordsError("There are no record files to load.")
         return records
 
 
 class RecordLog:
-    """A records file that grows picture by picture, so that a killed run can go on.
+    """A record file that is extended image by image, so that a killed run can be resumed.
 
     Attributes:
-        records: what the file held when it was opened, and all that was added since.
+        records: the content of the file.
     """
 
     def __init__(self, path: Path, protocol: Protocol) -> None:
-        """Open `path`, or begin it.
+        """Open or create `path`.
 
         Raises:
-            RecordsError: the file holds something else or was measured by another protocol.
+            RecordsError: the file has another format or protocol.
         """
         self.records = Records(protocol)
         if path.exists() and path.stat().st_size:
             self.records = Records.load(path)
             if self.records.protocol is not protocol:
                 raise RecordsError(
-                    f"{path} was measured by {self.records.protocol.name}, not {protocol.name}: "
+                    f"{path} uses the protocol {self.records.protocol.name}, not {protocol.name}: "
                     f"choose another folder."
                 )
-        self.records.save(path)  # without a line that was cut off
+        self.records.save(path)  # drops an incomplete last line
         self._file = path.open("a")
 
-    def add(self, record: PictureRecord) -> None:
-        """Take in one picture and write it down at once."""
+    def add(self, record: ImageRecord) -> None:
+        """Add one image and write its record immediately."""
         self.records.add(record)
         self._file.write(record.to_line() + "\n")
         self._file.flush()
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Close the file."""
         self._file.close()
 
 
@@ -263,10 +263,10 @@ def _read(path: Path) -> Records:
             raise KeyError(head["records"])
         whole = [line for line in lines[1:] if line.endswith("\n")]
         count = len(protocol.error_names)
-        return Records(protocol, (PictureRecord.from_line(line, count) for line in whole))
+        return Records(protocol, (ImageRecord.from_line(line, count) for line in whole))
     except RecordsError:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise RecordsError(
-            f"{path} is not a file of records of this version: measure again or name another file."
+            f"{path} is not a record file of this version: evaluate again or give another file."
         ) from error

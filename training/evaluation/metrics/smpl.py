@@ -1,4 +1,4 @@
-"""SMPL-X meshes as SMPL meshes, for the SMPL track of AGORA (specification, EVAL 3)."""
+"""Conversion of SMPL-X meshes to SMPL meshes, for the SMPL track of AGORA."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from aios.body.file import NUM_VERTICES
 
-from .files import LicensedFileError, read_sparse
+from .licensed_files import LicensedFileError, read_sparse
 
 NUM_SMPL_VERTICES = 6890
 NUM_SMPL_JOINTS = 24
@@ -20,11 +20,11 @@ _MATRIX_NAMES = ("matrix", "mtx")
 
 @dataclass(frozen=True)
 class SmplConversion:
-    """How SMPL vertices and joints come out of SMPL-X vertices.
+    """Linear map from SMPL-X vertices to SMPL vertices and joints.
 
     Attributes:
-        matrix: (6890, 10475) sparse.
-        joint_regressor: (24, 6890) sparse, of the neutral SMPL body.
+        matrix: (6890, 10475), sparse.
+        joint_regressor: (24, 6890), sparse, of the neutral SMPL body.
     """
 
     matrix: csr_matrix
@@ -36,24 +36,24 @@ class SmplConversion:
 
         Args:
             matrix_file: `smplx2smpl.pkl` of BEDLAM (`matrix`) or `smplx2smpl_deftrafo_setup.pkl`
-                of the smplx repository (`mtx`, of which the first 10475 columns count); `.npz`
-                with one of these arrays is read, too.
-            smpl_file: neutral SMPL body, `.pkl` or `.npz`, of which `J_regressor` is read.
+                of the smplx repository (`mtx`, first 10475 columns); or an `.npz` with one of
+                these arrays.
+            smpl_file: neutral SMPL body, `.pkl` or `.npz`, with `J_regressor`.
 
         Raises:
-            LicensedFileError: a file is missing or holds something else.
+            LicensedFileError: a file is missing or has unexpected content.
         """
         found = read_sparse(matrix_file, "smplx2smpl")
         matrix = next((found[name] for name in _MATRIX_NAMES if name in found), None)
         if matrix is None or matrix.shape[0] != NUM_SMPL_VERTICES:
             raise LicensedFileError(
                 f"{matrix_file} holds no {NUM_SMPL_VERTICES} x {NUM_VERTICES} array named matrix "
-                f"or mtx, which takes SMPL-X vertices to SMPL vertices."
+                f"or mtx, the map from SMPL-X to SMPL vertices."
             )
         if matrix.shape[1] < NUM_VERTICES:
             raise LicensedFileError(
-                f"The array in {matrix_file} has {matrix.shape[1]} columns, wanted {NUM_VERTICES} "
-                f"or more: it starts from another body than SMPL-X."
+                f"The array in {matrix_file} has {matrix.shape[1]} columns, fewer than "
+                f"{NUM_VERTICES}: it does not convert from SMPL-X."
             )
         regressor = read_sparse(smpl_file, "smpl").get("J_regressor")
         if regressor is None or regressor.shape != (NUM_SMPL_JOINTS, NUM_SMPL_VERTICES):
@@ -64,16 +64,17 @@ class SmplConversion:
         return cls(matrix[:, :NUM_VERTICES], regressor)
 
     def __call__(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (P, 10475, 3) of SMPL-X -> vertices (P, 6890, 3) and joints (P, 24, 3) of SMPL.
+        """Convert SMPL-X vertices (P, 10475, 3) in any unit and frame.
 
-        Any unit and frame; float64.
+        Returns:
+            SMPL vertices (P, 6890, 3) and joints (P, 24, 3), float64.
         """
         converted = _apply(self.matrix, vertices)
         return converted, _apply(self.joint_regressor, converted)
 
 
 def _apply(matrix: csr_matrix, points: np.ndarray) -> np.ndarray:
-    """(N, V) times (P, V, 3) -> (P, N, 3)."""
+    """Product of (N, V) and (P, V, 3) -> (P, N, 3)."""
     people, count, _ = points.shape
     flat = points.astype(np.float64).transpose(1, 0, 2).reshape(count, 3 * people)
     return (matrix @ flat).reshape(matrix.shape[0], people, 3).transpose(1, 0, 2)

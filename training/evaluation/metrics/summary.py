@@ -1,6 +1,8 @@
-"""The figures of a benchmark, as tables print them, in mode `official` and `plain`.
+"""Metrics of a benchmark as published tables report them, in mode `official` and `plain`.
 
-Source: specification, EVAL 2 and 5.
+Definitions: AGORA (Patel et al., CVPR 2021) for F1, MPJPE, MVE, NMJE and NMVE; PVE and PA-PVE as in
+SMPLer-X and AiOS (Sec. 4).  The rounding and averaging of `official` are those of the program
+pixelite1201/agora_evaluation.
 """
 
 from __future__ import annotations
@@ -13,114 +15,114 @@ from .matching import MODES, Mode
 from .outcome import Outcome, outcome
 from .records import Records
 
-Figures = dict[str, float]
+MetricValues = dict[str, float]
 _PARTS = ("left_hand", "right_hand", "face")
 _KINDS = {"mpjpe": "nmje", "mve": "nmve"}
-"""What is measured -> what it is called when divided by F1."""
+"""Error -> name of the error divided by F1."""
 _VERTEX_SETS = ("pve", "pa_pve")
 
 
-def summarise(records: Records, threshold: float) -> dict[Mode, Figures]:
-    """All figures at one score threshold, in both modes; see `figures`."""
-    return {mode: figures(outcome(records, threshold, mode)) for mode in MODES}
+def summarise(records: Records, threshold: float) -> dict[Mode, MetricValues]:
+    """Metrics at one score threshold in both modes; see `outcome_metrics`."""
+    return {mode: outcome_metrics(outcome(records, threshold, mode)) for mode in MODES}
 
 
-def sweep(records: Records, thresholds: Iterable[float], mode: Mode) -> list[Figures]:
-    """The figures at each of some score thresholds, which is added as `threshold`."""
+def sweep(records: Records, thresholds: Iterable[float], mode: Mode) -> list[MetricValues]:
+    """Metrics at several score thresholds, each with its `threshold`."""
     return [
-        {"threshold": threshold} | figures(outcome(records, threshold, mode))
+        {"threshold": threshold} | outcome_metrics(outcome(records, threshold, mode))
         for threshold in thresholds
     ]
 
 
-def figures(result: Outcome) -> Figures:
-    """What the tables print: F1, precision, recall as 0-1, errors in mm, numbers of people.
+def outcome_metrics(result: Outcome) -> MetricValues:
+    """Metrics by name: F1, precision and recall as 0-1, errors in mm, numbers of people.
 
-    AGORA and BEDLAM: `mpjpe_mm`, `mve_mm`, `nmje_mm` and `nmve_mm` of the full body, the same
-    with `body_`, the first two with `left_hand_`, `right_hand_` and `face_`; where there are
-    kids, all of it again with `kid_`.  The SMPL track has `body_` alone.
+    AGORA and BEDLAM: `mpjpe_mm`, `mve_mm`, `nmje_mm` and `nmve_mm` of the full body; the same with
+    the prefix `body_`; the first two with `left_hand_`, `right_hand_` and `face_`; if there are
+    kids, all of them with `kid_`.  The SMPL track has only `body_`.
 
     Vertex errors: `pve_all_mm`, `pve_hands_mm`, `pve_face_mm`, the same with `pa_pve_`,
-    `pa_mpjpe_body_mm` and `pa_mpjpe_hands_mm`.  Where `official` counts one person a picture it
-    knows no F1.
+    `pa_mpjpe_body_mm` and `pa_mpjpe_hands_mm`.  There is no F1 in mode `official` if one person
+    per image is evaluated.
 
-    NaN is what nothing was measured for.
+    A metric without data is NaN.
     """
     counts = {
-        "pictures": len(result.pictures),
+        "pictures": len(result.images),
         "people": len(result.person),
         "found": int(result.found.sum()),
         "false_positives": int(result.num_false_positives.sum()),
     }
     if "pve_all" in result.errors:
-        asked = result.mode == "plain" or not result.protocol.one_person
-        detection = _detection(result, _everybody(result)) if asked else {}
-        return counts | detection | _vertex_figures(result)
-    answer = counts | _agora_figures(result, _everybody(result), None)
+        has_detection = result.mode == "plain" or not result.protocol.one_person
+        detection = _detection(result, _all_people(result)) if has_detection else {}
+        return counts | detection | _vertex_metrics(result)
+    metrics = counts | _agora_metrics(result, _all_people(result), None)
     if result.kid.any():
-        kids = _agora_figures(result, result.kid, answer["f1"])
-        answer |= {f"kid_{name}": value for name, value in kids.items()}
-    return answer
+        kids = _agora_metrics(result, result.kid, metrics["f1"])
+        metrics |= {f"kid_{name}": value for name, value in kids.items()}
+    return metrics
 
 
-def _everybody(result: Outcome) -> np.ndarray:
+def _all_people(result: Outcome) -> np.ndarray:
     return np.ones(len(result.person), bool)
 
 
-def _detection(result: Outcome, group: np.ndarray) -> Figures:
-    """F1, precision and recall; whom a wrong prediction meant is unknown, so each group has all."""
+def _detection(result: Outcome, group: np.ndarray) -> MetricValues:
+    """F1, precision and recall of a group of people; all false positives count in every group."""
     found = int((result.found & group).sum())
     missed = int(group.sum()) - found
     wrong = int(result.num_false_positives.sum())
-    answer = {
+    metrics = {
         "f1": _ratio(found, found + (wrong + missed) / 2),
         "precision": _ratio(found, found + wrong),
         "recall": _ratio(found, found + missed),
     }
     if result.mode == "official":
-        answer = {name: round(value, 2) for name, value in answer.items()}
-    return answer
+        metrics = {name: round(value, 2) for name, value in metrics.items()}
+    return metrics
 
 
-def _agora_figures(result: Outcome, group: np.ndarray, overall_f1: float | None) -> Figures:
-    """Figures of everybody (`overall_f1` None) or of a group.
+def _agora_metrics(result: Outcome, group: np.ndarray, overall_f1: float | None) -> MetricValues:
+    """AGORA metrics of all people (`overall_f1` None) or of a group.
 
-    `official`: errors are rounded before anything is derived from them; those of hands and face
-    are 0 for people who were missed in a picture with predictions; the full body of a group is
-    divided by everybody's F1.
+    `official`: errors are rounded before metrics are derived from them; hand and face errors are 0
+    for people missed in an image with predictions; the full-body error of a group is divided by
+    the F1 of all people.
     """
     official = result.mode == "official"
-    answer = _detection(result, group)
+    metrics = _detection(result, group)
     for name in result.protocol.error_names:
         zeros = official and not name.startswith("body")
-        answer[f"{name}_mm"] = _tenths(_mean_mm(result, name, group, zeros), official)
-    full_body_f1 = overall_f1 if official and overall_f1 is not None else answer["f1"]
+        metrics[f"{name}_mm"] = _tenths(_mean_mm(result, name, group, zeros), official)
+    full_body_f1 = overall_f1 if official and overall_f1 is not None else metrics["f1"]
     for kind, normalised in _KINDS.items():
-        body = answer[f"body_{kind}_mm"]
-        answer[f"body_{normalised}_mm"] = _tenths(_ratio(body, answer["f1"]), official)
-        if f"face_{kind}_mm" not in answer:
+        body = metrics[f"body_{kind}_mm"]
+        metrics[f"body_{normalised}_mm"] = _tenths(_ratio(body, metrics["f1"]), official)
+        if f"face_{kind}_mm" not in metrics:
             continue
-        parts = sum(answer[f"{part}_{kind}_mm"] for part in _PARTS) / len(_PARTS)
-        answer[f"{kind}_mm"] = _tenths(body + parts, official)
-        whole = _ratio(answer[f"{kind}_mm"], full_body_f1)
-        answer[f"{normalised}_mm"] = _tenths(whole, official)
-    return answer
+        parts = sum(metrics[f"{part}_{kind}_mm"] for part in _PARTS) / len(_PARTS)
+        metrics[f"{kind}_mm"] = _tenths(body + parts, official)
+        whole = _ratio(metrics[f"{kind}_mm"], full_body_f1)
+        metrics[f"{normalised}_mm"] = _tenths(whole, official)
+    return metrics
 
 
 def _mean_mm(result: Outcome, name: str, group: np.ndarray, zeros: bool) -> float:
-    """Mean error in mm over the people found, or over all with 0 for those missed."""
+    """Mean error in mm over the people found; with `zeros` over all, 0 for people missed."""
     values = result.errors[name]
     if zeros:
-        counted = group & (result.num_predictions[result.picture] > 0)
+        counted = group & (result.num_predictions[result.image_index] > 0)
         return _mean(np.where(result.found, values, 0.0)[counted])
     return _mean(values[group & result.found])
 
 
-def _vertex_figures(result: Outcome) -> Figures:
-    """Means over people.
+def _vertex_metrics(result: Outcome) -> MetricValues:
+    """Mean vertex errors over people.
 
-    A part with no vertex in the picture is left out; `official` enters 0, as AiOS does, except
-    for the joints of the body.
+    A part without a vertex inside the image is left out; `official` enters 0 for it, as AiOS
+    does, except for the body joints.
     """
     official = result.mode == "official"
 
@@ -128,21 +130,21 @@ def _vertex_figures(result: Outcome) -> Figures:
         found = result.errors[name][result.found]
         return np.nan_to_num(found, nan=0.0) if official else found
 
-    answer: Figures = {}
+    metrics: MetricValues = {}
     for kind in (*_VERTEX_SETS, "pa_mpjpe"):
         hands = np.stack([values(f"{kind}_{side}_hand") for side in ("left", "right")])
         seen = ~np.isnan(hands)
         both = np.where(seen, hands, 0).sum(0) / np.maximum(seen.sum(0), 1)
-        answer[f"{kind}_hands_mm"] = _mean(both[seen.any(0)])
+        metrics[f"{kind}_hands_mm"] = _mean(both[seen.any(0)])
     for kind in _VERTEX_SETS:
         for part in ("all", "face"):
-            answer[f"{kind}_{part}_mm"] = _mean(values(f"{kind}_{part}"))
-    answer["pa_mpjpe_body_mm"] = _mean(result.errors["pa_mpjpe_body"][result.found])
-    return answer
+            metrics[f"{kind}_{part}_mm"] = _mean(values(f"{kind}_{part}"))
+    metrics["pa_mpjpe_body_mm"] = _mean(result.errors["pa_mpjpe_body"][result.found])
+    return metrics
 
 
 def _mean(metres: np.ndarray) -> float:
-    """Mean in mm of what is a number; NaN of nothing."""
+    """Mean in mm without NaN values; NaN if there are none."""
     known = metres[~np.isnan(metres)]
     return 1000 * float(known.mean()) if len(known) else float("nan")
 

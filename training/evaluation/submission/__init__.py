@@ -1,16 +1,15 @@
-"""Files for the AGORA and BEDLAM leaderboards: writing them, and reading them back as judges do.
+"""Submission files of the AGORA and BEDLAM leaderboards: writing, reading and checking them.
 
-`write_submission` makes a whole `predictions.zip` from `mesh_entries` or `parameter_entries` of
-every picture; `check_submission` says what is wrong with one; `Submission` reads its people, so
-that figures can be computed from the very file that is sent.
+`write_submission` writes `predictions.zip` from the `mesh_entries` or `parameter_entries` of every
+image; `check_submission` lists its errors; `Submission` reads its people, so that metrics can be
+computed from the submitted file.
 """
 
 from .forms import AGORA, AGORA_SMPL, BEDLAM, FORMS, SubmissionError, SubmissionForm
 from .read import Submission, check_submission
 from .write import (
-    MOST_PEOPLE,
+    MAX_PEOPLE,
     kept_people,
-    merge_submissions,
     mesh_entries,
     parameter_entries,
     write_submission,
@@ -21,13 +20,12 @@ __all__ = [
     "AGORA_SMPL",
     "BEDLAM",
     "FORMS",
-    "MOST_PEOPLE",
+    "MAX_PEOPLE",
     "Submission",
     "SubmissionError",
     "SubmissionForm",
     "check_submission",
     "kept_people",
-    "merge_submissions",
     "mesh_entries",
     "parameter_entries",
     "write_submission",

@@ -1,6 +1,7 @@
-"""What a leaderboard takes: names of files, and what has to be in each.
+"""Submission forms: file names and content that a leaderboard accepts.
 
-Source: specification, EVAL 2 to 4.
+Sources: https://github.com/pixelite1201/agora_evaluation (documentation and code) for AGORA, the
+submission page of https://bedlam.is.tue.mpg.de for BEDLAM.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ _ROTATIONS = (
 _GENDERS = ("neutral", "male", "female")
 _BETAS = (10, 299)
 Entry = Mapping[str, Any]
-"""One person as it is pickled."""
+"""Content of the pickle of one person."""
 
 
 class SubmissionError(ValueError):
-    """A submission that the leaderboard would not take; says what to do."""
+    """The leaderboard would refuse a submission."""
 
 
 @dataclass(frozen=True)
 class SubmissionForm:
-    """The form of one leaderboard.
+    """Submission form of one leaderboard.
 
     Attributes:
         name: of the form.
         num_vertices: of a mesh.
         num_joints: of `allSmplJoints3d`.
-        resolution_wh: pixels in which 2D joints are given whatever the size of the picture; None
-            means those of the picture.
-        parameters: shapes of body model parameters that may stand for the mesh; None if a mesh
-            is required.
+        resolution_wh: pixel resolution of 2D joints at any image size; None means that of the
+            image.
+        parameters: shapes of the body parameters that may replace the mesh; None if a mesh is
+            required.
     """
 
     name: str
@@ -51,35 +52,35 @@ class SubmissionForm:
     resolution_wh: tuple[int, int] | None
     parameters: Mapping[str, tuple[int, ...]] | None
 
-    def picture_name(self, path: PurePath | str) -> str:
-        """Under which name the judges know a picture.
+    def image_name(self, path: PurePath | str) -> str:
+        """Name of an image on the leaderboard.
 
         Args:
-            path: of the picture; for BEDLAM `.../SCENE/png/SEQUENCE/FRAME.png`.
+            path: of the image; for BEDLAM `.../SCENE/png/SEQUENCE/FRAME.png`.
 
         Raises:
-            SubmissionError: the path of a BEDLAM picture is too short.
+            SubmissionError: the path of a BEDLAM image is too short.
         """
         path = PurePath(path)
         if self.name != "bedlam":
             return f"{path.stem.replace(_SMALL, '')}.png"
         if len(path.parts) < 4:
             raise SubmissionError(
-                f"{path} is not SCENE/png/SEQUENCE/FRAME.png: the name of a BEDLAM scene is needed."
+                f"{path} is not SCENE/png/SEQUENCE/FRAME.png: the name needs the BEDLAM scene."
             )
         return f"{path.parts[-4]}_frameID_{path.stem}.png"
 
     def fault(self, entry: object) -> str | None:
-        """What the judges would not take of one person, as the rest of a sentence; None if fine."""
+        """Error in the entry of one person, as the end of a sentence; None if it is valid."""
         if not isinstance(entry, Mapping):
             return f"holds a {type(entry).__name__} instead of a dictionary"
         if "joints" not in entry:
-            return "lacks joints, the 24 joints in pixels by which people are matched"
+            return "lacks joints, the 24 joints in pixels used for matching"
         if found := _array_fault(entry["joints"], "joints", None):
             return found
         shape = entry["joints"].shape
         if len(shape) != 2 or shape[0] < _FEWEST_JOINTS_2D or shape[1] != 2:
-            return f"has joints of shape {shape}, wanted (24, 2) pixels"
+            return f"has joints of shape {shape} instead of (24, 2) pixels"
         if "verts" in entry or "allSmplJoints3d" in entry:
             return self._mesh_fault(entry)
         if "params" in entry:
@@ -91,7 +92,7 @@ class SubmissionForm:
         for name, shape in wanted.items():
             if name not in entry:
                 other = next(key for key in wanted if key != name)
-                return f"has {other} but lacks {name}: a mesh is given by both"
+                return f"has {other} but lacks {name}: a mesh needs both"
             if found := _array_fault(entry[name], name, shape):
                 return found
         return None
@@ -101,7 +102,7 @@ class SubmissionForm:
             return f"has params, but {self.name} takes only verts and allSmplJoints3d"
         params = entry["params"]
         if not isinstance(params, Mapping):
-            return f"has params of type {type(params).__name__}, wanted a dictionary"
+            return f"has params of type {type(params).__name__} instead of a dictionary"
         try:
             wanted = self._parameter_shapes(entry)
         except ValueError as error:
@@ -109,20 +110,20 @@ class SubmissionForm:
         if lacks := sorted(set(wanted) - set(params)):
             return f"has params that lack {', '.join(lacks)}"
         if unknown := sorted(map(str, set(params) - set(wanted) - {"transl"})):
-            return f"has params that no body model knows: {', '.join(unknown)}"
+            return f"has unknown params: {', '.join(unknown)}"
         faults = (_array_fault(params[name], name, shape) for name, shape in wanted.items())
         return next((found for found in faults if found), None)
 
     def _parameter_shapes(self, entry: Entry) -> dict[str, tuple[int, ...]]:
-        """What the options of an entry ask for; a ValueError is the rest of a sentence."""
+        """Shapes required by the options of an entry; a ValueError is the end of a sentence."""
         assert self.parameters is not None
         wanted = dict(self.parameters)
         gender = str(option(entry, "gender", "neutral"))
         if gender not in _GENDERS:
-            raise ValueError(f"has gender {gender!r}, wanted one of {', '.join(_GENDERS)}")
+            raise ValueError(f"has gender {gender!r} instead of one of {', '.join(_GENDERS)}")
         betas = int(option(entry, "num_betas", _BETAS[0]))
         if not _BETAS[0] <= betas <= _BETAS[1]:
-            raise ValueError(f"has num_betas {betas}, wanted {_BETAS[0]} to {_BETAS[1]}")
+            raise ValueError(f"has num_betas {betas} instead of {_BETAS[0]} to {_BETAS[1]}")
         wanted["betas"] = (1, betas + bool(option(entry, "kid_flag", False)))
         if not option(entry, "pose2rot", True):
             for name in set(_ROTATIONS) & set(wanted):
@@ -130,33 +131,33 @@ class SubmissionForm:
         return wanted
 
 
-def option(entry: Entry, name: str, otherwise: Any) -> Any:  # noqa: ANN401 - as it was pickled
-    """An optional value, bare or as an array of one element."""
+def option(entry: Entry, name: str, otherwise: Any) -> Any:  # noqa: ANN401 - a pickled value
+    """Read an optional value, a scalar or an array of one element."""
     value = entry.get(name, otherwise)
     if not isinstance(value, np.ndarray):
         return value
     if value.size != 1:
-        raise ValueError(f"has {name} with {value.size} values, wanted one")
+        raise ValueError(f"has {name} with {value.size} values instead of one")
     return value.reshape(-1)[0]
 
 
 def _array_fault(value: object, name: str, shape: tuple[int, ...] | None) -> str | None:
     if not isinstance(value, np.ndarray):
-        return f"has {name} of type {type(value).__name__}, wanted a numpy array"
+        return f"has {name} of type {type(value).__name__} instead of a numpy array"
     if shape is not None and value.shape != shape:
-        return f"has {name} of shape {value.shape}, wanted {shape}"
+        return f"has {name} of shape {value.shape} instead of {shape}"
     if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
-        return f"has something else than finite numbers in {name}"
+        return f"has values in {name} that are not finite numbers"
     return None
 
 
-def file_name(picture: str, person: int) -> str:
-    """Where the person with this number in a picture (`NAME.png`) lies in the zip."""
-    return f"{FOLDER}/{picture.removesuffix('.png')}_personId_{person}.pkl"
+def file_name(image: str, person: int) -> str:
+    """Path in the zip of a person, given by its index in an image (`NAME.png`)."""
+    return f"{FOLDER}/{image.removesuffix('.png')}_personId_{person}.pkl"
 
 
 def parse_name(name: str) -> tuple[str, int] | None:
-    """Picture (`NAME.png`) and person of a file in the zip; None if it has no such name."""
+    """Image name (`NAME.png`) and person index of a path in the zip; None for other paths."""
     found = _PERSON.fullmatch(name)
     return (f"{found[1]}.png", int(found[2])) if found else None
 

@@ -1,4 +1,4 @@
-"""Read a submission back under the rules of the judges' programs."""
+"""Read and check a submission by the rules of the leaderboard programs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _EYES = ("leye_pose", "reye_pose")
 
 
 class Submission:
-    """A `predictions.zip` as the judges see it.
+    """The people in a `predictions.zip`.
 
     Attributes:
-        pictures: names of the pictures with people, sorted.
+        images: names of the images with people, sorted.
     """
 
     def __init__(self, path: Path, form: SubmissionForm, body: BodyModel | None = None) -> None:
@@ -40,10 +40,11 @@ class Submission:
         Args:
             path: of the zip file.
             form: of the leaderboard.
-            body: poses people who are given by parameters; not needed for meshes.
+            body: poses people given by parameters; not needed for meshes.
 
         Raises:
-            SubmissionError: there is no such zip file, or it has a file of another name.
+            SubmissionError: the file is missing or no zip file, or a path in it has another
+                form.
         """
         self._form, self._body = form, body
         self._archive = _open(path)
@@ -54,10 +55,10 @@ class Submission:
                 self._archive.close()
                 raise SubmissionError(f"{path}: {_name_fault(name)}.")
             self._files.setdefault(parsed[0], []).append((parsed[1], name))
-        self.pictures = sorted(self._files)
+        self.images = sorted(self._files)
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Return the submission."""
         return self
 
     def __exit__(
@@ -69,15 +70,15 @@ class Submission:
         """Close the file."""
         self._archive.close()
 
-    def people(self, picture: str) -> PredictedPeople:
-        """The people of one picture by number, with scores of 1; nobody if it has no file.
+    def people(self, image: str) -> PredictedPeople:
+        """Read the people of one image by index, with scores of 1; empty if it has no file.
 
         Raises:
-            SubmissionError: a file is damaged or not as the form asks, or it gives parameters
-                and there is no body to pose.
+            SubmissionError: a file is damaged or invalid, or has parameters and no body was
+                given.
         """
         entries = []
-        for _, name in sorted(self._files.get(picture, [])):
+        for _, name in sorted(self._files.get(image, [])):
             entry, fault = _read_entry(self._archive, name, self._form)
             if fault:
                 raise SubmissionError(f"{name} {fault}.")
@@ -97,24 +98,24 @@ class Submission:
         if "verts" in entry:
             return entry["verts"], entry["allSmplJoints3d"]
         if self._body is None:
-            raise SubmissionError(f"{name} gives parameters: name the SMPL-X body to pose them.")
+            raise SubmissionError(f"{name} has parameters: give the SMPL-X body to pose them.")
         posed = self._body(_posable(name, entry))
         joints = posed.joints_3d[0, : self._form.num_joints]
         return posed.vertices[0].numpy(), joints.numpy()
 
 
 def check_submission(
-    path: Path, form: SubmissionForm, picture_names: Collection[str] | None = None
+    path: Path, form: SubmissionForm, image_names: Collection[str] | None = None
 ) -> list[str]:
-    """What the judges would not take, a sentence each; nothing if all is well.
+    """List the errors of a submission, one sentence each.
 
     Args:
         path: of the zip file.
         form: of the leaderboard.
-        picture_names: all pictures of the benchmark (`NAME.png`), if they are known.
+        image_names: all images of the benchmark (`NAME.png`); None does not check names.
 
     Returns:
-        At most 20 sentences.
+        At most 20 sentences; empty if the submission is valid.
     """
     try:
         archive = _open(path)
@@ -122,7 +123,7 @@ def check_submission(
         return [str(error)]
     faults = []
     with archive:
-        for fault in _faults(archive, form, picture_names):
+        for fault in _faults(archive, form, image_names):
             faults.append(f"{fault}.")
             if len(faults) == _MOST_FAULTS:
                 break
@@ -130,29 +131,29 @@ def check_submission(
 
 
 def _faults(
-    archive: zipfile.ZipFile, form: SubmissionForm, picture_names: Collection[str] | None
+    archive: zipfile.ZipFile, form: SubmissionForm, image_names: Collection[str] | None
 ) -> Iterator[str]:
     names = _file_names(archive)
     if not names:
-        yield f"There is no file in {FOLDER}/: nobody is submitted"
+        yield f"There is no file in {FOLDER}/"
     for name, times in Counter(names).items():
         if times > 1:
-            yield f"{name} is in the zip {times} times, and only one of them would count"
+            yield f"{name} is in the zip {times} times; only one of them would be evaluated"
     contents: dict[tuple[str, bytes], str] = {}
     for name in dict.fromkeys(names):
         parsed = parse_name(name)
         if parsed is None:
             yield _name_fault(name)
             continue
-        if picture_names is not None and parsed[0] not in picture_names:
-            yield f"{name} belongs to {parsed[0]}, which is no picture of the benchmark"
+        if image_names is not None and parsed[0] not in image_names:
+            yield f"{name} belongs to {parsed[0]}, which is not an image of the benchmark"
         entry, fault = _read_entry(archive, name, form)
         if fault:
             yield f"{name} {fault}"
             continue
         same = contents.setdefault((parsed[0], _digest(entry)), name)
         if same != name:
-            yield f"{name} is the same person as {same}: results of two runs were put together"
+            yield f"{name} is the same person as {same}: the zip combines two runs"
 
 
 def _open(path: Path) -> zipfile.ZipFile:
@@ -162,7 +163,7 @@ def _open(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise SubmissionError(
-            f"{path} is not a zip file, or its end is missing: write it again."
+            f"{path} is not a zip file or is incomplete: write it again."
         ) from error
 
 
@@ -172,20 +173,20 @@ def _file_names(archive: zipfile.ZipFile) -> list[str]:
 
 def _name_fault(name: str) -> str:
     if not name.startswith(f"{FOLDER}/"):
-        return f"{name} does not lie in the folder {FOLDER}/ of the zip"
+        return f"{name} is not in the folder {FOLDER}/ of the zip"
     return f"{name} is not named PICTURE_personId_NUMBER.pkl"
 
 
 def _read_entry(
     archive: zipfile.ZipFile, name: str, form: SubmissionForm
 ) -> tuple[Any, str | None]:
-    """What a file holds, and the rest of a sentence on what is wrong with it."""
+    """Content of a file, and its error as the end of a sentence."""
     try:
         entry = load_array_pickle(io.BytesIO(archive.read(name)))
     except pickle.UnpicklingError as error:
-        return None, f"is damaged or holds something else than arrays ({error})"
-    except Exception:  # a damaged pickle or zip can raise nearly anything
-        return None, "is damaged: it can be neither unpacked nor unpickled"
+        return None, f"is damaged or has content other than arrays ({error})"
+    except Exception:  # damaged pickles and zips raise almost any exception
+        return None, "is damaged: it cannot be unpacked and unpickled"
     try:
         return entry, form.fault(entry)
     except (ValueError, TypeError) as error:
@@ -193,7 +194,7 @@ def _read_entry(
 
 
 def _digest(entry: Mapping[str, Any]) -> bytes:
-    """Equal for equal people."""
+    """Hash of the content of an entry."""
     digest = hashlib.sha256()
     for name in sorted(entry):
         value = entry[name]
@@ -203,17 +204,17 @@ def _digest(entry: Mapping[str, Any]) -> bytes:
 
 
 def _posable(name: str, entry: Entry) -> dict[str, torch.Tensor]:
-    """Parameters as our body takes them; what it has no counterpart for is refused."""
+    """Convert parameters to the inputs of `BodyModel`; unsupported options are refused."""
     params = {key: torch.as_tensor(np.asarray(value)) for key, value in entry["params"].items()}
     reasons = {
-        "is not of the neutral body": str(option(entry, "gender", "neutral")) != "neutral",
-        "is not of the SMPL-X body": bool(set(SMPLX_NAMES) - set(params)),
+        "has a gendered body": str(option(entry, "gender", "neutral")) != "neutral",
+        "is not an SMPL-X body": bool(set(SMPLX_NAMES) - set(params)),
         "has more than 10 betas": params["betas"].shape != (1, 10),
-        # Whether the judges add the mean hand to matrices is not known.
-        "gives rotation matrices": not option(entry, "pose2rot", True),
-        "turns the eyes": any(params[eye].any() for eye in _EYES if eye in params),
+        # It is unknown whether the leaderboard adds the mean hand to rotation matrices.
+        "has rotation matrices": not option(entry, "pose2rot", True),
+        "has eye poses": any(params[eye].any() for eye in _EYES if eye in params),
     }
     for reason, holds in reasons.items():
         if holds:
-            raise SubmissionError(f"{name} {reason}: figures can be computed from its mesh only.")
+            raise SubmissionError(f"{name} {reason}: give its mesh instead of parameters.")
     return {key: params[key] for key in SMPLX_NAMES}

@@ -1,4 +1,4 @@
-"""Write a submission: always the whole file anew, so that nobody is in it twice."""
+"""Write a submission as a complete new file, so that no person is in it twice."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ import numpy as np
 from aios.people import People
 
 from ..metrics import PredictedPeople
-from .forms import Entry, SubmissionError, SubmissionForm, file_name, parse_name
+from .forms import Entry, SubmissionError, SubmissionForm, file_name
 
-MOST_PEOPLE = 50
-"""Of one picture, best scores first, as the released program submits them."""
+MAX_PEOPLE = 50
+"""Per image, best scores first, as in the submissions of the released AiOS."""
 _MATCHED_JOINTS = 24
 _PROTOCOL = 4
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
-"""Equal people give an equal file: no time of writing is kept."""
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+"""File time in the zip, so that equal content gives equal bytes."""
 
 
-def kept_people(scores: np.ndarray, threshold: float, most: int = MOST_PEOPLE) -> np.ndarray:
-    """Whom to submit: (m,) scores -> indices, best first, of at most `most` above a threshold."""
+def kept_people(scores: np.ndarray, threshold: float, most: int = MAX_PEOPLE) -> np.ndarray:
+    """Indices of at most `most` of (m,) scores at or above a threshold, best first."""
     order = np.argsort(-scores, kind="stable")
     return order[scores[order] >= threshold][:most]
 
 
 def mesh_entries(people: PredictedPeople) -> list[Entry]:
-    """The people of one picture as meshes and joints, which every leaderboard takes.
+    """Entries of the people of one image with meshes and joints, for every leaderboard.
 
     Args:
-        people: with 2D joints in the pixels that the form asks for (`resolution_wh`).
+        people: with 2D joints in pixels at the resolution of the form (`resolution_wh`).
     """
     return [
         {
@@ -50,11 +50,13 @@ def mesh_entries(people: PredictedPeople) -> list[Entry]:
 
 
 def parameter_entries(people: People, joints_2d: np.ndarray) -> list[Entry]:
-    """The people of one picture as SMPL-X parameters, a hundred times smaller; AGORA only.
+    """Entries of the people of one image with SMPL-X parameters, for AGORA only.
+
+    They are a hundred times smaller than meshes.
 
     Args:
-        people: as the predictor gives them.
-        joints_2d: (P, 24 or more, 2) pixels that the form asks for.
+        people: of a prediction.
+        joints_2d: (P, 24 or more, 2) pixels at the resolution of the form.
     """
     parameters = people.smplx_parameters()
     parameters |= dict.fromkeys(("leye_pose", "reye_pose"), np.zeros((len(people), 3), np.float32))
@@ -68,62 +70,41 @@ def parameter_entries(people: People, joints_2d: np.ndarray) -> list[Entry]:
 
 
 def write_submission(
-    path: Path, form: SubmissionForm, pictures: Iterable[tuple[str, Sequence[Entry]]]
+    path: Path, form: SubmissionForm, images: Iterable[tuple[str, Sequence[Entry]]]
 ) -> int:
-    """Write `predictions.zip`; `path` is either the old file or the whole new one.
+    """Write `predictions.zip`, replacing `path` atomically.
 
     Args:
         path: of the zip file.
         form: of the leaderboard.
-        pictures: name (`SubmissionForm.picture_name`) and people of each picture, one at a time.
+        images: name (`SubmissionForm.image_name`) and entries of each image.
 
     Returns:
         Number of people written.
 
     Raises:
-        SubmissionError: a person is not as the form asks, a picture comes twice, or nobody does.
+        SubmissionError: an entry is invalid, an image is repeated, or there are no entries.
     """
     seen: set[str] = set()
     written = 0
     with _new_zip(path) as archive:
-        for picture, entries in pictures:
-            if picture in seen:
-                raise SubmissionError(f"Picture {picture} comes twice: give each picture once.")
-            seen.add(picture)
+        for image, entries in images:
+            if image in seen:
+                raise SubmissionError(f"Image {image} is given twice: give each image once.")
+            seen.add(image)
             for person, entry in enumerate(entries):
                 if fault := form.fault(entry):
-                    raise SubmissionError(f"Person {person} of {picture} {fault}.")
-                _put(archive, file_name(picture, person), portable_pickle(entry))
+                    raise SubmissionError(f"Person {person} of {image} {fault}.")
+                _put(archive, file_name(image, person), portable_pickle(entry))
                 written += 1
         if not written:
-            raise SubmissionError("Nobody is to be submitted: lower the score threshold.")
+            raise SubmissionError("There are no people to submit: lower the score threshold.")
     return written
-
-
-def merge_submissions(path: Path, parts: Sequence[Path]) -> None:
-    """Put files that several processes wrote, of different pictures, into one.
-
-    Raises:
-        SubmissionError: two parts have the same picture.
-    """
-    owners: dict[str, Path] = {}
-    with _new_zip(path) as archive:
-        for part in parts:
-            with zipfile.ZipFile(part) as source:
-                for name in source.namelist():
-                    parsed = parse_name(name)
-                    picture = parsed[0] if parsed else name
-                    if owners.setdefault(picture, part) != part:
-                        raise SubmissionError(
-                            f"Picture {picture} is in {owners[picture]} and in {part}: give each "
-                            f"picture to one process."
-                        )
-                    _put(archive, name, source.read(name))
 
 
 @contextmanager
 def _new_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file that takes the place of `path` when all went well, else leaves no trace."""
+    """Zip file that replaces `path` on success and is deleted on failure."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
@@ -139,28 +120,28 @@ def _new_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _put(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    about = zipfile.ZipInfo(name, _LONG_AGO)
-    about.compress_type = zipfile.ZIP_DEFLATED
-    about.external_attr = 0o644 << 16
-    archive.writestr(about, content)
+    info = zipfile.ZipInfo(name, _FIXED_TIME)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, content)
 
 
 class _PortablePickler(pickle.Pickler):
-    """Writes arrays so that every numpy can read them.
+    """Pickles arrays so that numpy 1 and 2 can read them.
 
-    Pickles of numpy 2 name a module that the numpy 1 of the judges' programs lacks; the class
-    `numpy.ndarray` itself, called with shape, type and bytes, is known to all.
+    Pickles of numpy 2 name a module that numpy 1, which the leaderboard programs use, lacks; the
+    class `numpy.ndarray`, called with shape, dtype and bytes, exists in both.
     """
 
-    def reducer_override(self, thing: object) -> Any:  # noqa: ANN401 - as the base class
-        if isinstance(thing, np.ndarray):
-            content = bytearray(np.ascontiguousarray(thing).tobytes())
-            return np.ndarray, (thing.shape, thing.dtype.str, content)
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 - as the base class
+        if isinstance(value, np.ndarray):
+            content = bytearray(np.ascontiguousarray(value).tobytes())
+            return np.ndarray, (value.shape, value.dtype.str, content)
         return NotImplemented
 
 
 def portable_pickle(entry: Entry) -> bytes:
-    """A person as bytes that `pickle.load` turns back, whatever the version of numpy."""
+    """Pickle a person so that any version of numpy can load it."""
     buffer = io.BytesIO()
     _PortablePickler(buffer, _PROTOCOL).dump(dict(entry))
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The people of one picture as the metrics see them: who is there, and who was predicted."""
+"""Arrays of the predicted and of the annotated people of one image."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ import numpy as np
 from aios.prediction import Prediction
 
 NUM_METRIC_JOINTS = 127
-"""Of the 144 joints those before the contour of the face: skeleton, vertices, landmarks."""
+"""The first 127 of the 144 joints: all but the face contour."""
 _AGORA_MATCHED_JOINTS = 24
 Conversion = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Vertices of one body -> vertices and joints of another, see `SmplConversion`."""
+"""Maps SMPL-X vertices to vertices and joints of another body, see `SmplConversion`."""
 
 
 class PeopleError(ValueError):
-    """Arrays that do not describe the people of a picture."""
+    """Arrays with a wrong shape or non-finite values."""
 
 
 @dataclass(frozen=True)
 class PredictedPeople:
-    """m predicted people of one picture, in any order; m may be 0.
+    """m predicted people of one image, in any order; m may be 0.
 
-    The camera frame is x right, y down, z forward; where people stand in it does not matter.
+    The camera frame is x right, y down, z forward.  Translations do not affect the metrics.
     """
 
     scores: np.ndarray
-    """(m,) 0-1; all 1 where nothing is known, as in the files of a submission."""
+    """(m,) 0-1; all 1 in submissions, which have no scores."""
     joints_2d: np.ndarray
-    """(m, 24 or more, 2) pixels of the picture in which the truth is annotated."""
+    """(m, 24 or more, 2) pixels at the resolution of the annotation."""
     joints_3d: np.ndarray
     """(m, 127, 3) metres, camera frame, SMPL-X order; (m, 24, 3) for SMPL."""
     vertices: np.ndarray
     """(m, V, 3) metres, camera frame."""
 
     def __post_init__(self) -> None:
-        """Check shapes, and that every number is finite."""
+        """Check shapes and finiteness."""
         _check(self, {"scores": 1, "joints_2d": 3, "joints_3d": 3, "vertices": 3})
         if len(self) and self.joints_2d.shape[1] < _AGORA_MATCHED_JOINTS:
             raise PeopleError(
-                f"PredictedPeople.joints_2d has {self.joints_2d.shape[1]} joints, wanted 24 or more"
+                f"PredictedPeople.joints_2d has {self.joints_2d.shape[1]} joints, needs 24 or more"
             )
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class PredictedPeople:
 
     @classmethod
     def empty(cls) -> Self:
-        """Nobody."""
+        """No people."""
         return cls(np.zeros(0), np.zeros((0, 24, 2)), np.zeros((0, 127, 3)), np.zeros((0, 1, 3)))
 
     @classmethod
@@ -65,13 +65,13 @@ class PredictedPeople:
         resolution_wh: tuple[int, int] | None = None,
         conversion: Conversion | None = None,
     ) -> Self:
-        """What the predictor answers.
+        """Convert the prediction for one image.
 
         Args:
-            prediction: of one photo.
-            resolution_wh: pixels in which the truth is annotated, e.g. (3840, 2160) for AGORA
-                whatever the size of the photo; None if it is annotated in the photo's own.
-            conversion: `SmplConversion` where SMPL is measured; None keeps SMPL-X.
+            prediction: to be converted.
+            resolution_wh: pixel resolution of the annotation, e.g. (3840, 2160) for AGORA at any
+                image size; None if it is that of the image.
+            conversion: `SmplConversion` to evaluate SMPL; None keeps SMPL-X.
         """
         vertices, joints = prediction.vertices, prediction.joints_3d[:, :NUM_METRIC_JOINTS]
         if conversion:
@@ -89,25 +89,25 @@ class PredictedPeople:
 
 @dataclass(frozen=True)
 class TruePeople:
-    """n annotated people of one picture; n may be 0."""
+    """n annotated people of one image; n may be 0."""
 
     joints_2d: np.ndarray
-    """(n, J, 2) pixels, J = 127, 24 for SMPL; the box of a person holds all of them."""
+    """(n, J, 2) pixels, J = 127, or 24 for SMPL; the box of a person encloses all of them."""
     joints_3d: np.ndarray
     """(n, 127, 3) metres, camera frame, SMPL-X order; (n, 24, 3) for SMPL."""
     vertices: np.ndarray
     """(n, V, 3) metres, camera frame."""
     valid: np.ndarray
-    """(n,) bool: is to be found.  Somebody who is not is neither missed nor wrongly found."""
+    """(n,) bool; people who are not valid are neither missed nor false positives."""
     occlusion: np.ndarray
-    """(n,) percent that is hidden, 0-100; NaN where it is unknown."""
+    """(n,) occluded percentage, 0-100; NaN where unknown."""
     kid: np.ndarray
     """(n,) bool"""
     confidence: np.ndarray
-    """(n, J) how surely each 2D joint is annotated, 0-1."""
+    """(n, J) annotation confidence of each 2D joint, 0-1."""
 
     def __post_init__(self) -> None:
-        """Check shapes, and that every number is finite."""
+        """Check shapes and finiteness."""
         _check(self, {"joints_2d": 3, "joints_3d": 3, "vertices": 3, "valid": 1, "kid": 1})
         if self.confidence.shape != self.joints_2d.shape[:2]:
             raise PeopleError(f"TruePeople.confidence has shape {self.confidence.shape}")
@@ -124,15 +124,15 @@ class TruePeople:
         vertices: np.ndarray,
         more: Mapping[str, np.ndarray] | None = None,
     ) -> Self:
-        """Annotated people; what is not said of them is as it mostly is.
+        """Build annotated people, with defaults for optional fields.
 
         Args:
             joints_2d: as the field.
             joints_3d: as the field.
             vertices: as the field.
-            more: any of `occlusion` (unknown if not given), `kid` (nobody), `confidence` (sure)
-                and `valid` (everybody).  AGORA's rule is applied on top: whoever is hidden by
-                more than 90 percent is not valid.
+            more: any of `occlusion` (default unknown), `kid` (default False), `confidence`
+                (default 1) and `valid` (default True).  By AGORA's rule, people occluded by more
+                than 90 percent are not valid.
         """
         count = len(joints_2d)
         given = dict(more or {})
@@ -146,7 +146,7 @@ class TruePeople:
         kid = np.asarray(given.pop("kid", np.zeros(count)), bool)
         confidence = given.pop("confidence", np.ones(np.shape(joints_2d)[:2]))
         if given:
-            raise PeopleError(f"TruePeople knows nothing of {', '.join(sorted(given))}")
+            raise PeopleError(f"TruePeople has no field {', '.join(sorted(given))}")
         return cls(joints_2d, joints_3d, vertices, valid & seen, occlusion, kid, confidence)
 
 
@@ -156,9 +156,9 @@ def _check(people: PredictedPeople | TruePeople, dimensions: Mapping[str, int]) 
         value = getattr(people, name)
         if value.ndim != wanted or len(value) != count:
             raise PeopleError(
-                f"{kind}.{name} has shape {value.shape}, wanted {wanted} dimensions and {count} "
+                f"{kind}.{name} has shape {value.shape} instead of {wanted} dimensions and {count} "
                 f"people"
             )
         if not np.isfinite(value).all():
             person = int(np.flatnonzero(~np.isfinite(value).reshape(count, -1).all(1))[0])
-            raise PeopleError(f"{kind}.{name} of person {person} holds a number that is not finite")
+            raise PeopleError(f"{kind}.{name} of person {person} has a value that is not finite")

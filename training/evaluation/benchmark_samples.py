@@ -1,4 +1,4 @@
-"""The pictures of each benchmark, from the layout in which its owners give the files."""
+"""Samples of each benchmark, read from the published layout of its files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..synthetic import BENCHMARK_PARTS, benchmark_scene
 from ..targets import NEUTRAL, Targets
 from .benchmarks import VALIDATION_FILES, Benchmark
 from .bodies import Bodies
-from .cases import Case, Truth
-from .dataframes import dataframe_cases
+from .dataframes import dataframe_samples
 from .metrics import LicensedFileError, TruePeople
-from .metrics.people import NUM_METRIC_JOINTS
+from .metrics.person_arrays import NUM_METRIC_JOINTS
+from .samples import EvaluationSample, GroundTruth
 
-_PICTURES = (".png", ".jpg", ".jpeg")
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _BODY = (
     *("global_orient", "body_pose", "left_hand_pose", "right_hand_pose"),
     *("jaw_pose", "betas", "expression"),
@@ -34,81 +34,85 @@ _FEWEST_POINTS = 3
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where the files of a benchmark are, and how much of it is wanted."""
+class BenchmarkFiles:
+    """Paths of the files of a benchmark, and the subset to be evaluated."""
 
     root: Path | None
-    """Folder of all data."""
+    """Root folder of all data sets."""
     annotations: Path | None = None
-    """File or folder of annotations, in place of the usual one."""
+    """File or folder of annotations; None takes the default below `root`."""
     images: Path | None = None
-    """Folder that image paths start from, likewise."""
+    """Folder that image paths are relative to; None takes the default below `root`."""
     interval: int = 0
-    """Every so many-th picture; 0 takes the rule of the data set."""
+    """Take every N-th image; 0 takes the interval of the data set."""
     limit: int | None = None
-    """The first so many pictures, of each part where there are parts."""
+    """Take the first N images, of each part if the benchmark has parts."""
     trust_pickle: bool = False
 
 
-def open_cases(benchmark: Benchmark, places: Places, bodies: Bodies) -> list[Case]:
-    """All pictures of a benchmark, in a fixed order.
+def open_samples(
+    benchmark: Benchmark, files: BenchmarkFiles, bodies: Bodies
+) -> list[EvaluationSample]:
+    """List the samples of a benchmark in a fixed order.
 
     Raises:
-        LicensedFileError: files are missing; says which, what for, and where to get them.
+        LicensedFileError: files are missing; the message names their source.
         DataError: files cannot be used.
     """
     if benchmark.kind == "synthetic":
-        return _synthetic(places.limit, bodies)
-    if places.root is None and places.annotations is None:
+        return _synthetic(files.limit, bodies)
+    if files.root is None and files.annotations is None:
         raise LicensedFileError(
-            f"{benchmark.name} needs its data: name the folder of all data with --data; they are "
-            f"to be had from {benchmark.source}."
+            f"{benchmark.name} needs its data: give the folder of all data with --data; get them "
+            f"from {benchmark.source}."
         )
-    root, step = places.root or Path(), max(places.interval, 1)
+    root, step = files.root or Path(), max(files.interval, 1)
     if benchmark.kind == "humandata":
-        cases = _humandata(benchmark, places, root, bodies)
+        samples = _humandata(benchmark, files, root, bodies)
     elif benchmark.kind == "folder":
-        cases = _folder(benchmark, places.images or root / benchmark.data)[::step]
+        samples = _folder(benchmark, files.images or root / benchmark.data)[::step]
     else:
-        folder = places.annotations or root / benchmark.data
-        images = _images(benchmark, places, root)
-        cases = dataframe_cases(benchmark, folder, images, places.trust_pickle)[::step]
-    if not cases:
-        raise LicensedFileError(f"{benchmark.name}: there is no picture to measure in its files.")
-    return cases[: places.limit]
+        folder = files.annotations or root / benchmark.data
+        images = _images(benchmark, files, root)
+        samples = dataframe_samples(benchmark, folder, images, files.trust_pickle)[::step]
+    if not samples:
+        raise LicensedFileError(f"{benchmark.name}: its files have no image to evaluate.")
+    return samples[: files.limit]
 
 
-def _images(benchmark: Benchmark, places: Places, root: Path) -> Path:
-    """The folder of pictures."""
-    tried = [places.images] if places.images else [root / name for name in benchmark.images]
+def _images(benchmark: Benchmark, files: BenchmarkFiles, root: Path) -> Path:
+    """Find the image folder."""
+    tried = [files.images] if files.images else [root / name for name in benchmark.images]
     found = next((path for path in tried if path.is_dir()), None)
     if found is None:
         raise LicensedFileError(
-            f"{tried[0]} does not exist: it holds the pictures of {benchmark.name}; get them from "
+            f"{tried[0]} does not exist: it holds the images of {benchmark.name}; get them from "
             f"{benchmark.source}."
         )
     return found
 
 
-# --- made on the fly
+# --- synthetic
 
 
-def _synthetic(limit: int | None, bodies: Bodies) -> list[Case]:
+def _synthetic(limit: int | None, bodies: Bodies) -> list[EvaluationSample]:
     return [
-        Case(f"{part}/{index:05d}", part, partial(_scene, part, index, bodies))
-        for part, about in BENCHMARK_PARTS.items()
-        for index in range(about.scenes if limit is None else min(limit, about.scenes))
+        EvaluationSample(f"{part}/{index:05d}", part, partial(_scene, part, index, bodies))
+        for part, config in BENCHMARK_PARTS.items()
+        for index in range(config.scenes if limit is None else min(limit, config.scenes))
     ]
 
 
-def _scene(part: str, index: int, bodies: Bodies) -> tuple[np.ndarray, Truth]:
+def _scene(part: str, index: int, bodies: Bodies) -> tuple[np.ndarray, GroundTruth]:
     scene = benchmark_scene(part, index)
     height, width = scene.image.shape[:2]
-    return scene.image, truth_of_targets(scene.targets, (width, height), bodies)
+    return scene.image, targets_to_ground_truth(scene.targets, (width, height), bodies)
 
 
-def truth_of_targets(targets: Targets, size_wh: tuple[int, int], bodies: Bodies) -> Truth:
-    """The truth of a made-up scene; people stand where the camera sees them."""
+def targets_to_ground_truth(
+    targets: Targets, size_wh: tuple[int, int], bodies: Bodies
+) -> GroundTruth:
+    """Ground truth of a synthetic scene, in the frame of its camera."""
     names = (*_BODY, "transl")
     parameters = {name: getattr(targets, name).numpy() for name in names}
     vertices, joints = bodies.pose(parameters, np.full(len(targets), NEUTRAL))
@@ -126,61 +130,65 @@ def truth_of_targets(targets: Targets, size_wh: tuple[int, int], bodies: Bodies)
     width, height = size_wh
     camera = Camera(targets.focal_length, (width / 2, height / 2), width, height)
     boxes = cxcywh_to_xyxy(targets.boxes).numpy() * np.tile(size, 2)
-    return Truth(people, boxes, size_wh, camera)
+    return GroundTruth(people, boxes, size_wh, camera)
 
 
 # --- HumanData
 
 
-def _humandata(benchmark: Benchmark, places: Places, root: Path, bodies: Bodies) -> list[Case]:
+def _humandata(
+    benchmark: Benchmark, files: BenchmarkFiles, root: Path, bodies: Bodies
+) -> list[EvaluationSample]:
     data_set = DATA_SETS[benchmark.data]
     usual = data_set.test or VALIDATION_FILES[benchmark.data]
-    path = places.annotations or root / usual
+    path = files.annotations or root / usual
     if not path.is_file():
         raise LicensedFileError(
             f"{path} does not exist: it holds the annotations of {benchmark.name}; get the data "
             f"from {benchmark.source}."
         )
     if benchmark.images:
-        images = _images(benchmark, places, root)
+        images = _images(benchmark, files, root)
     else:
-        images = places.images or root / data_set.images
+        images = files.images or root / data_set.images
     options = ReadOptions(
         split="test",
-        interval=places.interval,
-        trust_pickle=places.trust_pickle,
+        interval=files.interval,
+        trust_pickle=files.trust_pickle,
         hand_means=(bodies.neutral.left_hand_mean, bodies.neutral.right_hand_mean),
     )
     photos = PhotoSet.open(path, images, data_set, options)
     names = _distinct(photos.annotations[index].image for index in range(len(photos)))
     return [
-        Case(name, "", partial(_annotated, benchmark, photos, index, bodies))
+        EvaluationSample(name, "", partial(_annotated, benchmark, photos, index, bodies))
         for index, name in enumerate(names)
     ]
 
 
 def _distinct(names: Iterator[str]) -> list[str]:
-    """Names, with a number added where a picture comes again."""
+    """Append a number to repeated names."""
     seen: dict[str, int] = {}
-    answer = []
+    result = []
     for name in names:
         seen[name] = seen.get(name, 0) + 1
-        answer.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return answer
+        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return result
 
 
 def _annotated(
     benchmark: Benchmark, photos: PhotoSet, index: int, bodies: Bodies
-) -> tuple[np.ndarray, Truth]:
-    picture = photos[index].picture
-    return picture, truth_of_annotation(benchmark, photos.annotations[index], bodies)
+) -> tuple[np.ndarray, GroundTruth]:
+    image = photos[index].picture
+    return image, annotation_to_ground_truth(benchmark, photos.annotations[index], bodies)
 
 
-def truth_of_annotation(benchmark: Benchmark, annotation: Annotation, bodies: Bodies) -> Truth:
-    """The truth of a picture of HumanData; its bodies stand in the origin of the camera frame.
+def annotation_to_ground_truth(
+    benchmark: Benchmark, annotation: Annotation, bodies: Bodies
+) -> GroundTruth:
+    """Ground truth of a HumanData image; bodies have no translation.
 
-    Joints that are not annotated take the place at which the posed body has them, seen by the
-    weak perspective camera that fits those that are.
+    Joints without annotation are projected from the posed body by the weak-perspective camera that
+    fits the annotated joints.
     """
     gender = annotation.gender
     if not benchmark.gendered:
@@ -203,17 +211,19 @@ def truth_of_annotation(benchmark: Benchmark, annotation: Annotation, bodies: Bo
         {
             "occlusion": occlusion if occlusion.any() else np.full(len(points), np.nan),
             "valid": valid & (seen.sum(1) >= _FEWEST_POINTS),
-            "confidence": np.where(seen, points[..., 2] if benchmark.sure_joints else 1.0, 0.0),
+            "confidence": np.where(
+                seen, points[..., 2] if benchmark.confidence_weighted else 1.0, 0.0
+            ),
         },
     )
     x, y, width, height = annotation.boxes["body"][:, :4].T
     size = np.array(annotation.size_wh, float)
     corners = np.stack([x, y, x + width, y + height], -1).reshape(-1, 2, 2).clip(0, size)
-    return Truth(people, corners.reshape(-1, 4), annotation.size_wh)
+    return GroundTruth(people, corners.reshape(-1, 4), annotation.size_wh)
 
 
 def _completed(points: np.ndarray, seen: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """(J, 2) pixels with those not `seen` (J,) replaced; nobody seen gives a point at 0."""
+    """Fill the joints (J, 2) that are not `seen` (J,); with too few seen joints all are 0."""
     if seen.all():
         return points
     if seen.sum() < _FEWEST_POINTS:
@@ -227,19 +237,22 @@ def _completed(points: np.ndarray, seen: np.ndarray, joints: np.ndarray) -> np.n
     return np.where(seen[:, None], points, guess)
 
 
-# --- pictures alone
+# --- images without ground truth
 
 
-def _folder(benchmark: Benchmark, folder: Path) -> list[Case]:
+def _folder(benchmark: Benchmark, folder: Path) -> list[EvaluationSample]:
     found: Sequence[Path] = ()
     if folder.is_dir():
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
+        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES)
     if not found:
         raise LicensedFileError(
-            f"{folder} holds no pictures: {benchmark.name} predicts the people in them for the "
-            f"leaderboard; get them from {benchmark.source}."
+            f"{folder} holds no images to predict for the leaderboard of {benchmark.name}; get "
+            f"them from {benchmark.source}."
         )
-    return [Case(path.relative_to(folder).as_posix(), "", partial(_photo, path)) for path in found]
+    return [
+        EvaluationSample(path.relative_to(folder).as_posix(), "", partial(_photo, path))
+        for path in found
+    ]
 
 
 def _photo(path: Path) -> tuple[np.ndarray, None]:

@@ -1,4 +1,4 @@
-"""Licensed files, stand-ins for their lists, and SMPL-X meshes as SMPL meshes."""
+"""Licensed files, lists of the stand-in, and conversion of SMPL-X to SMPL."""
 
 import pickle
 from dataclasses import fields
@@ -22,10 +22,10 @@ from training.evaluation.metrics import (
     TruePeople,
     load_smpl_parts,
     load_smplx_parts,
-    measure_picture,
+    measure_image,
     summarise,
 )
-from training.evaluation.metrics.files import read_sparse
+from training.evaluation.metrics.licensed_files import read_sparse
 
 EVERYTHING = {"body", "hands", "face", "j14"}
 
@@ -39,7 +39,7 @@ def regressor():
 
 @pytest.fixture
 def folder(tmp_path):
-    """The vertex lists under their names, with made-up content."""
+    """Folder with made-up vertex lists."""
     hands = {"left_hand": np.arange(778), "right_hand": np.arange(778) + 1000}
     (tmp_path / "MANO_SMPLX_vertex_ids.pkl").write_bytes(pickle.dumps(hands))
     np.save(tmp_path / "SMPL-X__FLAME_vertex_ids.npy", np.arange(5023) + 2000)
@@ -50,7 +50,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_published_lists(folder, regressor):
+def test_published_lists_are_read(folder, regressor):
     parts = load_smplx_parts(folder, regressor, EVERYTHING)
     assert parts.left_hand.tolist() == list(range(778))
     assert parts.right_hand[0] == 1000 and parts.face[-1] == 7022 and parts.body[0] == 7400
@@ -60,19 +60,19 @@ def test_published_lists(folder, regressor):
 
 
 @pytest.mark.parametrize("about", ["hands", "face", "j14", "body"])
-def test_a_missing_file_is_named(folder, regressor, about):
-    """What it is called, what for, and where to register; whoever does not need it goes on."""
+def test_missing_files_are_named(folder, regressor, about):
+    """The message names file, purpose and source; other lists load without it."""
     (folder / LICENSED_FILES[about].name).unlink()
     with pytest.raises(LicensedFileError) as caught:
         load_smplx_parts(folder, regressor, EVERYTHING)
-    said = str(caught.value)
-    assert LICENSED_FILES[about].name in said and LICENSED_FILES[about].purpose in said
-    assert "https://" in said and "\n" not in said
+    message = str(caught.value)
+    assert LICENSED_FILES[about].name in message and LICENSED_FILES[about].purpose in message
+    assert "https://" in message and "\n" not in message
     load_smplx_parts(folder, regressor, EVERYTHING - {about})
 
 
 @pytest.mark.parametrize(
-    ("about", "content", "said"),
+    ("about", "content", "message"),
     [
         ("hands", b"nothing", "cannot be read"),
         ("hands", pickle.dumps({"left_hand": np.arange(5)}), "no list of vertex numbers"),
@@ -82,34 +82,34 @@ def test_a_missing_file_is_named(folder, regressor, about):
         ("j14", pickle.dumps({}), "no matrix of 14 x 10475"),
     ],
 )
-def test_files_of_something_else(folder, regressor, about, content, said):
+def test_other_content_is_refused(folder, regressor, about, content, message):
     (folder / LICENSED_FILES[about].name).write_bytes(content)
     with pytest.raises(LicensedFileError) as caught:
         load_smplx_parts(folder, regressor, EVERYTHING)
-    assert said in str(caught.value) and "again from" in str(caught.value)
+    assert message in str(caught.value) and "again from" in str(caught.value)
 
 
 @pytest.mark.parametrize("values", [[0.5, 1.0], [[1, 2]], [-1, 4], [NUM_VERTICES], []])
-def test_lists_that_are_none(folder, regressor, values):
+def test_invalid_lists_are_refused(folder, regressor, values):
     np.save(folder / "body_verts_smplx.npy", np.array(values))
     with pytest.raises(LicensedFileError, match="body_verts_smplx.npy holds"):
         load_smplx_parts(folder, regressor, {"body"})
 
 
-def test_the_hand_joints(regressor):
-    """Wrist, then root to tip of every finger; tips are vertices."""
+def test_hand_regressor(regressor):
+    """Wrist, then the joints of every finger from root to tip; tips are vertices."""
     parts = BodyParts.from_skinning(np.eye(NUM_JOINTS)[np.zeros(NUM_VERTICES, int)], regressor)
     left = parts.left_hand_regressor.argmax(1).tolist()
     assert left[:5] == [200, 370, 380, 390, 5361] and left[-1] == 5286
     right = parts.right_hand_regressor.argmax(1).tolist()
     assert right[:5] == [210, 520, 530, 540, 8079] and right[5:9] == [400, 410, 420, 7669]
     assert (parts.left_hand_regressor.sum(1) == 1).all()
-    with pytest.raises(ValueError, match="24 rows, wanted 55"):
+    with pytest.raises(ValueError, match="24 rows instead of 55"):
         BodyParts.from_skinning(np.eye(NUM_JOINTS), regressor[:24])
 
 
-def test_parts_of_the_standin():
-    """Every vertex in one list; hands are alike and lie at the wrists, the face above the neck."""
+def test_parts_from_skinning():
+    """Each vertex is in one list; hands are near the wrists, the face is above the neck."""
     arrays, is_standin = read_body_file(find_body_file(None))
     parts = BodyParts.from_skinning(arrays["weights"], arrays["J_regressor"])
     lists = (parts.body, parts.left_hand, parts.right_hand, parts.face)
@@ -138,7 +138,7 @@ def conversion_files(tmp_path_factory):
     return folder
 
 
-def test_smplx_meshes_as_smpl_meshes(conversion_files):
+def test_smplx_meshes_are_converted_to_smpl(conversion_files):
     conversion = SmplConversion.load(
         conversion_files / "smplx2smpl.pkl", conversion_files / "SMPL_NEUTRAL.pkl"
     )
@@ -147,12 +147,12 @@ def test_smplx_meshes_as_smpl_meshes(conversion_files):
     halves = (points[:, :6890].astype(float) + points[:, 3000:9890]) / 2
     np.testing.assert_allclose(vertices, halves, atol=1e-12)
     np.testing.assert_allclose(joints, halves[:, 7 * np.arange(24)], atol=1e-12)
-    none, nobody = conversion(points[:0])
-    assert none.shape == (0, 6890, 3) and nobody.shape == (0, 24, 3)
+    vertices, joints = conversion(points[:0])
+    assert vertices.shape == (0, 6890, 3) and joints.shape == (0, 24, 3)
 
 
-def test_the_matrix_of_the_transfer_model(conversion_files, tmp_path):
-    """Twice as many columns, of which the first half moves vertices."""
+def test_matrix_of_the_transfer_model(conversion_files, tmp_path):
+    """The matrix has twice the columns; only the first half applies to vertices."""
     matrix = read_sparse(conversion_files / "smplx2smpl.pkl", "smplx2smpl")["matrix"]
     path = tmp_path / "smplx2smpl_deftrafo_setup.pkl"
     path.write_bytes(pickle.dumps({"mtx": csc_matrix(hstack([matrix, 3 * matrix]))}, 2))
@@ -163,7 +163,7 @@ def test_the_matrix_of_the_transfer_model(conversion_files, tmp_path):
     ).nnz == 0
 
 
-def test_a_dense_matrix(conversion_files, tmp_path):
+def test_dense_matrix(conversion_files, tmp_path):
     matrix = np.zeros((6890, NUM_VERTICES), np.int8)
     matrix[np.arange(6890), np.arange(6890)[::-1]] = 1
     path = tmp_path / "smplx2smpl.npz"
@@ -174,21 +174,21 @@ def test_a_dense_matrix(conversion_files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({"other": np.eye(3)}, "named matrix or mtx"),
-        ({"matrix": np.zeros((6890, 100))}, "has 100 columns, wanted 10475"),
+        ({"matrix": np.zeros((6890, 100))}, "has 100 columns, fewer than 10475"),
         ({"matrix": np.zeros((100, NUM_VERTICES))}, "named matrix or mtx"),
     ],
 )
-def test_matrices_of_something_else(conversion_files, tmp_path, content, said):
+def test_other_matrices_are_refused(conversion_files, tmp_path, content, message):
     path = tmp_path / "smplx2smpl.pkl"
     path.write_bytes(pickle.dumps(content))
-    with pytest.raises(LicensedFileError, match=said):
+    with pytest.raises(LicensedFileError, match=message):
         SmplConversion.load(path, conversion_files / "SMPL_NEUTRAL.pkl")
 
 
-def test_bodies_and_matrices_that_are_missing(conversion_files, tmp_path):
+def test_missing_bodies_and_matrices_are_named(conversion_files, tmp_path):
     matrix = conversion_files / "smplx2smpl.pkl"
     np.savez(tmp_path / "body.npz", J_regressor=np.zeros((55, 10)))
     with pytest.raises(LicensedFileError, match="is no SMPL body"):
@@ -200,8 +200,8 @@ def test_bodies_and_matrices_that_are_missing(conversion_files, tmp_path):
         SmplConversion.load(tmp_path / "mine.pkl", tmp_path / "body.npz")
 
 
-def test_the_smpl_track_from_a_prediction(conversion_files):
-    """A prediction converted, and held to a truth that was: perfect, with joints in the picture."""
+def test_smpl_track_of_a_prediction(conversion_files):
+    """A converted prediction equals the converted ground truth, with joints in the image."""
     conversion = SmplConversion.load(
         conversion_files / "smplx2smpl.pkl", conversion_files / "SMPL_NEUTRAL.pkl"
     )
@@ -216,10 +216,10 @@ def test_the_smpl_track_from_a_prediction(conversion_files):
     np.testing.assert_allclose(own.joints_2d, 6 * camera.project(true_joints))
     true = TruePeople.from_arrays(own.joints_2d, true_joints, true_vertices + 1)
     parts = BodyParts.only_body(np.arange(500))
-    record = measure_picture("a", own, true, AGORA_SMPL, parts)
-    figures = summarise(Records(AGORA_SMPL, [record]), 0)["plain"]
-    assert figures["f1"] == 1 and figures["body_mpjpe_mm"] == 0
-    assert figures["body_mve_mm"] == pytest.approx(1000 * np.sqrt(3))
+    record = measure_image("a", own, true, AGORA_SMPL, parts)
+    metrics = summarise(Records(AGORA_SMPL, [record]), 0)["plain"]
+    assert metrics["f1"] == 1 and metrics["body_mpjpe_mm"] == 0
+    assert metrics["body_mve_mm"] == pytest.approx(1000 * np.sqrt(3))
 
 
 PEOPLE = tuple(field.name for field in fields(People))

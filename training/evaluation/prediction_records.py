@@ -1,6 +1,6 @@
-"""What was predicted for every picture, on disk: for submissions, boxes and pictures of failures.
+"""Predictions on disk, from which submissions, boxes and the page of worst images are made.
 
-One line of JSON a picture; arrays are kept bit by bit.
+Files have one line of JSON per image; arrays round-trip exactly.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from aios.prediction import Candidates
 _T = TypeVar("_T")
 
 
-class AnswerError(ValueError):
-    """A file of answers that cannot be read; says what to do."""
+class PredictionRecordError(ValueError):
+    """A file of prediction records is damaged or incomplete."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The m people predicted in one picture, and how they compare with the n annotated ones."""
+class PredictionRecord:
+    """m predicted people of one image, compared with the n annotated ones."""
 
     name: str
     group: str
     people: People
     camera: Camera
     joints_2d: np.ndarray
-    """(m, 24, 2) float32 pixels of the picture, the first SMPL-X joints."""
+    """(m, 24, 2) float32 pixels of the image, the first 24 SMPL-X joints."""
     keypoints_right: np.ndarray
-    """(m, n) int64 keypoints that each prediction would have right of each person."""
+    """(m, n) int64, number of keypoints correct if a prediction is matched to a person."""
     keypoints_shown: np.ndarray
-    """(n,) int64 keypoints of each person that can be right."""
+    """(n,) int64, number of annotated keypoints of each person inside the image."""
     true_boxes_xyxy: np.ndarray
-    """(n, 4) float64 pixels of the picture."""
+    """(n, 4) float64 pixels of the image."""
     depths_m: np.ndarray
-    """(m,) float64, of each prediction's pelvis before the camera."""
+    """(m,) float64, depth of the predicted pelvis."""
     true_depths_m: np.ndarray
-    """(n,) float64, the same of the annotated people; NaN where nobody knows."""
+    """(n,) float64, depth of the annotated pelvis; NaN where unknown."""
 
     @property
     def candidates(self) -> Candidates:
-        """As the predictor takes them to pose bodies."""
+        """Input of `AiOSPredictor.assemble`, which poses the bodies."""
         return Candidates(self.people, self.camera)
 
     def to_line(self) -> str:
-        """One line of JSON."""
+        """Serialize to one line of JSON."""
         content: dict[str, Any] = {"name": self.name, "group": self.group}
         content["camera"] = [
             *(self.camera.focal_length, *self.camera.principal_point),
@@ -64,7 +64,7 @@ class Answer:
 
     @classmethod
     def from_line(cls, line: str) -> Self:
-        """What `to_line` has written."""
+        """Parse a line written by `to_line`."""
         content = json.loads(line)
         focal_length, x, y, width, height = content["camera"]
         return cls(
@@ -92,14 +92,14 @@ def _unpack(packed: list) -> np.ndarray:
     return np.frombuffer(base64.b64decode(content), kind).reshape(shape).copy()
 
 
-def write_answers(file: Path, answers: Iterable[Answer]) -> None:
-    """Add answers to the end of a file; all of them are on disk when this returns."""
+def append_prediction_records(file: Path, records: Iterable[PredictionRecord]) -> None:
+    """Append records to a file and flush it."""
     with file.open("a") as stream:
-        stream.writelines(f"{answer.to_line()}\n" for answer in answers)
+        stream.writelines(f"{record.to_line()}\n" for record in records)
 
 
-def cut_broken_line(file: Path) -> None:
-    """Take off the end that a killed process did not finish, so that more can be added."""
+def truncate_partial_line(file: Path) -> None:
+    """Remove an incomplete last line, left by a killed process."""
     if not file.exists():
         return
     with file.open("r+b") as stream:
@@ -108,31 +108,33 @@ def cut_broken_line(file: Path) -> None:
             stream.truncate(content.rfind(b"\n") + 1)
 
 
-def read_answers(files: Iterable[Path], names: Iterable[str]) -> Iterator[Answer]:
-    """The answers for some pictures, each once, in the order of the names.
+def read_prediction_records(
+    files: Iterable[Path], names: Iterable[str]
+) -> Iterator[PredictionRecord]:
+    """Read the records of some images in the order of `names`.
 
-    Only the places of lines are kept in memory.
+    Only the offsets of the lines are kept in memory.
 
     Raises:
-        AnswerError: a picture has no answer, or a file is damaged.
+        PredictionRecordError: an image has no record, or a file is damaged.
     """
-    places: dict[str, tuple[Path, int]] = {}
+    offsets: dict[str, tuple[Path, int]] = {}
     for file in sorted(files):
         with file.open("rb") as stream:
             start = 0
             for line in stream:
                 if line.endswith(b"\n"):
-                    places.setdefault(_name_of(file, line), (file, start))
+                    offsets.setdefault(_name_of(file, line), (file, start))
                 start += len(line)
     for name in names:
-        if name not in places:
-            raise AnswerError(
-                f"There is no answer for {name} beside its record: measure again with --fresh."
+        if name not in offsets:
+            raise PredictionRecordError(
+                f"There is no prediction for {name}: evaluate again with --fresh."
             )
-        file, start = places[name]
+        file, start = offsets[name]
         with file.open("rb") as stream:
             stream.seek(start)
-            yield _read(file, Answer.from_line, stream.readline())
+            yield _read(file, PredictionRecord.from_line, stream.readline())
 
 
 def _name_of(file: Path, line: bytes) -> str:
@@ -143,6 +145,6 @@ def _read(file: Path, reader: Callable[[str], _T], line: bytes) -> _T:
     try:
         return reader(line.decode())
     except (ValueError, KeyError, TypeError) as error:
-        raise AnswerError(
-            f"{file} is damaged or of another version: measure again with --fresh."
+        raise PredictionRecordError(
+            f"{file} is damaged or of another version: evaluate again with --fresh."
         ) from error

@@ -1,7 +1,7 @@
-"""Boxes for two-stage methods in COCO's form: those of AiOS, the annotated ones, and shifted ones.
+"""Input boxes for two-stage methods in COCO format: of AiOS, annotated, and shifted.
 
-A two-stage method takes its people from boxes.  `pictures.json` is a COCO data set (pictures and
-annotated boxes); `aios.json`, `annotated.json` and `shifted.json` are COCO results for it.
+`pictures.json` is a COCO data set (images and annotated boxes); `aios.json`, `annotated.json` and
+`shifted.json` are COCO detection results for it (AiOS, Table 7).
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ import numpy as np
 
 from aios.geometry.boxes import pairwise_iou
 
-from .answers import Answer
 from .metrics import match_greedily
+from .prediction_records import PredictionRecord
 
 SHIFT = 0.1
-"""Of a box's width and height: how far the noise experiment moves it."""
+"""Default shift of the noise experiment, as a share of the box size."""
 _SEED = 20240609
 _PERSON = 1
 _FOUND_IOU = 0.5
-_LEAST_IOU = 1e-6
+_MIN_OVERLAP = 1e-6
 
 
-def shifted(boxes_xyxy: np.ndarray, share: float, picture: int) -> np.ndarray:
-    """Boxes moved by a share of their width and height, left or right and up or down by chance.
+def shift_boxes(boxes_xyxy: np.ndarray, share: float, image: int) -> np.ndarray:
+    """Shift boxes by a share of their width and height, with random signs.
 
     Args:
         boxes_xyxy: (n, 4).
-        share: how far.
-        picture: number of the picture; chance depends on it alone.
+        share: of width and height.
+        image: index of the image, the random seed.
     """
-    random = np.random.default_rng([_SEED, picture])
+    random = np.random.default_rng([_SEED, image])
     signs = random.choice([-1.0, 1.0], size=(len(boxes_xyxy), 2))
     extent = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     return boxes_xyxy + np.tile(share * signs * extent, 2)
 
 
 @dataclass
-class _Agreement:
-    """How boxes agree with the annotated ones."""
+class _BoxAgreement:
+    """Running sums of the agreement of boxes with the annotated ones."""
 
     boxes: int = 0
     people: int = 0
@@ -50,16 +50,16 @@ class _Agreement:
     overlaps: list[float] = field(default_factory=list)
 
     def add(self, boxes: np.ndarray, annotated: np.ndarray) -> None:
-        """Boxes of one picture, best first."""
+        """Add the boxes of one image, best score first."""
         self.boxes += len(boxes)
         self.people += len(annotated)
         iou = pairwise_iou(boxes, annotated)
-        overlaps = [float(iou[pair]) for pair in match_greedily(boxes, annotated, _LEAST_IOU)]
+        overlaps = [float(iou[pair]) for pair in match_greedily(boxes, annotated, _MIN_OVERLAP)]
         self.overlaps += overlaps
         self.found += sum(overlap >= _FOUND_IOU for overlap in overlaps)
 
-    def figures(self) -> dict[str, float]:
-        """Number of boxes, mean IoU of those that overlap their person, recall and precision."""
+    def metrics(self) -> dict[str, float]:
+        """Number of boxes, mean IoU of matched boxes, recall and precision at IoU 0.5."""
         return {
             "boxes": self.boxes,
             "mean_iou": float(np.mean(self.overlaps)) if self.overlaps else float("nan"),
@@ -68,37 +68,37 @@ class _Agreement:
         }
 
 
-def write_boxes(
-    folder: Path, answers: Iterable[Answer], threshold: float, shift: float = SHIFT
+def write_coco_boxes(
+    folder: Path, predictions: Iterable[PredictionRecord], threshold: float, shift: float = SHIFT
 ) -> dict[str, dict[str, float]]:
     """Write the four files.
 
     Args:
-        folder: made if need be.
-        answers: of all pictures.
-        threshold: lowest score of a box of AiOS.
-        shift: how far annotated boxes are moved, a share of their size.
+        folder: created if missing.
+        predictions: of all images.
+        threshold: score threshold of the boxes of AiOS.
+        shift: shift of the annotated boxes, as a share of their size.
 
     Returns:
-        How the boxes of AiOS and the shifted ones agree with the annotated ones.
+        Agreement of the boxes of AiOS and of the shifted boxes with the annotated ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images: list[dict] = []
     annotations: list[dict] = []
     results: dict[str, list[dict]] = {"aios": [], "annotated": [], "shifted": []}
-    agreement = {name: _Agreement() for name in ("aios", "shifted")}
-    for number, answer in enumerate(answers, start=1):
-        camera, true = answer.camera, answer.true_boxes_xyxy
+    agreement = {name: _BoxAgreement() for name in ("aios", "shifted")}
+    for number, record in enumerate(predictions, start=1):
+        camera, true = record.camera, record.true_boxes_xyxy
         images.append(
             {
                 "id": number,
-                "file_name": answer.name,
+                "file_name": record.name,
                 "width": camera.width,
                 "height": camera.height,
             }
         )
-        kept = answer.people.select(answer.people.scores >= threshold)
-        moved = shifted(true, shift, number)
+        kept = record.people.select(record.people.scores >= threshold)
+        moved = shift_boxes(true, shift, number)
         ones = np.ones(len(true))
         results["aios"] += _results(number, kept.boxes_xyxy_px, kept.scores)
         results["annotated"] += _results(number, true, ones)
@@ -118,15 +118,15 @@ def write_boxes(
     for name, found in results.items():
         (folder / f"{name}.json").write_text(json.dumps(found))
     return {
-        f"boxes of AiOS, score >= {threshold:g}": agreement["aios"].figures(),
-        f"annotated boxes shifted by {100 * shift:g} %": agreement["shifted"].figures(),
+        f"boxes of AiOS, score >= {threshold:g}": agreement["aios"].metrics(),
+        f"annotated boxes shifted by {100 * shift:g} %": agreement["shifted"].metrics(),
     }
 
 
-def _results(picture: int, boxes_xyxy: np.ndarray, scores: np.ndarray) -> list[dict]:
-    """COCO detections: x, y, width, height in pixels."""
+def _results(image: int, boxes_xyxy: np.ndarray, scores: np.ndarray) -> list[dict]:
+    """COCO detections, boxes as x, y, width, height in pixels."""
     rows = []
     for (x1, y1, x2, y2), score in zip(boxes_xyxy.tolist(), scores.tolist(), strict=True):
         box = [x1, y1, x2 - x1, y2 - y1]
-        rows.append({"image_id": picture, "category_id": _PERSON, "bbox": box, "score": score})
+        rows.append({"image_id": image, "category_id": _PERSON, "bbox": box, "score": score})
     return rows

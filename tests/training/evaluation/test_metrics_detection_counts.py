@@ -1,9 +1,9 @@
-"""Figures of merit by hand."""
+"""Detection metrics against values computed by hand."""
 
 import numpy as np
 import pytest
 
-from training.evaluation.metrics import Tally, match_greedily, pelvis_aligned_mm
+from training.evaluation.metrics import DetectionCounts, match_greedily, pelvis_aligned_mm
 
 
 def test_greedy_matching_is_one_to_one():
@@ -14,7 +14,7 @@ def test_greedy_matching_is_one_to_one():
     assert match_greedily(twice, np.zeros((0, 4))) == []
 
 
-def test_distance_after_putting_pelvis_on_pelvis():
+def test_pelvis_alignment_removes_translation():
     wanted = np.random.default_rng(0).normal(size=(5, 3))
     moved = wanted + 7
     assert pelvis_aligned_mm(moved, wanted, np.stack([moved[0], wanted[0]])) < 1e-9
@@ -23,10 +23,10 @@ def test_distance_after_putting_pelvis_on_pelvis():
     assert gap == pytest.approx(1.0)
 
 
-def test_summary_by_hand():
-    tally = Tally(found=3, missed=1, invented=2, vertex_errors_mm=[10.0, 30.0])
-    figures = tally.summary()
-    assert (figures["people"], figures["precision"], figures["recall"]) == (4, 0.6, 0.75)
-    assert figures["f1"] == pytest.approx(2 / 3)
-    assert (figures["mve_mm"], figures["mpjpe_mm"]) == (20, 0)
-    assert Tally().summary()["f1"] == 0
+def test_summary():
+    counts = DetectionCounts(found=3, missed=1, false_positives=2, vertex_errors_mm=[10.0, 30.0])
+    metrics = counts.summary()
+    assert (metrics["people"], metrics["precision"], metrics["recall"]) == (4, 0.6, 0.75)
+    assert metrics["f1"] == pytest.approx(2 / 3)
+    assert (metrics["mve_mm"], metrics["mpjpe_mm"]) == (20, 0)
+    assert DetectionCounts().summary()["f1"] == 0

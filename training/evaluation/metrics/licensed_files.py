@@ -1,4 +1,4 @@
-"""Licensed files that the published benchmarks need: reading them, and where they are."""
+"""Licensed files of the published benchmarks: names, download pages, and reading them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _DAMAGED = (
 
 
 class LicensedFileError(ValueError):
-    """A file that only its owner may give is missing or unusable; says where to get it."""
+    """A licensed file is missing or unusable; the message names its source."""
 
 
 @dataclass(frozen=True)
 class LicensedFile:
-    """A file that cannot come with the program.
+    """A file that the program may not distribute.
 
     Attributes:
-        name: under which its owner gives it.
-        purpose: what cannot be measured without it.
-        source: where it is to be had.
+        name: file name of the download.
+        purpose: metrics that need it, as the end of a sentence.
+        source: download page, as the end of a sentence.
     """
 
     name: str
@@ -45,10 +45,10 @@ class LicensedFile:
     source: str
 
     def find(self, folder: Path) -> Path:
-        """Its path in `folder`.
+        """Return its path in `folder`.
 
         Raises:
-            LicensedFileError: it is not there.
+            LicensedFileError: the file is missing.
         """
         path = folder / self.name
         if not path.is_file():
@@ -96,18 +96,18 @@ LICENSED_FILES = {
         f"the downloads at {_SMPL_SITE}",
     ),
 }
-"""Everything besides the body model, by what it is about."""
+"""Files beside the body model, by topic."""
 
 
 def read_arrays(path: Path, about: str) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz`, `.npy` or `.pkl` file, without running code from it.
+    """Read the arrays of an `.npz`, `.npy` or `.pkl` file without executing pickled code.
 
     Args:
         path: the file.
-        about: key of `LICENSED_FILES`, for the error.
+        about: key of `LICENSED_FILES`, for the error message.
 
     Returns:
-        Arrays by name, dense; an array that has none, under "".
+        Dense arrays by name; an unnamed array has the name "".
 
     Raises:
         LicensedFileError: the file is missing or damaged.
@@ -116,10 +116,10 @@ def read_arrays(path: Path, about: str) -> dict[str, np.ndarray]:
 
 
 def read_sparse(path: Path, about: str) -> dict[str, csr_matrix]:
-    """As `read_arrays`, for the matrices in a file: large ones are never made dense.
+    """Read the matrices of a file as `read_arrays` does, but sparse.
 
     Returns:
-        Matrices by name; what else is in the file is left out.
+        Matrices by name; other arrays are skipped.
     """
 
     def from_entries(stored: StoredArray) -> csr_matrix | None:
@@ -141,7 +141,7 @@ def _read(
     from_stored: Callable[[StoredArray], Any],
     from_array: Callable[[np.ndarray], Any],
 ) -> dict[str, Any]:
-    """Whatever the two functions make of the arrays in a file."""
+    """Apply one of the two functions to each array of a file."""
     file = LICENSED_FILES[about]
     if not path.is_file():
         file.find(path.parent)
@@ -167,15 +167,15 @@ def _read(
 
 
 def load_smplx_parts(folder: Path, joint_regressor: np.ndarray, needs: set[str]) -> BodyParts:
-    """The published vertex lists of SMPL-X.
+    """Load the published vertex lists of SMPL-X.
 
     Args:
-        folder: where the licensed files lie.
+        folder: folder of the licensed files.
         joint_regressor: (55, 10475) of the SMPL-X body.
-        needs: of "body", "hands", "face" and "j14"; the others are left empty.
+        needs: subset of "body", "hands", "face" and "j14"; the other lists are empty.
 
     Raises:
-        LicensedFileError: one that is needed is missing or holds something else.
+        LicensedFileError: a required file is missing or has unexpected content.
     """
     nothing = np.zeros(0, np.int64)
     hands = {"left_hand": nothing, "right_hand": nothing}
@@ -203,10 +203,10 @@ def load_smplx_parts(folder: Path, joint_regressor: np.ndarray, needs: set[str])
 
 
 def load_smpl_parts(folder: Path) -> BodyParts:
-    """The published vertex list of the SMPL track.
+    """Load the published vertex list of the SMPL track.
 
     Raises:
-        LicensedFileError: it is missing or holds something else.
+        LicensedFileError: the file is missing or has unexpected content.
     """
     content = read_arrays(LICENSED_FILES["smpl_body"].find(folder), "smpl_body")
     return BodyParts.only_body(_indices(content.get(""), "smpl_body"))
@@ -216,7 +216,7 @@ def _indices(values: np.ndarray | None, about: str) -> np.ndarray:
     if values is None or values.ndim != 1 or values.dtype.kind not in "iu" or not values.size:
         raise _wrong(about, "no list of vertex numbers")
     if values.min() < 0 or values.max() >= NUM_VERTICES:
-        raise _wrong(about, "numbers that SMPL-X has no vertex for")
+        raise _wrong(about, "vertex numbers outside of SMPL-X")
     return values.astype(np.int64)
 
 

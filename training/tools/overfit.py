@@ -84,7 +84,7 @@ def overfit_samples(side: int, count: int = NUM_IMAGES) -> list[Sample]:
 
 def measure(trainer: Trainer, batch: Batch) -> dict[str, float | int]:
     """F1 and mean vertex error of the averaged weights, on images of one size."""
-    tally = DetectionCounts()
+    counts = DetectionCounts()
     with torch.no_grad():
         final = trainer.average(batch.images(trainer.config.model.image)).final
     height, width = batch.size_hw
@@ -92,19 +92,19 @@ def measure(trainer: Trainer, batch: Batch) -> dict[str, float | int]:
         people = people_from_output(final, index, width, height)
         people = people.select(people.scores >= THRESHOLD)
         targets = batch.targets.select(batch.image_index == index).to("cpu")
-        _compare(tally, people, targets, np.array([width, height]), trainer.body_model)
-    return tally.summary()
+        _compare(counts, people, targets, np.array([width, height]), trainer.body_model)
+    return counts.summary()
 
 
 def _compare(
-    tally: DetectionCounts, people: People, targets: Targets, size_wh: np.ndarray, body: BodyModel
+    counts: DetectionCounts, people: People, targets: Targets, size_wh: np.ndarray, body: BodyModel
 ) -> None:
     centre, extent = targets.boxes.numpy().reshape(-1, 2, 2).transpose(1, 0, 2) * size_wh
     corners = np.concatenate([centre - extent / 2, centre + extent / 2], 1)
     pairs = match_greedily(people.boxes_xyxy_px, corners)
-    tally.found += len(pairs)
-    tally.missed += len(targets) - len(pairs)
-    tally.false_positives += len(people) - len(pairs)
+    counts.found += len(pairs)
+    counts.missed += len(targets) - len(pairs)
+    counts.false_positives += len(people) - len(pairs)
     if not pairs:
         return
     parameters = people.smplx_parameters()
@@ -113,7 +113,7 @@ def _compare(
     for slot, person in pairs:
         pelvis = torch.stack([own.joints_3d[slot, 0], true.joints_3d[person, 0]]).numpy()
         vertices = own.vertices[slot].numpy(), true.vertices[person].numpy()
-        tally.vertex_errors_mm.append(pelvis_aligned_mm(*vertices, pelvis))
+        counts.vertex_errors_mm.append(pelvis_aligned_mm(*vertices, pelvis))
 
 
 def overfit(config: TrainConfig, folder: Path, every: int) -> list[CurvePoint]:

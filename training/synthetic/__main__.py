@@ -21,7 +21,8 @@ from aios.resources import STANDIN_BODY
 from .background_photos import load_backgrounds
 from .batch_generator import MAX_PEOPLE, SceneBatchGenerator, stack_photos
 from .benchmark import BENCHMARK_PARTS, benchmark_scene
-from .generator import SceneGenerator, SyntheticScene
+from .generator import TEST_SEED, SceneGenerator, SyntheticScene
+from .mocap import DEFAULT_SHARE, MOCAP_VARIABLE, MocapError, MocapLibrary, find_mocap, load_mocap
 from .preview import contact_sheet
 from .surface import BodySurface
 
@@ -49,6 +50,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("scenes.png"))
     parser.add_argument("--body", type=Path, default=STANDIN_BODY)
     parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar (photos)")
+    parser.add_argument("--mocap", type=Path, help=f"folder of packs; default: ${MOCAP_VARIABLE}")
+    parser.add_argument("--mocap-share", type=float, default=DEFAULT_SHARE, help="share of people")
+    parser.add_argument("--mocap-restricted", action="store_true", help="any licence")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of the video")
     parser.add_argument("--plain", action="store_true", help="do not draw labels")
     parser.add_argument("--threads", type=int, default=1)
@@ -60,6 +64,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _background_photos(options: argparse.Namespace) -> list[np.ndarray]:
     archives = sorted(options.real.glob("backgrounds_*.tar")) if options.real else []
     return load_backgrounds(archives)
+
+
+def _mocap(options: argparse.Namespace) -> MocapLibrary | None:
+    folder = find_mocap(options.mocap)
+    if folder is None or options.seed >= TEST_SEED:
+        return None
+    return load_mocap(folder, share=options.mocap_share, restricted=options.mocap_restricted)
 
 
 def _preview(options: argparse.Namespace) -> None:
@@ -79,6 +90,7 @@ def _generated(options: argparse.Namespace, numbers: range) -> list[SyntheticSce
         options.seed,
         _background_photos(options),
         tuple(options.people),
+        mocap=_mocap(options),
     )
     scenes = []
     for start in range(0, len(numbers), options.batch):
@@ -93,6 +105,7 @@ def _batch_generator(options: argparse.Namespace) -> SceneBatchGenerator:
         options.seed,
         stack_photos(_background_photos(options)),
         tuple(options.people),
+        mocap=_mocap(options),
     )
 
 
@@ -136,7 +149,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
-    _COMMANDS[options.command](options)
+    try:
+        _COMMANDS[options.command](options)
+    except MocapError as error:
+        sys.exit(str(error))
 
 
 _COMMANDS = {"preview": _preview, "video": _video, "speed": _speed}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .body_texture import BodyTexture
 from .contacts import ContactPoints
+from .mocap import MocapLibrary
 from .surface import BodySurface
 
 
@@ -23,6 +24,7 @@ class SceneAssets:
         photos: (n, 3, 288, 288) uint8 background photos, or None.
         test: use clips, patterns and textures of the test set.
         time_s: time within every pose clip, seconds; None samples a random moment.
+        mocap: motion-capture poses, or None.
     """
 
     body: BodySurface
@@ -32,3 +34,4 @@ class SceneAssets:
     photos: Tensor | None
     test: bool
     time_s: float | None = None
+    mocap: MocapLibrary | None = None

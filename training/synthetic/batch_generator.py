@@ -24,6 +24,7 @@ from .camera_effects import antialias, apply_camera_effects
 from .characters import CharacterSlots, camera_space_people, sample_characters
 from .contacts import ContactPoints
 from .labels import label_people
+from .mocap import MocapLibrary
 from .renderer import render_scenes
 from .rng import CounterRng
 from .surface import BodySurface
@@ -108,9 +109,10 @@ class SceneBatchGenerator:
         people: least and most people per scene; small numbers are more frequent.
         uniform_counts: sample all numbers of people with equal probability.
         recorder: CUDA-graph recorder that several generators on one device share.
+        mocap: motion-capture poses for a share of the people; not for test seeds.
 
     Raises:
-        ValueError: `people` is not a range within 0 to 20.
+        ValueError: `people` is not a range within 0 to 20, or a test seed is used with `mocap`.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class SceneBatchGenerator:
         *,
         uniform_counts: bool = False,
         recorder: Capturer | None = None,
+        mocap: MocapLibrary | None = None,
     ) -> None:
         """Build the shared assets."""
         if not 0 <= people[0] <= people[1] <= MAX_PEOPLE:
@@ -130,8 +133,16 @@ class SceneBatchGenerator:
         self.size_hw, self.seed = size_hw, seed
         moved = None if photos is None else photos.to(body.device)
         test = seed >= TEST_SEED
+        if test and mocap is not None:
+            raise ValueError("Test scenes have procedural poses only; use a seed below TEST_SEED.")
         self._assets = SceneAssets(
-            body, ContactPoints(body), BodyTexture(body), size_hw, moved, test
+            body=body,
+            contact_points=ContactPoints(body),
+            texture=BodyTexture(body),
+            size_hw=size_hw,
+            photos=moved,
+            test=test,
+            mocap=None if mocap is None else mocap.to(body.device),
         )
         number = torch.arange(len(_COUNT_WEIGHTS))
         weights = torch.ones(len(number)) if uniform_counts else torch.tensor(_COUNT_WEIGHTS)

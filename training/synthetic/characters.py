@@ -14,7 +14,7 @@ from .body_parameters import sample_betas, sample_faces, sample_hand
 from .contacts import CONTACT_NUMBER, PARTNER_CONTACTS, ContactPoints, full_pose, palm, reach, touch
 from .labels import PosedPeople
 from .layout import Cameras, sample_layout
-from .poses import Poses, sample_poses
+from .poses import Poses, sample_poses, with_mocap
 from .rng import CounterRng, constant
 from .surface import BodySurface, PosedSurface
 
@@ -100,6 +100,8 @@ def sample_characters(
     person = CounterRng(people_rng.keys[slots.scene, slots.slot])
     scene = rng.take(slots.scene)
     poses = sample_poses(person, scene, test=assets.test, time_s=assets.time_s)
+    if assets.mocap is not None:
+        poses = with_mocap(poses, person, assets.mocap, assets.time_s)
     betas = sample_betas(person)
     expression, jaw = sample_faces(person)
     hands = torch.cat([sample_hand(person, side, poses.hand_kind[:, side]) for side in (0, 1)], 1)
@@ -110,10 +112,12 @@ def sample_characters(
     angles = touch(
         body, assets.contact_points, pose, coefficients, poses.angles, poses.touch, swivel
     )
-    pose = torch.cat([pose[:, :1], angles_to_body_pose(angles), pose[:, 22:]], 1)
+    pose = _replace_body(pose, angles, poses)
     _, world, joints = body.pose_joints(pose, coefficients)
     standing = ((joints - joints[:, :1]) @ poses.tilt.transpose(1, 2))[:, :55]
     cameras, ground, yaw, partner = _layout(rng, people_rng, slots, standing, assets.size_hw)
+    if poses.captured is not None:
+        partner = torch.where(poses.captured.used, -1, partner)
     facing = axis_rotation("Y", yaw)
     orientation = facing @ poses.tilt
     lowest = standing[..., 1].amin(1) - _SOLE_M
@@ -127,7 +131,7 @@ def sample_characters(
         coefficients,
         partner,
     )
-    pose = torch.cat([pose[:, :1], angles_to_body_pose(angles), pose[:, 22:]], 1)
+    pose = _replace_body(pose, angles, poses)
     appearance = sample_appearance(person, test=assets.test)
     posed = body.pose(pose, betas, expression, garment_offsets(body, appearance))
     skin = posed.vertices[:, : body.num_vertices] - posed.joints_3d[:, :1]
@@ -137,6 +141,15 @@ def sample_characters(
         slots, poses, pose, betas, expression, appearance, posed, facing, orientation, pelvis
     )
     return characters, cameras
+
+
+def _replace_body(pose: Tensor, angles: Tensor, poses: Poses) -> Tensor:
+    """Pose (N, 55, 3) with joints 1-21 from angles (N, A), or from motion capture where used."""
+    body_pose = angles_to_body_pose(angles)
+    if poses.captured is not None:
+        used = poses.captured.used[:, None, None]
+        body_pose = torch.where(used, poses.captured.body_pose, body_pose)
+    return torch.cat([pose[:, :1], body_pose, pose[:, 22:]], 1)
 
 
 def _layout(

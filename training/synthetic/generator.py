@@ -10,6 +10,7 @@ import torch
 
 from ..targets import Targets
 from .batch_generator import MAX_PEOPLE, TEST_SEED, TRAIN_SEED, SceneBatchGenerator, stack_photos
+from .mocap import MocapLibrary
 from .surface import BodySurface
 
 __all__ = ["TEST_SEED", "TRAIN_SEED", "SceneGenerator", "SyntheticScene"]
@@ -42,6 +43,7 @@ class SceneGenerator:
         backgrounds: RGB uint8 HWC photos without people; None uses procedural backgrounds only.
         people: least and most people per scene, within 0 to 20.
         uniform_counts: sample all numbers of people with equal probability.
+        mocap: motion-capture poses for a share of the people; not for test seeds.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class SceneGenerator:
         people: tuple[int, int] = (0, MAX_PEOPLE),
         *,
         uniform_counts: bool = False,
+        mocap: MocapLibrary | None = None,
     ) -> None:
-        """Build the batch generator; raises ValueError if `people` is out of range."""
+        """Build the batch generator; raises ValueError on wrong arguments."""
         photos = stack_photos(backgrounds or ())
         self._batches = SceneBatchGenerator(
-            size_hw, body, seed, photos, people, uniform_counts=uniform_counts
+            size_hw, body, seed, photos, people, uniform_counts=uniform_counts, mocap=mocap
         )
 
     def generate(self, index: int) -> SyntheticScene:

@@ -5,20 +5,30 @@ All people are sampled at once, with one random key per person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
 from .accessories import HELD_NUMBER
-from .anatomy import ANGLES, COLUMN, LIMB_LIMITS, euler, limits, mirror_angles, within_limits
+from .anatomy import (
+    ANGLES,
+    COLUMN,
+    LIMB_LIMITS,
+    euler,
+    limits,
+    mirror_angles,
+    rotations_to_axis_angle,
+    within_limits,
+)
 from .body_parameters import KIND_NUMBER
 from .clips import NEUTRAL, Clip, keyframe_angles
 from .clips_daily import DAILY, RUN
 from .clips_sport import SPORT
 from .contacts import CONTACT_NUMBER
 from .gestures import GESTURES, Gesture
+from .mocap import MocapLibrary
 from .rng import CounterRng, constant
 
 CLIPS = (*DAILY, *RUN, *SPORT)
@@ -38,6 +48,19 @@ _ARM = ("collar_up", "collar_front", "shoulder_flex", "shoulder_out", "shoulder_
 
 
 @dataclass(frozen=True)
+class CapturedPoses:
+    """Motion-capture poses for some of N people.
+
+    Attributes:
+        used: (N,) bool, the person has a motion-capture pose.
+        body_pose: (N, 21, 3) axis-angle; arbitrary where not used.
+    """
+
+    used: Tensor
+    body_pose: Tensor
+
+
+@dataclass(frozen=True)
 class Poses:
     """Poses of N people, before placement in the scene.
 
@@ -51,6 +74,7 @@ class Poses:
         hand_kind: (N, 2) index into `body_parameters.HAND_KINDS`, -1 for a random kind.
         touch: (N, 2) contact of each palm, index into `contacts.CONTACT_POINTS`, 0 for none.
         clip: (N,) index into `CLIPS`.
+        captured: motion-capture poses that replace the angles of some people, or None.
     """
 
     angles: Tensor
@@ -62,6 +86,7 @@ class Poses:
     hand_kind: Tensor
     touch: Tensor
     clip: Tensor
+    captured: CapturedPoses | None = None
 
 
 class _Tables:
@@ -166,6 +191,35 @@ def sample_poses(
         angles, euler("XYZ", pitch, spin, roll), root[:, 3].clamp_min(0), support, feet,
         sides, kinds, touch, clip,
     )  # fmt: skip
+
+
+def with_mocap(
+    poses: Poses, rng: CounterRng, library: MocapLibrary, time_s: float | None = None
+) -> Poses:
+    """Replace the poses of a random share of the people by motion capture.
+
+    These people stand on the ground, hold and touch nothing, and have random finger poses.
+
+    Args:
+        poses: procedural poses of all people.
+        rng: one key per person.
+        library: motion-capture clips.
+        time_s: as `SceneAssets.time_s`.
+    """
+    used = rng.bernoulli("mocap", library.share)
+    tilt, rotations = library.sample(rng, time_s)
+    none = torch.zeros_like(poses.held)
+    return replace(
+        poses,
+        tilt=torch.where(used[:, None, None], tilt, poses.tilt),
+        lift=torch.where(used, 0.0, poses.lift),
+        support=torch.where(used, SUPPORTS.index("ground"), poses.support),
+        feet=torch.where(used, FEET.index(""), poses.feet),
+        held=torch.where(used[:, None], none, poses.held),
+        hand_kind=torch.where(used[:, None], KIND_NUMBER["any"], poses.hand_kind),
+        touch=torch.where(used[:, None], none, poses.touch),
+        captured=CapturedPoses(used, rotations_to_axis_angle(rotations)),
+    )
 
 
 def _draw_clips(rng: CounterRng, scene_rng: CounterRng, table: _Tables) -> Tensor:

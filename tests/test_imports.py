@@ -53,7 +53,7 @@ TRAINING_ROOMS = {
     "annotate": "annotation",
     "config": "data losses engine",
     "export": "engine config",
-    "train": "data engine config",
+    "train": "synthetic data engine config",
     "evaluate": "synthetic data engine evaluation",
     "tools": "targets joints synthetic data losses engine evaluation config",
 }

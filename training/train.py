@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from .engine.distributed import process_group
 from .engine.stream import open_stream
 from .engine.train_config import TrainConfig
 from .engine.trainer import NonFiniteLossError, Trainer
+from .synthetic.mocap import MOCAP_VARIABLE, MocapError
 
 _REPORTED = (
-    *(ConfigError, CheckpointError, DataError, RealDataError, NonFiniteLossError),
+    *(ConfigError, CheckpointError, DataError, MocapError, RealDataError, NonFiniteLossError),
     FileNotFoundError,
 )
 """Errors printed as one sentence, without traceback."""
@@ -49,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--real", help="folder of photos of single people and of backgrounds")
     parser.add_argument("--cache", help="folder of cached synthetic scenes")
     parser.add_argument(
+        "--mocap",
+        default=os.environ.get(MOCAP_VARIABLE),
+        help=f"folder of motion-capture packs for scenes (default: ${MOCAP_VARIABLE})",
+    )
+    parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. optim.clip_norm=1"
     )
     return parser
@@ -66,6 +73,8 @@ def _config(options: argparse.Namespace) -> TrainConfig:
     for name in ("real", "cache"):
         if getattr(options, name):
             changes.append(f"data.{name}={json.dumps(getattr(options, name))}")
+    if options.mocap:
+        changes.append(f"data.mocap.folder={json.dumps(options.mocap)}")
     config = named_config(options.config, changes)
     if not config.steps and not config.minutes and not config.epochs:
         raise ConfigError("the run has no length: give --minutes N, or --set steps=N or epochs=N")

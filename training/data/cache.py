@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from aios.resources import STANDIN_BODY
 
 from ..synthetic.background_photos import load_backgrounds
 from ..synthetic.generator import TRAIN_SEED, SceneGenerator
+from ..synthetic.mocap import MOCAP_VARIABLE, MocapConfig, load_mocap
 from ..synthetic.surface import BodySurface
 from ..targets import TENSOR_FIELDS, Targets, joint_keypoints
 from .batch import Sample, join_targets
@@ -131,6 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=TRAIN_SEED)
     parser.add_argument("--first-shard", type=int, default=0)
     parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar")
+    parser.add_argument("--mocap", default=os.environ.get(MOCAP_VARIABLE), help="folder of packs")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
@@ -139,16 +142,19 @@ def main(arguments: list[str] | None = None) -> None:
     archives = sorted(options.real.glob("backgrounds_*.tar")) if options.real else []
     photos = load_backgrounds(archives) or None
     body = BodySurface(STANDIN_BODY)
+    mocap = load_mocap(MocapConfig(options.mocap))
     shards = -(-options.count // SHARD_SCENES)
     (options.out / "cache.json").write_text(
-        json.dumps({"seed": options.seed, "scenes": shards * SHARD_SCENES})
+        json.dumps(
+            {"seed": options.seed, "scenes": shards * SHARD_SCENES, "mocap": mocap is not None}
+        )
     )
     for shard in range(options.first_shard, options.first_shard + shards):
         path = options.out / f"scenes_{shard:05d}.npz"
         if path.exists():
             continue
         size_hw = SHAPES_HW[shard % len(SHAPES_HW)]
-        generator = SceneGenerator(size_hw, body, options.seed, photos)
+        generator = SceneGenerator(size_hw, body, options.seed, photos, mocap=mocap)
         write_shard(path, generator, shard * SHARD_SCENES)
         logger.info("wrote %s", path.name)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from aios.accelerate.cuda_graphs import Capturer
 
 from ..synthetic.batch_generator import TRAIN_SEED, SceneBatch, SceneBatchGenerator
+from ..synthetic.mocap import MocapLibrary
 from ..synthetic.rng import CounterRng
 from ..synthetic.surface import BodySurface
 from .batch import Batch, join_batches
@@ -52,13 +53,20 @@ class DrawnBatches:
             each.
         body: its device is where scenes are drawn and where batches are.
         backgrounds: as of `SceneBatchGenerator`.
+        mocap: as of `SceneBatchGenerator`.
     """
 
     def __init__(
-        self, photos: TrainBatches, scenes: int, body: BodySurface, backgrounds: Tensor | None
+        self,
+        photos: TrainBatches,
+        scenes: int,
+        body: BodySurface,
+        backgrounds: Tensor | None,
+        mocap: MocapLibrary | None = None,
     ) -> None:
         """Worlds are made as sizes come up."""
         self._photos, self._scenes, self._body = photos, scenes, body
+        self._mocap = mocap
         self._backgrounds = None if backgrounds is None else backgrounds.to(body.device)
         self._worlds: dict[tuple[int, int], SceneBatchGenerator] = {}
         self._seed = TRAIN_SEED + photos.seed
@@ -106,6 +114,7 @@ class DrawnBatches:
                     self._seed,
                     self._backgrounds,
                     recorder=self._recorder,
+                    mocap=self._mocap,
                 )
             scenes = self._worlds[height, width].generate(self._numbers(index))
             return _Ahead(scenes, None if self._stream is None else self._stream.record_event())

@@ -14,6 +14,7 @@ from aios.resources import STANDIN_BODY
 
 from ..synthetic.background_photos import load_backgrounds
 from ..synthetic.generator import TRAIN_SEED, SceneGenerator
+from ..synthetic.mocap import MocapConfig, load_mocap
 from ..synthetic.surface import BodySurface
 from .augment import AugmentConfig, augment
 from .batch import Batch, Sample, build_batch
@@ -44,6 +45,8 @@ class DataConfig:
     empty_share: float = 0.05
     collage_share: float = 0.35
     """Of the real pictures, how many are collages; a few collages mix in scenes."""
+    mocap: MocapConfig = MocapConfig()
+    """Motion-capture poses in generated scenes; scenes of `cache` keep the poses they have."""
     workers: int = 1
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -66,12 +69,14 @@ class Samples(Protocol):
 class DrawnScenes:
     """Scenes drawn when asked for; never the same twice in a run."""
 
-    def __init__(self, root: Path | None) -> None:
+    def __init__(self, root: Path | None, mocap: MocapConfig) -> None:
         """`root` may hold backgrounds_*.tar."""
         archives = sorted(root.glob("backgrounds_*.tar")) if root else []
         photos = load_backgrounds(archives) or None
         body = BodySurface(STANDIN_BODY)
-        self._generator = SceneGenerator((_SCENE_SIDE, _SCENE_SIDE), body, TRAIN_SEED, photos)
+        self._generator = SceneGenerator(
+            (_SCENE_SIDE, _SCENE_SIDE), body, TRAIN_SEED, photos, mocap=load_mocap(mocap)
+        )
 
     def __len__(self) -> int:
         """As many as there are numbers."""
@@ -93,7 +98,7 @@ class Sources:
         if config.cache:
             self.scenes = CachedScenes(Path(config.cache))
         elif not config.drawn_on_device:
-            self.scenes = DrawnScenes(root)
+            self.scenes = DrawnScenes(root, config.mocap)
         self.people: Samples | None = RealPeople(root) if root else None
         self.empty: Samples | None = EmptyPictures(root) if root else None
 

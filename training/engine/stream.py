@@ -16,6 +16,7 @@ from ..data.mixture import Sources, TrainBatches
 from ..data.photo_mix import PhotoBatches, open_set
 from ..synthetic.background_photos import load_backgrounds
 from ..synthetic.batch_generator import stack_photos
+from ..synthetic.mocap import load_mocap
 from ..synthetic.surface import BodySurface
 from .distributed import device
 from .train_config import TrainConfig, TrainStage
@@ -59,6 +60,7 @@ class DrawnStream:
         real = config.data.real
         archives = sorted(Path(real).glob("backgrounds_*.tar")) if real else []
         self._backgrounds = stack_photos(load_backgrounds(archives))
+        self._mocap = load_mocap(config.data.mocap)
 
     def load(self, stage: TrainStage, first: int, stride: int) -> Iterator[Batch]:
         """Batches with the image size of the stage and a fixed number of photos.
@@ -70,7 +72,7 @@ class DrawnStream:
         scenes = int(stage.batch_size * (1 - share)) // data.windows
         photos = stage.batch_size - scenes * data.windows if data.real else 0
         of_photos = scene_batches(self._config, self._sources, replace(stage, batch_size=photos))
-        batches = DrawnBatches(of_photos, scenes, self._body, self._backgrounds)
+        batches = DrawnBatches(of_photos, scenes, self._body, self._backgrounds, self._mocap)
         return batches.load(first, stride, data.workers)
 
 

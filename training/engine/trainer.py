@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     *("minutes", "steps", "epochs", "start", "backbone", "checkpoint_minutes", "log_every"),
-    *("preview_every", "threads", "data.workers", "data.real", "data.cache"),
+    *("preview_every", "threads", "data.workers", "data.real", "data.cache", "data.mocap.folder"),
     *("photos.root", "photos.trust_pickle"),
 )
 """Fields that may change on resume: length of the run, paths of data, logging."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from .background_photos import load_backgrounds
 from .batch_generator import MAX_PEOPLE, SceneBatchGenerator, stack_photos
 from .benchmark import BENCHMARK_PARTS, benchmark_scene
 from .generator import TEST_SEED, SceneGenerator, SyntheticScene
-from .mocap import DEFAULT_SHARE, MOCAP_VARIABLE, MocapError, MocapLibrary, find_mocap, load_mocap
+from .mocap import MOCAP_VARIABLE, MocapConfig, MocapLibrary, load_mocap
 from .preview import contact_sheet
 from .surface import BodySurface
 
@@ -50,9 +51,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("scenes.png"))
     parser.add_argument("--body", type=Path, default=STANDIN_BODY)
     parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar (photos)")
-    parser.add_argument("--mocap", type=Path, help=f"folder of packs; default: ${MOCAP_VARIABLE}")
-    parser.add_argument("--mocap-share", type=float, default=DEFAULT_SHARE, help="share of people")
-    parser.add_argument("--mocap-restricted", action="store_true", help="any licence")
+    parser.add_argument("--mocap", default=os.environ.get(MOCAP_VARIABLE), help="folder of packs")
+    parser.add_argument("--mocap-share", type=float, default=MocapConfig.share, help="of people")
+    parser.add_argument("--mocap-restricted", action="store_true", help="use clips of any licence")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of the video")
     parser.add_argument("--plain", action="store_true", help="do not draw labels")
     parser.add_argument("--threads", type=int, default=1)
@@ -67,10 +68,9 @@ def _background_photos(options: argparse.Namespace) -> list[np.ndarray]:
 
 
 def _mocap(options: argparse.Namespace) -> MocapLibrary | None:
-    folder = find_mocap(options.mocap)
-    if folder is None or options.seed >= TEST_SEED:
+    if options.seed >= TEST_SEED:
         return None
-    return load_mocap(folder, share=options.mocap_share, restricted=options.mocap_restricted)
+    return load_mocap(MocapConfig(options.mocap, options.mocap_share, options.mocap_restricted))
 
 
 def _preview(options: argparse.Namespace) -> None:
@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
     cv2.setNumThreads(options.threads)
     try:
         _COMMANDS[options.command](options)
-    except MocapError as error:
+    except ValueError as error:
         sys.exit(str(error))
 
 

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from .anatomy import LIMITS, euler, shoulder_angles
 
-_SPINE_SHARE, _NECK_SHARE = 0.5, 0.6
+_SPINE_SHARE, _NECK_SHARE = 0.5, 0.8
 """Limit of one joint relative to the whole spine (3 joints) and neck (2 joints)."""
 _SHOULDERS = (16, 17)
+_SIDEWAYS = 0.9
+"""Cosine between the upper arm and its T-pose direction from which on shoulders are not clamped."""
 
 
 def _limits(*entries: str | float) -> tuple[tuple[float, float], ...]:
@@ -36,6 +38,7 @@ def _scaled(
     return tuple((share * low, share * high) for low, high in limits)
 
 
+_SHOULDER = _limits("+shoulder_flex", "+shoulder_out", "+shoulder_twist")
 _SPINE = ("XYZ", _scaled(_limits("+spine_flex", "+spine_twist", "+spine_side"), _SPINE_SHARE))
 _NECK = ("XYZ", _scaled(_limits("+neck_flex", "+neck_twist", "+neck_side"), _NECK_SHARE))
 _LEFT = {
@@ -44,7 +47,7 @@ _LEFT = {
     7: ("XZY", _limits("+ankle", 0.4, 0.4)),
     10: ("XZY", _limits("-toes", 0.1, 0.1)),
     13: ("YZX", _limits("-collar_front", "+collar_up", 0.4)),
-    18: ("YXZ", _limits("-elbow", "+forearm_twist", 0.1)),
+    18: ("YXZ", _limits("-elbow", "+forearm_twist", 0.4)),
     20: ("XZY", _limits("+forearm_twist", "-wrist_flex", "+wrist_side")),
 }
 _JOINTS = dict.fromkeys((3, 6, 9), _SPINE) | dict.fromkeys((12, 15), _NECK) | _LEFT
@@ -70,15 +73,9 @@ def clamp_to_limits(rotations: Tensor) -> tuple[Tensor, Tensor]:
             clamped[..., number - 1, :, :] = _mirror(inside, side)
             excess[..., number - 1] = over
     for side, number in enumerate(_SHOULDERS):
-        flex, out, twist = shoulder_angles(_mirror(rotations[..., number - 1, :, :], side)).unbind(
-            -1
-        )
-        angles = torch.stack([flex, out, twist], -1)
-        low, high = _bounds(_limits("+shoulder_flex", "+shoulder_out", "+shoulder_twist"))
-        inside = torch.minimum(torch.maximum(angles, low), high)
-        local = euler("XZX", -inside[..., 0], inside[..., 1] - torch.pi / 2, inside[..., 2])
-        clamped[..., number - 1, :, :] = _mirror(local, side)
-        excess[..., number - 1] = (angles - inside).abs().amax(-1)
+        inside, over = _clamp_shoulder(_mirror(rotations[..., number - 1, :, :], side))
+        clamped[..., number - 1, :, :] = _mirror(inside, side)
+        excess[..., number - 1] = over
     return clamped, excess
 
 
@@ -89,6 +86,21 @@ def _clamp(
     low, high = _bounds(limits)
     inside = torch.minimum(torch.maximum(angles, low), high)
     return euler(order, *inside.unbind(-1)), (angles - inside).abs().amax(-1)
+
+
+def _clamp_shoulder(rotation: Tensor) -> tuple[Tensor, Tensor]:
+    """Clamp a left shoulder, unless the arm points sideways.
+
+    There flexion and twist rotate about nearly the same axis and cannot be told apart.
+    """
+    angles = shoulder_angles(rotation)
+    low, high = _bounds(_SHOULDER)
+    inside = torch.minimum(torch.maximum(angles, low), high)
+    flex, out, twist = inside.unbind(-1)
+    clamped = euler("XZX", -flex, out - torch.pi / 2, twist)
+    sideways = rotation[..., 0, 0] > _SIDEWAYS
+    excess = (angles - inside).abs().amax(-1).masked_fill(sideways, 0.0)
+    return torch.where(sideways[..., None, None], rotation, clamped), excess
 
 
 @cache

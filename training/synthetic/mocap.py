@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -33,13 +32,14 @@ import torch
 from torch import Tensor
 
 from aios.geometry.rotations import rotmat_to_quaternion
+from aios.network.config import ConfigError
 
 from .anatomy import axis_rotation
 from .joint_limits import clamp_to_limits
 from .rng import CounterRng, constant
 
 MOCAP_VARIABLE = "AIOS_MOCAP"
-"""Environment variable with the folder of packs."""
+"""Environment variable that names the folder of packs for command lines without `--mocap`."""
 JOINT_NAMES = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle",
     "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar",
@@ -56,21 +56,41 @@ _ZERO_PITCH = {
         "right_ankle": 0.3, "left_foot": 0.3, "right_foot": 0.3,
     }
 }  # fmt: skip
-"""Corrections of the zero rotation by pack and joint, radians about the left-right axis. They are the
-differences of the median pitch in walking clips from those of the other CMU pack, whose thighs and
-shanks agree: in this pack the pelvis and spine1 lean forwards, spine2 and spine3 lean backwards, and
-the toes point up."""
+"""Corrections of the zero rotation by pack and joint, radians about the left-right axis.
+
+Measured as differences of the median pitch in walking clips from the other CMU pack, with which
+thighs and shanks agree: in this pack the pelvis and spine1 lean forwards, spine2 and spine3
+backwards, and the toes point up."""
 _CORE = tuple(range(9)) + (11, 14, 15, 16, 17, 18)
 """Rows of joints 1-9, neck, head, shoulders and elbows in `body_pose`."""
 _MAX_EXCESS = 0.6
 """Frames that exceed the limits of a core joint by more than this angle, radians, are dropped."""
-DEFAULT_SHARE = 0.5
 
 _log = logging.getLogger(__name__)
 
 
 class MocapError(ValueError):
     """The packs cannot be used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class MocapConfig:
+    """Use of motion capture in scene generation.
+
+    Attributes:
+        folder: folder of packs; None uses procedural poses only.
+        share: share of people posed by motion capture, 0-1.
+        restricted: also use clips whose licence limits their use, e.g. to non-commercial purposes.
+    """
+
+    folder: str | None = None
+    share: float = 0.5
+    restricted: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the share."""
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"mocap.share is {self.share}; use 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -128,32 +148,21 @@ class MocapLibrary:
         return without_heading(rotations[:, 0]), rotations[:, 1:]
 
 
-def find_mocap(folder: str | Path | None = None) -> Path | None:
-    """`folder`, else the folder named by the environment variable AIOS_MOCAP, else None."""
-    chosen = folder or os.environ.get(MOCAP_VARIABLE)
-    return Path(chosen) if chosen else None
-
-
-def load_mocap(
-    folder: str | Path, *, share: float = DEFAULT_SHARE, restricted: bool = False
-) -> MocapLibrary:
-    """Load the clips of a folder of packs.
-
-    Args:
-        folder: with `index.jsonl` and packs.
-        share: see `MocapLibrary`.
-        restricted: also load clips whose licence limits their use, e.g. to non-commercial purposes.
+def load_mocap(config: MocapConfig) -> MocapLibrary | None:
+    """Load the clips of a folder of packs; None if the configuration names no folder.
 
     Raises:
         MocapError: a file is missing or malformed, or no clip remains.
     """
-    folder = Path(folder)
+    if config.folder is None:
+        return None
+    folder = Path(config.folder)
     packs: dict[str, tuple[Tensor, Tensor]] = {}
     clips: list[Tensor] = []
     fps: list[float] = []
     skipped = 0
     for entry in _read_index(folder / "index.jsonl"):
-        if not (restricted or is_free(entry["licence"])):
+        if not (config.restricted or is_free(entry["licence"])):
             skipped += 1
             continue
         if entry["file"] not in packs:
@@ -171,7 +180,7 @@ def load_mocap(
     count = torch.tensor([len(clip) for clip in clips])
     rate = torch.tensor(fps)
     return MocapLibrary(
-        torch.cat(clips), count.cumsum(0) - count, count, rate, (count / rate).sqrt(), share
+        torch.cat(clips), count.cumsum(0) - count, count, rate, (count / rate).sqrt(), config.share
     )
 
 

@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", default="overfit", help="named run, with variants")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--every", type=int, default=25, help="steps between measurements")
-    parser.add_argument("--picture", type=Path, help="PNG of the curve; default: in the folder")
+    parser.add_argument("--plot", type=Path, help="PNG of the curve; default: OUT/curve.png")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(config.threads)
     curve = overfit(config, options.out, options.every)
     (options.out / "curve.json").write_text(json.dumps([asdict(p) for p in curve], indent=1))
-    draw_curve(curve, options.picture or options.out / "curve.png")
+    draw_curve(curve, options.plot or options.out / "curve.png")
     return 0 if curve[-1].reached else 1
 
 

@@ -1,4 +1,4 @@
-"""The paper's network, whole: one step of learning on a CPU reaches every tensor it should."""
+"""One training step of the paper's full network gives every trainable tensor a gradient."""
 
 import re
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 320
 
 
-def is_never_taught(name, config):
-    """By the list that training keeps of them."""
+def is_never_trained(name, config):
+    """Whether `NEVER_TRAINED` lists the tensor."""
     layer = re.search(r"\.layers\.(\d+)\.smplx\.", name)
     whole_body = config.model.locate_layers + config.model.refine_body_layers
     if layer and int(layer[1]) >= whole_body:
@@ -24,28 +24,28 @@ def is_never_taught(name, config):
     return any(re.match(pattern, name) for pattern in NEVER_TRAINED)
 
 
-def test_every_learnable_tensor_of_the_full_network_gets_a_finite_gradient():
+def test_every_trainable_tensor_gets_a_finite_gradient():
     config, body = CONFIGS["released_phase1"], BodyModel.load()
     torch.manual_seed(0)
     learner = Learner(config, body)
-    learnable = {n: p for n, p in learner.model.named_parameters() if p.requires_grad}
+    trainable = {n: p for n, p in learner.model.named_parameters() if p.requires_grad}
     assert sum(p.numel() for p in learner.model.parameters()) == 73_550_178 - 101 * 256
-    assert "backbone.conv1.weight" not in learnable
+    assert "backbone.conv1.weight" not in trainable
     with torch.no_grad():
-        for parameter in learnable.values():
-            # Last layers start at zero and would hide what is behind them.
+        for parameter in trainable.values():
+            # Last layers start at zero, which would stop all gradients behind them.
             parameter.add_(torch.randn_like(parameter), alpha=0.01)
-    picture = torch.randint(0, 256, (SIDE, SIDE, 3), dtype=torch.uint8).numpy()
-    batch = build_batch([Sample(picture, random_targets(body, 2))], config.model.focal_length)
+    image = torch.randint(0, 256, (SIDE, SIDE, 3), dtype=torch.uint8).numpy()
+    batch = build_batch([Sample(image, random_targets(body, 2))], config.model.focal_length)
     step = StepShare(learner.criterion.count(batch), 1.0)
     total, losses = learner(batch, config.stages[0], step)
     total.backward()
     assert torch.isfinite(total)
     layers = {name.rpartition("_")[2] for name in losses}
     assert {"0", "1", "2", "3", "4", "proposals"} <= layers
-    reached = {name: p.grad for name, p in learnable.items() if p.grad is not None}
+    reached = {name: p.grad for name, p in trainable.items() if p.grad is not None}
     for name, gradient in reached.items():
         assert torch.isfinite(gradient).all(), name
-    still = {name for name in learnable if name not in reached or not reached[name].any()}
-    assert still == {name for name in learnable if is_never_taught(name, config)}
+    without = {name for name in trainable if name not in reached or not reached[name].any()}
+    assert without == {name for name in trainable if is_never_trained(name, config)}
     assert torch.isfinite(learner.denoising.labels.weight.grad).all()

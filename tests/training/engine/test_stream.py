@@ -1,4 +1,4 @@
-"""Batches of a run follow from its seed and their number; data sets are trained on by epochs."""
+"""Batches depend on seed and number; runs on data sets count epochs."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ def body():
     return BodyModel.load()
 
 
-def test_batches_depend_on_seed_and_number_alone(body):
+def test_batches_depend_only_on_seed_and_number(body):
     sources, image = FewSources(body), TINY_MODEL.image
     options = {"side": 64, "batch_size": 3, "seed": 5}
 
@@ -60,7 +60,7 @@ def test_sizes_and_focal_length_scale_together(body):
 
 @pytest.fixture(scope="module")
 def data(body, tmp_path_factory):
-    """Made-up stand-ins for the data sets of the paper, training splits only."""
+    """Small files in the format of the paper's data sets, training splits only."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("agora", "bedlam", "coco", "egobody", "arctic", "ubody", "synthetic"):
         write_set(folder, body, name, (2, 1, 3, 1, 2, 1))
@@ -72,7 +72,7 @@ SMALLER = (
     *("effective_batch=4", "stages.0.batch_size=2", "data.workers=0", "log_every=1"),
     *("photos.crop.short_sides=[48, 64]", "photos.crop.long_side=96", "denoising.queries=6"),
 )
-"""What turns a phase of the paper into seconds: its network, batch and pictures."""
+"""Settings that shorten a phase of the paper to seconds: network, batch and image size."""
 
 
 @pytest.mark.parametrize("name", ["paper_phase2", "released_phase1", "synthetic"])
@@ -81,7 +81,7 @@ def test_phases_train_by_epochs_on_data_sets(data, tmp_path, name):
     options = ["--config", name, "--out", str(tmp_path), "--data", str(data)]
     assert main([*options, *(part for change in changes for part in ("--set", change))]) == 0
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    # The largest set has six pictures: two steps of four an epoch.
+    # The largest set has six images: two steps of four images per epoch.
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     rate = CONFIGS[name].optim.learning_rate
     rates = [line["learning_rate"] for line in lines]
@@ -108,7 +108,7 @@ def drawn_stream(config, body):
     return stream, replace(config.stages[1], batch_size=4)
 
 
-def test_scenes_drawn_where_the_network_learns_follow_from_their_number(body):
+def test_scenes_rendered_on_the_device_depend_only_on_their_number(body):
     stream, stage = drawn_stream(drawn_config(), body)
     some = list(islice(stream.load(stage, 2, 3), 2))
     (later,) = islice(stream.load(stage, 5, 1), 1)
@@ -120,8 +120,8 @@ def test_scenes_drawn_where_the_network_learns_follow_from_their_number(body):
     assert later.focal_length == pytest.approx(200.0 * min(height, width) / 64)
 
 
-def test_photographs_stand_behind_the_scenes_of_a_batch(body):
-    """Half of each batch are photographs where there are any; else all are scenes."""
+def test_photos_follow_the_scenes_of_a_batch(body):
+    """Half of each batch are photos if there are any."""
     stream, stage = drawn_stream(drawn_config(real="somewhere else"), body)
     batch = next(stream.load(stage, 0, 1))
     photos = scene_batches(drawn_config(), stream._sources, replace(stage, batch_size=2))[0]
@@ -131,14 +131,14 @@ def test_photographs_stand_behind_the_scenes_of_a_batch(body):
     assert torch.equal(batch.image_index[of_photos] - 2, photos.image_index)
 
 
-def test_each_scene_shows_several_windows_of_itself(body):
+def test_each_scene_gives_several_windows(body):
     stream, stage = drawn_stream(drawn_config(real="somewhere else", windows=2), body)
     stage = replace(stage, batch_size=9)
     batch = next(stream.load(stage, 0, 1))
     assert len(batch) == 9
     one, other = batch.pictures[:2], batch.pictures[2:4]
     assert not torch.equal(one, other)
-    # The same people, seen elsewhere in another size.
+    # The same people at another position and size.
     people = [batch.targets.select(batch.image_index == index) for index in range(4)]
     for first, second in zip(people[:2], people[2:], strict=True):
         shared = (first.body_pose[:, None] == second.body_pose).all(-1)
@@ -148,7 +148,7 @@ def test_each_scene_shows_several_windows_of_itself(body):
         drawn_config(windows=0)
 
 
-def test_a_run_learns_from_scenes_drawn_on_its_device(tmp_path):
+def test_run_trains_on_scenes_rendered_on_its_device(tmp_path):
     arguments = ["--config", "tiny", "--out", str(tmp_path), "--set", "steps=2"]
     assert main([*arguments, "--set", "data.drawn_on_device=true"]) == 0
     assert load_checkpoint(checkpoints(tmp_path)[-1])["step"] == 2

@@ -49,7 +49,7 @@ TRAINING_ROOMS = {
     "losses": "targets joints data",
     "engine": "targets joints synthetic data losses",
     "evaluation": "targets joints synthetic data engine",
-    "annotation": "joints synthetic",
+    "annotation": "joints synthetic data evaluation",
     "annotate": "annotation",
     "config": "data losses engine",
     "export": "engine config",

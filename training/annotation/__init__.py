@@ -2,5 +2,6 @@
 
 `python -m training.annotate` is the command. The networks ("teachers") find people, place body,
 hand and face points; the body model is fitted to all of them; a person is kept only if the fit
-passes the gates. May import `aios`, `training.joints` and `training.synthetic`.
+passes the gates. May import `aios`, `training.joints`,
+`training.synthetic`, `training.data` and `training.evaluation`.
 """

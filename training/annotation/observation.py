@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
+from aios.geometry.boxes import nms
 from aios.geometry.camera import Camera
 
 from .crops import Photo, Region
@@ -123,13 +124,9 @@ def _detect(photo: Photo, teachers: Teachers, min_score: float) -> list[Detectio
     found: list[Detection] = []
     for side in _DETECTOR_SIDES:
         found += _detect_at(photo, teachers, side)
-    kept: list[Detection] = []
-    for candidate in sorted(found, key=lambda each: -each[0]):
-        if candidate[0] < min_score:
-            break
-        if all(_iou(candidate[1], other[1]) < _MAX_OVERLAP for other in kept):
-            kept.append(candidate)
-    return kept
+    found = sorted((each for each in found if each[0] >= min_score), key=lambda each: -each[0])
+    boxes = np.array([box for _, box, _ in found]).reshape(-1, 4)
+    return [found[index] for index in nms(boxes, _MAX_OVERLAP)]
 
 
 def _detect_at(photo: Photo, teachers: Teachers, side: int) -> list[Detection]:
@@ -149,13 +146,6 @@ def _detect_at(photo: Photo, teachers: Teachers, side: int) -> list[Detection]:
         box = row[[52, 51, 54, 53]] * np.tile(to_photo, 2)
         found.append((float(row[55]), box.astype(np.float32), keypoints.astype(np.float32)))
     return found
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
-    shared = sides.prod()
-    areas = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()
-    return float(shared / max(areas - shared, 1e-9))
 
 
 def _look_at(

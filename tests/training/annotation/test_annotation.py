@@ -24,6 +24,7 @@ from training.annotation.fit import (
 )
 from training.annotation.gates import Gates, judge
 from training.annotation.graph_model import _plain_nodes, _weights
+from training.annotation.measure import as_prediction, scene_figures
 from training.annotation.observation import (
     COCO_OF_BODY_3D,
     Observation,
@@ -319,3 +320,22 @@ def test_detections_of_both_sizes_are_merged(monkeypatch):
     monkeypatch.setattr(observing, "_detect_at", lambda photo, teachers, side: detections[side])
     found = observing._detect(Photo(np.zeros((300, 300, 3), np.uint8)), None, 0.2)
     assert [score for score, _, _ in found] == [0.7]
+
+
+def test_perfect_fits_have_no_error(fitted, person, body):
+    seen, fit = fitted
+    (photo,) = judged_photos(part_of(seen, fit), Gates())
+    truth = [(seen.boxes_xyxy_px, fit.joints_3d)]
+    text = scene_figures([photo], truth, gated=True)
+    assert text.startswith("1 of 1 people, MPJPE 0 mm") and text.endswith("2 hands 0 mm")
+    far = [(seen.boxes_xyxy_px + 900, fit.joints_3d)]
+    assert scene_figures([photo], far, gated=True) == "0 of 1 people"
+
+
+def test_annotated_people_are_scored_like_predictions(fitted, body):
+    seen, fit = fitted
+    (photo,) = judged_photos(part_of(seen, fit), Gates())
+    prediction = as_prediction(photo, body, gated=True)
+    assert len(prediction) == 1
+    assert np.array_equal(prediction.people.keypoints_2d_px, seen.body[..., :2])
+    assert np.array_equal(prediction.joints_3d, fit.joints_3d)

@@ -22,6 +22,7 @@ from .cli import (
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from .pipelines.export_settings import ExportChoice
     from .pipelines.inputs import Inputs
     from .pipelines.output_names import OutputNames
     from .pipelines.progress import Progress
@@ -98,9 +99,7 @@ def _photos(
 
     if not photos:
         return []
-    settings = FolderSettings(
-        options.threshold, options.max_people, options.ground, options.backdrop
-    )
+    settings = FolderSettings(options.threshold, options.max_people, _export_choice(options))
     with tqdm(total=len(photos), unit="photo", disable=None) as bar:
 
         def log_problem(sentence: str) -> None:
@@ -133,7 +132,7 @@ def _videos(
         smooth=not options.no_smoothing,
         max_rate=options.fps,
         max_seconds=options.seconds,
-        ground=options.ground,
+        export=_export_choice(options),
     )
     for path in videos:
         result = _video(predictor, path, options.out, names.video(path.name), settings)
@@ -158,7 +157,7 @@ def _video(
     """Process one video; returns the reason if it fails, which is also logged."""
     from tqdm import tqdm
 
-    from .export.photo_files import ExportError
+    from .export.checks import ExportError
     from .media.container import VideoError
     from .media.photo import PhotoError, display_name
     from .pipelines.video import reconstruct_video
@@ -179,6 +178,12 @@ def _video(
         bar.clear()
         _log.error("%s", sentence)
         return sentence
+
+
+def _export_choice(options: argparse.Namespace) -> ExportChoice:
+    from .pipelines.export_settings import ExportChoice
+
+    return ExportChoice(options.ground, options.backdrop, options.bones, options.add)
 
 
 def _advance(bar: tqdm, progress: Progress) -> None:
@@ -219,8 +224,32 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add each photo to its GLB as a plane behind the people",
     )
+    parser.add_argument(
+        "--bones",
+        choices=("smplx", "mixamo", "unreal"),
+        default="smplx",
+        help="joint names of BVH and rigged GLB files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--add",
+        type=_extras,
+        default=frozenset(),
+        metavar="LIST",
+        help="further files of each photo, separated by commas: rigged (STEM_person_N_rigged.glb "
+        "with skeleton and skin), obj, ply (STEM_person_N.obj, .ply), vertices (in STEM.npz)",
+    )
     add_video_arguments(parser)
     return parser
+
+
+def _extras(text: str) -> frozenset[str]:
+    """A comma-separated list of extra formats, as an argument type."""
+    from .export.settings import EXTRAS
+
+    extras = frozenset(text.split(","))
+    if unknown := sorted(extras - set(EXTRAS)):
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(EXTRAS)}")
+    return extras
 
 
 if __name__ == "__main__":

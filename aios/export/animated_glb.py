@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from ..body.kinematics import (
-    JOINT_NAMES,
-    PARENTS,
-    RestPose,
-    local_rotations,
-    pelvis_positions,
-)
-from ..render.scene import vertex_normals
-from .glb import INDEX_TARGET, VERTEX_TARGET, GlbBuilder
+from ..body.kinematics import JOINT_NAMES, RestPose, local_rotations, pelvis_positions
+from .glb import GlbBuilder
 from .motion import MotionStore
 from .placement import AT_CAMERA
-from .skin import Skin
+from .skinned_person import Character, add_character
 
 _STATIC_JOINTS = ("left_eye_smplhf", "right_eye_smplhf")
 _ANIMATED_JOINTS = [i for i, name in enumerate(JOINT_NAMES) if name not in _STATIC_JOINTS]
@@ -27,25 +20,19 @@ _ANIMATED_JOINTS = [i for i, name in enumerate(JOINT_NAMES) if name not in _STAT
 
 def write_animated_glb(
     path: Path,
-    name: str,
-    rest: RestPose,
-    skin: Skin,
-    color: np.ndarray,
+    character: Character,
     store: MotionStore,
     number: int,
     offset: np.ndarray = AT_CAMERA,
 ) -> None:
     """Write one person with a key frame per record, at the times of the video frames.
 
-    Nodes have the names of `JOINT_NAMES`, below a node `name`.  Frame, units and rest pose are
-    those of `body.kinematics`.  Programs interpolate linearly between key frames.
+    For the nodes see `add_character`; frame, units and rest pose are those of `body.kinematics`.
+    Programs interpolate linearly between key frames.
 
     Args:
         path: file to write; an existing file is replaced.
-        name: of the person.
-        rest: rest pose of the person.
-        skin: surface of the person.
-        color: (3,) uint8 sRGB.
+        character: the person.
         store: finished motion store.
         number: track number of the person.
         offset: (3,) metres, y up, added to all positions, see `placement`.
@@ -55,15 +42,14 @@ def write_animated_glb(
     """
     track = store.tracks[number]
     builder = GlbBuilder()
-    mesh = _add_mesh(builder, name, skin, color)
-    _add_nodes(builder, name, rest, mesh)
-    keys = _add_animation(builder, name, len(skin.expressions), track.count)
+    add_character(builder, character)
+    keys = _add_animation(builder, character, track.count)
     times = store.times[[track.first_frame, track.last_frame]].astype(np.float32)
     builder.set_bounds(keys.times, times[:1], times[1:])
     with path.open("wb") as file:
         start = builder.write(file)
         target = _KeyTarget(file, start, builder, keys)
-        _write_keys(target, rest, store, number, offset)
+        _write_keys(target, character.rest, store, number, offset)
 
 
 @dataclass(frozen=True)
@@ -83,57 +69,9 @@ class _KeyAccessors:
     expressions: int | None
 
 
-def _add_mesh(builder: GlbBuilder, name: str, skin: Skin, color: np.ndarray) -> int:
-    """Append the skinned surface in the rest pose; returns the mesh index."""
-    normals = vertex_normals(skin.vertices[None], skin.faces)[0]
-    indices = skin.faces.astype(np.uint32).reshape(-1)
-    primitive: dict[str, Any] = {
-        "attributes": {
-            "POSITION": builder.add_array(skin.vertices, "VEC3", VERTEX_TARGET),
-            "NORMAL": builder.add_array(normals, "VEC3", VERTEX_TARGET),
-            "JOINTS_0": builder.add_array(skin.joints, "VEC4", VERTEX_TARGET),
-            "WEIGHTS_0": builder.add_array(skin.weights, "VEC4", VERTEX_TARGET),
-        },
-        "indices": builder.add_array(indices, "SCALAR", INDEX_TARGET),
-        "material": builder.add_material(name, color),
-    }
-    if not len(skin.expressions):
-        return builder.add("meshes", name=name, primitives=[primitive])
-    primitive["targets"] = [
-        {"POSITION": builder.add_array(offsets, "VEC3", VERTEX_TARGET)}
-        for offsets in skin.expressions
-    ]
-    count = len(skin.expressions)
-    labels = [f"expression_{index + 1}" for index in range(count)]
-    return builder.add(
-        "meshes",
-        name=name,
-        primitives=[primitive],
-        weights=[0.0] * count,
-        extras={"targetNames": labels},
-    )
-
-
-def _add_nodes(builder: GlbBuilder, name: str, rest: RestPose, mesh: int) -> None:
-    """Append nodes 0 to 54 for the joints, 55 for the surface, 56 as the parent of the joints."""
-    for joint, joint_name in enumerate(JOINT_NAMES):
-        parent = PARENTS[joint]
-        offset = rest.joints[joint] - (rest.joints[parent] if parent >= 0 else 0.0)
-        children = [child for child, above in enumerate(PARENTS) if above == joint]
-        links = {"children": children} if children else {}
-        builder.add("nodes", name=joint_name, translation=offset.tolist(), **links)
-    inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINT_NAMES), 1, 1))
-    inverse[:, 3, :3] = -rest.joints  # glTF matrices are column-major
-    bind = builder.add_array(inverse.reshape(-1, 16), "MAT4")
-    joints = list(range(len(JOINT_NAMES)))
-    skin = builder.add("skins", joints=joints, skeleton=0, inverseBindMatrices=bind)
-    surface = builder.add("nodes", name=f"{name}_mesh", mesh=mesh, skin=skin)
-    builder.add_root(builder.add("nodes", name=name, children=[0]))
-    builder.add_root(surface)  # glTF ignores the parent transforms of a skinned mesh
-
-
-def _add_animation(builder: GlbBuilder, name: str, expressions: int, count: int) -> _KeyAccessors:
+def _add_animation(builder: GlbBuilder, character: Character, count: int) -> _KeyAccessors:
     """Reserve space for `count` key frames and append the animation."""
+    expressions = len(character.skin.expressions)
     keys = _KeyAccessors(
         times=builder.reserve(count, "SCALAR"),
         positions=builder.reserve(count, "VEC3"),
@@ -146,7 +84,7 @@ def _add_animation(builder: GlbBuilder, name: str, expressions: int, count: int)
         tracks.append((len(JOINT_NAMES), "weights", keys.expressions))
     builder.add(
         "animations",
-        name=f"{name}_motion",
+        name=f"{character.name}_motion",
         samplers=[{"input": keys.times, "output": output} for _, _, output in tracks],
         channels=[
             {"sampler": index, "target": {"node": node, "path": path}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,11 @@ def write_bvh(
     number: int,
     rate: float,
     offset: np.ndarray = AT_CAMERA,
+    bones: Sequence[str] = JOINT_NAMES,
 ) -> int:
     """Write the motion of one person at a constant frame rate; gaps are interpolated.
 
-    Names, axes and rest pose are those of `body.kinematics`; lengths are metres, angles degrees.
+    Axes and rest pose are those of `body.kinematics`; lengths are metres, angles degrees.
     The first frame is the first frame of the person.  The pelvis has position and rotation, the
     other joints rotation only, in the order y, x, z (matrices multiply as Y X Z).
 
@@ -39,6 +40,7 @@ def write_bvh(
         number: track number of the person.
         rate: frames per second.
         offset: (3,) metres, y up, added to all positions, see `placement`.
+        bones: names of the 55 joints, see `bone_names`.
 
     Returns:
         Number of frames.
@@ -48,7 +50,7 @@ def write_bvh(
     """
     frames = 0
     with path.open("w", encoding="ascii", newline="\n") as file:
-        file.write("HIERARCHY\n" + "\n".join(_hierarchy(rest)) + "\nMOTION\n")
+        file.write("HIERARCHY\n" + "\n".join(_hierarchy(rest, bones)) + "\nMOTION\n")
         header = file.tell()
         # The number of frames is known at the end: reserve ten digits.
         file.write(f"Frames: {0:10d}\nFrame Time: {1 / rate:.10f}\n")
@@ -87,11 +89,13 @@ def _depth_first(joint: int) -> Iterator[int]:
         yield from _depth_first(child)
 
 
-def _hierarchy(rest: RestPose, joint: int = 0, depth: int = 0) -> Iterator[str]:
+def _hierarchy(
+    rest: RestPose, bones: Sequence[str], joint: int = 0, depth: int = 0
+) -> Iterator[str]:
     """Lines of a joint and its descendants."""
     indent, inner = "\t" * depth, "\t" * (depth + 1)
     is_root = depth == 0
-    yield f"{indent}{'ROOT' if is_root else 'JOINT'} {JOINT_NAMES[joint]}"
+    yield f"{indent}{'ROOT' if is_root else 'JOINT'} {bones[joint]}"
     yield indent + "{"
     # Programs add the offset to the position channels, which already hold the pelvis position.
     offset = np.zeros(3) if is_root else rest.joints[joint] - rest.joints[PARENTS[joint]]
@@ -99,7 +103,7 @@ def _hierarchy(rest: RestPose, joint: int = 0, depth: int = 0) -> Iterator[str]:
     channels = "6 Xposition Yposition Zposition" if is_root else "3"
     yield f"{inner}CHANNELS {channels} {_ROTATION_CHANNELS}"
     for child in _children(joint):
-        yield from _hierarchy(rest, child, depth + 1)
+        yield from _hierarchy(rest, bones, child, depth + 1)
     if not _children(joint):
         yield f"{inner}End Site"
         yield inner + "{"

@@ -7,22 +7,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from ..body.joint_names import JOINTS_3D_NAMES
 from ..body.kinematics import build_rest_pose
+from ..body.parameters import SMPLX_NAMES
 from ..geometry.camera import Camera
 from ..render.colors import person_colors
 from .animated_glb import write_animated_glb
+from .bone_names import bone_names
 from .bvh import write_bvh
+from .checks import ExportError
 from .motion import MotionStore
 from .npz import npz_metadata, write_array
-from .photo_files import ExportError
 from .placement import AT_CAMERA
 from .settings import ExportSettings
 from .skin import build_skin
+from .skinned_person import Character
 from .smplx_npz import write_track_smplx
 
 
-def motion_to_npz(path: Path, store: MotionStore, camera: Camera, weights: str, body: str) -> None:
+def motion_to_npz(
+    path: Path, store: MotionStore, camera: Camera, settings: ExportSettings, weights: str
+) -> None:
     """Write all frames and people as a NumPy archive that loads without pickle.
 
     R records, one per person and frame, sorted by frame and then by track: `frame` (R,) int32
@@ -31,14 +38,15 @@ def motion_to_npz(path: Path, store: MotionStore, camera: Camera, weights: str, 
     `arrays["body_pose"][arrays["track"] == 2]` is the motion of person 2.
 
     Also `frame_times` (F,) float64 seconds; for the T tracks `track_numbers` (T,),
-    `track_colors` (T, 3) uint8, `track_betas` (T, 10); and the metadata of a photo's archive.
+    `track_colors` (T, 3) uint8, `track_betas` (T, 10); and `joint_names` and the metadata of a
+    photo's archive.
 
     Args:
         path: file to write; an existing file is replaced.
         store: finished motion store.
         camera: camera of the video.
+        settings: the body model.
         weights: name of the weights.
-        body: name of the body model.
 
     Raises:
         ExportError: a number is not finite.
@@ -51,7 +59,8 @@ def motion_to_npz(path: Path, store: MotionStore, camera: Camera, weights: str, 
         "track_numbers": numbers,
         "track_colors": person_colors(numbers - 1),
         "track_betas": np.array(betas, np.float32).reshape(-1, 10),
-        **npz_metadata(camera, weights, body),
+        "joint_names": np.array(JOINTS_3D_NAMES),
+        **npz_metadata(camera, weights, settings.body.name),
     }
     rows = store.count()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
@@ -60,6 +69,9 @@ def motion_to_npz(path: Path, store: MotionStore, camera: Camera, weights: str, 
         for name in ("leye_pose", "reye_pose"):
             eyes = (np.zeros((len(chunk), 3), np.float32) for chunk in store.chunks())
             write_array(archive, name, np.dtype(np.float32), (rows, 3), eyes)
+        joints = _joints_3d(store, settings)
+        shape = (rows, len(JOINTS_3D_NAMES), 3)
+        write_array(archive, "joints_3d", np.dtype(np.float32), shape, joints)
         for name, value in single.items():
             array = np.asarray(value)
             write_array(archive, name, array.dtype, array.shape, iter([array]))
@@ -72,6 +84,16 @@ def _column(store: MotionStore, name: str) -> Iterator[np.ndarray]:
         if not name.endswith("keypoints_2d_px") and not np.isfinite(values).all():
             raise ExportError(f"{name} has a value that is not finite, so nothing was written")
         yield values
+
+
+def _joints_3d(store: MotionStore, settings: ExportSettings) -> Iterator[np.ndarray]:
+    """(R, 144, 3) metres, camera frame, in chunks."""
+    body = settings.body
+    for rows in store.chunks():
+        parameters = {name: torch.from_numpy(rows[name].copy()) for name in SMPLX_NAMES}
+        adapted = body.adapt(parameters, settings.from_official)
+        with torch.inference_mode():
+            yield body.joints(adapted).cpu().numpy()
 
 
 def write_track_files(
@@ -103,11 +125,13 @@ def write_track_files(
     betas = store.tracks[number].betas
     rest = build_rest_pose(body, betas, from_official)
     bvh = folder / f"{stem}_track_{number}.bvh"
-    write_bvh(bvh, rest, store, number, rate, offset)
+    bones = bone_names(settings.bones)
+    write_bvh(bvh, rest, store, number, rate, offset, bones)
     glb = bvh.with_suffix(".glb")
     color = person_colors(np.array([number - 1]))[0]
     skin = build_skin(body, betas, from_official)
-    write_animated_glb(glb, f"person_{number}", rest, skin, color, store, number, offset)
+    character = Character(f"person_{number}", rest, skin, color, bones)
+    write_animated_glb(glb, character, store, number, offset)
     npz = folder / f"{stem}_track_{number}_smplx.npz"
     names = {"weights": weights, "body": body.name}
     write_track_smplx(npz, rest, store, number, rate, offset, names)

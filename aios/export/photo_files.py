@@ -14,98 +14,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..body.kinematics import build_rest_pose
-from ..body.parameters import SMPLX_NAMES
+from ..body.joint_names import JOINTS_3D_NAMES
 from ..prediction import Prediction
 from ..render.colors import person_colors
 from ..render.overlay import overlay
+from .checks import check_finite
 from .npz import npz_metadata
+from .person_files import person_files
+from .photo_json import prediction_to_json
 from .placement import AT_CAMERA, floor_offset
 from .scene_glb import SceneCamera, people_to_glb
 from .settings import ExportSettings
-from .smplx_npz import person_to_smplx
-
-_PIXEL_FIELDS = (
-    "keypoints_2d_px",
-    "left_hand_keypoints_2d_px",
-    "right_hand_keypoints_2d_px",
-    "face_keypoints_2d_px",
-)
-_BOX_FIELDS = {
-    "box_xyxy_px": "boxes_xyxy_px",
-    "left_hand_box_xyxy_px": "left_hand_boxes_xyxy_px",
-    "right_hand_box_xyxy_px": "right_hand_boxes_xyxy_px",
-    "face_box_xyxy_px": "face_boxes_xyxy_px",
-}
-_PIXEL_DECIMALS = 3
 
 
-class ExportError(ValueError):
-    """A prediction that cannot be written; the message is one sentence for a person."""
-
-
-def prediction_to_json(prediction: Prediction, photo_name: str) -> dict[str, Any]:
-    """Convert a prediction to JSON values.
-
-    Pixels are rounded to three decimals, parameters keep full float32 precision.  `id` starts at
-    1 in the order of the scores and matches the GLB node (`person_1`); `depth_order` is 0 for the
-    nearest person.
-
-    Args:
-        prediction: of one photo.
-        photo_name: file name of the photo.
-
-    Raises:
-        ExportError: a value is not finite.
-    """
-    _check_finite(prediction)
-    camera = prediction.camera
-    return {
-        "photo": photo_name,
-        "width": camera.width,
-        "height": camera.height,
-        "weights": prediction.weights,
-        "body": prediction.body,
-        "camera": {
-            "focal_length_px": float(camera.focal_length),
-            "principal_point_px": [float(value) for value in camera.principal_point],
-        },
-        "people": [_person_to_json(prediction, index) for index in prediction],
-    }
-
-
-def _person_to_json(prediction: Prediction, index: int) -> dict[str, Any]:
-    people = prediction.people
-    person: dict[str, Any] = {"id": index + 1, "score": _exact(people.scores[index])}
-    for name, field in _BOX_FIELDS.items():
-        person[name] = _pixels(getattr(people, field)[index])
-    for name in _PIXEL_FIELDS:
-        person[name] = _pixels(getattr(people, name)[index])
-    person["depth_order"] = int(prediction.depth_order[index])
-    for name in (*SMPLX_NAMES, "weak_camera"):
-        person[name] = [_exact(value) for value in getattr(people, name)[index]]
-    return person
-
-
-def _pixels(values: np.ndarray) -> list[Any]:
-    return np.round(values.astype(np.float64), _PIXEL_DECIMALS).tolist()
-
-
-def _exact(value: np.floating[Any]) -> float:
-    """Shortest decimal number that rounds to this float32."""
-    return float(str(np.float32(value)))
-
-
-def _check_finite(prediction: Prediction) -> None:
-    people = vars(prediction.people)
-    arrays = {**people, "vertices": prediction.vertices, "joints_3d": prediction.joints_3d}
-    arrays["camera"] = prediction.camera.intrinsics
-    for name, values in arrays.items():
-        if not np.isfinite(values).all():
-            raise ExportError(f"{name} has a value that is not finite, so nothing was written")
-
-
-def prediction_to_npz(prediction: Prediction) -> bytes:
+def prediction_to_npz(prediction: Prediction, with_vertices: bool = False) -> bytes:
     """Write all parameters as a NumPy archive that loads without pickle.
 
     P people.  Named as arguments of the `smplx` package: `betas` (P, 10), `expression` (P, 10),
@@ -117,14 +39,19 @@ def prediction_to_npz(prediction: Prediction) -> bytes:
                              flat_hand_mean=False, batch_size=P)
 
     Also `scores`, `query_indices`, boxes and keypoints in pixels of the photo, `weak_camera`,
-    `depth_order`, `focal_length`, `principal_point` (2,), `image_size` (2,) width and height, and
-    metadata: `gender`, `num_betas`, `num_expression_coeffs`, `use_pca`, `flat_hand_mean`, and the
-    names `weights` and `body`.
+    `depth_order` from 1, `joints_3d` (P, 144, 3) metres with `joint_names` (144,),
+    `focal_length`, `principal_point` (2,), `image_size` (2,) width and height, and metadata:
+    `gender`, `num_betas`, `num_expression_coeffs`, `use_pca`, `flat_hand_mean`, and the names
+    `weights` and `body`.
+
+    Args:
+        prediction: of one photo.
+        with_vertices: also write `vertices` (P, V, 3) metres and `faces` (F, 3).
 
     Raises:
         ExportError: a value is not finite.
     """
-    _check_finite(prediction)
+    check_finite(prediction)
     count = len(prediction)
     arrays: dict[str, Any] = {
         name: values if name == "query_indices" else np.asarray(values, np.float32)
@@ -133,8 +60,13 @@ def prediction_to_npz(prediction: Prediction) -> bytes:
     arrays |= {
         "leye_pose": np.zeros((count, 3), np.float32),
         "reye_pose": np.zeros((count, 3), np.float32),
-        "depth_order": prediction.depth_order,
+        "depth_order": prediction.depth_order + 1,
+        "joints_3d": np.asarray(prediction.joints_3d, np.float32),
+        "joint_names": np.array(JOINTS_3D_NAMES),
     }
+    if with_vertices:
+        arrays["vertices"] = np.asarray(prediction.vertices, np.float32)
+        arrays["faces"] = prediction.faces
     arrays |= npz_metadata(prediction.camera, prediction.weights, prediction.body)
     archive = io.BytesIO()
     np.savez_compressed(archive, allow_pickle=False, **arrays)
@@ -156,7 +88,7 @@ def prediction_to_glb(
     Raises:
         ExportError: a value is not finite.
     """
-    _check_finite(prediction)
+    check_finite(prediction)
     return people_to_glb(
         prediction.vertices,
         prediction.faces,
@@ -216,7 +148,7 @@ def results_as_bytes(
 
     Returns:
         File names and contents: `STEM.json`, `STEM.npz`, `STEM.glb`, `STEM_overlay.png`, then
-        `STEM_person_N_smplx.npz` per person.
+        `STEM_person_N_smplx.npz` and the extras of each person, see `person_files`.
 
     Raises:
         ExportError: a value is not finite.
@@ -225,18 +157,16 @@ def results_as_bytes(
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
     image = overlay(photo, prediction.vertices, prediction.faces, prediction.camera)
     offset = floor_offset(prediction.vertices) if settings.ground else AT_CAMERA
+    backdrop = photo if settings.backdrop else None
     files = {
         f"{stem}.json": text.encode("utf-8", "backslashreplace"),
-        f"{stem}.npz": prediction_to_npz(prediction),
-        f"{stem}.glb": prediction_to_glb(prediction, photo if settings.backdrop else None, offset),
+        f"{stem}.npz": prediction_to_npz(prediction, "vertices" in settings.extras),
+        f"{stem}.glb": prediction_to_glb(prediction, backdrop, offset),
         f"{stem}_overlay.png": encode_png(image),
     }
-    names = {"weights": prediction.weights, "body": prediction.body}
     for index in prediction:
-        person = prediction.people.select(slice(index, index + 1)).smplx_parameters()
-        rest = build_rest_pose(settings.body, person["betas"][0], settings.from_official)
-        content = person_to_smplx(rest, person, offset, names)
-        files[f"{stem}_person_{index + 1}_smplx.npz"] = content
+        for suffix, content in person_files(prediction, index, offset, settings).items():
+            files[f"{stem}_person_{index + 1}{suffix}"] = content
     return files
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..body.kinematics import JOINT_NAMES, RestPose, local_rotations, pelvis_positions
+from ..body.kinematics import JOINT_NAMES, RestPose
 from .motion import MotionStore
 from .npz import write_array
 from .resample import MotionSamples, count_samples, resample
@@ -75,32 +75,23 @@ def write_track_smplx(
             write_array(archive, name, array.dtype, array.shape, iter([array]))
 
 
-def person_to_smplx(
-    rest: RestPose,
-    person: dict[str, np.ndarray],
-    offset: np.ndarray,
-    names: dict[str, str],
+def sample_to_smplx(
+    rest: RestPose, betas: np.ndarray, samples: MotionSamples, names: dict[str, str]
 ) -> bytes:
-    """Convert one person of a photo to an archive of one frame; see `write_track_smplx`.
+    """Convert one sample, a person of a photo, to an archive; see `write_track_smplx`.
 
     Args:
         rest: rest pose of the person.
-        person: parameters of one person, `People.smplx_parameters` with P = 1.
-        offset: (3,) metres, y up, added to all positions, see `placement`.
+        betas: (10,) shape coefficients.
+        samples: one sample.
         names: further texts, such as the names of weights and body.
     """
-    samples = MotionSamples(
-        pelvis_positions(rest, person) + offset,
-        local_rotations(rest, person),
-        person["expression"],
-        np.zeros(1, bool),
-    )
     arrays = {
         "poses": _poses(samples).astype(np.float32),
         "trans": _trans(rest, samples.pelvis).astype(np.float32),
         "expression": np.asarray(samples.expression, np.float32),
         "interpolated": samples.interpolated,
-        **_metadata(person["betas"][0], PHOTO_RATE, 1),
+        **_metadata(betas, PHOTO_RATE, 1),
         **names,
     }
     file = io.BytesIO()

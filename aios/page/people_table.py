@@ -50,7 +50,7 @@ def summary_text(
 def people_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """JSON-ready values of each person, highest score first.
 
-    `distance_m` is the depth of the pelvis along the optical axis; `depth_order` starts at 0.
+    `distance_m` is the depth of the pelvis along the optical axis; `depth_order` starts at 1.
     """
     people = prediction.people
     order = prediction.depth_order
@@ -58,7 +58,7 @@ def people_rows(prediction: Prediction) -> list[dict[str, Any]]:
         {
             "name": person_name(index),
             "score": round(float(people.scores[index]), 4),
-            "depth_order": int(order[index]),
+            "depth_order": int(order[index]) + 1,
             "distance_m": round(float(prediction.joints_3d[index, 0, 2]), 3),
             "box_xyxy_px": [round(float(v), 1) for v in people.boxes_xyxy_px[index]],
         }
@@ -82,7 +82,7 @@ def people_html(prediction: Prediction, person: int | None = None) -> str:
         x0, y0, x1, y1 = (round(v) for v in row["box_xyxy_px"])
         body += (
             f'<tr{mark}><th scope="row">{swatch}{row["name"]}</th><td>{row["score"]:.2f}</td>'
-            f"<td>{row['depth_order'] + 1}</td><td>{row['distance_m']:.2f} m</td>"
+            f"<td>{row['depth_order']}</td><td>{row['distance_m']:.2f} m</td>"
             f"<td>{x0}, {y0}, {x1 - x0} × {y1 - y0}</td></tr>"
         )
     camera = prediction.camera

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..body.model import BodyModel
 from ..export.photo_files import write_results
-from ..pipelines.export_settings import export_settings
+from ..pipelines.export_settings import DEFAULT_EXPORT
 from ..predictor import AiOSPredictor
 from .results import PhotoQuery, PhotoResult, ResultCache, read_upload
 
@@ -146,7 +146,7 @@ class Visit:
         prediction = self.result(query).prediction
         folder = self.new_folder("results")
         photo = read_upload(query.path)
-        settings = export_settings(self.predictor)
+        settings = DEFAULT_EXPORT.settings(self.predictor)
         json, npz, glb, overlay, *people = write_results(
             prediction, photo, query.path.stem, folder, settings, query.path.name
         )

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..descriptions import person_name
-from ..export.photo_files import ExportError
+from ..export.checks import ExportError
 from ..media.container import VIDEO_SUFFIXES, VideoError
 from ..media.photo import PhotoError
 from ..media.photo_sources import safe_name

@@ -21,7 +21,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..export.photo_files import ExportError, results_as_bytes, write_file
+from ..export.checks import ExportError
+from ..export.photo_files import results_as_bytes, write_file
 from ..export.settings import ExportSettings
 from ..media.photo import PhotoError, read_photo
 from ..media.photo_sources import PhotoItem
@@ -29,7 +30,7 @@ from ..media.prefetch import prefetch
 from ..prediction import Prediction
 from ..predictor import DEFAULT_MAX_PEOPLE, PHOTOS_AT_ONCE, AiOSPredictor
 from ..render.opengl import OpenGLError
-from .export_settings import export_settings
+from .export_settings import DEFAULT_EXPORT, ExportChoice
 from .output_names import PROBLEMS, TABLE, OutputNames
 from .progress import ProgressCallback, ProgressReporter
 
@@ -74,8 +75,7 @@ class FolderSettings:
 
     threshold: float | None = None
     max_people: int = DEFAULT_MAX_PEOPLE
-    ground: bool = False
-    backdrop: bool = False
+    export: ExportChoice = DEFAULT_EXPORT
 
 
 @dataclass
@@ -131,7 +131,7 @@ def reconstruct_folder(
     """
     result = FolderResult()
     names = names or OutputNames()
-    export = export_settings(predictor, settings.ground, settings.backdrop)
+    export = settings.export.settings(predictor)
     reporter = ProgressReporter(report, {STAGE: 1.0})
     reporter.begin(STAGE, len(items))
     # Rows go to a file: the number of people is unbounded.
@@ -280,7 +280,7 @@ def _add_rows(rows: Any, name: str, stem: str, prediction: Prediction) -> None: 
                 _cell(name),
                 index + 1,
                 round(float(people.scores[index]), 4),
-                int(order[index]),
+                int(order[index]) + 1,
                 round(float(prediction.joints_3d[index, 0, 2]), 3),
                 *(round(float(value), 1) for value in people.boxes_xyxy_px[index]),
                 round(float(prediction.camera.focal_length), 3),

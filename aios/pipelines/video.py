@@ -20,6 +20,7 @@ import numpy as np
 
 from ..export.motion import MotionStore
 from ..export.motion_files import motion_to_npz, write_track_files
+from ..export.photo_json import CONVENTIONS, camera_to_json
 from ..export.placement import AT_CAMERA, SceneBounds
 from ..geometry.camera import Camera
 from ..media.prefetch import prefetch
@@ -31,7 +32,7 @@ from ..render.labels import draw_labels
 from ..render.overlay import overlay, person_colors
 from ..render.scene import NEAR
 from ..tracking.smoothing import SMOOTHING
-from .export_settings import export_settings
+from .export_settings import DEFAULT_EXPORT, ExportChoice
 from .progress import ProgressCallback, ProgressReporter
 from .stream_tracker import StreamTracker, TrackedPeople
 
@@ -52,7 +53,7 @@ class VideoSettings:
         smooth: whether to smooth motion and give each person one shape.
         max_rate: processed frames per second at most; None processes all.
         max_seconds: processed duration from the start; None processes the whole video.
-        ground: put the motion files on the floor, see `ExportSettings`.
+        export: options of the motion files.
     """
 
     threshold: float | None = None
@@ -60,7 +61,7 @@ class VideoSettings:
     smooth: bool = True
     max_rate: float | None = None
     max_seconds: float | None = None
-    ground: bool = False
+    export: ExportChoice = DEFAULT_EXPORT
 
     def open(self, source: Path) -> VideoReader:
         """Open `source` for the frames to process."""
@@ -144,13 +145,12 @@ def reconstruct_video(
         notes += _draw(
             predictor, settings.open(source), camera, store, reporter, video, source, bounds
         )
-        offset = bounds.floor_offset() if settings.ground else AT_CAMERA
+        offset = bounds.floor_offset() if settings.export.ground else AT_CAMERA
         npz, summary = work / f"{stem}.npz", work / f"{stem}.json"
-        motion_to_npz(npz, store, camera, predictor.weights.name, predictor.body.name)
+        export, weights = settings.export.settings(predictor), predictor.weights.name
+        motion_to_npz(npz, store, camera, export, weights)
         reporter.begin(WRITE, len(store.tracks))
         written = [video, npz, summary]
-        export = export_settings(predictor, settings.ground)
-        weights = predictor.weights.name
         for number in store.tracks:
             written += write_track_files(work, stem, store, number, rate, export, weights, offset)
             reporter.step()
@@ -280,13 +280,13 @@ def _summary(
     times = store.times
     return {
         "video": video,
-        "width": camera.width,
-        "height": camera.height,
+        **CONVENTIONS,
+        **camera_to_json(camera),
         "frames": len(times),
         "seconds": round(float(times[-1]), 3),
         "weights": predictor.weights.name,
         "body": predictor.body.name,
-        "axes": "BVH and GLB: metres, y up, camera looks along -z; SMPL-X NPZ: z up, along +y",
+        "motion_axes": "BVH and GLB: y up, camera looks along -z; SMPL-X NPZ: z up, along +y",
         "tracks": [
             {
                 "number": number,

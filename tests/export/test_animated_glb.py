@@ -8,6 +8,7 @@ from aios.body.file import read_body_file
 from aios.body.kinematics import JOINT_NAMES, PARENTS, build_rest_pose
 from aios.export.animated_glb import write_animated_glb
 from aios.export.skin import bone_figure, build_skin
+from aios.export.skinned_person import Character
 from aios.render.overlay import person_colors
 from aios.resources import STANDIN_BODY
 from tests.helpers.glb_reader import GlbReader
@@ -28,15 +29,19 @@ def store(tmp_path_factory):
     return make_store(path, seen=lambda who, frame: who == 1 or frame not in (0, 5, 6))
 
 
+def person_2(predictor, store):
+    betas = store.tracks[2].betas
+    rest = build_rest_pose(predictor.body, betas, False)
+    return Character(
+        "person_2", rest, build_skin(predictor.body, betas, False), person_colors(2)[1]
+    )
+
+
 @pytest.fixture(scope="module")
 def path(predictor, store, tmp_path_factory):
     path = tmp_path_factory.mktemp("glb") / "a.glb"
-    betas = store.tracks[2].betas
-    rest, skin = (
-        build_rest_pose(predictor.body, betas, False),
-        build_skin(predictor.body, betas, False),
-    )
-    write_animated_glb(path, "person_2", rest, skin, person_colors(2)[1], store, 2)
+    character = person_2(predictor, store)
+    write_animated_glb(path, character, store, 2)
     return path
 
 
@@ -111,13 +116,9 @@ def test_document_structure(path):
 
 def test_chunk_size_does_not_change_the_file(predictor, store, path, tmp_path, monkeypatch):
     monkeypatch.setattr("aios.export.motion._ROWS_AT_ONCE", 2)
-    betas = store.tracks[2].betas
-    rest, skin = (
-        build_rest_pose(predictor.body, betas, False),
-        build_skin(predictor.body, betas, False),
-    )
+    character = person_2(predictor, store)
     other = tmp_path / "b.glb"
-    write_animated_glb(other, "person_2", rest, skin, person_colors(2)[1], store, 2)
+    write_animated_glb(other, character, store, 2)
     assert other.read_bytes() == path.read_bytes()
 
 

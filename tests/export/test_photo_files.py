@@ -11,15 +11,16 @@ import smplx
 import torch
 import trimesh
 
+from aios.body.joint_names import JOINTS_3D_NAMES
 from aios.body.model import BodyModel
 from aios.body.parameters import SMPLX_NAMES
+from aios.export.checks import ExportError
 from aios.export.photo_files import (
-    ExportError,
     prediction_to_glb,
-    prediction_to_json,
     prediction_to_npz,
     write_results,
 )
+from aios.export.photo_json import CONVENTIONS, prediction_to_json
 from aios.export.settings import ExportSettings
 from aios.people import FIELD_SHAPES
 from aios.render.overlay import person_colors
@@ -42,6 +43,7 @@ PEOPLE_KEYS = [
     "depth_order",
     *SMPLX_NAMES,
     "weak_camera",
+    "joints_3d",
 ]
 
 
@@ -66,6 +68,7 @@ def test_json_holds_all_fields(three):
     document = json.loads(json.dumps(prediction_to_json(three, "a.jpg"), allow_nan=False))
     people = document.pop("people")
     assert document == {
+        **CONVENTIONS,
         "photo": "a.jpg",
         "width": 320,
         "height": 240,
@@ -75,7 +78,7 @@ def test_json_holds_all_fields(three):
     }
     assert [list(person) for person in people] == [PEOPLE_KEYS] * 3
     assert [person["id"] for person in people] == [1, 2, 3]
-    assert [person["depth_order"] for person in people] == three.depth_order.tolist()
+    assert [person["depth_order"] for person in people] == (three.depth_order + 1).tolist()
     for name in (*SMPLX_NAMES, "weak_camera"):  # lossless
         written = np.array([person[name] for person in people], np.float32)
         np.testing.assert_array_equal(written, getattr(three.people, name))
@@ -137,10 +140,15 @@ def test_npz_holds_all_fields_and_no_body_model(three):
     assert values["focal_length"] == 1234.5
     np.testing.assert_array_equal(values["principal_point"], (160.25, 120.0))
     np.testing.assert_array_equal(values["image_size"], (320, 240))
-    np.testing.assert_array_equal(values["depth_order"], three.depth_order)
+    np.testing.assert_array_equal(values["depth_order"], three.depth_order + 1)
     assert str(values["weights"]) == "test weights"
     assert str(values["body"]) == "stand-in"
-    assert max(value.size for value in values.values()) <= 3 * 63
+    np.testing.assert_array_equal(values["joints_3d"], three.joints_3d)
+    assert values["joint_names"].tolist() == list(JOINTS_3D_NAMES)
+    assert max(value.size for value in values.values()) <= 3 * 144 * 3
+    with np.load(io.BytesIO(prediction_to_npz(three, with_vertices=True))) as archive:
+        np.testing.assert_array_equal(archive["vertices"], three.vertices)
+        np.testing.assert_array_equal(archive["faces"], three.faces)
 
 
 def test_glb_holds_one_named_coloured_node_a_person(three):

@@ -8,10 +8,16 @@ import smplx
 import torch
 from scipy.spatial.transform import Rotation
 
-from aios.body.kinematics import CAMERA_TO_WORLD, build_rest_pose
+from aios.body.kinematics import (
+    CAMERA_TO_WORLD,
+    build_rest_pose,
+    local_rotations,
+    pelvis_positions,
+)
 from aios.body.parameters import SMPLX_NAMES
 from aios.export.placement import AT_CAMERA, floor_offset
-from aios.export.smplx_npz import person_to_smplx, write_track_smplx
+from aios.export.resample import MotionSamples
+from aios.export.smplx_npz import sample_to_smplx, write_track_smplx
 from aios.resources import STANDIN_BODY
 from tests.helpers.motions import make_store, records
 from tests.helpers.served import tiny_predictor
@@ -60,6 +66,13 @@ def loaded_as_add_on(content):
     for name in ("poses", "trans", "betas", "mocap_frame_rate"):
         assert np.isfinite(values[name]).all()
     return values
+
+
+def person_archive(rest, person):
+    """Archive of one person of a photo."""
+    pelvis, rotations = pelvis_positions(rest, person), local_rotations(rest, person)
+    samples = MotionSamples(pelvis, rotations, person["expression"], np.zeros(1, bool))
+    return sample_to_smplx(rest, person["betas"][0], samples, NAMES)
 
 
 def posed(model, values, frame):
@@ -113,7 +126,7 @@ def test_person_of_a_photo_is_an_archive_of_one_frame(body, model, tmp_path):
     rows = records(store, 2)
     rest = build_rest_pose(body, rows["betas"][0], False)
     person = {name: rows[name] for name in SMPLX_NAMES}
-    values = loaded_as_add_on(io.BytesIO(person_to_smplx(rest, person, AT_CAMERA, NAMES)))
+    values = loaded_as_add_on(io.BytesIO(person_archive(rest, person)))
     assert values["poses"].shape == (1, 165) and not values["interpolated"].any()
     np.testing.assert_allclose(posed(model, values, 0), truth(body, store, 2)[0], atol=1e-4)
     assert str(values["weights"]) == "builtin" and str(values["body"]) == "stand-in"
@@ -129,7 +142,7 @@ def test_hands_are_absolute(body, tmp_path):
     person |= {"betas": np.zeros((1, 10)), "expression": np.zeros((1, 10))}
     person["transl"] = np.zeros((1, 3), np.float32)
     rest = build_rest_pose(body, np.zeros(10), False)
-    values = loaded_as_add_on(io.BytesIO(person_to_smplx(rest, person, AT_CAMERA, NAMES)))
+    values = loaded_as_add_on(io.BytesIO(person_archive(rest, person)))
     hands = Rotation.from_rotvec(values["poses"][0, 75:].reshape(30, 3))
     means = np.concatenate([body.left_hand_mean, body.right_hand_mean]).reshape(30, 3)
     assert (hands * Rotation.from_rotvec(means).inv()).magnitude().max() < 1e-6

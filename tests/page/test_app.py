@@ -72,7 +72,7 @@ def test_reconstruct_returns_the_result_of_the_predictor(client, predictor, phot
     assert [p["id"] for p in result["people"]] == [1, 2, 3, 4]
     scores = [p["score"] for p in result["people"]]
     np.testing.assert_allclose(scores, expected.people.scores, rtol=1e-6)
-    assert [p["depth_order"] for p in result["people"]] == expected.depth_order.tolist()
+    assert [p["depth_order"] for p in result["people"]] == (expected.depth_order + 1).tolist()
     with np.load(npz) as arrays:
         for name in SMPLX_NAMES:
             np.testing.assert_array_equal(arrays[name], getattr(expected.people, name))

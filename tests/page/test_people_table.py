@@ -40,7 +40,7 @@ def test_rows_hold_rounded_values_of_each_person():
     assert rows[1] == {
         "name": "Person 2",
         "score": 0.4,
-        "depth_order": 0,
+        "depth_order": 1,
         "distance_m": 1.0,
         "box_xyxy_px": [10.4, 20.2, 40.4, 80.2],
     }

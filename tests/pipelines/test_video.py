@@ -3,11 +3,13 @@
 import colorsys
 import json
 import tracemalloc
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
 import av
 import cv2
+import jsonschema
 import numpy as np
 import pytest
 import smplx
@@ -15,14 +17,14 @@ import torch
 
 from aios import AiOSPredictor
 from aios.body.parameters import SMPLX_NAMES
+from aios.export.checks import ExportError
 from aios.export.motion_files import write_track_files
-from aios.export.photo_files import ExportError
 from aios.geometry.camera import Camera
 from aios.media.container import VideoError
 from aios.media.photo import read_photo
 from aios.media.video_reader import VideoReader
 from aios.pipelines import video
-from aios.pipelines.export_settings import export_settings
+from aios.pipelines.export_settings import DEFAULT_EXPORT
 from aios.pipelines.progress import CancelledError
 from aios.pipelines.stream_tracker import StreamTracker, TrackedPeople
 from aios.pipelines.video import VideoSettings, draw_people, reconstruct_video
@@ -152,6 +154,14 @@ def test_overlay_has_audio_and_constant_colours_per_person(result):
     assert np.abs(frames[0].pixels[:8, :40].astype(int) - 90).max() < 8
 
 
+def test_summary_matches_its_schema(result):
+    _, folder, _ = result
+    schema = resources.files("aios.export").joinpath("schemas/video.schema.json").read_text()
+    document = json.loads((folder / "clip.json").read_text("utf-8"))
+    jsonschema.validate(document, json.loads(schema))
+    assert len(document["tracks"]) == 2
+
+
 def test_npz_has_all_frames_and_people(result):
     _, folder, _ = result
     with np.load(folder / "clip.npz", allow_pickle=False) as archive:
@@ -162,6 +172,7 @@ def test_npz_has_all_frames_and_people(result):
     assert arrays["frame"][arrays["track"] == 1].tolist() == [*range(13), *range(18, 30)]
     assert arrays["frame"][arrays["track"] == 2].tolist() == list(range(30))
     rows = len(arrays["track"])
+    assert arrays["joints_3d"].shape == (rows, 144, 3)
     assert rows == 55
     for name in (*SMPLX_NAMES, "leye_pose", "scores", "keypoints_2d_px", "boxes_xyxy_px"):
         assert len(arrays[name]) == rows
@@ -316,7 +327,7 @@ def test_memory_of_motion_files_does_not_grow_with_length(predictor, tmp_path, m
     }
     few, many = peaks_of(
         lambda count: write_track_files(
-            tmp_path, "a", stores[count], 1, 25.0, export_settings(predictor), "test"
+            tmp_path, "a", stores[count], 1, 25.0, DEFAULT_EXPORT.settings(predictor), "test"
         ),
         50,
         450,

@@ -68,8 +68,8 @@ def prediction_to_json(prediction: Prediction, photo_name: str) -> dict[str, Any
     """
     check_finite(prediction)
     return {
+        "photo": photo_name,  # first, so that earlier results are recognised by their start
         **CONVENTIONS,
-        "photo": photo_name,
         "weights": prediction.weights,
         "body": prediction.body,
         **camera_to_json(prediction.camera),

@@ -15,10 +15,11 @@ TABLE, PROBLEMS = "people.csv", "problems.csv"
 _PHOTO_ENDINGS = (".json", ".npz", ".glb", "_overlay.png")
 _VIDEO_ENDINGS = (".json", ".npz", "_overlay.mp4")
 # Stems whose files have the names of files of one person of the stem before.
-_PERSON = re.compile(r"(.+)_(?:track_\d+(?:_smplx)?|person_\d+_smplx)", re.DOTALL)
+_PERSON = re.compile(r"(.+)_(?:track_\d+(?:_smplx)?|person_\d+(?:_smplx|_rigged)?)", re.DOTALL)
 _RESULT = re.compile(
     r"(.+?)(?:_overlay\.png|_overlay\.mp4|_track_\d+\.(?:bvh|glb)"
-    r"|_(?:track|person)_\d+_smplx\.npz|\.json|\.npz|\.glb)",
+    r"|_(?:track|person)_\d+_smplx\.npz|_person_\d+(?:_rigged\.glb|\.obj|\.ply)"
+    r"|\.json|\.npz|\.glb)",
     re.DOTALL,
 )
 _UNFINISHED = ".unfinished-"

@@ -279,7 +279,7 @@ def _summary(
     """Contents of the JSON summary, except `rate` and `notes`."""
     times = store.times
     return {
-        "video": video,
+        "video": video,  # first, so that earlier results are recognised by their start
         **CONVENTIONS,
         **camera_to_json(camera),
         "frames": len(times),

@@ -20,7 +20,7 @@ from aios.weights.checkpoint import CheckpointError
 
 from .config import CONFIGS, VARIANTS, named_config
 from .data.archive import DataError
-from .data.real import RealDataError
+from .data.real_photos import RealDataError
 from .engine.distributed import process_group
 from .engine.stream import open_stream
 from .engine.train_config import TrainConfig

@@ -1,4 +1,4 @@
-"""Small HumanData files of made-up people, and ways to break them."""
+"""Small HumanData files with random people, and functions to modify them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.data.write import write_synthetic_set
 COUNTS = (2, 1, 3)
 
 
-def made_up_samples(body: BodyModel, counts: tuple[int, ...] = COUNTS) -> list[Sample]:
+def random_samples(body: BodyModel, counts: tuple[int, ...] = COUNTS) -> list[Sample]:
     return [
         Sample(random_picture(k), random_targets(body, count, seed=k))
         for k, count in enumerate(counts)
@@ -29,12 +29,12 @@ def made_up_samples(body: BodyModel, counts: tuple[int, ...] = COUNTS) -> list[S
 def write_set(
     root: Path, body: BodyModel, name: str = "synthetic", counts: tuple[int, ...] = COUNTS
 ) -> Path:
-    """A data set of 96 x 64 pictures below `root`; gives its annotations."""
-    return write_synthetic_set(root, name, made_up_samples(body, counts))[0]
+    """Write a data set of 96 x 64 images below `root`; returns the path of its annotations."""
+    return write_synthetic_set(root, name, random_samples(body, counts))[0]
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """Change the content of a file; dictionaries in it are dictionaries."""
+    """Modify the content of a file with `change`, and return its path."""
     with np.load(path, allow_pickle=True) as file:
         content = {k: v.item() if v.dtype == object else v for k, v in file.items()}
     change(content)

@@ -1,6 +1,6 @@
-"""Look at annotations before training on them, or make some.
+"""Check annotation files, or write synthetic data sets.
 
-`python -m training.data check NPZ --images ROOT` says what is missing or inconsistent.
+`python -m training.data check NPZ --images ROOT` reports missing or inconsistent data.
 `python -m training.data make-synthetic --out DATA --count N` writes scenes as a data set.
 """
 
@@ -33,24 +33,29 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="say what is wrong with a file")
+    check = commands.add_parser("check", help="report errors in a file")
     check.add_argument("annotations", type=Path, help="HumanData file or released cache")
-    check.add_argument("--images", type=Path, required=True, help="where image paths start")
     check.add_argument(
-        "--set", default="synthetic", choices=sorted(DATA_SETS), help="what it is to be used as"
+        "--images", type=Path, required=True, help="folder that image paths are relative to"
     )
     check.add_argument(
-        "--trust-pickle", action="store_true", help="the file may run what it likes on reading"
+        "--set",
+        default="synthetic",
+        choices=sorted(DATA_SETS),
+        help="data set that the file is used as",
     )
-    make = commands.add_parser("make-synthetic", help="write scenes as a data set")
-    make.add_argument("--out", type=Path, required=True, help="folder of all data")
-    make.add_argument("--count", type=int, required=True, help="pictures of each data set")
+    check.add_argument(
+        "--trust-pickle", action="store_true", help="allow unpickling (can execute code)"
+    )
+    make = commands.add_parser("make-synthetic", help="write synthetic scenes as a data set")
+    make.add_argument("--out", type=Path, required=True, help="root folder of all data sets")
+    make.add_argument("--count", type=int, required=True, help="images of each data set")
     make.add_argument(
         "--sets",
         nargs="+",
         default=["synthetic"],
         choices=sorted(DATA_SETS),
-        help="data sets to stand in for, each under its own name and in its own place",
+        help="data sets to replace, each written to its default paths",
     )
     make.add_argument("--seed", type=int, default=TRAIN_SEED)
     make.add_argument("--height", type=int, default=480)
@@ -74,15 +79,15 @@ def _make_synthetic(options: argparse.Namespace) -> int:
     body = BodySurface(STANDIN_BODY)
     generator = SceneGenerator((options.height, options.width), body, options.seed)
     for number, name in enumerate(options.sets):
-        # A scene with nobody is skipped, hence the room between the sets.
+        # Scenes without people are skipped, so the sets need distant scene numbers.
         samples = scene_samples(generator, 2 * number * options.count, options.count)
         path, count = write_synthetic_set(options.out, name, samples)
-        logger.info("wrote %d pictures and %s", count, path)
+        logger.info("wrote %d images and %s", count, path)
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; the exit code is 1 if something is wrong with the data, or went wrong."""
+    """Run the command line; returns 1 if the data have errors or cannot be used."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

@@ -1,4 +1,4 @@
-"""From the numbers that a data set has on one picture to `Targets`."""
+"""Annotation of one image, and its conversion to `Targets`."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ PARAMETERS = {
     "expression": 10,
     "transl": 3,
 }
-"""Fields of `Targets` that pose a body -> how many numbers a person."""
-_LEAST_BOX_PX = 1.0
+"""Body parameters, fields of `Targets` -> size per person."""
+_MIN_BOX_PX = 1.0
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is annotated of the n people of one picture, in pixels of the file."""
+    """Annotation of the n people of one image, in pixels of the image file."""
 
     image: str
-    """Path relative to the folder of images."""
+    """Path relative to the image folder."""
     size_wh: tuple[int, int]
     boxes: dict[str, np.ndarray]
-    """"body", "left_hand", "right_hand", "face" -> (n, 4) x, y, w, h in pixels; may reach out."""
+    """"body", "left_hand", "right_hand", "face" -> (n, 4) x, y, w, h in pixels; not clipped."""
     part_valid: dict[str, np.ndarray]
     """"left_hand", "right_hand", "face" -> (n,) bool."""
     joints_2d: np.ndarray
@@ -51,47 +51,47 @@ class Annotation:
     joints_3d: np.ndarray | None
     """(n, 144, 4) metres in the camera frame, confidence."""
     parameters: dict[str, np.ndarray]
-    """`PARAMETERS` -> (n, numbers); hand poses relative to the mean hand."""
+    """`PARAMETERS` -> (n, size); hand poses relative to the mean hand."""
     smplx_valid: np.ndarray
-    """(n,) bool"""
+    """(n,) bool."""
     betas_valid: np.ndarray
-    """(n,) bool, beside `smplx_valid`"""
+    """(n,) bool, in addition to `smplx_valid`."""
     expression_valid: np.ndarray
-    """(n,) bool, beside `smplx_valid`"""
+    """(n,) bool, in addition to `smplx_valid`."""
     gender: np.ndarray
     """(n,) -1 neutral, 0 male, 1 female."""
     occlusion: np.ndarray
-    """(n,) percent; 0 if unknown."""
+    """(n,) occluded percentage; 0 if unknown."""
     scaled: bool = False
-    """The scales of the data set are in the boxes already."""
+    """True if the boxes already include the scales of the data set."""
 
 
 def clip_boxes(
     boxes_xywh: np.ndarray, size_wh: ArrayLike, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scale boxes about their centres and cut them at the picture's edges.
+    """Scale boxes about their centres and clip them to the image.
 
     Args:
         boxes_xywh: (n, 4) x, y, w, h in pixels.
-        size_wh: (2,) of the picture, or (n, 2) of the picture of each.
-        scale: of both sides.
+        size_wh: (2,) size of the image, or (n, 2) sizes of the image of each box.
+        scale: factor of both sides.
 
     Returns:
-        (n, 4) low and high corners in pixels, and (n,) whether more than a pixel is left of each.
+        (n, 4) x1, y1, x2, y2 in pixels, and (n,) bool, True if more than a pixel is left.
     """
     boxes = boxes_xywh.astype(np.float64)
     centre, half = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * (scale / 2)
     size = np.asarray(size_wh, np.float64)
     low, high = np.clip(centre - half, 0, size), np.clip(centre + half, 0, size)
-    possible = np.logical_and(boxes[:, 2:] > 0, high - low > _LEAST_BOX_PX)
+    possible = np.logical_and(boxes[:, 2:] > 0, high - low > _MIN_BOX_PX)
     return np.concatenate([low, high], 1), np.logical_and(possible[:, 0], possible[:, 1])
 
 
 def annotation_targets(annotation: Annotation, data_set: DataSet) -> Targets:
-    """Targets in 0-1 of the whole picture; people without a possible body box are left out."""
+    """Convert to targets, normalised by the image size; people with an empty box are dropped."""
     corners, possible = _boxes(annotation, data_set, "body")
     count = len(corners)
-    shown = annotation.occlusion < data_set.most_occluded
+    shown = annotation.occlusion < data_set.max_occlusion
     finite = np.all([np.isfinite(v).all(1) for v in annotation.parameters.values()], axis=0)
     known = annotation.smplx_valid & shown & finite
     valid = {part: annotation.part_valid[part] & known for part in PARTS}
@@ -120,7 +120,7 @@ def annotation_targets(annotation: Annotation, data_set: DataSet) -> Targets:
 
 
 def _boxes(annotation: Annotation, data_set: DataSet, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Corners in 0-1 and whether there is such a box."""
+    """Normalised corners (n, 4), and (n,) bool, True for usable boxes."""
     scale = data_set.box_scale if part == "body" else data_set.part_scale
     scale = 1.0 if annotation.scaled else scale
     boxes = annotation.boxes[part]
@@ -136,7 +136,7 @@ def _to_targets(corners: np.ndarray) -> Tensor:
 
 
 def _gate(body: np.ndarray, valid: dict[str, np.ndarray]) -> np.ndarray:
-    """(n, 144) which joints belong to a valid part."""
+    """(n, 144) bool, True for joints of valid parts."""
     gate = np.zeros((len(body), 144), bool)
     for part, joints in reversed(_JOINTS_OF.items()):
         gate[:, list(joints)] = (body if part == "body" else valid[part])[:, None]
@@ -144,7 +144,7 @@ def _gate(body: np.ndarray, valid: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _parameters(annotation: Annotation, known: np.ndarray) -> dict[str, Tensor]:
-    """Exactly 0 where nothing is known: a number that is none must not reach a loss."""
+    """Parameters, exactly 0 where unknown, so that no NaN reaches a loss."""
     return {
         name: torch.from_numpy(np.where(known[:, None], values, 0.0).astype(np.float32))
         for name, values in annotation.parameters.items()
@@ -153,20 +153,22 @@ def _parameters(annotation: Annotation, known: np.ndarray) -> dict[str, Tensor]:
 
 def _joints(annotation: Annotation, data_set: DataSet, gate: np.ndarray) -> dict[str, Tensor]:
     count = len(gate)
-    points, sureness = _split(annotation.joints_2d, gate)
+    points, confidence = _split(annotation.joints_2d, gate)
     joints_2d = mirrorable(points / torch.tensor(annotation.size_wh))
-    values = joint_keypoints(joints_2d, sureness) | {"joints_2d": joints_2d}
+    values = joint_keypoints(joints_2d, confidence) | {"joints_2d": joints_2d}
     if annotation.joints_3d is not None:
-        joints_3d, sureness_3d = _split(annotation.joints_3d, gate)
+        joints_3d, confidence_3d = _split(annotation.joints_3d, gate)
         values["joints_3d"] = joints_3d.float()
-        values["joints_3d_confidence"] = sureness if data_set.confidence_3d_from_2d else sureness_3d
+        values["joints_3d_confidence"] = (
+            confidence if data_set.confidence_3d_from_2d else confidence_3d
+        )
         values["joints_3d_valid"] = torch.full((count,), data_set.joints_3d)
     return values
 
 
 def _split(joints: np.ndarray, gate: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Coordinates (n, 144, 2 or 3), 0 where they are no numbers, and confidence (n, 144)."""
+    """Coordinates (n, 144, 2 or 3), 0 where not finite, and confidence (n, 144)."""
     finite = np.isfinite(joints).all(-1)
     joints = np.where(finite[..., None], joints, 0.0)
-    sureness = joints[..., -1].clip(0, 1) * gate
-    return torch.from_numpy(joints[..., :-1]), torch.from_numpy(sureness.astype(np.float32))
+    confidence = joints[..., -1].clip(0, 1) * gate
+    return torch.from_numpy(joints[..., :-1]), torch.from_numpy(confidence.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Read `.npz` archives of annotations without running code from the pickles in them."""
+"""Reading of `.npz` annotation archives without executing code from their pickles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-_HARMLESS = {
+_SAFE_GLOBALS = {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
     ("numpy.core.multiarray", "_reconstruct"),
@@ -26,48 +26,48 @@ _HARMLESS = {
 
 
 class DataError(ValueError):
-    """Data that cannot be used; one sentence that names the file and says what to do."""
+    """Data cannot be used; the message is one sentence that names the file."""
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds arrays, numbers, text, lists and dictionaries; anything else could be a program."""
+    """Unpickles arrays, numbers, text, lists and dictionaries, and refuses everything else."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - any class
-        if (module, name) not in _HARMLESS:
+        if (module, name) not in _SAFE_GLOBALS:
             raise pickle.UnpicklingError(f"{module}.{name}")
         return super().find_class(module, name)
 
 
 class Archive:
-    """The arrays of an `.npz` file, each read when it is asked for.
+    """The arrays of an `.npz` file, read on demand.
 
-    Dictionaries in it are read by an unpickler that builds arrays and plain values only, unless
-    `trust_pickle`. Worker processes may share one: each opens the file for itself.
+    Dictionaries are read by an unpickler restricted to arrays and plain values, unless
+    `trust_pickle` is set. Worker processes may share an archive: each opens the file itself.
     """
 
     def __init__(self, path: Path, trust_pickle: bool = False) -> None:
         """Open a file.
 
         Raises:
-            DataError: it is not there or no such archive.
+            DataError: the file is missing or no `.npz` archive.
         """
         self.path, self.trust_pickle = path, trust_pickle
         self._opened: tuple[int, zipfile.ZipFile] | None = None
         self.names = frozenset(n.removesuffix(".npy") for n in self._zip().namelist())
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is an array of this name."""
+        """Whether the archive has an array of this name."""
         return name in self.names
 
     def __getstate__(self) -> dict[str, object]:
-        """Everything but the open file."""
+        """State without the open file, which processes cannot share."""
         return self.__dict__ | {"_opened": None}
 
     def read(self, name: str) -> np.ndarray:
-        """One array.
+        """Read one array.
 
         Raises:
-            DataError: it is absent, damaged, or holds objects that reading could run.
+            DataError: it is missing, damaged, or holds objects that could execute code.
         """
         if name not in self.names:
             raise DataError(f"{self.path} has no array named {name!r}")
@@ -76,17 +76,17 @@ class Archive:
                 return _read_array(file, self.trust_pickle)
         except pickle.UnpicklingError as error:
             raise DataError(
-                f"{self.path}: {name!r} holds objects of another program ({error}), which reading "
-                "could run; if you know where the file comes from, say --trust-pickle"
+                f"{self.path}: {name!r} holds Python objects ({error}) that can execute code "
+                "when read; if you trust the source of the file, add --trust-pickle"
             ) from error
-        except Exception as error:  # damaged archives and pickles raise nearly anything
+        except Exception as error:  # damaged archives and pickles raise almost any exception
             raise DataError(f"{self.path}: {name!r} cannot be read ({error})") from error
 
     def read_dictionary(self, name: str) -> dict[str, Any]:
-        """A dictionary stored as an array of no dimension; empty if the archive has none.
+        """Read a dictionary stored as a 0-d array; empty if it is missing.
 
         Raises:
-            DataError: as `read`, or it is no dictionary.
+            DataError: as in `read`, or the content is no dictionary.
         """
         if name not in self.names:
             return {}
@@ -97,7 +97,7 @@ class Archive:
         return value
 
     def _zip(self) -> zipfile.ZipFile:
-        # A file position shared by processes would give each the other's bytes.
+        # Forked processes would share the file position, so each opens the file again.
         if self._opened is None or self._opened[0] != os.getpid():
             try:
                 self._opened = (os.getpid(), zipfile.ZipFile(self.path))
@@ -105,20 +105,20 @@ class Archive:
                 reason = error.strerror or error
                 raise DataError(f"{self.path} cannot be opened: {reason}") from error
             except zipfile.BadZipFile as error:
-                raise DataError(f"{self.path} is no .npz archive, or not all of one") from error
+                raise DataError(f"{self.path} is not a complete .npz archive") from error
         return self._opened[1]
 
 
 def read_list(path: Path) -> list[str]:
-    """The texts of an `.npy` file.
+    """Read the strings of an `.npy` file.
 
     Raises:
-        DataError: it is not there, or holds something else.
+        DataError: the file is missing or has other content.
     """
     try:
         with path.open("rb") as file:
             return [str(value) for value in np.ravel(_read_array(file, trust_pickle=False))]
-    except Exception as error:  # as above
+    except Exception as error:  # as in `Archive.read`
         raise DataError(f"{path} cannot be read as a list of names ({error})") from error
 
 

@@ -1,7 +1,4 @@
-"""Changes of a picture together with everything that is known of it.
-
-Every function takes and gives `Sample`s and moves photo and targets together.
-"""
+"""Augmentation of samples: windows and colours, with image and targets transformed together."""
 
 from __future__ import annotations
 
@@ -19,41 +16,41 @@ from ..targets import Targets, inside, mirrorable
 from .batch import Sample
 from .mirror import flip, flip_targets
 
-MOST_ENLARGED = 0.4
-"""Pixels of a picture that a pixel of a window shows at least."""
-MOST_BORDER = 1.1
-"""Size of a window at most, in pictures."""
+MIN_SOURCE_SCALE = 0.4
+"""Minimum number of source pixels per output pixel: limits enlargement."""
+MAX_WINDOW = 1.1
+"""Maximum size of a window, in image sizes: limits the border."""
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How pixels and people are taken over into a window; the built-in recipe's by default."""
+    """How windows are resampled and which people are kept; defaults of the built-in recipe."""
 
     corner_aligned: bool = False
-    """Output pixel x samples source pixel x / scale, as the released network sees photos
-    (`aios.network.preprocessing`); else pixel centres are mapped."""
+    """Output pixel x samples source pixel x / scale, as in `aios.network.preprocessing`; otherwise
+    pixel centres are mapped."""
     smooth: bool = True
-    """Blur before strong shrinking."""
+    """Blur before downscaling by a large factor."""
     kept_area: float = 0.2
-    """A box is kept if more than this share of it is in the window."""
+    """A box is kept if more than this share of its area is inside the window."""
     smallest_side: float = 0.04
-    """People whose longer side is at most this share of the window are dropped."""
+    """People whose longer box side is at most this share of the window are dropped."""
 
 
 PHOTO_FRAMING = Framing(corner_aligned=True, smooth=False, kept_area=0.0, smallest_side=0.0)
-"""The paper's: whoever touches the window stays."""
+"""Settings of full-size training: everyone who touches the window is kept."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far pictures are changed."""
+    """Probabilities and ranges of the augmentation."""
 
     flip: float = 0.5
     person_share: tuple[float, float] = (0.28, 2.0)
-    """Of the picture that one of its people fills after cropping, least and most; beyond 1 a part
-    of the person is left, such as head and shoulders."""
+    """Range of the size of the chosen person in the window; above 1 only a part of the person is
+    visible, such as head and shoulders."""
     collage_person_share: tuple[float, float] = (0.5, 1.1)
-    """The same for a part of a collage."""
+    """The same for the tiles of a collage."""
     aspect_jitter: float = 0.15
     brightness: float = 0.2
     contrast: float = 0.2
@@ -66,7 +63,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a picture to show, in its pixels; may reach beyond it."""
+    """Rectangle in an image, in pixels; may extend beyond the image."""
 
     x: float
     y: float
@@ -81,12 +78,12 @@ _POINTS = {
     },
     "joints_2d": "joints_2d_visible",
 }
-"""Points of a person in the picture, and what says whether they are seen; fields of targets."""
+"""2D point fields of `Targets` -> their visibility fields."""
 _PARTS = ("left_hand", "right_hand", "face")
 
 
 def _move_boxes(boxes: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Clipped boxes (..., 4) in the window, and the share of each that is left (...)."""
+    """Boxes (..., 4) clipped to the window, and the share (...) of their area inside."""
     size = boxes[..., 2:] * scale
     moved = torch.cat([mirrorable(boxes[..., :2] * scale + shift), size], -1)
     clipped = xyxy_to_cxcywh(cxcywh_to_xyxy(moved).clamp(0, 1))
@@ -100,37 +97,37 @@ _FRAMING = Framing()
 def window_targets(
     targets: Targets, window: Window, size_wh: tuple[int, int], framing: Framing = _FRAMING
 ) -> Targets:
-    """Targets in 0-1 of `window`; people who are not in it, or hardly, are dropped.
+    """Targets normalised by `window`, without the people outside of it.
 
     Args:
-        targets: in 0-1 of a picture of `size_wh` pixels.
-        window: in pixels of that picture.
-        size_wh: width and height of that picture.
-        framing: who is kept.
+        targets: normalised by an image of `size_wh` pixels.
+        window: in pixels of that image.
+        size_wh: width and height of that image.
+        framing: selects the people that are kept.
     """
     size = torch.tensor(size_wh, dtype=torch.float32)
     extent = torch.tensor([[window.width, window.height]], dtype=torch.float32)
     corner = torch.tensor([[window.x, window.y]], dtype=torch.float32)
-    moved, kept = moved_targets(targets, size / extent, -corner / extent, framing)
+    moved, kept = transform_targets(targets, size / extent, -corner / extent, framing)
     return moved.select(kept)
 
 
-def moved_targets(
+def transform_targets(
     targets: Targets, scale: Tensor, shift: Tensor, framing: Framing = _FRAMING
 ) -> tuple[Targets, Tensor]:
-    """Targets in 0-1 of windows, each person in one of their own.
+    """Transform targets from images to windows, one window per person.
 
     Args:
-        targets: P people in 0-1 of pictures.
-        scale: (P, 2) or (1, 2): a point p of the picture lies at p * scale + shift of the window.
-        shift: likewise.
-        framing: who is kept.
+        targets: P people, normalised by their image.
+        scale: (P, 2) or (1, 2); a point p of the image is p * scale + shift in the window.
+        shift: same shape as `scale`.
+        framing: selects the people that are kept.
 
     Returns:
-        All of them, and (P,) bool: enough of the person is in the window.
+        Targets of all P people, and (P,) bool, True for people to be kept.
     """
     values: dict[str, Any] = {}
-    # All boxes at once, and all points: most of the time goes into the number of calls.
+    # All boxes and all points at once: the number of calls dominates the run time.
     of_parts = [getattr(targets, f"{part}_boxes") for part in _PARTS]
     moved_boxes, shares = _move_boxes(torch.stack([targets.boxes, *of_parts]), shift, scale)
     boxes, left = moved_boxes[0], shares[0]
@@ -147,14 +144,14 @@ def moved_targets(
         values[_POINTS[name]] = getattr(targets, _POINTS[name]) * seen
     enough = left > framing.kept_area
     enough &= boxes[:, 2:].max(-1).values > framing.smallest_side
-    # The principal point leaves the middle, so no single focal length describes the window.
+    # The principal point leaves the centre, so a focal length alone does not describe the camera.
     return replace(targets, **values, focal_length=0.0), enough
 
 
 Colour = tuple[float, float, float]
 
 
-def show_window(
+def warp_window(
     sample: Sample,
     window: Window,
     size_wh: tuple[int, int],
@@ -162,14 +159,14 @@ def show_window(
     framing: Framing = _FRAMING,
     mirrored: bool = False,
 ) -> Sample:
-    """The window, mirrored or not, as a picture of `size_wh` pixels.
+    """Resample a window to `size_wh` pixels, optionally flipped horizontally.
 
-    Beyond the picture is the colour `border`.
+    Pixels outside the image get the colour `border`.
     """
     width, height = size_wh
     source_height, source_width = sample.picture.shape[:2]
     scale_x, scale_y = width / window.width, height / window.height
-    # The matrix maps numbers of pixels: their centres lie half a pixel further than the number.
+    # The matrix maps pixel indices; pixel centres are at the index plus one half.
     half = 0.0 if framing.corner_aligned else 0.5
     matrix = np.array(
         [
@@ -182,7 +179,7 @@ def show_window(
         matrix[0, 2] += width - 2 * half
     source = sample.picture
     if framing.smooth and min(scale_x, scale_y) < 0.6:
-        # Strong shrinking without smoothing would alias; blur by the size of the new pixel.
+        # Blur by the size of an output pixel against aliasing.
         sigma = 0.4 / min(scale_x, scale_y)
         source = cv2.GaussianBlur(source, (0, 0), sigma)
     picture = cv2.warpAffine(
@@ -204,15 +201,15 @@ def random_window(
     person_share: tuple[float, float],
     aspect_jitter: float,
 ) -> Window:
-    """A window of the shape of `size_wh` (nearly) around one of the people, or anywhere.
+    """Random window around one person, or anywhere in an image without people.
 
     Args:
-        random: where chance comes from.
-        sample: what to look at.
-        size_wh: of the picture to make.
-        person_share: least and most of the window that the person should fill; small pictures are
-            not enlarged beyond measure nor surrounded by much border for it.
-        aspect_jitter: the shape may differ by this factor's exponent.
+        random: random generator.
+        sample: to be cropped.
+        size_wh: size of the output image, which gives the aspect ratio.
+        person_share: range of the size of the person in the window, subject to
+            `MIN_SOURCE_SCALE` and `MAX_WINDOW`.
+        aspect_jitter: maximum change of the logarithm of the aspect ratio.
     """
     source = np.array(sample.picture.shape[1::-1], float)
     aspect = size_wh[0] / size_wh[1] * np.exp(random.uniform(-1, 1) * aspect_jitter)
@@ -226,13 +223,13 @@ def random_window(
     else:
         height = whole / np.exp(random.uniform(0, 0.7))
         centre, free = source * random.uniform(0.2, 0.8, 2), 0.0
-    height = np.clip(height, size_wh[1] * MOST_ENLARGED, whole * MOST_BORDER)
+    height = np.clip(height, size_wh[1] * MIN_SOURCE_SCALE, whole * MAX_WINDOW)
     extents = np.array([height * aspect, height])
     if len(boxes):
-        # Beside who is smaller than the window; of who is larger, anything from head to feet.
+        # Small people may be anywhere in the window; of large people any part may be shown.
         free = np.maximum(np.abs(1 - box[2:] / extents) / 2, 0.1)
     corner = centre - extents * (0.5 + random.uniform(-1, 1, 2) * free)
-    # Inside the picture where it fits, around it where it does not.
+    # Inside the image if the window is smaller, around it if it is larger.
     low, high = np.minimum(source - extents, 0), np.maximum(source - extents, 0)
     corner = np.clip(corner, low, high)
     return Window(*corner.tolist(), *extents.tolist())
@@ -241,7 +238,7 @@ def random_window(
 def jitter_colours(
     picture: np.ndarray, random: np.random.Generator, config: AugmentConfig
 ) -> np.ndarray:
-    """Brightness, contrast, channels, grey, blur and noise; (H, W, 3) uint8 -> the same."""
+    """Random brightness, contrast, channel gains, greyscale, blur and noise of (H, W, 3) uint8."""
     if random.random() < config.blur:
         picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.2))
     gain = 1 + random.uniform(-1, 1) * config.contrast
@@ -250,7 +247,7 @@ def jitter_colours(
     grey = random.random() < config.grey
     noisy = config.noise > 0 and random.random() < 0.5
     if not grey and not noisy:
-        # Of 256 levels each becomes another one: a table is ten times faster than arithmetic.
+        # A lookup table of 256 levels is ten times faster than arithmetic on pixels.
         levels = np.arange(256, dtype=np.float32)[:, None] * gains + offset
         return cv2.LUT(picture, _to_uint8(levels)[None])
     values = picture.astype(np.float32) * gains + offset
@@ -270,10 +267,10 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
 def augment(
     sample: Sample, random: np.random.Generator, size_wh: tuple[int, int], config: AugmentConfig
 ) -> Sample:
-    """Flip, crop and recolour to a picture of `size_wh`."""
+    """Randomly flip, crop and recolour a sample to `size_wh`."""
     if random.random() < config.flip:
         sample = flip(sample)
     window = random_window(random, sample, size_wh, config.person_share, config.aspect_jitter)
     red, green, blue = sample.picture[::8, ::8].mean((0, 1)).tolist()
-    shown = show_window(sample, window, size_wh, (red, green, blue), config.framing)
+    shown = warp_window(sample, window, size_wh, (red, green, blue), config.framing)
     return Sample(jitter_colours(shown.picture, random, config), shown.targets)

@@ -1,4 +1,4 @@
-"""One training batch: pictures, padded to one size, and the joined targets of all of them."""
+"""Training batch: images padded to one size, with concatenated targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..targets import TENSOR_FIELDS, Targets
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and what is true of the people in it."""
+    """One image and its targets."""
 
     picture: np.ndarray
     """(H, W, 3) uint8 RGB."""
@@ -27,32 +27,32 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures and P people; `image_index` says whose picture each person is in."""
+    """B images and P people; `image_index` maps people to images."""
 
     pictures: Tensor
     """(B, 3, H, W) uint8 RGB, padded right and bottom."""
     sizes_hw: Tensor
-    """(B, 2) int64, height and width of each picture without padding, on the CPU."""
+    """(B, 2) int64, height and width of each image without padding, on the CPU."""
     targets: Targets
-    """P people of all pictures, joined; its two scalars mean nothing here."""
+    """P people of all images, concatenated; its two scalar fields are unused."""
     image_index: Tensor
-    """(P,) int64, ascending."""
+    """(P,) int64, index of the image of each person, ascending."""
     ignore_unmatched: Tensor
-    """(B,) bool: further people may be in the picture, not annotated."""
+    """(B,) bool, True for images that may show people without annotation."""
     focal_length: float
-    """Pixels: the network's camera, looking at the middle of each picture without its padding."""
+    """Pixels; the principal point is the centre of each image without padding."""
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.pictures)
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width of all pictures with their padding."""
+        """Height and width of the padded images."""
         return int(self.pictures.shape[2]), int(self.pictures.shape[3])
 
     def images(self, config: ImageConfig) -> ImageBatch:
-        """Normalised, padding zero, as the network takes them."""
+        """Normalised network input, 0 in the padding."""
         mean = torch.tensor(config.mean, device=self.pictures.device)[:, None, None]
         std = torch.tensor(config.std, device=self.pictures.device)[:, None, None]
         pixels = self.pictures.float().sub_(mean).div_(std)
@@ -66,7 +66,7 @@ class Batch:
         return ImageBatch(pixels.masked_fill_(mask[:, None], 0.0), mask, sizes)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same batch on `device`."""
+        """Copy the batch to `device`."""
         return replace(
             self,
             pictures=self.pictures.to(device, non_blocking=True),
@@ -77,7 +77,7 @@ class Batch:
 
 
 def join_targets(targets: Sequence[Targets]) -> tuple[Targets, Tensor]:
-    """All people one after the other, and the picture of each: (P,) int64."""
+    """Concatenate targets; also returns the image index of each person, (P,) int64."""
     joined = Targets(
         **{name: torch.cat([getattr(t, name) for t in targets]) for name in TENSOR_FIELDS},
         focal_length=0.0,
@@ -88,7 +88,7 @@ def join_targets(targets: Sequence[Targets]) -> tuple[Targets, Tensor]:
 
 
 def build_batch(samples: Sequence[Sample], focal_length: float) -> Batch:
-    """Stack samples, padding their pictures right and bottom to the largest."""
+    """Stack samples, padding the images right and bottom to the largest size."""
     sizes = [s.picture.shape[:2] for s in samples]
     pictures = torch.zeros((len(samples), 3, *np.max(sizes, 0).tolist()), dtype=torch.uint8)
     for stacked, sample, (height, width) in zip(pictures, samples, sizes, strict=True):
@@ -99,14 +99,14 @@ def build_batch(samples: Sequence[Sample], focal_length: float) -> Batch:
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:
-    """Batches of pictures of one size and camera, on one device, as one."""
+    """Concatenate batches of one image size and camera on one device."""
     targets = Targets(
         **{name: torch.cat([getattr(b.targets, name) for b in batches]) for name in TENSOR_FIELDS},
         focal_length=0.0,
         ignore_unmatched=False,
     )
-    before = [sum(len(b) for b in batches[:number]) for number in range(len(batches))]
-    indices = [b.image_index + start for b, start in zip(batches, before, strict=True)]
+    starts = [sum(len(b) for b in batches[:number]) for number in range(len(batches))]
+    indices = [b.image_index + start for b, start in zip(batches, starts, strict=True)]
     return Batch(
         torch.cat([b.pictures for b in batches]),
         torch.cat([b.sizes_hw for b in batches]),

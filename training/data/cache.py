@@ -1,7 +1,7 @@
-"""Scenes on disk, for machines on which drawing them costs as much as learning from them.
+"""Cache of rendered scenes on disk, for CPUs, on which rendering costs as much as training.
 
-`python -m training.data.cache --out DIR --count 6000 [--real ROOT]` writes shards; a call that was
-interrupted goes on with the first missing shard.
+`python -m training.data.cache --out DIR --count 6000 [--real ROOT]` writes shards; repeating an
+interrupted call continues with the first missing shard.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from ..synthetic.mocap import MOCAP_VARIABLE, MocapConfig, load_mocap
 from ..synthetic.surface import BodySurface
 from ..targets import TENSOR_FIELDS, Targets, joint_keypoints
 from .batch import Sample, join_targets
-from .real import decode
+from .real_photos import decode
 
 logger = logging.getLogger(__name__)
 
 SHARD_SCENES = 200
-_DRAWN_AT_ONCE = 8
+_RENDER_BATCH = 8
 SHAPES_HW = ((288, 288), (248, 328), (328, 248))
-"""Pictures of a shard have one shape; shards take turns."""
+"""Image sizes; all images of a shard have one size, and shards alternate."""
 _QUALITY = 92
 
 
 def encode_samples(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
-    """Pictures as JPEG, targets as arrays of all people joined."""
+    """Encode images as JPEG and targets as concatenated arrays."""
     pictures, sizes = [], []
     for sample in samples:
         bgr = cv2.cvtColor(sample.picture, cv2.COLOR_RGB2BGR)
@@ -57,13 +57,13 @@ def encode_samples(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
 
 
 class CachedScenes:
-    """Samples of all shards of a folder, kept in memory in encoded form."""
+    """Samples of all shards in a folder, kept in memory in encoded form."""
 
     def __init__(self, folder: Path) -> None:
         """Read every shard.
 
         Raises:
-            FileNotFoundError: no shard is there.
+            FileNotFoundError: the folder has no shards.
         """
         self._pictures: list[np.ndarray] = []
         self._targets: list[Targets] = []
@@ -99,7 +99,7 @@ class CachedScenes:
 
 
 def _joined_targets(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """All tensors of a shard; what an older shard lacks follows from what it has."""
+    """All tensors of a shard; fields missing in older shards are derived."""
     joined: dict[str, Any] = {n: torch.from_numpy(arrays[n]) for n in TENSOR_FIELDS if n in arrays}
     if "joints_2d_visible" not in joined:
         known = joined["joints_3d_valid"].float()[:, None].expand(-1, 144)
@@ -115,10 +115,10 @@ def _joined_targets(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def write_shard(path: Path, generator: SceneGenerator, first: int) -> None:
-    """Draw and write `SHARD_SCENES` scenes from number `first` on; the file appears when whole."""
+    """Render `SHARD_SCENES` scenes from number `first` on, and write the file atomically."""
     samples = []
-    for start in range(first, first + SHARD_SCENES, _DRAWN_AT_ONCE):
-        scenes = generator.generate_many(range(start, start + _DRAWN_AT_ONCE))
+    for start in range(first, first + SHARD_SCENES, _RENDER_BATCH):
+        scenes = generator.generate_many(range(start, start + _RENDER_BATCH))
         samples += [Sample(scene.image, scene.targets) for scene in scenes]
     temporary = path.with_name(f".{path.name}")
     np.savez(temporary, allow_pickle=False, **encode_samples(samples))
@@ -126,10 +126,10 @@ def write_shard(path: Path, generator: SceneGenerator, first: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.data.cache", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=6000, help="scenes in all")
+    parser.add_argument("--count", type=int, default=6000, help="total number of scenes")
     parser.add_argument("--seed", type=int, default=TRAIN_SEED)
     parser.add_argument("--first-shard", type=int, default=0)
     parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar")

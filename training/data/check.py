@@ -1,4 +1,4 @@
-"""Say in plain words what is missing or inconsistent in a file of annotations."""
+"""Report missing or inconsistent data in an annotation file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from .archive import Archive, DataError
 from .check_values import (
-    File,
+    AnnotationFile,
     Finding,
     check_body,
     check_boxes,
@@ -25,19 +25,19 @@ from .photos import open_annotations, read_image_as_stored
 from .sets import DataSet
 
 _GENDERS = {"male", "female", "neutral"}
-_OPENED_PHOTOS = 20
+_MAX_OPENED_IMAGES = 20
 
 
 def check_file(
     path: Path, images: Path, data_set: DataSet, trust_pickle: bool = False
 ) -> list[Finding]:
-    """Everything that is wrong with a file, or worth knowing; several things at once.
+    """List all errors and notes about a file.
 
     Args:
         path: HumanData file or released cache.
-        images: folder that image paths start from.
-        data_set: what it is to be used as.
-        trust_pickle: read caches and objects of other programs.
+        images: folder that image paths are relative to.
+        data_set: that the file is used as.
+        trust_pickle: allow unpickling of released caches and Python objects.
     """
     try:
         archive = Archive(path, trust_pickle)
@@ -58,10 +58,10 @@ def check_file(
     return list(dict.fromkeys(findings))
 
 
-def _open(archive: Archive, images: Path, data_set: DataSet) -> File:
+def _open(archive: Archive, images: Path, data_set: DataSet) -> AnnotationFile:
     names = np.asarray(archive.read("image_path"))
     body = next(n for n in BODY_MODELS if n in archive)
-    return File(
+    return AnnotationFile(
         archive=archive,
         images=images,
         data_set=data_set,
@@ -81,87 +81,89 @@ def _missing(archive: Archive) -> list[Finding]:
     ]
 
 
-def _check_rows(file: File) -> Iterator[Finding]:
+def _check_rows(file: AnnotationFile) -> Iterator[Finding]:
     if not len(file.names):
         yield error("the file has no rows")
     for part, key in BOX_KEYS.items():
         if key in file.archive:
             file.columns.boxes(key, needed=True)
         elif part != "body":
-            yield note(f"{key} is missing: no {part.replace('_', ' ')} is taught")
+            yield note(f"{key} is missing: the {part.replace('_', ' ')} is not trained")
     for name in ("smplx_valid", "gender", "is_kid", "occ"):
         file.columns.of(file.meta, name)
     genders = file.columns.of(file.meta, "gender")
     unknown = {} if genders is None else {str(g) for g in genders} - _GENDERS
     if unknown:
         yield error(
-            f"meta names the genders {', '.join(sorted(unknown))}; wanted male, female, neutral"
+            f"meta has the genders {', '.join(sorted(unknown))} instead of male, female, neutral"
         )
 
 
-def _check_frames(file: File) -> Iterator[Finding]:
+def _check_frames(file: AnnotationFile) -> Iterator[Finding]:
     if "frame_range" not in file.archive:
         repeated = len(file.names) - len(np.unique(file.names))
         if repeated:
             yield error(
-                f"frame_range is missing though {repeated} rows name a picture again: each person "
-                "would be taught as alone in the picture"
+                f"frame_range is missing, but {repeated} rows repeat an image: each person would "
+                "be trained as the only one in the image"
             )
         return
     frames = np.asarray(file.archive.read("frame_range"))
     if frames.ndim != 2 or frames.shape[1] != 2:
-        yield error(f"frame_range has the shape {frames.shape}, wanted pictures x 2")
+        yield error(f"frame_range has the shape {frames.shape} instead of images x 2")
         return
     covered = np.zeros(len(file.names), int)
     for start, end in frames.tolist():
         if not 0 <= start < end <= len(file.names):
-            yield error(f"frame_range names rows {start} to {end} of {len(file.names)}")
+            yield error(f"frame_range has rows {start} to {end} of {len(file.names)}")
             return
         covered[start:end] += 1
         if len(set(file.names[start:end].tolist())) > 1:
-            yield error(f"rows {start} to {end - 1} are one frame but name different pictures")
+            yield error(f"rows {start} to {end - 1} are one frame but have different images")
             return
     if (covered != 1).any():
         row = int(np.flatnonzero(covered != 1)[0])
-        yield error(f"row {row} is in {covered[row]} ranges of frame_range, wanted 1")
+        yield error(f"row {row} is in {covered[row]} ranges of frame_range instead of 1")
 
 
-def _check_photos(file: File) -> Iterator[Finding]:
-    pictures, first = np.unique(file.names, return_index=True)
-    absent = [str(p) for p in pictures if not (file.images / str(p)).is_file()]
+def _check_photos(file: AnnotationFile) -> Iterator[Finding]:
+    images, first = np.unique(file.names, return_index=True)
+    absent = [str(p) for p in images if not (file.images / str(p)).is_file()]
     if absent:
         yield error(
-            f"{len(absent)} of {len(pictures)} pictures are not in {file.images}, for one "
-            f"{absent[0]}; is this the folder that image_path starts from?"
+            f"{len(absent)} of {len(images)} images are not in {file.images}, e.g. "
+            f"{absent[0]}; is this the folder that image_path is relative to?"
         )
     sizes = file.sizes()
     if sizes is None:
-        yield error("meta lacks width and height, and the data set has no size of its own")
+        yield error("meta lacks width and height, and the data set has no fixed size")
         return
-    there = [(str(p), row) for p, row in zip(pictures, first, strict=True) if str(p) not in absent]
-    step = max(len(there) // _OPENED_PHOTOS, 1)
-    for name, row in there[::step]:
+    available = [
+        (str(p), row) for p, row in zip(images, first, strict=True) if str(p) not in absent
+    ]
+    step = max(len(available) // _MAX_OPENED_IMAGES, 1)
+    for name, row in available[::step]:
         height, width = read_image_as_stored(file.images / name).shape[:2]
         if [width, height] != sizes[row].tolist():
             yield error(
                 f"{name} is {width} x {height} pixels, annotated as "
-                f"{sizes[row][0]:.0f} x {sizes[row][1]:.0f}; is it turned or made smaller?"
+                f"{sizes[row][0]:.0f} x {sizes[row][1]:.0f}; is it rotated or resized?"
             )
             return
 
 
-def _check_opens(file: File) -> Iterator[Finding]:
-    """What would be trained on, after everything above."""
-    options = ReadOptions(trust_pickle=file.archive.trust_pickle, hand_means=_NO_HANDS)
-    pictures = open_annotations(file.archive.path, file.data_set, options)
-    if not len(pictures):
-        yield error("no picture is left to train on")
+def _check_opens(file: AnnotationFile) -> Iterator[Finding]:
+    """Number of usable images, after all other checks."""
+    options = ReadOptions(trust_pickle=file.archive.trust_pickle, hand_means=_ZERO_HANDS)
+    annotations = open_annotations(file.archive.path, file.data_set, options)
+    if not len(annotations):
+        yield error("no image can be used for training")
     else:
-        yield note(f"{len(pictures)} pictures are left to train on")
+        yield note(f"{len(annotations)} images can be used for training")
 
 
-_NO_HANDS = (np.zeros(45), np.zeros(45))
-_CHECKS: tuple[Callable[[File], Iterator[Finding]], ...] = (
+_ZERO_HANDS = (np.zeros(45), np.zeros(45))
+_CHECKS: tuple[Callable[[AnnotationFile], Iterator[Finding]], ...] = (
     _check_rows,
     _check_frames,
     _check_photos,
@@ -175,14 +177,12 @@ _CHECKS: tuple[Callable[[File], Iterator[Finding]], ...] = (
 
 
 def _check_cache(path: Path, images: Path, data_set: DataSet, trust_pickle: bool) -> list[Finding]:
-    pictures = open_annotations(path, data_set, ReadOptions(trust_pickle=trust_pickle))
-    names = [pictures[index].image for index in range(len(pictures))]
+    annotations = open_annotations(path, data_set, ReadOptions(trust_pickle=trust_pickle))
+    names = [annotations[index].image for index in range(len(annotations))]
     absent = [name for name in names if not (images / name).is_file()]
-    findings = [note(f"{len(names)} pictures are left to train on")]
+    findings = [note(f"{len(names)} images can be used for training")]
     if absent:
         findings.append(
-            error(
-                f"{len(absent)} of {len(names)} pictures are not in {images}, for one {absent[0]}"
-            )
+            error(f"{len(absent)} of {len(names)} images are not in {images}, e.g. {absent[0]}")
         )
     return findings

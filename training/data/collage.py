@@ -1,4 +1,4 @@
-"""Several pictures in one, so that people are found anywhere and in any number."""
+"""Collages of several images, for people at any position and in any number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .augment import (
     Window,
     jitter_colours,
     random_window,
-    show_window,
+    warp_window,
     window_targets,
 )
 from .batch import Sample, join_targets
@@ -21,7 +21,7 @@ from .batch import Sample, join_targets
 def tile_sizes(
     random: np.random.Generator, size_wh: tuple[int, int], count: int
 ) -> list[tuple[int, int, int, int]]:
-    """Split a picture into `count` (2 to 4) tiles: x, y, width, height in pixels each."""
+    """Split an image into `count` (2 to 4) tiles: x, y, width, height in pixels each."""
     width, height = size_wh
     x = int(width * random.uniform(0.35, 0.65))
     y = int(height * random.uniform(0.35, 0.65))
@@ -42,7 +42,7 @@ def collage(
     size_wh: tuple[int, int],
     config: AugmentConfig,
 ) -> Sample:
-    """Two to four samples side by side in one picture of `size_wh`."""
+    """Combine two to four samples in one image of `size_wh` pixels."""
     width, height = size_wh
     canvas = np.zeros((height, width, 3), np.uint8)
     targets = []
@@ -52,7 +52,7 @@ def collage(
         share, jitter = config.collage_person_share, config.aspect_jitter
         window = random_window(random, sample, tile_wh, share, jitter)
         red, green, blue = random.uniform(0, 255, 3).tolist()
-        shown = show_window(sample, window, tile_wh, (red, green, blue), config.framing)
+        shown = warp_window(sample, window, tile_wh, (red, green, blue), config.framing)
         part = jitter_colours(shown.picture, random, config)
         canvas[y : y + tile_height, x : x + tile_width] = part
         outside = Window(-x, -y, width, height)

@@ -1,6 +1,7 @@
-"""Read a HumanData file: one row a person, several rows a picture.
+"""Reader of HumanData files: one row per person, one or more rows per image.
 
-Data specification, section 1.
+The format is documented at https://github.com/open-mmlab/mmhuman3d; `frame_range`, the rows of each
+image, is an extension of AiOS.
 """
 
 from __future__ import annotations
@@ -38,14 +39,13 @@ _PART_PARAMETERS = {
 }
 Rows = np.ndarray
 _SMPL_POSE = 69
-"""Numbers of a body pose of SMPL, which ends in two hands."""
+"""Size of an SMPL body pose, which ends with the two hands."""
 
 
 def fits(name: str, count: int) -> bool:
-    """Whether `count` numbers a person can be the parameter `name`, one of `PARAMETERS`.
+    """Whether a parameter of `PARAMETERS` may have `count` values per person.
 
-    Of shape and expression there may be more than are used: the eleventh of `betas` belongs to
-    children.
+    Shape and expression may have more values than are used, e.g. an eleventh beta for children.
     """
     wanted = PARAMETERS[name]
     if name in ("betas", "expression"):
@@ -55,45 +55,45 @@ def fits(name: str, count: int) -> bool:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a file is read."""
+    """Options of reading a file."""
 
     split: str = "train"
-    """"train" or "test": which interval of the table applies, and whose shape: in training
-    `betas_neutral` go before `betas`, for the predicted body is the neutral one."""
+    """"train" or "test"; selects the interval. In training `betas_neutral` replaces `betas`,
+    because the predicted body is the neutral one."""
     interval: int = 0
-    """Every so many-th picture; 0 takes the interval of the table."""
+    """Use every N-th image; 0 takes the interval of the data set."""
     trust_pickle: bool = False
     remap: tuple[tuple[str, str], ...] = ()
-    """Regular expressions and what they become, one after the other, in every image path."""
+    """Regular expressions and replacements, applied in order to image paths."""
     hand_means: tuple[np.ndarray, np.ndarray] | None = None
-    """(45,) left and right mean hand to subtract where hands are given from the flat hand."""
+    """Mean hands (45,), left and right, subtracted from poses relative to the flat hand."""
 
     def step(self, data_set: DataSet) -> int:
-        """The interval to apply."""
-        table = data_set.train_interval if self.split == "train" else data_set.test_interval
-        return self.interval or table
+        """Interval of images."""
+        default = data_set.train_interval if self.split == "train" else data_set.test_interval
+        return self.interval or default
 
     def image(self, path: str) -> str:
-        """The image path to look for."""
+        """Image path after the replacements of `remap`."""
         for pattern, replacement in self.remap:
             path = re.sub(pattern, replacement, path)
         return path
 
 
 class HumanData:
-    """The pictures of one file that can be used, in its order."""
+    """Usable images of one file, in its order."""
 
     def __init__(self, archive: Archive, data_set: DataSet, options: ReadOptions) -> None:
-        """Read everything that training needs; the file is not needed afterwards.
+        """Read all annotations; the file is not needed afterwards.
 
         Raises:
-            DataError: something is missing, or its parts do not fit together.
+            DataError: data are missing or inconsistent.
         """
         self.data_set, self.options = data_set, options
         self._path = archive.path
         images = archive.read("image_path")
         self._meta = archive.read_dictionary("meta")
-        rows, picture = self._chosen_rows(archive, len(images))
+        rows, image_number = self._chosen_rows(archive, len(images))
         self._columns = columns = Columns(archive, len(images), rows)
         self._images = images[rows]
         self._boxes = {
@@ -104,17 +104,17 @@ class HumanData:
         self._joints_3d = columns.joints("keypoints3d", KEYS_3D, 4)
         if joints_2d is None:
             wanted = f"keypoints2d_{data_set.key_2d or 'smplx'}"
-            raise DataError(f"{archive.path} has no 2D joints, wanted {wanted} or the like")
+            raise DataError(f"{archive.path} has no 2D joints, e.g. {wanted}")
         self._joints_2d = joints_2d
         self._read_bodies(archive)
-        self._frames = self._usable(picture)
+        self._frames = self._usable(image_number)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self._frames)
 
     def __getitem__(self, index: int) -> Annotation:
-        """What is known of one picture."""
+        """Annotation of one image."""
         rows = self._frames[index]
         width, height = self._sizes_wh[rows[0]].tolist()
         return Annotation(
@@ -133,7 +133,7 @@ class HumanData:
         )
 
     def _chosen_rows(self, archive: Archive, count: int) -> tuple[Rows, Rows]:
-        """Rows of every interval-th picture, and the number of the picture of each."""
+        """Rows of every interval-th image, and the image number of each row."""
         if "frame_range" in archive:
             frames = np.asarray(archive.read("frame_range"), np.int64)
         else:
@@ -143,10 +143,10 @@ class HumanData:
             raise DataError(f"{self._path}: frame_range must be pairs of rows from 0 to {count}")
         frames = frames[:: self.options.step(self.data_set)]
         sizes = np.maximum(frames[:, 1] - frames[:, 0], 0)
-        picture = np.repeat(np.arange(len(frames)), sizes)
+        image_number = np.repeat(np.arange(len(frames)), sizes)
         first = np.cumsum(sizes) - sizes
-        rows = np.arange(sizes.sum()) - first[picture] + frames[picture, 0]
-        return rows, picture
+        rows = np.arange(sizes.sum()) - first[image_number] + frames[image_number, 0]
+        return rows, image_number
 
     def _sizes(self) -> np.ndarray:
         """(R, 2) int64 width and height."""
@@ -154,10 +154,10 @@ class HumanData:
         if width is not None and height is not None:
             sizes = np.stack([width, height], 1)
             if not (sizes >= 1).all():
-                raise DataError(f"{self._path}: meta has pictures without width or height")
+                raise DataError(f"{self._path}: meta has images without width or height")
             return sizes.astype(np.int64)
         if self.data_set.size_hw is None:
-            raise DataError(f"{self._path}: meta lacks the width and height of the pictures")
+            raise DataError(f"{self._path}: meta lacks the width and height of the images")
         size = np.array(self.data_set.size_hw[::-1], np.int64)
         return np.tile(size, (len(self._columns.rows), 1))
 
@@ -166,7 +166,7 @@ class HumanData:
         return KEYS_2D if key is None else (key,)
 
     def _read_bodies(self, archive: Archive) -> None:
-        """Pose, shape and what of them is valid."""
+        """Read poses, shapes and their validity."""
         name = next((n for n in BODY_MODELS if n in archive), None)
         if name is None:
             raise DataError(f"{self._path} has no smplx, smplh or smpl parameters")
@@ -198,14 +198,14 @@ class HumanData:
         self._occlusion = np.zeros(len(self._images)) if occlusion is None else occlusion
 
     def _parameter(self, body: Mapping[str, Any], name: str) -> np.ndarray:
-        """(R, numbers) float32; zeros where the file has none."""
+        """(R, size) float32; zeros if the file lacks the parameter."""
         size = PARAMETERS[name]
         values = self._columns.vectors(body, name)
         if values is None:
             return np.zeros((len(self._images), size), np.float32)
         if not fits(name, values.shape[1]):
             found = values.shape[1]
-            raise DataError(f"{self._path}: {name} has {found} numbers a person, wanted {size}")
+            raise DataError(f"{self._path}: {name} has {found} values per person instead of {size}")
         return values[:, :size].astype(np.float32)
 
     def _subtract_mean_hands(self) -> None:
@@ -213,8 +213,8 @@ class HumanData:
             return
         if self.options.hand_means is None:
             raise DataError(
-                f"{self._path} gives hands from the flat hand: the mean hand of SMPL-X is "
-                "needed, name the model's file in the environment variable AIOS_SMPLX"
+                f"{self._path} has hand poses relative to the flat hand, which need the mean hand "
+                "of SMPL-X: set the environment variable AIOS_SMPLX to the path of the model"
             )
         for side, mean in zip(("left", "right"), self.options.hand_means, strict=True):
             self._parameters[f"{side}_hand_pose"] -= mean.astype(np.float32)
@@ -225,46 +225,46 @@ class HumanData:
             return np.full(len(self._images), -1)
         return np.array([_GENDERS.get(str(name), -1) for name in names], np.int64)
 
-    def _usable(self, picture: Rows) -> list[np.ndarray]:
-        """The rows of each picture that stays."""
+    def _usable(self, image_number: Rows) -> list[np.ndarray]:
+        """Rows of each usable image."""
         body = np.nan_to_num(self._boxes["body"][:, :4])
         possible = clip_boxes(body, self._sizes_wh, self.data_set.box_scale)[1]
-        kept = possible & self._wanted()
-        if self.data_set.drop_repeated_boxes and len(picture):
-            keyed = np.column_stack([picture, self._boxes["body"][:, :4]])
-            first = np.zeros(len(picture), bool)
+        kept = possible & self._selected()
+        if self.data_set.drop_repeated_boxes and len(image_number):
+            keyed = np.column_stack([image_number, self._boxes["body"][:, :4]])
+            first = np.zeros(len(image_number), bool)
             first[np.unique(keyed, axis=0, return_index=True)[1]] = True
             kept &= first
-        dropped = self._lost_pictures(picture)
-        frames = np.split(np.arange(len(picture)), np.flatnonzero(np.diff(picture)) + 1)
+        dropped = self._excluded_images(image_number)
+        frames = np.split(np.arange(len(image_number)), np.flatnonzero(np.diff(image_number)) + 1)
         found = [frame[kept[frame]] for frame in frames if len(frame)]
-        return [frame for frame in found if len(frame) and picture[frame[0]] not in dropped]
+        return [frame for frame in found if len(frame) and image_number[frame[0]] not in dropped]
 
-    def _wanted(self) -> np.ndarray:
-        """(R,) people whom the data set wants to be used."""
-        wanted = np.ones(len(self._images), bool)
+    def _selected(self) -> np.ndarray:
+        """(R,) bool, people that pass the filters of the data set."""
+        selected = np.ones(len(self._images), bool)
         if self.data_set.part_flags_in_meta:
             crowd = self._columns.numbers(self._meta, "iscrowd")
             if crowd is not None:
-                wanted &= crowd == 0
-            wanted &= self._columns.flag(self._meta, "valid_label")
-            wanted &= (self._joints_2d[..., 2] > 0).any(1)
-        return wanted
+                selected &= crowd == 0
+            selected &= self._columns.flag(self._meta, "valid_label")
+            selected &= (self._joints_2d[..., 2] > 0).any(1)
+        return selected
 
-    def _lost_pictures(self, picture: Rows) -> set[int]:
-        """Pictures with somebody whose 3D joints are no numbers, and those kept for the test."""
-        lost: set[int] = set()
+    def _excluded_images(self, image_number: Rows) -> set[int]:
+        """Images with 3D joints that are not finite, and images of test videos."""
+        excluded: set[int] = set()
         if self._joints_3d is not None:
             broken = ~np.isfinite(self._joints_3d).all((1, 2))
-            lost |= set(picture[broken].tolist())
+            excluded |= set(image_number[broken].tolist())
         if self.data_set.excluded and self.options.split == "train":
             path = self._path.parent / self.data_set.excluded
             if not path.is_file():
                 raise DataError(
-                    f"{path} does not exist: it names the videos that are kept for the test; it "
-                    "comes with the data set, in the folder `splits`"
+                    f"{path} does not exist: it lists the test videos; get it from the folder "
+                    "`splits` of the data set"
                 )
             held_out = set(read_list(path))
             videos = [str(image).split("/")[-2:][0].split("_Trim")[0] for image in self._images]
-            lost |= {int(p) for p, v in zip(picture, videos, strict=True) if v in held_out}
-        return lost
+            excluded |= {int(p) for p, v in zip(image_number, videos, strict=True) if v in held_out}
+        return excluded

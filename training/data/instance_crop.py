@@ -1,7 +1,4 @@
-"""The paper's augmentation for full-size training: instance crop, size, mirror, colour.
-
-Data specification, section 3.
-"""
+"""Augmentation for full-size training (AiOS, Sec. 4): instance crop, resize, flip, colour."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from aios.geometry.boxes import cxcywh_to_xyxy
 from aios.network.config import ImageConfig
 from aios.network.preprocessing import resized_size
 
-from .augment import PHOTO_FRAMING, AugmentConfig, Window, jitter_colours, show_window
+from .augment import PHOTO_FRAMING, AugmentConfig, Window, jitter_colours, warp_window
 from .batch import Sample
 
 _BLACK = (0.0, 0.0, 0.0)
@@ -22,18 +19,18 @@ _BLACK = (0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class InstanceCrop:
-    """How the part of a photo is chosen, and how large it becomes."""
+    """Probabilities and sizes of the random crop."""
 
     crop: float = 0.5
-    """Chance that the photo is cropped around people; else all of it is shown."""
+    """Probability of cropping around people instead of using the whole photo."""
     subset: float = 0.5
-    """Given a crop: chance that it is around some of the people; else around all."""
+    """Probability that a crop is around some of the people instead of all."""
     single: float = 0.6
-    """Given some: chance that it is one; else any number of them, all numbers alike."""
+    """Probability that a crop around some people is around one; otherwise the number is uniform."""
     short_sides: tuple[int, ...] = tuple(range(480, 801, 32))
-    """Pixels of the shorter side, one drawn a photo."""
+    """Candidate lengths of the shorter side in pixels."""
     long_side: int = 1333
-    """Bound of the longer side; the shorter shrinks with it."""
+    """Maximum of the longer side in pixels; the shorter side is reduced with it."""
 
 
 PHOTO_AUGMENT = AugmentConfig(
@@ -46,24 +43,24 @@ PHOTO_AUGMENT = AugmentConfig(
     noise=0.0,
     framing=PHOTO_FRAMING,
 )
-"""Chances and colours of the paper: mirrored half of the time, each channel times 0.8 to 1.2."""
+"""Settings of the paper: flip with probability 0.5, each channel times 0.8 to 1.2."""
 
 
 @dataclass(frozen=True)
-class View:
-    """What is shown of a photo and how."""
+class CropPlan:
+    """Window, flip and output size of one photo."""
 
     window: Window
     mirrored: bool
     size_wh: tuple[int, int]
-    """Pixels of the result."""
+    """Output size in pixels."""
 
 
 def crop_around(boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> Window:
-    """The union of boxes, made as wide or high as the photo's shape asks, inside the photo.
+    """Union of boxes, enlarged to the aspect ratio of the photo and moved inside it.
 
     Args:
-        boxes_xyxy: (n, 4) with n at least 1, pixels.
+        boxes_xyxy: (n, 4) pixels, n at least 1.
         size_wh: of the photo.
     """
     low, high = boxes_xyxy[:, :2].min(0), boxes_xyxy[:, 2:].max(0)
@@ -71,15 +68,17 @@ def crop_around(boxes_xyxy: np.ndarray, size_wh: tuple[int, int]) -> Window:
     aspect = size[0] / size[1]
     width, height = np.maximum(high - low, 1.0)
     extent = np.array([max(width, height * aspect), max(height, width / aspect)])
-    # Rounding may push the enlarged side past the photo by less than a pixel.
+    # Rounding may make the enlarged side a fraction of a pixel larger than the photo.
     extent = np.minimum(extent, size)
     corner = np.clip((low + high - extent) / 2, 0, size - extent)
     corner, extent = np.floor(corner), np.maximum(np.floor(extent), 1)
     return Window(*corner.tolist(), *extent.tolist())
 
 
-def draw_view(random: np.random.Generator, sample: Sample, crop: InstanceCrop, flip: float) -> View:
-    """Choose what to show; the photo decides only by its size and its people's boxes."""
+def sample_crop(
+    random: np.random.Generator, sample: Sample, crop: InstanceCrop, flip: float
+) -> CropPlan:
+    """Choose window, flip and size at random, from the size of the photo and its body boxes."""
     height, width = sample.picture.shape[:2]
     boxes = cxcywh_to_xyxy(sample.targets.boxes).numpy() * np.tile([width, height], 2)
     window = Window(0.0, 0.0, float(width), float(height))
@@ -88,7 +87,7 @@ def draw_view(random: np.random.Generator, sample: Sample, crop: InstanceCrop, f
     side = crop.short_sides[random.integers(len(crop.short_sides))]
     limits = ImageConfig(short_side=side, long_side=max(crop.long_side, side))
     size_wh = resized_size(int(window.width), int(window.height), limits)
-    return View(window, bool(random.random() < flip), size_wh)
+    return CropPlan(window, bool(random.random() < flip), size_wh)
 
 
 def _chosen(random: np.random.Generator, people: int, crop: InstanceCrop) -> Sequence[int]:
@@ -98,16 +97,16 @@ def _chosen(random: np.random.Generator, people: int, crop: InstanceCrop) -> Seq
     return random.permutation(people)[:number].tolist()
 
 
-def show_view(sample: Sample, view: View, config: AugmentConfig) -> Sample:
-    """Photo and targets as the view has them; colours stay."""
-    return show_window(
-        sample, view.window, view.size_wh, _BLACK, config.framing, mirrored=view.mirrored
+def apply_crop(sample: Sample, plan: CropPlan, config: AugmentConfig) -> Sample:
+    """Transform photo and targets; colours stay."""
+    return warp_window(
+        sample, plan.window, plan.size_wh, _BLACK, config.framing, mirrored=plan.mirrored
     )
 
 
 def augment_photo(
     sample: Sample, random: np.random.Generator, crop: InstanceCrop, config: AugmentConfig
 ) -> Sample:
-    """Crop, resize, mirror and recolour; the size of the result is drawn too."""
-    shown = show_view(sample, draw_view(random, sample, crop, config.flip), config)
+    """Randomly crop, resize, flip and recolour; the output size is random too."""
+    shown = apply_crop(sample, sample_crop(random, sample, crop, config.flip), config)
     return Sample(jitter_colours(shown.picture, random, config), shown.targets)

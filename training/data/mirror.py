@@ -1,4 +1,4 @@
-"""The mirror: left to right in the photo, and every left a right in what is known of it."""
+"""Horizontal flip of an image and its targets, with left and right parts exchanged."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MIRROR_AXIS_ANGLE = (1.0, -1.0, -1.0)
 
 
 def _mirror_x(points: Tensor) -> Tensor:
-    """X -> 1 - x of (..., 2) points or (..., 4) cxcywh boxes."""
+    """Replace x by 1 - x in (..., 2) points or (..., 4) cxcywh boxes."""
     mirrored = points.clone()
     mirrored[..., 0] = 1 - mirrored[..., 0]
     return mirrored
 
 
 def _mirror_rotations(axis_angle: Tensor, order: tuple[int, ...] | None = None) -> Tensor:
-    """Axis-angle (G, 3 * J) of a mirrored body, joints reordered."""
+    """Axis-angle rotations (G, 3 * J) of the mirrored body, joints in the given order."""
     joints = axis_angle.unflatten(-1, (-1, 3))
     if order is not None:
         joints = joints[:, list(order)]
@@ -31,10 +31,10 @@ def _mirror_rotations(axis_angle: Tensor, order: tuple[int, ...] | None = None) 
 
 
 def flip_targets(targets: Targets) -> Targets:
-    """Targets of the picture mirrored left to right; every left becomes a right.
+    """Flip targets horizontally, exchanging left and right parts.
 
-    Twice is the identity, to the bit where 2D numbers are `mirrorable`, as those of files and
-    windows are.  Shape and expression stay: the body model has no mirrored ones.
+    Applied twice it is the identity, exactly if the 2D values are `mirrorable`, as those of files
+    and windows are.  Shape and expression stay: the body model has no mirrored coefficients.
     """
     values: dict[str, Any] = {}
     for side, other in (("left", "right"), ("right", "left")):
@@ -71,6 +71,6 @@ def flip_targets(targets: Targets) -> Targets:
 
 
 def flip(sample: Sample) -> Sample:
-    """Mirror left to right; twice is the identity."""
+    """Flip image and targets horizontally; applied twice it is the identity."""
     picture = np.ascontiguousarray(sample.picture[:, ::-1])
     return Sample(picture, flip_targets(sample.targets))

@@ -1,4 +1,7 @@
-"""The mix of pictures that training sees, batch by batch, the same for the same seed."""
+"""Training batches of the built-in recipe: scenes, LSPET photos, empty photos and collages.
+
+The batches depend only on the seed.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from .batch import Batch, Sample, build_batch
 from .cache import CachedScenes
 from .collage import collage
 from .mirror import flip
-from .real import EmptyPictures, RealPeople
+from .real_photos import EmptyPhotos, LspetPhotos
 
 _ENDLESS = 2**31
 _SCENE_SIDE = 288
@@ -30,23 +33,23 @@ _ASPECTS = (1.0, 1.0, 4 / 3, 3 / 4)
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where pictures come from and in which shares."""
+    """Sources of training images and their shares."""
 
     real: str | None = None
-    """Folder with lspet.npz, lspet_*.tar and backgrounds_*.tar; None trains on scenes alone."""
+    """Folder with lspet.npz, lspet_*.tar and backgrounds_*.tar; None trains on scenes only."""
     cache: str | None = None
-    """Folder of cached scenes; None draws scenes as they are needed."""
+    """Folder of cached scenes; None renders scenes on demand."""
     drawn_on_device: bool = False
-    """Draw scenes in batches where the network learns: for a GPU, which workers cannot feed."""
+    """Render scenes in batches on the training device: CPU workers are too slow for a GPU."""
     windows: int = 1
-    """Parts of each scene drawn so that a batch has, around one person each: drawing takes a GPU
-    several times as long as learning."""
+    """Windows cropped from each scene rendered on the device, each around one person, because
+    rendering takes a GPU several times as long as a training step."""
     real_share: float = 0.5
     empty_share: float = 0.05
     collage_share: float = 0.35
-    """Of the real pictures, how many are collages; a few collages mix in scenes."""
+    """Share of collages among real images; some collages include scenes."""
     mocap: MocapConfig = MocapConfig()
-    """Motion-capture poses in generated scenes; scenes of `cache` keep the poses they have."""
+    """Motion-capture poses of rendered scenes; scenes of `cache` keep their poses."""
     workers: int = 1
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -57,20 +60,20 @@ class DataConfig:
 
 
 class Samples(Protocol):
-    """Something with numbered samples."""
+    """Indexable collection of samples."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of samples."""
 
     def __getitem__(self, index: int) -> Sample:
-        """One of them."""
+        """Sample at an index."""
 
 
-class DrawnScenes:
-    """Scenes drawn when asked for; never the same twice in a run."""
+class RenderedScenes:
+    """Synthetic scenes rendered on demand; each index is another scene."""
 
     def __init__(self, root: Path | None, mocap: MocapConfig) -> None:
-        """`root` may hold backgrounds_*.tar."""
+        """Use the backgrounds in `root`/backgrounds_*.tar, if there are any."""
         archives = sorted(root.glob("backgrounds_*.tar")) if root else []
         photos = load_backgrounds(archives) or None
         body = BodySurface(STANDIN_BODY)
@@ -79,36 +82,36 @@ class DrawnScenes:
         )
 
     def __len__(self) -> int:
-        """As many as there are numbers."""
+        """Number of indices, practically unlimited."""
         return _ENDLESS
 
     def __getitem__(self, index: int) -> Sample:
-        """Draw one scene."""
+        """Render one scene."""
         scene = self._generator.generate(index)
         return Sample(scene.image, scene.targets)
 
 
 class Sources:
-    """Everything that samples are drawn from."""
+    """Collections that samples are taken from."""
 
     def __init__(self, config: DataConfig) -> None:
-        """Open what `config` names."""
+        """Open the collections named in `config`."""
         root = Path(config.real) if config.real else None
         self.scenes: Samples | None = None
         if config.cache:
             self.scenes = CachedScenes(Path(config.cache))
         elif not config.drawn_on_device:
-            self.scenes = DrawnScenes(root, config.mocap)
-        self.people: Samples | None = RealPeople(root) if root else None
-        self.empty: Samples | None = EmptyPictures(root) if root else None
+            self.scenes = RenderedScenes(root, config.mocap)
+        self.people: Samples | None = LspetPhotos(root) if root else None
+        self.empty: Samples | None = EmptyPhotos(root) if root else None
 
 
 def picture_size(
     side: int, aspect: float, image: ImageConfig, multiple: int = 32
 ) -> tuple[int, int]:
-    """Width and height for a short side of about `side`, both multiples of `multiple`.
+    """Width and height with a short side of about `side`, both multiples of `multiple`.
 
-    The long side is bounded as at inference, in proportion.
+    The ratio of the sides is limited as at inference.
     """
     longest = side * image.long_side / image.short_side
     long = min(side * max(aspect, 1 / aspect), longest)
@@ -118,7 +121,7 @@ def picture_size(
 
 
 class TrainBatches(Dataset[Batch]):
-    """Batch number i of the run; each depends on the seed and its number alone."""
+    """Batches by index; each depends only on the seed and its index."""
 
     def __init__(
         self,
@@ -131,24 +134,34 @@ class TrainBatches(Dataset[Batch]):
         batch_size: int,
         seed: int,
     ) -> None:
-        """Pictures of short side about `side`; `focal_length` belongs to `image.short_side`."""
+        """Create batches.
+
+        Args:
+            sources: collections of samples.
+            config: shares and augmentation.
+            image: image size at inference.
+            focal_length: pixels, at `image.short_side`.
+            side: approximate short side of the images in pixels.
+            batch_size: images in a batch.
+            seed: random seed.
+        """
         self.sources, self.config, self.image = sources, config, image
         self.focal_length = focal_length
         self.side, self.batch_size, self.seed = side, batch_size, seed
 
     def __len__(self) -> int:
-        """Endless."""
+        """Number of batches, practically unlimited."""
         return _ENDLESS
 
     def __getitem__(self, index: int) -> Batch:
-        """Draw, augment and stack."""
+        """Choose, augment and stack samples."""
         random = np.random.default_rng([self.seed, index])
         size_wh = self._size(random)
         samples = [self._draw(random, size_wh) for _ in range(self.batch_size)]
         return build_batch(samples, self.focal_length_at(size_wh))
 
     def size_wh(self, index: int) -> tuple[int, int]:
-        """Width and height of the pictures of batch `index`."""
+        """Width and height of the images of batch `index`."""
         return self._size(np.random.default_rng([self.seed, index]))
 
     def _size(self, random: np.random.Generator) -> tuple[int, int]:
@@ -156,7 +169,7 @@ class TrainBatches(Dataset[Batch]):
         return picture_size(self.side, aspect, self.image)
 
     def focal_length_at(self, size_wh: tuple[int, int]) -> float:
-        """One camera for all sizes of training: the field of view is that of inference."""
+        """Focal length in pixels that keeps the field of view of inference at this size."""
         return self.focal_length * min(size_wh) / self.image.short_side
 
     def _draw(self, random: np.random.Generator, size_wh: tuple[int, int]) -> Sample:

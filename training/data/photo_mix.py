@@ -1,8 +1,8 @@
-"""Several data sets in one stream: the mixtures of the paper and of the released code.
+"""Mixtures of data sets, with the shares of the paper and of the released code.
 
-An epoch is as long as the largest set. Number n of the stream belongs to epoch n // length; a
-permutation of the epoch gives it a place, chance gives it a set by the shares, and it is that
-set's element number place modulo the set's length. Everything follows from the seed and n.
+An epoch has the length of the largest set. Number n of the stream is in epoch n // length; a random
+permutation of the epoch maps it to an index, a random draw by the shares to a set, and the sample
+is the element index modulo set length of that set. Everything follows from the seed and n.
 """
 
 from __future__ import annotations
@@ -30,53 +30,53 @@ _ORDER, _CHANCE = 1, 2
 
 @dataclass(frozen=True)
 class SetShare:
-    """One data set in a mixture; what is left empty comes from `DATA_SETS`."""
+    """One data set in a mixture; empty fields take the values of `DATA_SETS`."""
 
     name: str
     share: float
-    """Chance that a sample comes from this set; those of a mixture add up to 1."""
+    """Probability that a sample comes from this set; those of a mixture sum to 1."""
     annotations: str = ""
-    """HumanData file or released cache, relative to the folder of all data."""
+    """HumanData file or released cache, relative to the data root."""
     images: str = ""
-    """Folder that image paths start from, likewise."""
+    """Folder that image paths are relative to, relative to the data root."""
     interval: int = 0
-    """Every so many-th picture."""
+    """Use every N-th image; 0 takes the interval of the data set."""
     crop: float = 0.5
     """See `InstanceCrop`."""
     subset: float = 0.5
     """See `InstanceCrop`."""
     flat_hands: bool = False
-    """Hand poses are given from the flat hand; the mean hand of SMPL-X is subtracted."""
+    """Hand poses are relative to the flat hand: subtract the mean hand of SMPL-X."""
     remap: tuple[tuple[str, str], ...] = ()
-    """Regular expressions and what they become in every image path."""
+    """Regular expressions and replacements, applied to image paths."""
 
     def __post_init__(self) -> None:
-        """Check the name and the numbers."""
+        """Check the name and the probabilities."""
         if self.name not in DATA_SETS:
             known = ", ".join(sorted(DATA_SETS))
-            raise ConfigError(f"there is no data set named {self.name!r}, only {known}")
+            raise ConfigError(f"there is no data set named {self.name!r}; choose one of {known}")
         if min(self.share, self.crop, self.subset) < 0 or max(self.crop, self.subset) > 1:
-            raise ConfigError(f"shares and chances of {self.name} must be in 0-1")
+            raise ConfigError(f"shares and probabilities of {self.name} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
 class PhotoConfig:
-    """A mixture of data sets and how their photos are changed."""
+    """Mixture of data sets and the augmentation of their photos."""
 
     root: str = "data"
-    """Folder of all data."""
+    """Root folder of all data sets."""
     sets: tuple[SetShare, ...] = (SetShare("synthetic", 1.0),)
     trust_pickle: bool = False
-    """Read released caches, which could run anything."""
+    """Allow unpickling of released caches, which can execute code."""
     crop: InstanceCrop = field(default_factory=InstanceCrop)
-    """Its two chances `crop` and `subset` are replaced by those of each set."""
+    """`crop` and `subset` are replaced by those of each set."""
     augment: AugmentConfig = PHOTO_AUGMENT
 
     def __post_init__(self) -> None:
-        """Check that the shares are chances."""
+        """Check that the shares sum to 1."""
         total = sum(one.share for one in self.sets)
         if abs(total - 1) > 1e-6:
-            raise ConfigError(f"the shares of the data sets add up to {total:g}, wanted 1")
+            raise ConfigError(f"the shares of the data sets sum to {total:g} instead of 1")
 
 
 def _released(name: str, share: float) -> SetShare:
@@ -100,21 +100,21 @@ MIXTURES: dict[str, tuple[SetShare, ...]] = {
     "released-2": tuple(_released(name, share) for name, share in _RELEASED_2.items()),
     "synthetic": (SetShare("synthetic", 1.0),),
 }
-"""By preset and phase. The paper is silent on the shares of phase 1: they are the released ones."""
+"""By preset and phase. The paper lacks the shares of phase 1: they are the released ones."""
 
 
 def open_set(share: SetShare, config: PhotoConfig, split: str = "train") -> PhotoSet:
     """Open one data set of a mixture.
 
     Raises:
-        DataError: its files are not there or cannot be used.
+        DataError: its files are missing or cannot be used.
         ConfigError: the set has no such split.
     """
     data_set = DATA_SETS[share.name]
     data_set = replace(data_set, hands_from_flat=data_set.hands_from_flat or share.flat_hands)
     annotations = share.annotations or getattr(data_set, split)
     if not annotations:
-        raise ConfigError(f"the data set {share.name} has no {split} split; name its annotations")
+        raise ConfigError(f"the data set {share.name} has no {split} split; give its annotations")
     options = ReadOptions(
         split=split,
         interval=share.interval,
@@ -127,16 +127,16 @@ def open_set(share: SetShare, config: PhotoConfig, split: str = "train") -> Phot
     if not (root / annotations).is_file():
         raise DataError(
             f"{root / annotations} does not exist: it holds the annotations of {share.name}; get "
-            f"the data from {data_set.source}, or name another file (photos.sets.N.annotations)"
+            f"the data from {data_set.source}, or give another file (photos.sets.N.annotations)"
         )
     return PhotoSet.open(root / annotations, images, data_set, options)
 
 
 class PhotoBatches(Dataset[Batch]):
-    """Batch number i of the run; each depends on the seed and its number alone.
+    """Batches by index; each depends only on the seed and its index.
 
-    Process r of w processes takes the numbers r, r + w, r + 2 w, ...; together they see every
-    number once. Resuming is going on with the next number.
+    Process r of w processes takes the indices r, r + w, r + 2 w, ... A resumed run continues with
+    the next index.
     """
 
     def __init__(
@@ -148,18 +148,18 @@ class PhotoBatches(Dataset[Batch]):
         batch_size: int,
         seed: int,
     ) -> None:
-        """`sets` in the order of `config.sets`; `focal_length` is the network's for any size."""
+        """Create batches; `sets` is in the order of `config.sets`, `focal_length` in pixels."""
         if len(sets) != len(config.sets):
             raise ValueError(f"{len(sets)} data sets for {len(config.sets)} shares")
         self.sets, self.config, self.focal_length = list(sets), config, focal_length
         self.batch_size, self.seed = batch_size, seed
-        # After so many pictures of the stream its next epoch begins, in another order.
+        # Length of an epoch of the stream, after which the order changes.
         self.epoch_length = max(len(one) for one in sets)
         self._limits = np.cumsum([one.share for one in config.sets])
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
-        """Endless."""
+        """Number of batches, practically unlimited."""
         return _ENDLESS
 
     def __getitem__(self, index: int) -> Batch:
@@ -169,14 +169,14 @@ class PhotoBatches(Dataset[Batch]):
         return build_batch(samples, self.focal_length)
 
     def choice(self, number: int) -> tuple[int, int]:
-        """Which set, and which element of it, picture `number` of the stream is."""
-        epoch, place = divmod(number, self.epoch_length)
+        """Set and element index of image `number` of the stream."""
+        epoch, position = divmod(number, self.epoch_length)
         if self._order[0] != epoch:
             order = np.random.default_rng([self.seed, _ORDER, epoch])
             self._order = (epoch, order.permutation(self.epoch_length))
         draw = np.random.default_rng([self.seed, _CHANCE, number]).random()
         which = min(int(np.searchsorted(self._limits, draw)), len(self.sets) - 1)
-        return which, int(self._order[1][place]) % len(self.sets[which])
+        return which, int(self._order[1][position]) % len(self.sets[which])
 
     def _sample(self, number: int) -> Sample:
         which, element = self.choice(number)

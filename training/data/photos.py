@@ -1,4 +1,4 @@
-"""Photos of a data set with their targets."""
+"""Photos of a data set with targets."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from .sets import DataSet
 
 
 class Annotations(Protocol):
-    """Something that knows pictures by number."""
+    """Indexable annotations of images."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of images."""
 
     def __getitem__(self, index: int) -> Annotation:
-        """What is known of one."""
+        """Annotation of one image."""
 
 
 def open_annotations(path: Path, data_set: DataSet, options: ReadOptions) -> Annotations:
-    """The pictures of a HumanData file or a released cache; the file itself says which it is.
+    """Open a HumanData file or a released cache; the format is detected.
 
     Raises:
-        DataError: it cannot be used.
+        DataError: the file cannot be used.
     """
     archive = Archive(path, options.trust_pickle)
     if "data_len" in archive:
         return ReleasedCache(archive, data_set, options)
     missing = [name for name in ("image_path", "bbox_xywh") if name not in archive]
     if missing:
-        raise DataError(f"{path} is no HumanData file: it lacks {' and '.join(missing)}")
+        raise DataError(f"{path} is not a HumanData file: it lacks {' and '.join(missing)}")
     return HumanData(archive, data_set, options)
 
 
 def mean_hands() -> tuple[np.ndarray, np.ndarray] | None:
-    """The (45,) mean hands of SMPL-X, left and right; None where only the stand-in is there."""
+    """Mean hand poses (45,) of SMPL-X, left and right; None if only the stand-in is available."""
     body = BodyModel.load()
     return None if body.is_standin else (body.left_hand_mean, body.right_hand_mean)
 
@@ -63,29 +63,29 @@ def read_image_as_stored(path: Path) -> np.ndarray:
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     picture = cv2.imdecode(encoded, flags) if len(encoded) else None
     if picture is None:
-        raise DataError(f"{path} cannot be decoded as a picture")
+        raise DataError(f"{path} cannot be decoded as an image")
     return picture
 
 
 class PhotoSet:
-    """Numbered samples of one data set; photos are read when asked for."""
+    """Samples of one data set; photos are read on demand."""
 
     def __init__(self, annotations: Annotations, images: Path, data_set: DataSet) -> None:
-        """`images` is the folder that image paths start from.
+        """Create the set; image paths are relative to the folder `images`.
 
         Raises:
-            DataError: no picture is left to use.
+            DataError: there are no usable images.
         """
         if not len(annotations):
-            raise DataError(f"of the annotations for {images} no picture can be used")
+            raise DataError(f"the annotations for {images} have no usable image")
         self.annotations, self.images, self.data_set = annotations, images, data_set
 
     @classmethod
     def open(cls, path: Path, images: Path, data_set: DataSet, options: ReadOptions) -> PhotoSet:
-        """Read the annotations at `path` as the table and the options say.
+        """Read the annotations at `path`.
 
         Raises:
-            DataError: they cannot be used.
+            DataError: the annotations cannot be used.
         """
         return cls(open_annotations(path, data_set, options), images, data_set)
 
@@ -94,10 +94,10 @@ class PhotoSet:
         return len(self.annotations)
 
     def __getitem__(self, index: int) -> Sample:
-        """One photo, whole, and who is in it.
+        """Read one whole photo with its targets.
 
         Raises:
-            DataError: the photo is not there, or not of the size that was annotated.
+            DataError: the photo is missing or does not have the annotated size.
         """
         annotation = self.annotations[index]
         path = self.images / annotation.image
@@ -106,10 +106,10 @@ class PhotoSet:
         if (width, height) != annotation.size_wh:
             raise DataError(
                 f"{path} is {width} x {height} pixels, but annotated as "
-                f"{annotation.size_wh[0]} x {annotation.size_wh[1]}; is it turned or made smaller?"
+                f"{annotation.size_wh[0]} x {annotation.size_wh[1]}; is it rotated or resized?"
             )
         return Sample(picture, annotation_targets(annotation, self.data_set))
 
     def targets(self, index: int) -> Targets:
-        """Who is in one photo, without reading it."""
+        """Targets of one photo, without reading the photo."""
         return annotation_targets(self.annotations[index], self.data_set)

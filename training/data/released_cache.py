@@ -1,7 +1,7 @@
-"""Read the released cache files `*_cache_*.npz`: one pickled dictionary a picture.
+"""Reader of the released cache files `*_cache_*.npz`: one pickled dictionary per image.
 
-Data specification, section 1, "Cache files". The scales of the data set are in their boxes already,
-and so is the mistake that boxes over the left or upper edge are shifted instead of cut.
+Their boxes already include the scales of the data set, and an error of the released loader: boxes
+beyond the left or upper edge are shifted instead of clipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CACHE_JOINTS = (
     *(FACE_JOINTS[0], FACE_JOINTS[1], FACE_JOINTS[3], FACE_JOINTS[2]),
     *FACE_JOINTS[_FIRST_LANDMARK:],
 )
-"""Joint (0-143) of each of the 137 rows; the eyes of the face come in the file's own order."""
+"""SMPL-X joint (0-143) of each of the 137 rows; the file exchanges the eyes of the face."""
 _NAMES = {
     "global_orient": "root_pose",
     "body_pose": "body_pose",
@@ -44,37 +44,37 @@ _GENDERS = {"male": 0, "female": 1}
 
 
 class ReleasedCache:
-    """The pictures of one cache file."""
+    """Annotations of one cache file."""
 
     def __init__(self, archive: Archive, data_set: DataSet, options: ReadOptions) -> None:
-        """Look at the file; pictures are read when asked for.
+        """Open the file; images are read on demand.
 
         Raises:
-            DataError: it is incomplete, or pickles are not trusted.
+            DataError: the file is incomplete, or unpickling is not allowed.
         """
         if not archive.trust_pickle:
             raise DataError(
-                f"{archive.path} is a released cache, which is pickled through and through and "
-                "could run anything; if you know where it comes from, say --trust-pickle"
+                f"{archive.path} is a released cache, a pickle that can execute code when "
+                "read; if you trust its source, add --trust-pickle"
             )
         self._archive, self.data_set, self.options = archive, data_set, options
         declared, found = int(archive.read("data_len")), len(archive.names) - 2
         if declared != found:
-            raise DataError(f"{archive.path} says it has {declared} pictures, but has {found}")
+            raise DataError(f"{archive.path} declares {declared} images, but has {found}")
         self._length = declared
 
     def __len__(self) -> int:
-        """Number of pictures; the interval of the data set was applied when the cache was made."""
+        """Number of images; the cache already has the interval of the data set applied."""
         return self._length
 
     def __getitem__(self, index: int) -> Annotation:
-        """What is known of one picture."""
+        """Annotation of one image."""
         entry = self._archive.read_dictionary(str(index))
         try:
             return self._annotation(entry)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{self._archive.path}: picture {index} is not as caches are "
+                f"{self._archive.path}: image {index} does not have the format of a cache "
                 f"({type(error).__name__}: {error})"
             ) from error
 
@@ -94,8 +94,8 @@ class ReleasedCache:
                 for part, name in _BOXES.items()
                 if part in PARTS
             },
-            joints_2d=_in_order(np.asarray(entry["joint_img"])),
-            joints_3d=None if cam is None else _in_order(np.asarray(cam)),
+            joints_2d=_smplx_order(np.asarray(entry["joint_img"])),
+            joints_3d=None if cam is None else _smplx_order(np.asarray(cam)),
             parameters={
                 name: np.asarray(body[_NAMES[name]], np.float32).reshape(count, -1)[:, :size]
                 for name, size in PARAMETERS.items()
@@ -116,7 +116,7 @@ class ReleasedCache:
 
 
 def _xywh(boxes: list[np.ndarray | None], count: int) -> np.ndarray:
-    """(n, 4); not numbers where there is no box."""
+    """(n, 4) x, y, w, h; NaN where there is no box."""
     corners = np.full((count, 4), np.nan)
     for row, box in zip(corners, boxes, strict=True):
         if box is not None:
@@ -124,8 +124,8 @@ def _xywh(boxes: list[np.ndarray | None], count: int) -> np.ndarray:
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
 
 
-def _in_order(joints: np.ndarray) -> np.ndarray:
-    """(n, 137, C) -> (n, 144, C); what the cache leaves out has no confidence."""
+def _smplx_order(joints: np.ndarray) -> np.ndarray:
+    """(n, 137, C) -> (n, 144, C); missing joints have confidence 0."""
     ordered = np.zeros((len(joints), NUM_JOINTS, joints.shape[2]), np.float32)
     ordered[:, list(CACHE_JOINTS)] = joints
     return ordered

@@ -1,7 +1,6 @@
-"""The data sets of the paper: one table of where they lie and what in them may be used.
+"""Data sets of the paper (AiOS, Sec. 4): default paths, sources and usable annotations.
 
-Columns follow the data specification, sections 1 and 2; where the released code contradicts its
-own table or the paper, `training/README.md` lists it.
+`training/README.md` lists where the released code deviates from the paper.
 """
 
 from __future__ import annotations
@@ -10,50 +9,50 @@ import math
 from dataclasses import dataclass
 
 KEYS_2D = ("ori", "smplx", "smpl", "original", "gta", "")
-"""`keypoints2d_<key>` in the order of preference, `keypoints2d` last."""
+"""Keys of `keypoints2d_<key>` in order of preference; the empty one is `keypoints2d`."""
 KEYS_3D = ("cam", "", "smplx", "smpl", "original", "gta")
-"""`keypoints3d_<key>` likewise."""
+"""Keys of `keypoints3d_<key>` in order of preference."""
 _PUBLISHED = "HumanData annotations are listed at https://github.com/ttxskk/AiOS"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is peculiar to one data set; paths are relative to the folder of all data."""
+    """Properties of one data set; paths are relative to the data root."""
 
     images: str
-    """Folder that the image paths of the annotations start from."""
+    """Folder that the image paths of the annotations are relative to."""
     source: str
-    """Where the data are to be had, as the end of a sentence."""
+    """Download page, as the end of a sentence."""
     train: str = ""
     """Annotation file of the training split; empty if there is none."""
     test: str = ""
     """Annotation file of the test or validation split."""
     released_images: tuple[str, ...] = ()
-    """What released cache files put before the image path."""
+    """Prefixes of the image paths in released cache files."""
     size_hw: tuple[int, int] | None = None
-    """Size of every picture where the annotations do not give it."""
+    """Image size, if the annotations do not have it."""
     key_2d: str | None = None
-    """The one key of 2D joints to read; None takes the first there is."""
+    """Key of the 2D joints; None takes the first existing one of `KEYS_2D`."""
     joints_3d: bool = True
-    """3D joints are good enough to teach."""
+    """3D joints are accurate enough for training."""
     parts_gate_joints: bool = False
-    """Pseudo labels: joints of a part count only where the part is valid."""
+    """Pseudo labels: use joints of a part only if the part is valid."""
     confidence_3d_from_2d: bool = False
     part_flags_in_meta: bool = False
-    """`meta` says which hands and faces are valid, not the fifth column of their boxes."""
+    """Validity of hands and face is in `meta` instead of the fifth column of their boxes."""
     drop_repeated_boxes: bool = False
     box_scale: float = 1.0
     part_scale: float = 1.0
-    """Boxes are scaled by these about their centres."""
-    most_occluded: float = math.inf
-    """People hidden by this percentage or more teach their box and class alone."""
+    """Factors that scale body boxes and part boxes about their centres."""
+    max_occlusion: float = math.inf
+    """People occluded by this percentage or more have only box and class targets."""
     train_interval: int = 1
-    """Every so many-th picture is trained on."""
+    """Use every N-th image for training."""
     test_interval: int = 1
     excluded: str = ""
-    """File beside the annotations that names videos kept for the test."""
+    """File beside the annotations with the names of test videos."""
     hands_from_flat: bool = False
-    """Hand poses are given from the flat hand: the mean hand is subtracted."""
+    """Hand poses are relative to the flat hand: subtract the mean hand."""
 
 
 DATA_SETS: dict[str, DataSet] = {
@@ -66,7 +65,7 @@ DATA_SETS: dict[str, DataSet] = {
         size_hw=(2160, 3840),
         box_scale=0.9996,
         part_scale=0.9996,
-        most_occluded=97.0,
+        max_occlusion=97.0,
     ),
     "bedlam": DataSet(
         images="bedlam/train_images",
@@ -132,4 +131,4 @@ DATA_SETS: dict[str, DataSet] = {
         test="synthetic/annotations.npz",
     ),
 }
-"""By name. The paths are where this program looks first; every run may name others."""
+"""By name. Every run may override the paths."""

@@ -1,4 +1,4 @@
-"""Write HumanData files, so that everything that reads them runs without licensed data."""
+"""Writer of HumanData files, to run training and evaluation without licensed data."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ _NESTED = {"body_pose": (21, 3), "left_hand_pose": (15, 3), "right_hand_pose": (
 
 
 def scene_samples(generator: SceneGenerator, first: int, count: int) -> Iterator[Sample]:
-    """`count` scenes with somebody in them, from number `first` on."""
-    number, given = first, 0
-    while given < count:
+    """Yield `count` scenes with people, starting at scene number `first`."""
+    number, yielded = first, 0
+    while yielded < count:
         scene = generator.generate(number)
         number += 1
         if len(scene.targets):
-            given += 1
+            yielded += 1
             yield Sample(scene.image, scene.targets)
 
 
 def write_humandata(
     path: Path, images: Path, samples: Iterable[Sample], key_2d: str = "smplx"
 ) -> int:
-    """Write photos below `images` and their annotations, complete, to `path`.
+    """Write photos below `images` and their complete annotations to `path`.
 
     Args:
         path: of the annotations, `.npz`.
-        images: folder that image paths start from.
-        samples: each with at least one person: the format has no row for an empty photo.
-        key_2d: under which the 2D joints are found.
+        images: folder that image paths are relative to.
+        samples: each with at least one person, because the format has one row per person.
+        key_2d: key of the 2D joints.
 
     Returns:
         Number of photos.
 
     Raises:
-        DataError: a sample without people, or none at all.
+        DataError: a sample has no people, or there are no samples.
     """
     columns: dict[str, list[np.ndarray]] = {}
     names: list[str] = []
@@ -60,7 +60,7 @@ def write_humandata(
     path.parent.mkdir(parents=True, exist_ok=True)
     for number, sample in enumerate(samples):
         if not len(sample.targets):
-            raise DataError(f"{path}: photo {number} has nobody in it, which has no place in a row")
+            raise DataError(f"{path}: photo {number} has no people, which the format cannot store")
         name = f"{_PICTURES}/{number:06d}.png"
         cv2.imwrite(str(images / name), cv2.cvtColor(sample.picture, cv2.COLOR_RGB2BGR))
         for key, rows in _rows(sample, key_2d).items():
@@ -68,7 +68,7 @@ def write_humandata(
         names += [name] * len(sample.targets)
         ends.append(len(names))
     if not names:
-        raise DataError(f"{path}: there is no photo to write")
+        raise DataError(f"{path}: there are no photos to write")
     arrays: dict[str, Any] = {"smplx": {}, "meta": {}}
     for key, values in columns.items():
         group, _, inner = key.rpartition("/")
@@ -84,7 +84,7 @@ def write_humandata(
 
 
 def _rows(sample: Sample, key_2d: str) -> dict[str, np.ndarray]:
-    """One row a person, under the names of the file; "group/name" for what lies in a dictionary."""
+    """One row per person, by key of the file; "group/key" for keys of a dictionary."""
     targets = sample.targets
     height, width = sample.picture.shape[:2]
     count = len(targets)
@@ -116,7 +116,7 @@ def _parameters(targets: Targets) -> dict[str, np.ndarray]:
 
 
 def _boxes(boxes: Tensor, valid: Tensor, size: np.ndarray) -> np.ndarray:
-    """(n, 5) x, y, w, h in pixels and 0 or 1."""
+    """(n, 5) x, y, w, h in pixels, validity 0 or 1."""
     corners = cxcywh_to_xyxy(boxes).numpy() * np.tile(size, 2)
     extent = corners[:, 2:] - corners[:, :2]
     confidence = valid.numpy()[:, None].astype(np.float32)
@@ -128,10 +128,10 @@ def _with_confidence(points: np.ndarray, confidence: Tensor) -> np.ndarray:
 
 
 def write_synthetic_set(root: Path, name: str, samples: Iterable[Sample]) -> tuple[Path, int]:
-    """Write a stand-in for the data set `name` where a run with this `root` looks for it.
+    """Write samples to the default paths of the data set `name` below `root`.
 
     Returns:
-        The annotations and the number of photos.
+        Path of the annotations and number of photos.
     """
     data_set: DataSet = DATA_SETS[name]
     path = root / (data_set.train or data_set.test)

@@ -10,10 +10,10 @@ from typing import Protocol
 from aios.resources import STANDIN_BODY
 
 from ..data.batch import Batch
-from ..data.drawn import DrawnBatches
 from ..data.loader import load_batches
 from ..data.mixture import Sources, TrainBatches
 from ..data.photo_mix import PhotoBatches, open_set
+from ..data.rendered_batches import RenderedBatches
 from ..synthetic.background_photos import load_backgrounds
 from ..synthetic.batch_generator import stack_photos
 from ..synthetic.mocap import load_mocap
@@ -72,7 +72,7 @@ class DrawnStream:
         scenes = int(stage.batch_size * (1 - share)) // data.windows
         photos = stage.batch_size - scenes * data.windows if data.real else 0
         of_photos = scene_batches(self._config, self._sources, replace(stage, batch_size=photos))
-        batches = DrawnBatches(of_photos, scenes, self._body, self._backgrounds, self._mocap)
+        batches = RenderedBatches(of_photos, scenes, self._body, self._backgrounds, self._mocap)
         return batches.load(first, stride, data.workers)
 
 

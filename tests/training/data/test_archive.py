@@ -1,4 +1,4 @@
-"""Archives with pickled dictionaries are read without running anything in them."""
+"""Archives with pickled dictionaries are read without executing code."""
 
 import os
 import pickle
@@ -9,7 +9,7 @@ import pytest
 from training.data.archive import Archive, DataError, read_list
 
 
-class Program:
+class Code:
     def __reduce__(self):
         return os.mkdir, (str(PATH),)
 
@@ -21,9 +21,7 @@ PATH = None
 def harmful(tmp_path):
     global PATH
     PATH = tmp_path / "was_here"
-    np.savez(
-        tmp_path / "harmful.npz", meta=np.array({"a": Program()}, dtype=object), good=np.ones(3)
-    )
+    np.savez(tmp_path / "harmful.npz", meta=np.array({"a": Code()}, dtype=object), good=np.ones(3))
     return tmp_path / "harmful.npz"
 
 
@@ -42,7 +40,7 @@ def test_dictionaries_of_arrays_and_text_are_read(tmp_path):
     assert pickle.loads(pickle.dumps(archive)).read("plain").tolist() == [0, 1, 2, 3]
 
 
-def test_a_program_in_a_file_does_not_run(harmful):
+def test_pickled_code_is_not_executed(harmful):
     archive = Archive(harmful)
     with pytest.raises(DataError, match=r"harmful\.npz.*mkdir.*--trust-pickle"):
         archive.read("meta")
@@ -52,11 +50,11 @@ def test_a_program_in_a_file_does_not_run(harmful):
     assert PATH.exists()
 
 
-def test_damage_is_named(tmp_path, harmful):
+def test_damaged_files_are_named(tmp_path, harmful):
     with pytest.raises(DataError, match=r"gone\.npz cannot be opened"):
         Archive(tmp_path / "gone.npz")
     (tmp_path / "half.npz").write_bytes(harmful.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"half\.npz is no \.npz archive"):
+    with pytest.raises(DataError, match=r"half\.npz is not a complete \.npz archive"):
         Archive(tmp_path / "half.npz")
     with pytest.raises(DataError, match="no array named 'bad'"):
         Archive(harmful).read("bad")

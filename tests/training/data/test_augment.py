@@ -1,4 +1,4 @@
-"""Photo and targets move together: mirror, window, collage."""
+"""Flip, window and collage transform image and targets together."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from training.data.augment import (
     Window,
     augment,
     random_window,
-    show_window,
+    warp_window,
     window_targets,
 )
 from training.data.batch import Sample
@@ -34,7 +34,7 @@ def body():
     return BodyModel.load()
 
 
-def test_mirror_twice_is_the_identity(body):
+def test_double_flip_is_the_identity(body):
     sample = Sample(random_picture(0), random_targets(body, 3))
     twice = flip(flip(sample))
     assert np.array_equal(twice.picture, sample.picture)
@@ -43,7 +43,7 @@ def test_mirror_twice_is_the_identity(body):
         torch.testing.assert_close(after, before, atol=1e-6, rtol=0, msg=name)
 
 
-def test_mirror_twice_is_the_identity_to_the_bit_after_any_window(body):
+def test_double_flip_is_exact_after_any_window(body):
     random = np.random.default_rng(5)
     for seed in range(20):
         sample = Sample(random_picture(0), random_targets(body, 3, seed))
@@ -54,7 +54,7 @@ def test_mirror_twice_is_the_identity_to_the_bit_after_any_window(body):
             assert torch.equal(getattr(twice, name), getattr(targets, name)), name
 
 
-def test_mirrorable_numbers_are_near_and_exact():
+def test_mirrorable_values_are_close_and_flip_exactly():
     values = torch.cat([torch.linspace(-3, 4, 1001), torch.randn(1000) * 300, torch.rand(1000)])
     moved = mirrorable(values)
     assert torch.equal(1 - (1 - moved), moved)
@@ -62,13 +62,13 @@ def test_mirrorable_numbers_are_near_and_exact():
     assert bool(((moved - values).abs() <= 2**-24 * (values.abs() + 1)).all())
 
 
-def test_mirrored_parameters_pose_the_mirrored_body(body):
-    """The body model itself is the judge: joints of the mirrored pose are the mirrored joints."""
+def test_flipped_parameters_pose_the_flipped_body(body):
+    """Joints posed by the body model from flipped parameters are the flipped joints."""
     targets = random_targets(body, 4)
     mirrored = flip_targets(targets)
     parameters = {name: getattr(mirrored, name) for name in (*POSE, "betas", "transl")}
     posed = body.joints(parameters | {"expression": mirrored.expression})
-    # The stand-in is nearly symmetric; a wrong side would be tens of centimetres off.
+    # The stand-in is nearly symmetric; a wrong side would give errors of tens of centimetres.
     body_gap = (posed - mirrored.joints_3d).norm(dim=-1)[:, list(BODY_JOINTS)]
     hand_joints = list(LEFT_HAND_JOINTS + RIGHT_HAND_JOINTS)
     hand_gap = (posed - mirrored.joints_3d).norm(dim=-1)[:, hand_joints]
@@ -82,7 +82,7 @@ def test_mirror_table_is_its_own_inverse():
     assert {JOINTS_MIRROR[k] for k in FACE_JOINTS} == set(FACE_JOINTS)
 
 
-def test_keypoints_stay_on_the_joints_after_every_change(body):
+def test_keypoints_match_joints_after_augmentation(body):
     random = np.random.default_rng(0)
     for seed in range(6):
         sample = Sample(random_picture(seed), random_targets(body, 2, seed))
@@ -98,8 +98,8 @@ def test_keypoints_stay_on_the_joints_after_every_change(body):
         assert float(low.min()) >= -1e-6 if len(changed) else True
 
 
-def test_a_marked_pixel_stays_under_its_keypoint():
-    """A white pixel in a black picture is where the keypoint says, after enlarging a window."""
+def test_marked_pixel_stays_at_its_keypoint():
+    """A white pixel in a black image stays at its keypoint in an enlarged window."""
     picture = np.zeros((40, 60, 3), np.uint8)
     picture[10, 20] = 255
     targets = Targets.unannotated(1)
@@ -107,7 +107,7 @@ def test_a_marked_pixel_stays_under_its_keypoint():
     targets.keypoints_2d[0, 0] = torch.tensor([20.5 / 60, 10.5 / 40])
     targets.keypoints_visible[0, 0] = 1
     window = Window(10.0, 5.0, 30.0, 20.0)
-    shown = show_window(Sample(picture, targets), window, (120, 80), (0.0, 0.0, 0.0))
+    shown = warp_window(Sample(picture, targets), window, (120, 80), (0.0, 0.0, 0.0))
     y, x = np.nonzero(shown.picture[..., 0] > 0)
     weights = shown.picture[y, x, 0].astype(float)
     centre = np.array([np.average(x + 0.5, weights=weights), np.average(y + 0.5, weights=weights)])
@@ -123,7 +123,7 @@ def test_people_outside_the_window_are_dropped(body):
     torch.testing.assert_close(everywhere.boxes, targets.boxes, atol=1e-6, rtol=0)
 
 
-def test_windows_have_the_asked_shape_and_touch_the_picture(body):
+def test_windows_have_the_aspect_ratio_and_overlap_the_image(body):
     random = np.random.default_rng(3)
     sample = Sample(random_picture(1), random_targets(body, 2))
     for _ in range(50):
@@ -133,7 +133,7 @@ def test_windows_have_the_asked_shape_and_touch_the_picture(body):
         assert window.y < 64 and window.y + window.height > 0
 
 
-def test_empty_pictures_stay_empty():
+def test_images_without_people_stay_empty():
     sample = Sample(random_picture(1), Targets.empty())
     changed = augment(sample, np.random.default_rng(0), (64, 48), AugmentConfig())
     assert changed.picture.shape == (48, 64, 3)

@@ -1,4 +1,4 @@
-"""Scenes survive the way to the disk and back."""
+"""Cached scenes round-trip through shards."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def test_round_trip(tmp_path):
         Sample(smooth_picture(4), random_targets(body, 1, seed=3)),
     ]
     np.savez(tmp_path / "scenes_00000.npz", **encode_samples(samples))
-    np.savez(tmp_path / ".scenes_00001.npz", nothing=np.zeros(1))  # half-written, to be ignored
+    np.savez(tmp_path / ".scenes_00001.npz", nothing=np.zeros(1))  # incomplete, to be ignored
     scenes = CachedScenes(tmp_path)
     assert len(scenes) == 3
     for index, sample in enumerate(samples):
@@ -44,7 +44,7 @@ def test_round_trip(tmp_path):
         assert again.targets.ignore_unmatched == sample.targets.ignore_unmatched
 
 
-def test_shards_from_before_a_field_existed_say_the_same(tmp_path):
+def test_missing_fields_of_old_shards_are_derived(tmp_path):
     targets = random_targets(BodyModel.load(), 2)
     targets = replace(targets, face_box_valid=torch.tensor([True, False]))
     sample = Sample(smooth_picture(0), targets)
@@ -57,13 +57,13 @@ def test_shards_from_before_a_field_existed_say_the_same(tmp_path):
     assert bool((again.joints_3d_confidence == 1).all() and (again.gender == NEUTRAL).all())
 
 
-def test_an_empty_folder_says_what_to_do(tmp_path):
+def test_empty_folder_names_the_command(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"training\.data\.cache"):
         CachedScenes(tmp_path)
 
 
-def test_the_command_starts_without_a_warning():
-    """Python warns of a module that its own package has imported before it is run."""
+def test_command_starts_without_warnings():
+    """Python warns if a package imports the module that is run with -m."""
     command = [sys.executable, "-W", "error::RuntimeWarning"]
     command += ["-m", "training.data.cache", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)

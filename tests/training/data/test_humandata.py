@@ -1,4 +1,4 @@
-"""HumanData files in the forms that data sets have them."""
+"""HumanData files in all forms used by the data sets."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aios.body.model import BodyModel
-from tests.helpers.humandata_files import COUNTS, made_up_samples, open_set, rewrite, write_set
+from tests.helpers.humandata_files import COUNTS, open_set, random_samples, rewrite, write_set
 from training.data.archive import DataError
 from training.data.sets import DATA_SETS
 from training.targets import TENSOR_FIELDS
@@ -23,9 +23,9 @@ def path(tmp_path, body):
     return write_set(tmp_path, body)
 
 
-def test_what_was_written_is_read(tmp_path, body, path):
+def test_written_files_are_read(tmp_path, body, path):
     photos = open_set(path, tmp_path)
-    samples = made_up_samples(body)
+    samples = random_samples(body)
     assert len(photos) == len(COUNTS)
     for index, sample in enumerate(samples):
         again = photos[index]
@@ -37,13 +37,13 @@ def test_what_was_written_is_read(tmp_path, body, path):
             torch.testing.assert_close(after, before, atol=2e-6, rtol=1e-6, msg=name)
 
 
-def test_every_row_is_a_picture_without_ranges(tmp_path, path):
+def test_rows_are_images_without_frame_range(tmp_path, path):
     rewrite(path, lambda c: c.pop("frame_range"))
     photos = open_set(path, tmp_path)
     assert [len(photos.targets(k)) for k in range(len(photos))] == [1] * sum(COUNTS)
 
 
-def test_intervals_count_pictures(tmp_path, path):
+def test_intervals_count_images(tmp_path, path):
     photos = open_set(path, tmp_path, interval=2)
     assert [len(photos.targets(k)) for k in range(len(photos))] == [COUNTS[0], COUNTS[2]]
     every_fifth = replace(DATA_SETS["synthetic"], train_interval=5)
@@ -52,7 +52,7 @@ def test_intervals_count_pictures(tmp_path, path):
 
 
 @pytest.mark.parametrize("joints", [144, 190])
-def test_compressed_joints_are_spread_out(tmp_path, path, joints):
+def test_compressed_joints_are_expanded(tmp_path, path, joints):
     whole = open_set(path, tmp_path).targets(0)
     kept = np.zeros(joints, np.uint8)
     kept[np.r_[0:40, 60:144:2]] = 1
@@ -73,12 +73,12 @@ def test_compressed_joints_are_spread_out(tmp_path, path, joints):
     assert torch.equal(targets.joints_2d_visible[:, there], whole.joints_2d_visible[:, there])
 
 
-def test_a_masked_joint_does_not_count_though_stored(tmp_path, path):
+def test_masked_joints_are_invisible(tmp_path, path):
     rewrite(path, lambda c: c["keypoints2d_smplx_mask"].__setitem__(20, 0))
     assert not open_set(path, tmp_path).targets(0).joints_2d_visible[:, 20].any()
 
 
-def test_neutral_shape_goes_first_in_training_only(tmp_path, path):
+def test_neutral_betas_are_used_in_training_only(tmp_path, path):
     neutral = np.full((sum(COUNTS), 10), 0.25, np.float32)
 
     def change(content):
@@ -91,13 +91,13 @@ def test_neutral_shape_goes_first_in_training_only(tmp_path, path):
     assert not bool((test.betas == 0.25).any()) and test.gender.tolist() == [1, 1]
 
 
-def test_eleven_betas_are_cut(tmp_path, path):
+def test_extra_betas_are_dropped(tmp_path, path):
     before = open_set(path, tmp_path).targets(0).betas
     rewrite(path, lambda c: c["smplx"].update(betas=np.pad(c["smplx"]["betas"], ((0, 0), (0, 1)))))
     assert torch.equal(open_set(path, tmp_path).targets(0).betas, before)
 
 
-def test_smpl_parameters_teach_the_body_alone(tmp_path, path):
+def test_smpl_parameters_give_body_targets_only(tmp_path, path):
     def change(content):
         smplx = content.pop("smplx")
         body = smplx["body_pose"].reshape(-1, 63)
@@ -112,7 +112,7 @@ def test_smpl_parameters_teach_the_body_alone(tmp_path, path):
         assert not getattr(targets, f"{name}_valid").any(), name
 
 
-def test_flat_hands_lose_the_mean(tmp_path, path):
+def test_mean_hand_is_subtracted_from_flat_hands(tmp_path, path):
     before = open_set(path, tmp_path).targets(0)
     means = (np.full(45, 0.5), np.full(45, -0.25))
     flat = replace(DATA_SETS["synthetic"], hands_from_flat=True)
@@ -130,13 +130,13 @@ def test_paths_are_remapped(tmp_path, path):
     assert open_set(path, tmp_path, remap=(("^old/", ""),))[0].picture.shape == (64, 96, 3)
 
 
-def test_pictures_with_unknown_joints_in_3d_are_left_out(tmp_path, path):
+def test_images_with_nan_joints_are_dropped(tmp_path, path):
     rewrite(path, lambda c: c["keypoints3d_cam"].__setitem__((2, 5, 0), np.nan))
     photos = open_set(path, tmp_path)
     assert [len(photos.targets(k)) for k in range(len(photos))] == [COUNTS[0], COUNTS[2]]
 
 
-def test_people_without_a_possible_box_are_left_out(tmp_path, path):
+def test_people_with_empty_boxes_are_dropped(tmp_path, path):
     def change(content):
         content["bbox_xywh"][0, :4] = [-50, -50, 20, 20]
         content["bbox_xywh"][2, :4] = [10, 10, 0, 30]
@@ -146,7 +146,7 @@ def test_people_without_a_possible_box_are_left_out(tmp_path, path):
     assert [len(photos.targets(k)) for k in range(len(photos))] == [1, 2]
 
 
-def test_numbers_that_are_none_reach_no_target(tmp_path, path):
+def test_targets_are_finite(tmp_path, path):
     def change(content):
         content["smplx"]["body_pose"][0] = np.nan
         content["keypoints2d_smplx"][0, 3] = np.nan
@@ -160,7 +160,7 @@ def test_numbers_that_are_none_reach_no_target(tmp_path, path):
     assert float(targets.joints_2d_visible[0, 3]) == 0
 
 
-def test_ubody_keeps_what_its_labels_allow(tmp_path, body):
+def test_ubody_filters_by_labels(tmp_path, body):
     path = write_set(tmp_path, body, "ubody", (3, 3, 1, 1))
     np.save(path.parent / "intra_scene_test_list.npy", np.array(["Show_S1"]))
     count = 8
@@ -182,7 +182,7 @@ def test_ubody_keeps_what_its_labels_allow(tmp_path, body):
     targets = photos.targets(0)
     assert targets.left_hand_pose_valid.tolist() == [False]
     assert targets.right_hand_pose_valid.tolist() == [True]
-    # Pseudo labels: joints of an invalid hand count neither flat nor in depth.
+    # Pseudo labels: joints of an invalid hand are used neither in 2D nor in 3D.
     assert not targets.left_hand_keypoints_visible[:, 1:].any()
     assert not targets.joints_3d_confidence[0, 25:40].any()
     assert set(targets.joints_3d_confidence[0, 40:55].tolist()) <= {0.0, 0.5}
@@ -192,14 +192,14 @@ def test_ubody_keeps_what_its_labels_allow(tmp_path, body):
     assert len(open_set(path, tmp_path, "ubody", split="test")) == 4
 
 
-def test_coco_has_no_depth(tmp_path, body):
+def test_coco_has_no_3d_joints(tmp_path, body):
     path = write_set(tmp_path, body, "coco")
     targets = open_set(path, tmp_path, "coco").targets(0)
     assert not targets.joints_3d_valid.any() and targets.smplx_valid.all()
     assert targets.joints_2d_visible.any()
 
 
-def test_sizes_may_come_from_the_table(tmp_path, path):
+def test_image_size_may_come_from_the_data_set(tmp_path, path):
     rewrite(path, lambda c: (c["meta"].pop("height"), c["meta"].pop("width")))
     with pytest.raises(DataError, match="width and height"):
         open_set(path, tmp_path)
@@ -215,28 +215,31 @@ def test_sizes_may_come_from_the_table(tmp_path, path):
         (lambda c: c.pop("keypoints2d_smplx"), "no 2D joints"),
         (lambda c: c.update(frame_range=np.array([[0, 99]])), "rows from 0 to 6"),
         (lambda c: c["meta"].update(smplx_valid=[1]), "smplx_valid has 1 rows for 6 people"),
-        (lambda c: c["smplx"].update(betas=np.zeros((6, 9))), "betas has 9 numbers"),
-        (lambda c: c.update(keypoints2d_smplx=np.zeros((6, 133, 3))), "133 joints, wanted 144"),
-        (lambda c: c.update(bbox_xywh=np.zeros((6, 4))), "5 numbers a person"),
-        (lambda c: c.update(keypoints3d_cam=np.zeros((6, 144, 3))), "3 numbers a joint, wanted 4"),
+        (lambda c: c["smplx"].update(betas=np.zeros((6, 9))), "betas has 9 values"),
+        (lambda c: c.update(keypoints2d_smplx=np.zeros((6, 133, 3))), "133 joints instead of 144"),
+        (lambda c: c.update(bbox_xywh=np.zeros((6, 4))), "5 numbers per person"),
+        (
+            lambda c: c.update(keypoints3d_cam=np.zeros((6, 144, 3))),
+            "3 values per joint instead of 4",
+        ),
     ],
 )
-def test_a_file_that_does_not_fit_is_named(tmp_path, path, change, message):
+def test_invalid_files_are_named(tmp_path, path, change, message):
     rewrite(path, change)
     with pytest.raises(DataError, match=message) as caught:
         open_set(path, tmp_path)
     assert str(path) in str(caught.value)
 
 
-def test_the_list_of_test_videos_is_asked_for(tmp_path, body):
+def test_missing_list_of_test_videos_is_named(tmp_path, body):
     path = write_set(tmp_path, body, "ubody")
     (path.parent / "intra_scene_test_list.npy").unlink()
-    with pytest.raises(DataError, match="intra_scene_test_list.npy does not exist: it names the"):
+    with pytest.raises(DataError, match="intra_scene_test_list.npy does not exist: it lists the"):
         open_set(path, tmp_path, "ubody", interval=1)
 
 
-def test_a_child_and_a_hidden_person_teach_less(tmp_path, path):
-    """AGORA: no shape of a child, box and class alone of somebody hidden by 97 percent."""
+def test_children_and_occluded_people_have_fewer_targets(tmp_path, path):
+    """AGORA: children have no shape target, people occluded by 97 % only box and class."""
     flags = {"occ": [0, 97.5, *[0] * 4], "is_kid": [1, *[0] * 5]}
     rewrite(path, lambda c: c["meta"].update(flags))
     agora = replace(DATA_SETS["agora"], images="synthetic", box_scale=1.0)

@@ -14,12 +14,12 @@ from training.data.augment import jitter_colours
 from training.data.batch import Sample
 from training.data.instance_crop import (
     PHOTO_AUGMENT,
+    CropPlan,
     InstanceCrop,
-    View,
+    apply_crop,
     augment_photo,
     crop_around,
-    draw_view,
-    show_view,
+    sample_crop,
 )
 from training.data.mirror import flip_targets
 from training.targets import TENSOR_FIELDS, Targets
@@ -35,53 +35,53 @@ def body():
 
 
 def ramps() -> np.ndarray:
-    """A picture whose red says the column and whose green says the row."""
+    """An image with the column in red and the row in green."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     return np.stack([2 * columns, 3 * rows, 0 * rows], -1).astype(np.uint8)
 
 
-def drawn(body, seed: int) -> tuple[Sample, View, Sample]:
+def random_crop(body, seed: int) -> tuple[Sample, CropPlan, Sample]:
     sample = Sample(ramps(), random_targets(body, 3, seed))
-    view = draw_view(np.random.default_rng(seed), sample, SMALL, 0.5)
-    return sample, view, show_view(sample, view, PHOTO_AUGMENT)
+    plan = sample_crop(np.random.default_rng(seed), sample, SMALL, 0.5)
+    return sample, plan, apply_crop(sample, plan, PHOTO_AUGMENT)
 
 
-def test_joints_in_depth_project_onto_the_joints_of_the_photo(body):
-    """Through the camera of the photo followed by what the view does, for every view."""
+def test_3d_joints_project_onto_2d_joints(body):
+    """Projection by the camera of the photo and then the crop gives the 2D joints."""
     mirrored = 0
     for seed in SEEDS:
-        sample, view, shown = drawn(body, seed)
-        side = -1.0 if view.mirrored else 1.0
-        mirrored += view.mirrored
+        sample, plan, shown = random_crop(body, seed)
+        side = -1.0 if plan.mirrored else 1.0
+        mirrored += plan.mirrored
         joints = shown.targets.joints_3d.double()
         points = joints[..., :2] * torch.tensor([side, 1.0]) / joints[..., 2:] * FOCAL_PX
         points = points + torch.tensor([WIDTH, HEIGHT]) / 2
-        window = view.window
+        window = plan.window
         points = (points - torch.tensor([window.x, window.y])) / torch.tensor(
             [window.width, window.height]
         )
-        if view.mirrored:
+        if plan.mirrored:
             points[..., 0] = 1 - points[..., 0]
         torch.testing.assert_close(points.float(), shown.targets.joints_2d, atol=2e-5, rtol=1e-5)
     assert 5 < mirrored < 35
 
 
-def test_the_photo_under_a_joint_stays_the_same(body):
-    """Colours tell the place in the original that lies under a joint of the result."""
+def test_pixels_move_with_the_joints(body):
+    """Colours encode the original position of the pixel at each joint of the result."""
     checked = 0
     for seed in SEEDS:
-        sample, view, shown = drawn(body, seed)
-        place = {tuple(t.tolist()): k for k, t in enumerate(sample.targets.global_orient)}
-        targets = flip_targets(shown.targets) if view.mirrored else shown.targets
+        sample, plan, shown = random_crop(body, seed)
+        index_of = {tuple(t.tolist()): k for k, t in enumerate(sample.targets.global_orient)}
+        targets = flip_targets(shown.targets) if plan.mirrored else shown.targets
         for person in range(len(targets)):
-            index = place[tuple(targets.global_orient[person].tolist())]
+            index = index_of[tuple(targets.global_orient[person].tolist())]
             original = sample.targets.joints_2d[index] * torch.tensor([WIDTH, HEIGHT])
-            size = torch.tensor(view.size_wh)
+            size = torch.tensor(plan.size_wh)
             points = targets.joints_2d[person]
-            if view.mirrored:
+            if plan.mirrored:
                 points = torch.stack([1 - points[:, 0], points[:, 1]], -1)
             pixels = points * size
-            # Not at the edges, where the photo blends with the black around it.
+            # Leave out the edges, where the photo blends with the black border.
             inner = ((original > 2) & (original < torch.tensor([WIDTH - 3, HEIGHT - 3]))).all(-1)
             inner &= ((pixels > 2) & (pixels < size - 3)).all(-1)
             found = cv2.remap(
@@ -96,23 +96,23 @@ def test_the_photo_under_a_joint_stays_the_same(body):
     assert checked > 3000
 
 
-def test_the_mirror_changes_sides_of_everything(body):
+def test_flip_exchanges_all_left_and_right_fields(body):
     targets = random_targets(body, 2)
-    chance = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     targets = replace(
         targets,
         left_hand_pose_valid=torch.tensor([True, False]),
         right_hand_pose_valid=torch.tensor([False, False]),
         left_hand_box_valid=torch.tensor([False, True]),
         right_hand_box_valid=torch.tensor([True, True]),
-        joints_2d_visible=torch.rand(2, 144, generator=chance),
-        joints_3d_confidence=torch.rand(2, 144, generator=chance),
-        left_hand_keypoints_visible=torch.rand(2, 6, generator=chance),
+        joints_2d_visible=torch.rand(2, 144, generator=generator),
+        joints_3d_confidence=torch.rand(2, 144, generator=generator),
+        left_hand_keypoints_visible=torch.rand(2, 6, generator=generator),
     )
     sample = Sample(ramps(), targets)
-    whole = draw_view(np.random.default_rng(0), sample, replace(SMALL, crop=0.0), 0.0)
-    plain = show_view(sample, whole, PHOTO_AUGMENT).targets
-    mirrored = show_view(sample, replace(whole, mirrored=True), PHOTO_AUGMENT).targets
+    whole = sample_crop(np.random.default_rng(0), sample, replace(SMALL, crop=0.0), 0.0)
+    plain = apply_crop(sample, whole, PHOTO_AUGMENT).targets
+    mirrored = apply_crop(sample, replace(whole, mirrored=True), PHOTO_AUGMENT).targets
     assert mirrored.left_hand_pose_valid.tolist() == [False, False]
     assert mirrored.right_hand_pose_valid.tolist() == [True, False]
     assert mirrored.right_hand_box_valid.tolist() == plain.left_hand_box_valid.tolist()
@@ -127,17 +127,17 @@ def test_the_mirror_changes_sides_of_everything(body):
         assert torch.equal(getattr(again, name), getattr(plain, name)), name
 
 
-def test_whoever_touches_the_window_stays_and_nobody_else(body):
+def test_people_who_touch_the_window_are_kept(body):
     dropped = 0
     for seed in SEEDS:
-        chance = torch.Generator().manual_seed(seed)
-        spread = torch.rand(4, 4, generator=chance) * torch.tensor([0.8, 0.8, 0.1, 0.1]) + 0.1
+        generator = torch.Generator().manual_seed(seed)
+        spread = torch.rand(4, 4, generator=generator) * torch.tensor([0.8, 0.8, 0.1, 0.1]) + 0.1
         targets = replace(random_targets(body, 4, seed), boxes=spread)
         sample = Sample(ramps(), targets)
-        view = draw_view(np.random.default_rng(seed), sample, SMALL, 0.5)
-        shown = show_view(sample, view, PHOTO_AUGMENT)
+        plan = sample_crop(np.random.default_rng(seed), sample, SMALL, 0.5)
+        shown = apply_crop(sample, plan, PHOTO_AUGMENT)
         boxes = cxcywh_to_xyxy(sample.targets.boxes) * torch.tensor([WIDTH, HEIGHT] * 2)
-        window = view.window
+        window = plan.window
         overlap = torch.minimum(
             boxes[:, 2:], torch.tensor([window.x + window.width, window.y + window.height])
         ) - torch.maximum(boxes[:, :2], torch.tensor([window.x, window.y]))
@@ -154,15 +154,15 @@ def test_sizes_are_those_of_the_paper():
     sample = Sample(np.zeros((1080, 1920, 3), np.uint8), Targets.empty())
     seen = set()
     for seed in range(200):
-        view = draw_view(np.random.default_rng(seed), sample, InstanceCrop(), 0.5)
-        short, long = sorted(view.size_wh)
-        assert long <= 1333 and view.size_wh[0] > view.size_wh[1]
+        plan = sample_crop(np.random.default_rng(seed), sample, InstanceCrop(), 0.5)
+        short, long = sorted(plan.size_wh)
+        assert long <= 1333 and plan.size_wh[0] > plan.size_wh[1]
         seen.add(short)
-    # 16:9 passes 1333 from 750 on.
+    # At 16:9 the long side exceeds 1333 from a short side of 750 on.
     assert seen == {*range(480, 750, 32), 750}
 
 
-def test_crops_hold_the_chosen_and_lie_in_the_photo():
+def test_crops_contain_the_boxes_and_stay_in_the_photo():
     random = np.random.default_rng(0)
     for _ in range(300):
         low = random.uniform(0, [1200, 650], (3, 2))
@@ -175,23 +175,24 @@ def test_crops_hold_the_chosen_and_lie_in_the_photo():
         assert abs(window.width / window.height - 16 / 9) < 0.05 or extent.min() < 60
 
 
-def test_chances_of_crops_and_subsets(body):
+def test_probabilities_of_crops_and_subsets(body):
     targets = random_targets(body, 1).select(torch.zeros(4, dtype=torch.int64))
     centre = torch.tensor([[0.1, 0.5], [0.35, 0.5], [0.6, 0.5], [0.85, 0.5]])
     targets = replace(targets, boxes=torch.cat([centre, torch.full_like(centre, 0.05)], -1))
     sample = Sample(np.zeros((500, 1000, 3), np.uint8), targets)
-    views = [
-        draw_view(np.random.default_rng(seed), sample, InstanceCrop(), 0.5) for seed in range(3000)
+    plans = [
+        sample_crop(np.random.default_rng(seed), sample, InstanceCrop(), 0.5)
+        for seed in range(3000)
     ]
-    widths = np.array([view.window.width for view in views])
+    widths = np.array([plan.window.width for plan in plans])
     assert abs((widths == 1000).mean() - 0.5) < 0.04
-    # Of the crops half hold all four; of the others 60 % one, and a quarter of the rest too.
+    # Half of the crops contain all four people; of the others 60 % + 40 % / 4 contain one.
     cropped = widths[widths < 1000]
     assert abs((cropped < 100).mean() - 0.5 * (0.6 + 0.4 / 4)) < 0.05
-    assert abs(np.mean([view.mirrored for view in views]) - 0.5) < 0.04
+    assert abs(np.mean([plan.mirrored for plan in plans]) - 0.5) < 0.04
 
 
-def test_colours_change_by_channel_and_stay_colours():
+def test_colours_change_by_channel_within_limits():
     picture = np.full((4, 4, 3), (100, 150, 250), np.uint8)
     gains = np.array(
         [
@@ -218,7 +219,7 @@ def test_color_levels_are_rounded_to_nearest(noise):
         assert np.abs(changed - exact).max() <= 0.5 + 1e-3
 
 
-def test_augmentation_depends_on_chance_alone(body):
+def test_augmentation_is_deterministic(body):
     sample = Sample(ramps(), random_targets(body, 2))
     one, two = (
         augment_photo(sample, np.random.default_rng(4), SMALL, PHOTO_AUGMENT) for _ in range(2)
@@ -228,7 +229,7 @@ def test_augmentation_depends_on_chance_alone(body):
     assert np.array_equal(sample.picture, ramps())
 
 
-def test_nobody_and_one_pixel():
+def test_images_without_people_and_tiny_boxes():
     empty = Sample(ramps(), Targets.empty())
     for seed in range(8):
         shown = augment_photo(empty, np.random.default_rng(seed), SMALL, PHOTO_AUGMENT)

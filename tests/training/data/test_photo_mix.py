@@ -1,4 +1,4 @@
-"""The stream of several data sets: repeatable, complete, shared between processes."""
+"""Mixtures of data sets: deterministic, complete, split between processes."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ ALL = ("agora", "bedlam", "coco", "egobody", "arctic", "ubody")
 
 
 class Lengths:
-    """Stands for an open data set where only its length is asked for."""
+    """A data set that has only a length."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -38,7 +38,7 @@ def mix(shares: dict[str, float], lengths: list[int], seed: int = 0, batch: int 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Stand-ins for all data sets of the paper, training splits only."""
+    """Replacements of all data sets of the paper, training splits only."""
     folder, body = tmp_path_factory.mktemp("data"), BodyModel.load()
     for name in (*ALL, "synthetic"):
         write_set(folder, body, name, (2, 1, 3, 1, 2, 1))
@@ -84,7 +84,7 @@ def test_shares_of_the_paper_and_of_the_released_code():
     assert {s.interval for s in MIXTURES["released-2"] if s.name == "egobody"} == {5}
 
 
-def test_sets_are_drawn_by_their_shares():
+def test_sets_are_sampled_by_their_shares():
     batches = mix({"agora": 0.5, "bedlam": 0.3, "coco": 0.2}, [50, 7, 1000])
     counts = np.zeros(3)
     for number in range(6000):
@@ -94,7 +94,7 @@ def test_sets_are_drawn_by_their_shares():
     np.testing.assert_allclose(counts / counts.sum(), [0.5, 0.3, 0.2], atol=0.025)
 
 
-def test_an_epoch_sees_everything_once_and_each_in_another_order():
+def test_epochs_are_different_permutations():
     batches = mix({"agora": 1.0}, [101])
     epochs = [[batches.choice(101 * e + k)[1] for k in range(101)] for e in range(3)]
     assert all(sorted(epoch) == list(range(101)) for epoch in epochs)
@@ -103,13 +103,13 @@ def test_an_epoch_sees_everything_once_and_each_in_another_order():
     assert batches.epoch_length == 101
 
 
-def test_a_smaller_set_comes_round_again():
+def test_smaller_sets_repeat():
     batches = mix({"agora": 0.5, "coco": 0.5}, [100, 10])
     elements = [element for which, element in map(batches.choice, range(400)) if which == 1]
     assert set(elements) == set(range(10))
 
 
-def test_seeds_differ_and_processes_share_one_stream():
+def test_seeds_differ_and_processes_split_one_stream():
     one, two = mix({"agora": 1.0}, [64], seed=0), mix({"agora": 1.0}, [64], seed=1)
     assert [one.choice(k) for k in range(64)] != [two.choice(k) for k in range(64)]
     world, size = 4, 2
@@ -122,7 +122,7 @@ def test_seeds_differ_and_processes_share_one_stream():
     assert sorted(seen) == list(range(64))
 
 
-def test_a_batch_depends_on_its_number_alone(root):
+def test_batches_depend_only_on_their_index(root):
     batches, again = open_mix(root, "paper-2"), open_mix(root, "paper-2")
     later = again[5]
     for index in range(5):
@@ -132,7 +132,7 @@ def test_a_batch_depends_on_its_number_alone(root):
     assert not same(open_mix(root, "paper-2", seed=4)[5], later)
 
 
-def test_workers_and_resuming_give_the_same_batches(root):
+def test_workers_and_resumed_runs_give_the_same_batches(root):
     batches = open_mix(root, "released-1")
     alone = [batches[k] for k in range(1, 10, 2)]
     loader = load_batches(batches, 1, 2, workers=2)
@@ -152,10 +152,10 @@ def test_every_mixture_runs_without_a_test_split(root, name):
         assert bool(torch.isfinite(batch.targets.joints_2d).all())
 
 
-def test_a_missing_set_is_named(root, tmp_path):
+def test_missing_files_are_named(root, tmp_path):
     config = PhotoConfig(root=str(tmp_path), sets=MIXTURES["paper-1"])
-    said = r"agora_train_3840\.npz does not exist: .* agora; get the data from https://agora\.is"
-    with pytest.raises(DataError, match=said):
+    message = r"agora_train_3840\.npz does not exist: .* agora; get the data from https://agora\.is"
+    with pytest.raises(DataError, match=message):
         open_config(config)
     (root / "synthetic" / "images" / "000001.png").rename(tmp_path / "away.png")
     try:
@@ -165,12 +165,12 @@ def test_a_missing_set_is_named(root, tmp_path):
         (tmp_path / "away.png").rename(root / "synthetic" / "images" / "000001.png")
 
 
-def test_contradictions_are_refused():
+def test_invalid_mixtures_are_refused():
     with pytest.raises(ConfigError, match="no data set named 'h36m'"):
         SetShare("h36m", 1.0)
-    with pytest.raises(ConfigError, match=r"add up to 0\.5"):
+    with pytest.raises(ConfigError, match=r"sum to 0\.5"):
         PhotoConfig(sets=(SetShare("agora", 0.5),))
-    with pytest.raises(ConfigError, match="must be in 0-1"):
+    with pytest.raises(ConfigError, match="must be between 0 and 1"):
         SetShare("agora", 1.0, crop=1.5)
     with pytest.raises(ConfigError, match="ehf has no train split"):
         config = PhotoConfig(sets=(SetShare("ehf", 1.0),))
@@ -178,8 +178,8 @@ def test_contradictions_are_refused():
 
 
 @pytest.mark.parametrize("name", sorted(MIXTURES))
-def test_mixtures_are_plain_values(name):
-    """A run saves its configuration as JSON and may be told parts of it on the command line."""
+def test_mixtures_round_trip_through_json(name):
+    """Runs save their config as JSON, and options of the command line override it."""
     config = PhotoConfig(sets=MIXTURES[name])
     assert config_from_dict(PhotoConfig, json.loads(json.dumps(config_to_dict(config)))) == config
     own = [{"name": "coco", "share": 1.0, "flat_hands": True, "remap": [["^a/", "b/"]]}]
@@ -187,7 +187,7 @@ def test_mixtures_are_plain_values(name):
     assert changed.sets == (SetShare("coco", 1.0, flat_hands=True, remap=(("^a/", "b/"),)),)
 
 
-def test_own_files_may_be_named(root):
+def test_paths_may_be_overridden(root):
     share = SetShare(
         "agora",
         1.0,

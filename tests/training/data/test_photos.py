@@ -1,4 +1,4 @@
-"""Photos are read as stored, and errors name the file."""
+"""Photos are read as stored; errors name the file."""
 
 from dataclasses import replace
 
@@ -13,11 +13,11 @@ from training.data.photos import mean_hands, read_image_as_stored
 from training.data.sets import DATA_SETS
 
 
-def test_colours_are_red_green_blue_and_turning_is_ignored(tmp_path):
+def test_photos_are_rgb_and_exif_orientation_is_ignored(tmp_path):
     picture = np.zeros((20, 30, 3), np.uint8)
     picture[..., 0] = 200
     encoded = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
-    # "Turn by 90 degrees", as a camera notes it.
+    # EXIF orientation 6: rotate by 90 degrees.
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     marked = encoded[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + encoded[2:]
     (tmp_path / "photo.jpg").write_bytes(marked)
@@ -35,20 +35,20 @@ def test_errors_name_the_photo(tmp_path):
         read_image_as_stored(tmp_path / "empty.png")
 
 
-def test_a_photo_of_another_size_is_refused(tmp_path):
+def test_photo_of_another_size_is_refused(tmp_path):
     path = write_set(tmp_path, BodyModel.load())
     cv2.imwrite(str(tmp_path / "synthetic/images/000000.png"), np.zeros((96, 64, 3), np.uint8))
     with pytest.raises(DataError, match=r"000000\.png is 64 x 96 pixels, but annotated as 96 x 64"):
         open_set(path, tmp_path)[0]
 
 
-def test_nothing_left_is_an_error(tmp_path):
+def test_set_without_usable_images_is_refused(tmp_path):
     path = write_set(tmp_path, BodyModel.load())
-    with pytest.raises(DataError, match="no picture can be used"):
+    with pytest.raises(DataError, match="no usable image"):
         hidden = replace(DATA_SETS["synthetic"], box_scale=1e-6)
         open_set(path, tmp_path, hidden)
 
 
-def test_the_stand_in_has_no_mean_hands_to_subtract(monkeypatch):
+def test_standin_body_has_no_mean_hands(monkeypatch):
     monkeypatch.delenv("AIOS_SMPLX", raising=False)
     assert mean_hands() is None

@@ -1,8 +1,7 @@
-"""Reading and augmenting against recordings of the released loaders.
+"""Reading and augmentation against recordings of the released loaders.
 
-Where a recorded number contains one of that code's mistakes, the expectation is worked out here
-from the recorded inputs instead, and the test says so.  Neither sizes nor values of the recording
-are known here.
+Where a recorded value contains an error of that code, the test derives the expected value from the
+recorded inputs instead.  The tests assume neither sizes nor values of the recording.
 """
 
 import re
@@ -15,10 +14,10 @@ from aios.network.config import ImageConfig
 from aios.network.preprocessing import resized_size
 from tests.helpers.reference import Recording, reference_folder
 from training.data.annotation import clip_boxes
-from training.data.augment import PHOTO_FRAMING, Window, show_window
+from training.data.augment import PHOTO_FRAMING, Window, warp_window
 from training.data.batch import Sample
 from training.data.humandata import BOX_KEYS, ReadOptions
-from training.data.instance_crop import PHOTO_AUGMENT, View, crop_around, show_view
+from training.data.instance_crop import PHOTO_AUGMENT, CropPlan, apply_crop, crop_around
 from training.data.photos import PhotoSet
 from training.data.released_cache import CACHE_JOINTS
 from training.data.sets import DATA_SETS
@@ -53,12 +52,12 @@ def file_of(kind: str) -> Recording:
 
 
 def numbers_in(pattern: str) -> list[int]:
-    """All numbers that stand at the group of `pattern` in the recorded names."""
+    """All numbers matched by the group of `pattern` in the recorded names."""
     found = (re.match(pattern, name) for name in file_of("data").names())
     return sorted({int(match[1]) for match in found if match})
 
 
-PICTURES = numbers_in(r"hd/BEDLAM/datalist(\d+)/")
+IMAGES = numbers_in(r"hd/BEDLAM/datalist(\d+)/")
 FLIPS = numbers_in(r"hd/BEDLAM/flip(\d)/")
 
 
@@ -69,7 +68,7 @@ def recording():
 
 @pytest.fixture(scope="module")
 def humandata(recording, tmp_path_factory):
-    """The recorded input, written as a HumanData file with grey photos."""
+    """The recorded input as a HumanData file with grey photos."""
     folder = tmp_path_factory.mktemp("humandata")
     plain, nested = {}, {"smplx": {}, "meta": {}}
     for name in recording.names("hd/in/"):
@@ -91,11 +90,11 @@ def open_recorded(humandata, name: str) -> PhotoSet:
     return PhotoSet.open(humandata / "annotations.npz", humandata, DATA_SETS[SETS[name]], options)
 
 
-class Picture:
-    """One picture of the recorded file: its size, and its people of whom something is left.
+class RecordedImage:
+    """One image of the recorded file: its size, and the people kept by both loaders.
 
-    Somebody whose box lies outside on the left or above is left out here; the released loader
-    moves the box inside and keeps the person.
+    People with a box outside the left or upper edge are dropped; the released loader moves the box
+    inside and keeps them.
     """
 
     def __init__(self, recording: Recording, index: int) -> None:
@@ -111,16 +110,16 @@ class Picture:
         cut = np.minimum(low + extent, self.size_wh) - low.clip(0)
         ours = (extent > 0).all(1) & (cut > 1).all(1)
         self.rows = rows[ours & theirs]
-        self.place = (np.cumsum(theirs) - 1)[ours & theirs]
+        self.kept = (np.cumsum(theirs) - 1)[ours & theirs]
         assert len(self.rows) == ours.sum()
 
     def given(self, name: str) -> np.ndarray:
-        """What the file says of the people who are left."""
+        """Values of the file for the people that are kept."""
         return self.recording[f"hd/in/{name}"][self.rows]
 
 
-class Item(Picture):
-    """One recorded item and ours, with the people of ours only."""
+class Item(RecordedImage):
+    """One recorded item and ours, with the people of ours."""
 
     def __init__(self, recording: Recording, humandata, name: str, flip: int, index: int) -> None:
         super().__init__(recording, index)
@@ -128,15 +127,15 @@ class Item(Picture):
         sample = open_recorded(humandata, name)[index]
         height, width = recording[f"{self.prefix}img_shape"].tolist()
         whole = Window(0.0, 0.0, *self.size_wh.astype(float).tolist())
-        self.shown = show_view(sample, View(whole, bool(flip), (width, height)), PHOTO_AUGMENT)
+        self.shown = apply_crop(sample, CropPlan(whole, bool(flip), (width, height)), PHOTO_AUGMENT)
         self.ours: Targets = self.shown.targets
         self.flip, self.pseudo = flip, name == "COCO_NA"
 
     def recorded(self, name: str) -> np.ndarray:
-        return self.recording[self.prefix + name][self.place]
+        return self.recording[self.prefix + name][self.kept]
 
     def corners(self, part: str) -> np.ndarray:
-        """(n, 4) in 0-1 as recorded; those over the left or upper edge, which were moved, cut."""
+        """(n, 4) recorded, normalised; boxes beyond the left or upper edge are clipped."""
         corners = self.recorded(f"{SHORT[part]}_bbox").copy()
         source = OTHER.get(part, part) if self.flip else part
         boxes = self.given(BOX_KEYS[source]).astype(np.float64)
@@ -149,12 +148,12 @@ class Item(Picture):
         return corners
 
     def part_valid(self, part: str) -> np.ndarray:
-        """What the input says of a part of the unmirrored person."""
+        """Validity of a part in the input, before the flip."""
         boxed = self.given(f"{SHORT[part]}_bbox_xywh")[:, 4] > 0
         return boxed & (self.given("meta/smplx_valid") > 0)
 
     def gate(self) -> np.ndarray:
-        """(n, 137) joints of valid parts of the unmirrored person, pseudo labels only."""
+        """(n, 137) bool, joints of valid parts before the flip; all True without pseudo labels."""
         gate = np.ones((len(self.ours), 137), bool)
         if self.pseudo:
             gate[:] = self.given("meta/smplx_valid")[:, None] > 0
@@ -163,7 +162,7 @@ class Item(Picture):
         return gate
 
     def mirrored_rows(self, values: np.ndarray) -> np.ndarray:
-        """(n, 137, ...) of the original, rows exchanged if this item is mirrored."""
+        """(n, 137, ...) of the input, with left and right exchanged if this item is flipped."""
         pairs = self.recording["conv/flip_pairs_137"]
         order = np.arange(137)
         order[pairs[:, 0]], order[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
@@ -172,7 +171,7 @@ class Item(Picture):
 
 @pytest.fixture(
     scope="module",
-    params=[(name, flip, index) for name in SETS for flip in FLIPS for index in PICTURES],
+    params=[(name, flip, index) for name in SETS for flip in FLIPS for index in IMAGES],
     ids=lambda p: f"{p[0]}-flip{p[1]}-item{p[2]}",
 )
 def item(request, recording, humandata):
@@ -185,7 +184,7 @@ def item(request, recording, humandata):
 def test_joint_tables(recording):
     assert tuple(recording["conv/joint_idx_137_from_144"]) == ALL_137
     assert tuple(recording["conv/humandata_mapping_137"]) == CACHE_JOINTS
-    # The released loader exchanges the two eye points of the face; names, and ours, do not.
+    # The released loader exchanges the two eye points of the face; its names and ours do not.
     assert [k for k in range(137) if ALL_137[k] != CACHE_JOINTS[k]] == list(EYE_ROWS)
     for a, b in recording["conv/flip_pairs_137"]:
         assert JOINTS_MIRROR[ALL_137[a]] == ALL_137[b]
@@ -209,8 +208,8 @@ def test_crop_around_boxes(recording):
 
 
 @pytest.mark.parametrize("name", file_of("data").names("bbox/process_ratio"))
-def test_boxes_are_scaled_and_cut(recording, name):
-    """Recorded boxes over the left or upper edge are shifted inside; here they are cut."""
+def test_boxes_are_scaled_and_clipped(recording, name):
+    """Recorded boxes beyond the left or upper edge are shifted inside; ours are clipped."""
     boxes, size = recording["bbox/in_xywh"], recording["bbox/img_wh"]
     wanted, ratio = recording[name], float(name.partition("ratio")[2])
     corners, possible = clip_boxes(boxes, tuple(size.tolist()), ratio)
@@ -233,7 +232,7 @@ def test_warp(recording, flip):
     image = recording["warp/img"].astype(np.uint8)
     x, y, width, height = recording["warp/crop_xywh"].tolist()
     out_height, out_width = recording["warp/out_hw"].tolist()
-    shown = show_window(
+    shown = warp_window(
         Sample(image, Targets.empty()),
         Window(x, y, width, height),
         (out_width, out_height),
@@ -241,7 +240,7 @@ def test_warp(recording, flip):
         PHOTO_FRAMING,
         mirrored=bool(flip),
     )
-    # Ours are whole grey levels; the rest is rounding of the interpolation.
+    # Our output is rounded to integers; the rest is rounding of the interpolation.
     recording.assert_close(f"warp/flip{flip}/out", shown.picture, 0.51)
 
 
@@ -250,16 +249,16 @@ def test_warp(recording, flip):
 
 def test_rows_of_the_file(recording, humandata):
     photos = open_recorded(humandata, "BEDLAM")
-    assert len(photos) == len(PICTURES)
-    for index in PICTURES:
+    assert len(photos) == len(IMAGES)
+    for index in IMAGES:
         prefix = f"hd/BEDLAM/datalist{index}/"
-        annotation, picture = photos.annotations[index], Picture(recording, index)
+        annotation, image = photos.annotations[index], RecordedImage(recording, index)
         assert annotation.size_wh == tuple(recording[f"{prefix}img_shape"][::-1].tolist())
         count = len(annotation.smplx_valid)
-        assert count == len(picture.rows)
+        assert count == len(image.rows)
         order = list(CACHE_JOINTS)
         for ours, name in (("joints_2d", "joint_img"), ("joints_3d", "joint_cam")):
-            wanted = recording[prefix + name][picture.place]
+            wanted = recording[prefix + name][image.kept]
             np.testing.assert_allclose(getattr(annotation, ours)[:, order], wanted, **CLOSE)
         for ours, name in (
             *(("global_orient", "root_pose"), ("body_pose", "body_pose")),
@@ -267,12 +266,12 @@ def test_rows_of_the_file(recording, humandata):
             *(("jaw_pose", "jaw_pose"), ("betas", "shape"), ("expression", "expr")),
             ("transl", "trans"),
         ):
-            wanted = recording[f"{prefix}smplx_param/{name}"][picture.place].reshape(count, -1)
+            wanted = recording[f"{prefix}smplx_param/{name}"][image.kept].reshape(count, -1)
             assert np.array_equal(annotation.parameters[ours], wanted)
         for part in PART_ROWS:
-            wanted = recording[f"{prefix}smplx_param/{SHORT[part]}_valid"][picture.place]
+            wanted = recording[f"{prefix}smplx_param/{SHORT[part]}_valid"][image.kept]
             assert annotation.part_valid[part].tolist() == wanted.tolist()
-        wanted = recording[f"{prefix}smplx_param/smplx_valid"][picture.place]
+        wanted = recording[f"{prefix}smplx_param/smplx_valid"][image.kept]
         assert annotation.smplx_valid.tolist() == wanted.tolist()
 
 
@@ -304,29 +303,29 @@ def test_boxes(item):
 def test_points(item):
     wanted = item.recorded("joint_img")[..., :2] / [12, 16]
     ours = item.ours.joints_2d.numpy()
-    # The file's order of the eyes on both sides; ours is that of the names.
+    # Both sides in the eye order of the file, which exchanges the eyes.
     rows = list(CACHE_JOINTS)
     np.testing.assert_allclose(ours[:, rows], wanted, **CLOSE)
     assert np.array_equal(item.ours.keypoints_2d, ours[:, list(BODY_KEYPOINTS)])
     assert np.array_equal(item.ours.left_hand_keypoints_2d, ours[:, list(LEFT_HAND_KEYPOINTS)])
 
 
-def test_which_points_count(item):
-    """The recorded mask of a mirrored photo keeps its sides unexchanged in two places.
+def test_visibility(item):
+    """The recorded mask of a flipped photo has two errors.
 
-    Whether a point lies over the left or upper edge, and which parts are valid, are asked of the
-    other side's point.  What was recorded follows from the file with both mistakes; ours is worked
-    out without: confidence, inside the photo, part valid, then left and right exchanged together.
+    The tests for points beyond the left or upper edge and for valid parts use the joint of the
+    other side.  The first assertions reproduce the recording with both errors; ours is computed
+    without: confidence, inside the photo, part valid, then left and right exchanged.
     """
     points = item.given("keypoints2d_ori")[:, list(CACHE_JOINTS)]
     inside = ((points[..., :2] >= 0) & (points[..., :2] <= item.size_wh)).all(-1)
     seen = points[..., 2] * inside
-    mistaken = item.mirrored_rows(seen) * (points[..., :2] >= 0).all(-1)
-    np.testing.assert_array_equal(mistaken, item.recorded("joint_trunc")[..., 0])
-    np.testing.assert_array_equal(mistaken * item.gate(), item.recorded("joint_img")[..., 2])
+    erroneous = item.mirrored_rows(seen) * (points[..., :2] >= 0).all(-1)
+    np.testing.assert_array_equal(erroneous, item.recorded("joint_trunc")[..., 0])
+    np.testing.assert_array_equal(erroneous * item.gate(), item.recorded("joint_img")[..., 2])
     wanted = item.mirrored_rows(seen * item.gate())
     ours = item.ours.joints_2d_visible[:, list(CACHE_JOINTS)].numpy()
-    # The eyes are in two parts: rows 22 and 23 of the body decide for both.
+    # The eyes occur in two parts; rows 22 and 23 of the body are used.
     rows = [row for row in range(137) if row not in EYE_ROWS]
     np.testing.assert_array_equal(ours[:, rows], wanted[:, rows])
     body = ours[:, : len(BODY_JOINTS)]
@@ -335,7 +334,7 @@ def test_which_points_count(item):
 
 
 def test_joints_3d(item):
-    """Recorded relative to the pelvis; the recorded mask of pseudo labels is not exchanged."""
+    """Recorded relative to the pelvis; its mask of pseudo labels is not exchanged by the flip."""
     wanted = item.recorded("joint_cam")
     joints = item.ours.joints_3d.numpy()[:, list(CACHE_JOINTS)]
     np.testing.assert_allclose(joints - joints[:, :1], wanted[..., :3], **CLOSE)
@@ -343,11 +342,13 @@ def test_joints_3d(item):
     for start, end, root in ((25, 45, 12), (45, 65, 13), (65, 137, 7)):
         relative = joints[:, start:end] - joints[:, root : root + 1]
         np.testing.assert_allclose(relative, hands[:, start:end, :3], **CLOSE)
-    sure = item.given("keypoints3d_cam")[:, list(CACHE_JOINTS), 3]
-    np.testing.assert_array_equal(item.mirrored_rows(sure) * item.gate(), wanted[..., 3])
+    confidence = item.given("keypoints3d_cam")[:, list(CACHE_JOINTS), 3]
+    np.testing.assert_array_equal(item.mirrored_rows(confidence) * item.gate(), wanted[..., 3])
     rows = [row for row in range(137) if row not in EYE_ROWS]
     ours = item.ours.joints_3d_confidence[:, list(CACHE_JOINTS)].numpy()
-    np.testing.assert_array_equal(ours[:, rows], item.mirrored_rows(sure * item.gate())[:, rows])
+    np.testing.assert_array_equal(
+        ours[:, rows], item.mirrored_rows(confidence * item.gate())[:, rows]
+    )
     is_3d = bool(item.recording[item.prefix + "is_3D"])
     assert item.ours.joints_3d_valid.tolist() == [is_3d] * len(item.ours)
 

@@ -1,4 +1,4 @@
-"""Released caches say the same as the files they were made from."""
+"""Released caches give the same targets as the files they were made from."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ NAMES = {
 
 
 def write_cache(path, photos):
-    """As the released loaders store what they have read."""
+    """Write a cache in the format of the released loaders."""
     entries = {}
     for index in range(len(photos)):
         known = photos.annotations[index]
@@ -66,10 +66,10 @@ def sets(tmp_path):
     return tmp_path, original
 
 
-def test_a_cache_gives_the_same_targets(sets):
+def test_cache_gives_the_same_targets(sets):
     root, original = sets
     cached = open_set(root / "bedlam_train_cache_1.npz", root, "bedlam", trust_pickle=True)
-    # The interval of the table, 5, was applied when the cache was made.
+    # The interval of the data set, 5, is not applied again.
     assert len(cached) == len(original) == 3
     kept = torch.tensor(sorted(set(CACHE_JOINTS)))
     for index in range(len(original)):
@@ -81,18 +81,18 @@ def test_a_cache_gives_the_same_targets(sets):
             torch.testing.assert_close(after, before, atol=1e-6, rtol=0, msg=name)
 
 
-def test_pickles_are_read_only_when_trusted(sets):
+def test_pickles_need_trust_pickle(sets):
     root, _ = sets
     with pytest.raises(DataError, match=r"bedlam_train_cache_1\.npz.*--trust-pickle") as caught:
         open_set(root / "bedlam_train_cache_1.npz", root, "bedlam")
     assert str(caught.value).count(". ") == 0
 
 
-def test_half_a_cache_is_named(sets):
+def test_incomplete_caches_are_named(sets):
     root, original = sets
     np.savez(root / "half.npz", **{"0": {"img_path": "x"}}, data_len=1, data_strategy="balance")
-    with pytest.raises(DataError, match=r"half\.npz: picture 0 is not as caches are"):
+    with pytest.raises(DataError, match=r"half\.npz: image 0 does not have the format"):
         open_set(root / "half.npz", root, "bedlam", trust_pickle=True)[0]
     np.savez(root / "less.npz", data_len=2, data_strategy="balance")
-    with pytest.raises(DataError, match="says it has 2 pictures, but has 0"):
+    with pytest.raises(DataError, match="declares 2 images, but has 0"):
         open_set(root / "less.npz", root, "bedlam", trust_pickle=True)

@@ -1,7 +1,7 @@
-"""Real photographs: Leeds Sports Pose Extended, and pictures with nobody in them.
+"""Leeds Sports Pose Extended (LSPET), and photos without people.
 
-One person a photo is annotated, in 14 joints; 12 of them are COCO keypoints.  Nothing else is
-taught: no face, no hands, no SMPL-X, and a person found elsewhere in the picture is not wrong.
+LSPET annotates one person per photo with 14 joints, 12 of which are COCO keypoints.  There are no
+targets for face, hands or SMPL-X, and detections of other people in the photo are not penalised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .archive import DataError
 from .batch import Sample
 
 COCO_FROM_LSPET = (9, 8, 10, 7, 11, 6, 3, 2, 4, 1, 5, 0)
-"""For COCO keypoints 5..16 (shoulders to ankles, left first) the number of the LSPET joint."""
+"""LSPET joint of each of the COCO keypoints 5 to 16 (shoulders to ankles, left first)."""
 _FIRST_LIMB = 5
 _MARGIN = 0.07
 _FEWEST_JOINTS = 8
@@ -28,11 +28,11 @@ _SMALLEST_PX = 40
 
 
 class RealDataError(DataError):
-    """A folder of real photographs that cannot be used."""
+    """A folder of real photos cannot be used."""
 
 
 def read_archives(paths: list[Path]) -> dict[str, np.ndarray]:
-    """File names to encoded pictures (uint8 bytes) of several tar archives."""
+    """Read tar archives: file name -> encoded image (uint8 bytes)."""
     pictures = {}
     for path in paths:
         with tarfile.open(path) as archive:
@@ -44,19 +44,19 @@ def read_archives(paths: list[Path]) -> dict[str, np.ndarray]:
 
 
 def decode(encoded: np.ndarray) -> np.ndarray:
-    """Encoded picture -> (H, W, 3) uint8 RGB."""
+    """Decode an image to (H, W, 3) uint8 RGB."""
     picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     if picture is None:
-        raise RealDataError("a picture in the archives cannot be decoded")
+        raise RealDataError("an image in the archives cannot be decoded")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def person_extent(
     joints_px: np.ndarray, size_wh: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Corners of a box around the known joints, 0-1; None if too little is known or it is tiny.
+    """Normalised corners of a box around the annotated joints; None for too few or too small ones.
 
-    Joints lie inside the body, so the box is a little larger than their extent.
+    The box has a margin, because joints are inside the body.
     """
     known = joints_px[:, 2] > 0
     if known.sum() < _FEWEST_JOINTS:
@@ -75,15 +75,15 @@ def lspet_targets(joints_px: np.ndarray, size_wh: tuple[int, int]) -> Targets:
     """Targets of one annotated person.
 
     Args:
-        joints_px: (14, 3) x, y in pixels and whether it is visible.
+        joints_px: (14, 3) x, y in pixels, visibility.
         size_wh: of the photo.
 
     Raises:
-        RealDataError: too little of the person is annotated.
+        RealDataError: too few joints are annotated.
     """
     extent = person_extent(joints_px, size_wh)
     if extent is None:
-        raise RealDataError("too few joints are annotated to say where the person is")
+        raise RealDataError("too few joints are annotated to locate the person")
     low, high = extent
     size = np.array(size_wh, np.float32)
     limbs = joints_px[list(COCO_FROM_LSPET)]
@@ -102,14 +102,14 @@ def lspet_targets(joints_px: np.ndarray, size_wh: tuple[int, int]) -> Targets:
     )
 
 
-class RealPeople:
-    """The annotated photos of `ROOT/lspet.npz` and `ROOT/lspet_*.tar`, in encoded form."""
+class LspetPhotos:
+    """Photos of `ROOT/lspet.npz` and `ROOT/lspet_*.tar`, kept in memory in encoded form."""
 
     def __init__(self, root: Path) -> None:
-        """Read everything.
+        """Read all files.
 
         Raises:
-            RealDataError: files are missing or do not belong together.
+            RealDataError: files are missing or do not match.
         """
         table, archives = root / "lspet.npz", sorted(root.glob("lspet_*.tar"))
         if not table.is_file() or not archives:
@@ -135,14 +135,14 @@ class RealPeople:
         return Sample(decode(encoded), lspet_targets(joints, size_wh))
 
 
-class EmptyPictures:
-    """The pictures with nobody in them of `ROOT/backgrounds_*.tar`, in encoded form."""
+class EmptyPhotos:
+    """Photos without people of `ROOT/backgrounds_*.tar`, kept in memory in encoded form."""
 
     def __init__(self, root: Path) -> None:
-        """Read everything.
+        """Read all files.
 
         Raises:
-            RealDataError: no archive is there.
+            RealDataError: there are no archives.
         """
         archives = sorted(root.glob("backgrounds_*.tar"))
         if not archives:
@@ -150,9 +150,9 @@ class EmptyPictures:
         self._pictures = list(read_archives(archives).values())
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of photos."""
         return len(self._pictures)
 
     def __getitem__(self, index: int) -> Sample:
-        """Decode one picture."""
+        """Decode one photo."""
         return Sample(decode(self._pictures[index]), Targets.empty())

@@ -1,4 +1,4 @@
-"""Batches whose scenes are drawn where the network learns, beside photographs made by workers."""
+"""Batches of scenes rendered on the training device, and photos loaded by worker processes."""
 
 from __future__ import annotations
 
@@ -17,43 +17,41 @@ from ..synthetic.mocap import MocapLibrary
 from ..synthetic.rng import CounterRng
 from ..synthetic.surface import BodySurface
 from .batch import Batch, join_batches
-from .framed import framed
 from .loader import load_batches
 from .mixture import TrainBatches
+from .window_batch import crop_windows
 
-DRAWN_LARGER = 1.25
-"""Sides of a scene in those of the window around one of its people that is learnt from."""
+SCENE_MARGIN = 1.25
+"""Side of a scene in sides of the windows cropped from it."""
 
 
 @dataclass(frozen=True)
-class _Ahead:
-    """Scenes that are being drawn."""
+class _PendingScenes:
+    """Scenes that are being rendered."""
 
     scenes: SceneBatch
     done: Any = None
-    """CUDA event; None where nothing happens by itself."""
+    """CUDA event of their completion; None on the CPU."""
 
     def ready(self) -> SceneBatch:
-        """The scenes, for what the device is told from now on."""
+        """Make the current CUDA stream wait for the scenes and return them."""
         if self.done is not None:
-            here = torch.cuda.current_stream(self.scenes.images.device)
-            here.wait_event(self.done)
+            stream = torch.cuda.current_stream(self.scenes.images.device)
+            stream.wait_event(self.done)
             for tensor in self.scenes.tensors():
-                tensor.record_stream(here)
+                tensor.record_stream(stream)
         return self.scenes
 
 
-class DrawnBatches:
-    """Batch number i of the run, as `TrainBatches`; windows of scenes come before its photos.
+class RenderedBatches:
+    """Batches by index, like `TrainBatches`: windows of rendered scenes, then photos.
 
     Args:
-        photos: gives the photographs of each batch, its size and how windows are chosen; may give
-            no photographs.
-        scenes: how many scenes are drawn for a batch; it has `photos.config.windows` pictures of
-            each.
-        body: its device is where scenes are drawn and where batches are.
-        backgrounds: as of `SceneBatchGenerator`.
-        mocap: as of `SceneBatchGenerator`.
+        photos: photos, image sizes and window settings of the batches; its `batch_size` may be 0.
+        scenes: scenes rendered for a batch; `photos.config.windows` windows are cropped from each.
+        body: its device renders the scenes and holds the batches.
+        backgrounds: see `SceneBatchGenerator`.
+        mocap: see `SceneBatchGenerator`.
     """
 
     def __init__(
@@ -64,30 +62,30 @@ class DrawnBatches:
         backgrounds: Tensor | None,
         mocap: MocapLibrary | None = None,
     ) -> None:
-        """Worlds are made as sizes come up."""
+        """Scene generators are created when an image size first occurs."""
         self._photos, self._scenes, self._body = photos, scenes, body
         self._mocap = mocap
         self._backgrounds = None if backgrounds is None else backgrounds.to(body.device)
-        self._worlds: dict[tuple[int, int], SceneBatchGenerator] = {}
+        self._generators: dict[tuple[int, int], SceneBatchGenerator] = {}
         self._seed = TRAIN_SEED + photos.seed
-        # Of a GPU all worlds use the same memory, and none waits for the network or it for them.
+        # All generators share graph memory, and render on a stream of their own beside the network.
         self._recorder, self._stream = Capturer(), None
         if body.device.type == "cuda":
             self._stream = torch.cuda.Stream(body.device)
 
     def load(self, first: int, stride: int, workers: int) -> Iterator[Batch]:
-        """Batches `first`, `first + stride`, ... without end.
+        """Yield batches `first`, `first + stride`, ... without end.
 
-        Scenes are drawn one batch ahead: a GPU draws the next while it learns from the last, and
-        workers load photographs meanwhile.
+        Scenes are prefetched by one batch: a GPU renders the next batch while it trains on the
+        current one, and workers load photos.
         """
         photos: Iterator[Batch] | None = None
         if self._photos.batch_size:
             photos = load_batches(self._photos, first, stride, workers)
-        index, ahead = first, self._draw(first)
+        index, pending = first, self._render(first)
         while True:
-            drawn, ahead = ahead, self._draw(index + stride)
-            batch = None if drawn is None else self._framed(index, drawn.ready())
+            current, pending = pending, self._render(index + stride)
+            batch = None if current is None else self._crop(index, current.ready())
             if photos is not None:
                 loaded = next(photos).to(self._body.device)
                 batch = loaded if batch is None else join_batches([batch, loaded])
@@ -95,20 +93,20 @@ class DrawnBatches:
             yield batch
             index += stride
 
-    def _numbers(self, index: int) -> range:
+    def _scene_numbers(self, index: int) -> range:
         return range(index * self._scenes, (index + 1) * self._scenes)
 
-    def _aside(self) -> AbstractContextManager[object]:
+    def _side_stream(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     @torch.no_grad()
-    def _draw(self, index: int) -> _Ahead | None:
+    def _render(self, index: int) -> _PendingScenes | None:
         if not self._scenes:
             return None
-        width, height = (round(side * DRAWN_LARGER) for side in self._photos.size_wh(index))
-        with self._aside():
-            if (height, width) not in self._worlds:
-                self._worlds[height, width] = SceneBatchGenerator(
+        width, height = (round(side * SCENE_MARGIN) for side in self._photos.size_wh(index))
+        with self._side_stream():
+            if (height, width) not in self._generators:
+                self._generators[height, width] = SceneBatchGenerator(
                     (height, width),
                     self._body,
                     self._seed,
@@ -116,21 +114,23 @@ class DrawnBatches:
                     recorder=self._recorder,
                     mocap=self._mocap,
                 )
-            scenes = self._worlds[height, width].generate(self._numbers(index))
-            return _Ahead(scenes, None if self._stream is None else self._stream.record_event())
+            scenes = self._generators[height, width].generate(self._scene_numbers(index))
+            return _PendingScenes(
+                scenes, None if self._stream is None else self._stream.record_event()
+            )
 
     @torch.no_grad()
-    def _framed(self, index: int, scenes: SceneBatch) -> Batch:
+    def _crop(self, index: int, scenes: SceneBatch) -> Batch:
         size_wh = self._photos.size_wh(index)
         batch = _batch_of(scenes, self._photos.focal_length_at(size_wh))
-        rng = CounterRng.for_scenes(self._seed, self._numbers(index)).to(self._body.device)
+        rng = CounterRng.for_scenes(self._seed, self._scene_numbers(index)).to(self._body.device)
         config = self._photos.config
         each = CounterRng(rng.split("windows", config.windows).keys.t().flatten())
-        return framed(each, join_batches([batch] * config.windows), size_wh, config.augment)
+        return crop_windows(each, join_batches([batch] * config.windows), size_wh, config.augment)
 
 
 def _batch_of(scenes: SceneBatch, focal_length: float) -> Batch:
-    """A batch with pictures and targets on the device that drew them."""
+    """Batch of whole scenes on the device that rendered them."""
     targets, image_index = scenes.targets()
     height, width = scenes.images.shape[2:]
     return Batch(

@@ -1,4 +1,4 @@
-"""Reading Leeds Sports Pose Extended, on made-up archives."""
+"""Reading of Leeds Sports Pose Extended, from made-up archives."""
 
 import io
 import tarfile
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.real import (
+from training.data.real_photos import (
     COCO_FROM_LSPET,
-    EmptyPictures,
+    EmptyPhotos,
+    LspetPhotos,
     RealDataError,
-    RealPeople,
     lspet_targets,
 )
 
@@ -42,13 +42,13 @@ def write_tar(path, files):
 
 
 def standing() -> np.ndarray:
-    """Joints of someone who faces the camera: the person's left is on the right."""
-    places = {"ankle": 80, "knee": 65, "hip": 50, "wrist": 48, "elbow": 38, "shoulder": 25}
+    """Joints of a person who faces the camera: the left side is on the right of the image."""
+    heights = {"ankle": 80, "knee": 65, "hip": 50, "wrist": 48, "elbow": 38, "shoulder": 25}
     joints = np.ones((14, 3), np.float32)
     for row, name in enumerate(LSPET_NAMES):
         side, _, part = name.partition("_")
         x = {"left": 40, "right": 20}.get(side, 30)
-        joints[row, :2] = x, places.get(part, 12)
+        joints[row, :2] = x, heights.get(part, 12)
     joints[13, :2] = 30, 5
     return joints
 
@@ -56,7 +56,7 @@ def standing() -> np.ndarray:
 @pytest.fixture
 def root(tmp_path):
     joints = np.stack([standing(), standing(), standing()])
-    joints[1, 3:, 2] = 0  # hardly annotated
+    joints[1, 3:, 2] = 0  # too few joints
     np.savez(
         tmp_path / "lspet.npz",
         name=np.array(["a.jpg", "b.jpg", "gone.jpg"]),
@@ -69,7 +69,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_joint_order_is_that_of_the_names():
+def test_joint_order_matches_the_names():
     assert [LSPET_NAMES[k] for k in COCO_FROM_LSPET] == COCO_LIMBS
 
 
@@ -80,7 +80,7 @@ def test_left_is_the_persons_own_left():
     assert left[0] > right[0]
 
 
-def test_only_what_is_annotated_is_taught():
+def test_only_annotated_joints_have_targets():
     joints = standing()
     joints[11, 2] = 0  # left wrist
     targets = lspet_targets(joints, (60, 90))
@@ -99,26 +99,26 @@ def test_box_surrounds_all_joints_and_stays_in_the_photo():
     assert float(low.min()) >= 0 and float(high.max()) <= 1
 
 
-def test_reading_a_folder(root):
-    people = RealPeople(root)
-    assert len(people) == 1  # one is hardly annotated, one has no photo
+def test_photos_of_a_folder_are_read(root):
+    people = LspetPhotos(root)
+    assert len(people) == 1  # one has too few joints, one has no photo
     sample = people[0]
     assert sample.picture.shape == (90, 60, 3)
     assert len(sample.targets) == 1
-    empty = EmptyPictures(root)
+    empty = EmptyPhotos(root)
     assert len(empty) == 2
     assert len(empty[1].targets) == 0
     assert not empty[1].targets.ignore_unmatched
 
 
-def test_a_folder_without_photos_says_what_is_missing(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(RealDataError, match=r"lspet\.npz"):
-        RealPeople(tmp_path)
+        LspetPhotos(tmp_path)
     with pytest.raises(RealDataError, match="backgrounds_00"):
-        EmptyPictures(tmp_path)
+        EmptyPhotos(tmp_path)
 
 
-def test_people_of_whom_too_little_is_known():
+def test_people_with_too_few_joints_are_refused():
     joints = standing()
     joints[2:, 2] = 0
     with pytest.raises(RealDataError, match="too few joints"):

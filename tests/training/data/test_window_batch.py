@@ -1,4 +1,4 @@
-"""Windows of a whole batch are those of its samples one by one."""
+"""Batched windows equal those of the samples one by one."""
 
 from dataclasses import replace
 
@@ -14,10 +14,10 @@ from training.data.augment import (
     Framing,
     Window,
     random_window,
-    show_window,
+    warp_window,
 )
 from training.data.batch import Sample, build_batch
-from training.data.framed import Windows, _draw_windows, _shown, framed
+from training.data.window_batch import Windows, crop_windows, random_windows, warp_windows
 from training.synthetic.rng import CounterRng
 from training.targets import TENSOR_FIELDS
 
@@ -51,38 +51,38 @@ def window(windows, number):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_targets_are_those_of_each_sample_in_its_window(samples, batch, seed):
-    found = framed(rng(seed), batch, SIZE_WH, CONFIG)
-    windows = _draw_windows(rng(seed).child("window"), batch, SIZE_WH, CONFIG)
+def test_targets_equal_those_of_single_samples(samples, batch, seed):
+    found = crop_windows(rng(seed), batch, SIZE_WH, CONFIG)
+    windows = random_windows(rng(seed).child("window"), batch, SIZE_WH, CONFIG)
     for number, sample in enumerate(samples):
-        shown = show_window(sample, window(windows, number), SIZE_WH, (0, 0, 0))
+        wanted = warp_window(sample, window(windows, number), SIZE_WH, (0, 0, 0))
         own = found.targets.select(found.image_index == number)
         for name in TENSOR_FIELDS:
-            one, other = getattr(own, name), getattr(shown.targets, name)
+            one, other = getattr(own, name), getattr(wanted.targets, name)
             torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-5, msg=name)
     assert found.size_hw == SIZE_WH[::-1]
     assert found.sizes_hw.tolist() == [[48, 64]] * len(COUNTS)
 
 
-def test_pictures_are_those_of_each_sample_in_its_window(samples, batch):
-    """Beyond the picture is its mean colour; the edge itself is mixed with it."""
+def test_images_equal_those_of_single_samples(samples, batch):
+    """Outside an image is its mean colour, which blends with the edge."""
     corner = torch.tensor([[10.0, 5], [-20, 8], [30, 20], [0, 0]])
     windows = Windows(corner, torch.tensor([[60.0, 45], [80, 60], [40, 30], [96, 64]]))
-    pictures = _shown(batch.pictures, windows, SIZE_WH)
+    pictures = warp_windows(batch.pictures, windows, SIZE_WH)
     sharp = Framing(smooth=False)
     for number, sample in enumerate(samples):
         colour = sample.picture[::8, ::8].mean((0, 1))
-        wanted = show_window(sample, window(windows, number), SIZE_WH, tuple(colour), sharp)
+        wanted = warp_window(sample, window(windows, number), SIZE_WH, tuple(colour), sharp)
         found = pictures[number].permute(1, 2, 0).numpy().astype(int)
-        # OpenCV rounds places to a 32nd of a pixel.
+        # OpenCV rounds coordinates to 1/32 pixel.
         assert np.abs(found - wanted.picture).max() <= 4
         assert found.std() > 3
 
 
-def test_windows_follow_from_their_keys_and_show_somebody(batch):
-    first = framed(rng(), batch, SIZE_WH, CONFIG)
-    again = framed(rng(), batch, SIZE_WH, CONFIG)
-    other = framed(rng(1), batch, SIZE_WH, CONFIG)
+def test_windows_are_deterministic_and_show_a_person(batch):
+    first = crop_windows(rng(), batch, SIZE_WH, CONFIG)
+    again = crop_windows(rng(), batch, SIZE_WH, CONFIG)
+    other = crop_windows(rng(1), batch, SIZE_WH, CONFIG)
     assert torch.equal(first.pictures, again.pictures)
     assert not torch.equal(first.pictures, other.pictures)
     shown = torch.bincount(first.image_index, minlength=len(COUNTS)).tolist()
@@ -90,18 +90,18 @@ def test_windows_follow_from_their_keys_and_show_somebody(batch):
     assert (first.image_index.diff() >= 0).all()
 
 
-def test_one_of_the_people_fills_the_share_that_was_asked_for(batch):
+def test_one_person_has_the_requested_size(batch):
     exact = replace(CONFIG, person_share=(0.6, 0.6), aspect_jitter=0.0)
-    found = framed(rng(2), batch, SIZE_WH, exact)
+    found = crop_windows(rng(2), batch, SIZE_WH, exact)
     widths, heights = found.targets.boxes[:, 2], found.targets.boxes[:, 3]
     longest = torch.maximum(widths, heights)
     for number in (0, 2, 3):
         own = longest[found.image_index == number]
-        assert (own - 0.6).abs().min() < 0.15, own  # less where pictures are too small for it
+        assert (own - 0.6).abs().min() < 0.15, own  # smaller if the image is too small
 
 
-def test_of_large_people_anything_from_head_to_feet_is_shown(batch):
-    """Windows half as high as a person lie anywhere on it, those of the CPU as well."""
+def test_windows_cover_all_parts_of_large_people(batch):
+    """Windows of half the height of a person are anywhere on the person, also on the CPU."""
     close = replace(CONFIG, person_share=(2.0, 2.0), aspect_jitter=0.0)
     one = batch.targets.select(torch.arange(1))
     middle = torch.tensor([[0.5, 0.5, 0.2, 0.9]])
@@ -112,7 +112,7 @@ def test_of_large_people_anything_from_head_to_feet_is_shown(batch):
     random = np.random.default_rng(0)
     tops = {"device": [], "cpu": []}
     for seed in range(40):
-        windows = _draw_windows(CounterRng.for_scenes(seed, range(1)), alone, (64, 64), close)
+        windows = random_windows(CounterRng.for_scenes(seed, range(1)), alone, (64, 64), close)
         tops["device"].append(float(windows.corner[0, 1]) / height)
         seen = random_window(random, sample, (64, 64), close.person_share, 0.0)
         tops["cpu"].append(seen.y / height)
@@ -121,8 +121,8 @@ def test_of_large_people_anything_from_head_to_feet_is_shown(batch):
         assert 0.4 < max(found) < 0.52
 
 
-def test_a_batch_of_nobody_stays_empty(batch):
-    nobody = torch.zeros(0, dtype=torch.int64)
-    empty = replace(batch, targets=batch.targets.select(nobody), image_index=nobody)
-    found = framed(rng(), empty, SIZE_WH, CONFIG)
+def test_batch_without_people_stays_empty(batch):
+    none = torch.zeros(0, dtype=torch.int64)
+    empty = replace(batch, targets=batch.targets.select(none), image_index=none)
+    found = crop_windows(rng(), empty, SIZE_WH, CONFIG)
     assert len(found.targets) == 0 and found.pictures.shape == (4, 3, 48, 64)

@@ -46,7 +46,7 @@ def test_contradicting_settings_are_refused():
         named_config("tiny", ["steps=0", "epochs=2"])
     with pytest.raises(ConfigError, match="no loss would train the proposals"):
         named_config("tiny", ["stages.0.dense_only=false", "dense_tokens=0"])
-    with pytest.raises(ConfigError, match="the shares of the data sets add up to 0.9"):
+    with pytest.raises(ConfigError, match="the shares of the data sets sum to 0.9"):
         named_config("paper_phase1", ["photos.sets.0.share=0.3"])
 
 

@@ -115,7 +115,7 @@ def annotation_targets(annotation: Annotation, data_set: DataSet) -> Targets:
             values[f"{part}_pose_valid"] = torch.from_numpy(valid[part])
     values |= _parameters(annotation, known)
     values |= _joints(annotation, data_set, gate)
-    whole = replace(Targets.unannotated(count), **values)
+    whole = replace(Targets.unannotated(count, ignore_unmatched=data_set.unlisted_people), **values)
     return whole.select(torch.from_numpy(possible))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from aios.network.config import ConfigError, ImageConfig
 from aios.resources import STANDIN_BODY
@@ -23,8 +23,11 @@ from .augment import AugmentConfig, augment
 from .batch import Batch, Sample, build_batch
 from .cache import CachedScenes
 from .collage import collage
+from .humandata import ReadOptions
 from .mirror import flip
+from .photos import PhotoSet
 from .real_photos import EmptyPhotos, LspetPhotos
+from .sets import DATA_SETS
 
 _ENDLESS = 2**31
 _SCENE_SIDE = 288
@@ -37,6 +40,10 @@ class DataConfig:
 
     real: str | None = None
     """Folder with lspet.npz, lspet_*.tar and backgrounds_*.tar; None trains on scenes only."""
+    annotated: str | None = None
+    """Folder written by `training.annotate`, beside the photos of `real`."""
+    annotated_images: str | None = None
+    """Folder from which its image paths start."""
     cache: str | None = None
     """Folder of cached scenes; None renders scenes on demand."""
     drawn_on_device: bool = False
@@ -54,9 +61,11 @@ class DataConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        """Check the number of windows."""
+        """Check that the fields fit together."""
         if self.windows < 1:
             raise ConfigError("data.windows must be 1 or more")
+        if (self.annotated is None) != (self.annotated_images is None):
+            raise ConfigError("data.annotated and data.annotated_images belong together")
 
 
 class Samples(Protocol):
@@ -102,8 +111,17 @@ class Sources:
             self.scenes = CachedScenes(Path(config.cache))
         elif not config.drawn_on_device:
             self.scenes = RenderedScenes(root, config.mocap)
-        self.people: Samples | None = LspetPhotos(root) if root else None
+        self.people = _people(root, config)
         self.empty: Samples | None = EmptyPhotos(root) if root else None
+
+
+def _people(root: Path | None, config: DataConfig) -> Samples | None:
+    """Photos of people: those of `root`, those of the annotated set, or both."""
+    sets: list[Samples] = [LspetPhotos(root)] if root else []
+    if config.annotated and config.annotated_images:
+        path, images = Path(config.annotated) / "annotations.npz", Path(config.annotated_images)
+        sets.append(PhotoSet.open(path, images, DATA_SETS["annotated"], ReadOptions()))
+    return ConcatDataset(sets) if sets else None
 
 
 def picture_size(

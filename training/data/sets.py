@@ -53,6 +53,8 @@ class DataSet:
     """File beside the annotations with the names of test videos."""
     hands_from_flat: bool = False
     """Hand poses are relative to the flat hand: subtract the mean hand."""
+    unlisted_people: bool = False
+    """Photos may show people who are not annotated: predictions elsewhere are not penalised."""
 
 
 DATA_SETS: dict[str, DataSet] = {
@@ -123,6 +125,14 @@ DATA_SETS: dict[str, DataSet] = {
         test="ehf/annotations/ehf.npz",
         released_images=("data/data_weichen/ehf",),
         size_hw=(1200, 1600),
+    ),
+    "annotated": DataSet(
+        images="annotated",
+        source="`python -m training.annotate`, from your own photos",
+        train="annotated/annotations.npz",
+        key_2d="smplx",
+        parts_gate_joints=True,
+        unlisted_people=True,
     ),
     "synthetic": DataSet(
         images="synthetic",

@@ -36,6 +36,7 @@ from training.annotation.parts import Part, finished_part
 from training.annotation.teachers import TeacherError, check_files
 from training.data import DATA_SETS
 from training.data.check import check_file
+from training.data.mixture import DataConfig, Sources
 from training.synthetic.anatomy import COLUMN, LOW, angles_to_body_pose
 
 WIDTH, HEIGHT = 640, 480
@@ -244,10 +245,20 @@ def test_set_is_read_by_training(fitted, tmp_path):
     photos = judged_photos(part_of(two, fits), Gates())
     path = tmp_path / "annotations.npz"
     assert write_humandata(path, photos, flat_hands=False) == 1
-    found = check_file(path, tmp_path, DATA_SETS["synthetic"])
+    found = check_file(path, tmp_path, DATA_SETS["annotated"])
     assert [each.text for each in found if each.wrong] == []
     with np.load(path, allow_pickle=False) as arrays:
         assert len(arrays["ignored_bbox_xywh"]) == 1 and arrays["ignored_frame"].tolist() == [0]
+    config = DataConfig(
+        annotated=str(tmp_path), annotated_images=str(tmp_path), drawn_on_device=True
+    )
+    sample = Sources(config).people[0]
+    targets = sample.targets
+    assert targets.ignore_unmatched and targets.smplx_valid.tolist() == [True]
+    assert np.allclose(targets.body_pose, fit.body_pose) and np.allclose(targets.transl, fit.transl)
+    keypoints = targets.keypoints_2d.numpy() * (WIDTH, HEIGHT)
+    assert np.abs(keypoints - seen.body[..., :2]).max() < 0.01
+    assert targets.left_hand_box_valid.all() and not targets.face_box_valid.any()
 
 
 class CountingObservers:

@@ -18,6 +18,7 @@ from aios.media.video_reader import VideoReader
 from aios.resources import STANDIN_BODY
 from aios.weights.checkpoint import save_safetensors
 from tests.helpers.clips import make_clip
+from tests.helpers.glb_reader import GlbReader
 from tests.helpers.networks import TINY, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -348,3 +349,26 @@ def test_failed_video_is_listed_and_the_next_one_processed(
     assert stems(out) == ["b"]
     assert "Results of a.mp4 cannot be written: No space left on device." in caplog.text
     assert "a.mp4" in (out / "problems.csv").read_text("utf-8-sig")
+
+
+def test_ground_backdrop_bones_and_further_files(weights, folder, tmp_path):
+    out = tmp_path / "out"
+    photo = folder / "first.png"
+    options = ("--ground", "--backdrop", "--bones", "unreal", "--add", "rigged,obj,ply,vertices")
+    assert run(weights, out, photo, "--max-people", 1, *options) == 0
+    names = {path.name.removeprefix("first_person_1") for path in out.glob("first_person_*")}
+    assert names == {"_smplx.npz", "_rigged.glb", ".obj", ".ply"}
+    scene = GlbReader((out / "first.glb").read_bytes())
+    assert [node["name"] for node in scene.nodes] == ["person_1", "camera", "photo"]
+    rigged = GlbReader((out / "first_person_1_rigged.glb").read_bytes())
+    assert rigged.nodes[0]["name"] == "pelvis" and rigged.nodes[1]["name"] == "thigh_l"
+    with np.load(out / "first.npz") as archive:
+        assert archive["vertices"].shape == (1, 10475, 3)
+    obj = trimesh.load(out / "first_person_1.obj", process=False)
+    assert abs(obj.vertices[:, 1].min()) < 1e-4
+
+
+def test_unknown_further_file_is_one_sentence(weights, folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(weights, tmp_path / "out", folder, "--add", "obj,fbx")
+    assert "'fbx' is not one of rigged, obj, ply, vertices" in capsys.readouterr().err

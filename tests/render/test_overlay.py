@@ -195,7 +195,7 @@ def test_undrawable_people_are_skipped(renderer):
     np.testing.assert_array_equal(np.unique(among.person), [-1, 5])
 
 
-def test_outline_is_soft_and_nothing_else():
+def test_only_the_outline_is_soft():
     found = render_people(spheres((0, 0, 5, 1)), SPHERE_FACES, camera_of(200, 200, 350), "software")
     mask = (found.person >= 0).astype(np.uint8)
     inside = cv2.erode(mask, np.ones((9, 9)))
@@ -203,13 +203,13 @@ def test_outline_is_soft_and_nothing_else():
     assert (found.alpha[inside > 0] == 1).all()
     assert (found.alpha[outside > 0] == 0).all()
     steps = np.unique(found.alpha[100, :100])
-    assert len(steps) >= 4  # more than nothing and everything
+    assert len(steps) >= 4  # intermediate values
     assert (np.diff(found.alpha[100, 20:60]) >= 0).all()
     assert abs(found.alpha.sum() - mask.sum()) / mask.sum() < 0.01
     assert (found.color[found.alpha > 0.1].max(1) > 20).all()  # no black fringe
 
 
-def test_light_follows_the_surface():
+def test_lighting_is_from_the_upper_left():
     vertices = spheres((0, 0, 5, 1))
     normals = vertex_normals(vertices, SPHERE_FACES)
     np.testing.assert_allclose(normals[0], SPHERE.vertices, atol=0.02)
@@ -223,14 +223,14 @@ def test_overlay_changes_only_people():
     before = photo.copy()
     camera = camera_of(160, 120, 300)
     vertices = spheres((0.4, 0, 5, 0.5))
-    picture = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer="software")
+    image = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer="software")
     found = render_people(vertices, SPHERE_FACES, camera, "software")
     np.testing.assert_array_equal(photo, before)
-    np.testing.assert_array_equal(picture[found.alpha == 0], photo[found.alpha == 0])
-    np.testing.assert_allclose(picture[found.alpha == 1], found.color[found.alpha == 1], atol=1)
-    nobody = overlay.overlay(photo, vertices[:0], SPHERE_FACES, camera)
-    np.testing.assert_array_equal(nobody, photo)
-    assert not np.shares_memory(nobody, photo)
+    np.testing.assert_array_equal(image[found.alpha == 0], photo[found.alpha == 0])
+    np.testing.assert_allclose(image[found.alpha == 1], found.color[found.alpha == 1], atol=1)
+    empty = overlay.overlay(photo, vertices[:0], SPHERE_FACES, camera)
+    np.testing.assert_array_equal(empty, photo)
+    assert not np.shares_memory(empty, photo)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (300, 1)])
@@ -240,9 +240,9 @@ def test_smallest_photos(size, renderer):
     photo = np.full((height, width, 3), 128, np.uint8)
     camera = camera_of(width, height, 300)
     vertices = spheres((0, 0, 5, 1))
-    picture = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer=renderer)
-    assert picture.shape == photo.shape
-    assert (picture != photo).any()
+    image = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer=renderer)
+    assert image.shape == photo.shape
+    assert (image != photo).any()
     depth = depth_overlay(photo, vertices, SPHERE_FACES, camera, [0], renderer)
     assert depth.shape == photo.shape
 
@@ -251,9 +251,9 @@ def test_large_photo_is_rendered_reduced_and_upscaled():
     camera = camera_of(5000, 3000, 7000)
     vertices = spheres((0.3, 0.1, 5, 0.5))
     photo = np.full((3000, 5000, 3), 255, np.uint8)
-    picture = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer="software")
-    assert picture.shape == photo.shape
-    changed = (picture != 255).any(-1)
+    image = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer="software")
+    assert image.shape == photo.shape
+    changed = (image != 255).any(-1)
     rows, columns = np.indices(changed.shape)[:, changed]
     centre = 2500 + 0.3 / 5 * 7000, 1500 + 0.1 / 5 * 7000
     assert columns.mean() == pytest.approx(centre[0], abs=6)
@@ -266,20 +266,20 @@ def test_depth_overlay_numbers_people_from_near_to_far():
     photo = np.random.default_rng(0).integers(0, 256, (240, 400, 3), np.uint8)
     camera = camera_of(400, 240, 400)
     vertices = spheres((-1.2, 0, 6, 0.6), (0, 0, 4, 0.5), (2.2, 0, 9, 0.8))
-    picture = depth_overlay(photo, vertices, SPHERE_FACES, camera, [1, 0, 2], "software")
+    image = depth_overlay(photo, vertices, SPHERE_FACES, camera, [1, 0, 2], "software")
     found = render_people(vertices, SPHERE_FACES, camera, "software")
-    background = picture[cv2.dilate((found.alpha > 0).astype(np.uint8), np.ones((31, 31))) == 0]
+    background = image[cv2.dilate((found.alpha > 0).astype(np.uint8), np.ones((31, 31))) == 0]
     gray = (background.max(1) == background.min(1)).mean()
     assert gray > 0.7  # all but the legend
-    assert picture.flags.writeable
+    assert image.flags.writeable
     redness = []
     for index in range(3):
         inside = cv2.erode((found.person == index).astype(np.uint8), np.ones((3, 3))) > 0
-        mean = picture[inside].astype(float).mean(0)
+        mean = image[inside].astype(float).mean(0)
         redness.append(mean[0] - mean[2])
     assert redness[1] > redness[0] > redness[2]
     other = depth_overlay(photo, vertices, SPHERE_FACES, camera, [1, 2, 0], "software")
-    changed = (picture != other).any(-1)
+    changed = (image != other).any(-1)
     assert changed.any()
     assert set(np.unique(found.person[changed])) == {1, 2}  # only those two numbers differ
 
@@ -300,10 +300,10 @@ def test_depth_overlay_without_people_is_the_dimmed_photo():
     photo = np.full((50, 60, 3), 200, np.uint8)
     camera = camera_of(60, 50, 300)
     none = np.zeros((0, 3, 3), np.float32)
-    picture = depth_overlay(photo, none, np.zeros((0, 3), int), camera, [])
-    assert picture.shape == photo.shape
-    assert len(np.unique(picture)) == 1
-    assert picture.max() < 150
+    image = depth_overlay(photo, none, np.zeros((0, 3), int), camera, [])
+    assert image.shape == photo.shape
+    assert len(np.unique(image)) == 1
+    assert image.max() < 150
 
 
 def test_colors_are_distinct_and_depend_on_the_index_alone():
@@ -326,8 +326,8 @@ def test_many_threads_and_sizes_at_once():
 
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(draw, sizes))
-    for size, picture in zip(sizes, together, strict=True):
-        np.testing.assert_array_equal(picture, draw(size))
+    for size, image in zip(sizes, together, strict=True):
+        np.testing.assert_array_equal(image, draw(size))
 
 
 def test_more_people_than_an_8_bit_index():

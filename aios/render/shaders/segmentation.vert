@@ -1,5 +1,5 @@
 #version 330 core
-// Takes the place of pyrender's shader of the same name: one pass gives colour, person and depth.
+// Replaces pyrender's shader of the same name: one pass gives colour, person index and depth.
 
 layout(location = 0) in vec3 position;
 layout(location = COLOR_0_LOC) in vec4 color_0;

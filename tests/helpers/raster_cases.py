@@ -1,7 +1,7 @@
-"""The raster's Triton kernel against the plain way: `python -m tests.helpers.raster_cases`.
+"""Compare the Triton fill kernel with the plain fill: `python -m tests.helpers.raster_cases`.
 
-A process of its own, because Triton's interpreter must be chosen before Triton is imported.  Writes
-as JSON, for each case, how many keys and covers differ and how many pixels were drawn.
+Runs in its own process: TRITON_INTERPRET must be set before Triton is imported. Writes JSON: for
+each case the number of different keys, of different coverage, and of drawn pixels.
 """
 
 import json
@@ -22,22 +22,22 @@ SIZE = (24, 32)
 PIXELS = len(FOCAL) * SIZE[0] * SIZE[1]
 
 
-def made(count: int, size: float = 1.0) -> raster.Triangles:
-    """Triangles of two pictures and three owners, one of whom is nobody."""
+def random_triangles(count: int, size: float = 1.0) -> raster.Triangles:
+    """Random triangles in two images with owners -1, 0 and 1."""
     corners = random_corners(count)
     middles = corners.mean(1, keepdim=True)
     some = triangles(middles + size * (corners - middles), torch.arange(count) * 2 // count)
     return replace(some, owner=torch.arange(count) % 3 - 1)
 
 
-def compared(some: raster.Triangles, people: int, keys: torch.Tensor | None = None) -> list[int]:
-    """Different keys, different covers, pixels drawn."""
+def compare(some: raster.Triangles, people: int, keys: torch.Tensor | None = None) -> list[int]:
+    """Number of different keys, of different coverage, and of drawn pixels."""
     boxes = raster.bounding_boxes(some, FOCAL, SIZE, 11)
     empty = torch.full((PIXELS,), raster.EMPTY) if keys is None else keys
     found = []
-    for way in (fill_by_kernel, raster.fill):
+    for fill in (fill_by_kernel, raster.fill):
         own, covered = empty.clone(), torch.zeros(people * SIZE[0] * SIZE[1] + 1, dtype=torch.bool)
-        way(boxes, FOCAL, SIZE, own, covered)
+        fill(boxes, FOCAL, SIZE, own, covered)
         found.append((own, covered[:-1]))
     (keys_one, covered_one), (keys_two, covered_two) = found
     return [
@@ -48,15 +48,15 @@ def compared(some: raster.Triangles, people: int, keys: torch.Tensor | None = No
 
 
 def main() -> None:
-    before = raster.rasterize(made(20), FOCAL, SIZE).keys
+    before = raster.rasterize(random_triangles(20), FOCAL, SIZE).keys
     found = {
-        "people": compared(made(50), 2),
-        "nobody": compared(made(50), 0),
-        "tiny": compared(made(500, 0.1), 2),
-        "one program": compared(made(SIZES["TRIANGLES"]), 2),
-        "more than fit": compared(made(400, 3.0), 2),
-        "over what is there": compared(made(30), 2, before),
-        "none": compared(made(0), 2),
+        "people": compare(random_triangles(50), 2),
+        "nobody": compare(random_triangles(50), 0),
+        "tiny": compare(random_triangles(500, 0.1), 2),
+        "one program": compare(random_triangles(SIZES["TRIANGLES"]), 2),
+        "more than fit": compare(random_triangles(400, 3.0), 2),
+        "over what is there": compare(random_triangles(30), 2, before),
+        "none": compare(random_triangles(0), 2),
     }
     chosen = raster.select_fill(torch.device("cpu")) is fill_by_kernel
     sys.stdout.write(json.dumps({"cases": found, "chosen": chosen}))

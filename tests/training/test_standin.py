@@ -1,4 +1,4 @@
-"""The stand-in body that comes with the program, and the parts that build it."""
+"""The stand-in body file and its builder."""
 
 import gzip
 import json
@@ -34,7 +34,7 @@ def file():
 
 
 def joints_of(body, **parameters):
-    """Joints by name of one body."""
+    """Joints of one body by name."""
     parameters = {"betas": np.zeros(10)} | parameters
     given = {n: torch.tensor(v, dtype=torch.float32).reshape(1, -1) for n, v in parameters.items()}
     return dict(zip(JOINTS, body.joints(given)[0, :55].numpy(), strict=True))
@@ -53,7 +53,7 @@ def volume(vertices, faces):
 
 
 def components_of(faces, count):
-    """Label of the connected part of each vertex."""
+    """Connected-component label of each vertex."""
     labels = np.arange(count)
     while True:
         smallest = labels[faces].min(1)
@@ -69,12 +69,12 @@ def components_of(faces, count):
 # ---- the file
 
 
-def test_file_is_small_and_says_what_it_is(file):
+def test_file_is_small_and_has_a_note(file):
     assert STANDIN_BODY.stat().st_size <= 4_000_000
     assert "NOT SMPL-X" in str(file["standin_note"])
 
 
-def test_layout(file):
+def test_arrays_have_the_smplx_layout(file):
     assert file["v_template"].shape == (10475, 3)
     assert file["shapedirs"].shape == (10475, 3, 20)
     assert file["J_regressor"].shape == (55, 10475)
@@ -94,8 +94,8 @@ def test_surface_is_closed_and_faces_outwards(file):
     faces = file["f"].astype(np.int64)
     edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     forth, back = edges @ [10475, 1], edges[:, ::-1] @ [10475, 1]
-    assert len(np.unique(forth)) == len(forth)  # no edge twice in one direction
-    np.testing.assert_array_equal(np.sort(forth), np.sort(back))  # each one in the other as well
+    assert len(np.unique(forth)) == len(forth)  # no directed edge occurs twice
+    np.testing.assert_array_equal(np.sort(forth), np.sort(back))  # and its reverse does
     labels = components_of(faces, 10475)
     parts = np.unique(labels)
     assert len(parts) == 3  # the body and two eyes
@@ -105,7 +105,7 @@ def test_surface_is_closed_and_faces_outwards(file):
     assert 10475 - len(edges) // 2 + len(faces) == 2 * len(parts)  # spheres, no handles
 
 
-def test_every_shape_has_a_volume(file):
+def test_volume_is_plausible_for_random_shapes(file):
     faces = file["f"].astype(np.int64)
     rng = np.random.default_rng(0)
     for betas in np.clip(rng.standard_normal((20, 10)), -2.5, 2.5):
@@ -125,7 +125,7 @@ def test_mesh_is_its_own_mirror_image(file):
     assert turned == {tuple(np.roll(face, -face.argmin())) for face in faces}
 
 
-def test_names_of_vertices_are_where_the_package_looks():
+def test_extra_joint_vertices_match_the_smplx_package():
     from smplx.vertex_ids import vertex_ids
 
     assert {name: vertex_ids["smplx"][name] for name in EXTRA_JOINT_VERTICES} == (
@@ -148,7 +148,7 @@ def test_rest_pose_stands_upright_in_metres(body):
     assert joints["left_ankle"][1] < joints["left_knee"][1] < joints["left_hip"][1]
 
 
-def test_left_is_left_and_front_is_front(body, file):
+def test_left_is_at_positive_x_and_front_at_positive_z(body, file):
     joints = joints_of(body)
     for name, place in joints.items():
         if name.startswith("left"):
@@ -165,7 +165,7 @@ def test_left_is_left_and_front_is_front(body, file):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_arm_is_a_t_with_the_palm_down(body, side):
+def test_arms_are_in_t_pose_with_palms_down(body, side):
     joints = joints_of(body, **{f"{side}_hand_pose": -relaxed_hand(SIDES[side])})
     arm = [joints[f"{side}_{n}"] for n in ("shoulder", "elbow", "wrist", "middle1")]
     for place in arm:
@@ -174,7 +174,7 @@ def test_arm_is_a_t_with_the_palm_down(body, side):
     assert joints[f"{side}_thumb2"][2] > joints[f"{side}_index1"][2]
 
 
-def test_face_landmarks(body):
+def test_face_landmarks_are_symmetric_and_ordered(body):
     joints = body.joints({"betas": torch.zeros(1, 10)})[0]
     marks, contour = joints[76:127], joints[127:144]
     pairs = [(k, 9 - k) for k in range(10)] + [(k, 32 - k) for k in range(14, 19)]
@@ -182,8 +182,8 @@ def test_face_landmarks(body):
     for right, left in pairs:
         torch.testing.assert_close(marks[right], marks[left] * FLIP, atol=1e-6, rtol=0)
     torch.testing.assert_close(contour, contour.flip(0) * FLIP, atol=1e-6, rtol=0)
-    assert contour[0, 0] < 0 < contour[16, 0]  # from the right ear
-    assert contour[8, 1] == contour[:, 1].min()  # over the chin
+    assert contour[0, 0] < 0 < contour[16, 0]  # starts at the right ear
+    assert contour[8, 1] == contour[:, 1].min()  # the middle is the chin
     heights = [marks[part, 1].mean() for part in (slice(0, 10), slice(19, 31), 14, slice(31, 43))]
     assert heights == sorted(heights, reverse=True)  # brows, eyes, nose, mouth
     assert len({tuple(mark.tolist()) for mark in marks}) == 51
@@ -194,7 +194,7 @@ def test_face_landmarks(body):
 
 @pytest.mark.parametrize("finger", ["index", "middle", "ring", "pinky"])
 @pytest.mark.parametrize("side", SIDES)
-def test_finger_bends_into_the_palm(body, side, finger):
+def test_finger_flexes_towards_the_palm(body, side, finger):
     pose = np.zeros((15, 3))
     start = 3 * FINGERS.index(finger)
     pose[start : start + 3, 2] = -0.5 * SIDES[side]
@@ -238,7 +238,7 @@ def test_jaw_opens_downwards(body, file):
         ("head", [0, 1.0, 0], "left_eye", 2, -1),
     ],
 )
-def test_limbs_bend_as_those_of_smplx(body, joint, axis_angle, moved, axis, sign):
+def test_joint_rotations_have_the_smplx_directions(body, joint, axis_angle, moved, axis, sign):
     rest = joints_of(body)
     posed = joints_of(body, body_pose=body_pose(**{joint: axis_angle}))
     assert sign * (posed[moved][axis] - rest[moved][axis]) > 0.02
@@ -246,7 +246,7 @@ def test_limbs_bend_as_those_of_smplx(body, joint, axis_angle, moved, axis, sign
 
 def test_symmetric_pose_gives_a_symmetric_mesh(body, file):
     rng = np.random.default_rng(2)
-    flip = np.array([1.0, -1.0, -1.0])  # of a rotation, in the plane x = 0
+    flip = np.array([1.0, -1.0, -1.0])  # mirrors an axis-angle rotation at the plane x = 0
     pose = np.zeros((55, 3))
     for joint, partner in enumerate(MIRRORED_JOINTS):
         if partner > joint:
@@ -269,7 +269,7 @@ def test_symmetric_pose_gives_a_symmetric_mesh(body, file):
     torch.testing.assert_close(vertices[mirror], vertices * FLIP, atol=1e-5, rtol=0)
 
 
-def test_shape_coefficients(body):
+def test_first_shape_coefficient_changes_the_height(body):
     betas = torch.zeros(3, 10)
     betas[1, 0], betas[2, 0] = -2, 2
     height = body({"betas": betas}).vertices[..., 1]
@@ -287,7 +287,7 @@ def test_expression_moves_the_face_only(body, file, component):
     moved = (body({"expression": expression}).vertices - rest.vertices)[0].norm(dim=1).numpy()
     share = file["weights"][:, [JOINT_INDEX[name] for name in ("head", "jaw", "neck")]]
     assert moved[share[:, :2].sum(1) > 0.5].max() > 2e-3
-    assert moved[share.sum(1) < 0.5].max() < 2e-3  # the throat may follow the jaw
+    assert moved[share.sum(1) < 0.5].max() < 2e-3  # the throat can follow the jaw
     joints = body.joints({"expression": expression})[0, :55] - rest.joints_3d[0, :55]
     assert joints.abs().max() < 1e-3
 
@@ -295,8 +295,8 @@ def test_expression_moves_the_face_only(body, file, component):
 # ---- the builder
 
 
-def test_pose_directions_give_volume_back():
-    """A tube that hangs half on the elbow and twists: its radius shrinks, the correction helps."""
+def test_pose_directions_restore_volume():
+    """A tube with half its weight on the elbow twists: its radius shrinks without correction."""
     elbow = JOINT_INDEX["left_elbow"]
     turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     tube = np.stack([np.full(12, 0.4), 0.04 * np.cos(turn), 0.04 * np.sin(turn)], 1)
@@ -314,10 +314,10 @@ def test_pose_directions_give_volume_back():
         blended = (np.eye(3) + rotation) / 2
         radii = [np.linalg.norm((v @ blended.T)[:, 1:], axis=1).mean() for v in (tube, corrected)]
         assert radii[0] < radii[1] <= 0.04 + 1e-4
-    assert radii[0] < 0.004  # half a turn: all of it was lost
+    assert radii[0] < 0.004  # at half a turn the uncorrected tube collapses
 
 
-def test_pose_directions_vanish_where_one_joint_rules():
+def test_pose_directions_vanish_for_rigid_vertices():
     weights = np.zeros((5, 55))
     weights[:, 18] = 1
     directions = pose_directions(np.ones((5, 3)), np.zeros((55, 3)), weights)
@@ -325,7 +325,7 @@ def test_pose_directions_vanish_where_one_joint_rules():
 
 
 def grid_mesh(size):
-    """A symmetric bowl of quads: x from -1 to 1, middle line at x = 0."""
+    """Symmetric bowl-shaped quad mesh: x from -1 to 1, middle line at x = 0."""
     x, y = np.meshgrid(np.linspace(-1, 1, size), np.linspace(0, 1, size), indexing="ij")
     rng = np.random.default_rng(0)
     bump = 0.02 * rng.random((size, size))
@@ -337,12 +337,12 @@ def grid_mesh(size):
 
 
 @pytest.mark.parametrize("count", [200, 203])
-def test_decimation_keeps_symmetry_and_meets_the_number(count):
+def test_decimation_is_symmetric_and_gives_the_requested_count(count):
     mesh = grid_mesh(17)
     weights = np.zeros((289, 2))
     weights[:, 0] = 1
     keep = {int(np.flatnonzero(mesh.is_left)[0]), int(np.flatnonzero(mesh.is_middle)[3])}
-    # The outline is a border too: it is kept, as only the middle line may give up vertices.
+    # The outline is protected: only the middle line of the border may lose vertices.
     outline = set(np.flatnonzero((np.abs(mesh.vertices[:, :2] - [0, 0.5]) >= [1, 0.5]).any(1)))
     kept, faces = decimate_symmetric(mesh, mesh.vertices, weights, count, keep | outline)
     assert len(kept) == count
@@ -351,17 +351,17 @@ def test_decimation_keeps_symmetry_and_meets_the_number(count):
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     _, uses = np.unique(edges, axis=0, return_counts=True)
     assert uses.max() == 2
-    assert count - len(uses) + len(faces) == 1  # a disc, as before
+    assert count - len(uses) + len(faces) == 1  # still a disc
 
 
-def test_decimation_says_when_it_cannot():
+def test_decimation_reports_an_unreachable_count():
     mesh = grid_mesh(5)
     everything = set(range(25))
     with pytest.raises(RuntimeError, match="only to 25"):
         decimate_symmetric(mesh, mesh.vertices, np.ones((25, 1)), 10, everything)
 
 
-def test_mirrored_joints_pair_up():
+def test_mirrored_joints_are_an_involution():
     np.testing.assert_array_equal(MIRRORED_JOINTS[MIRRORED_JOINTS], np.arange(55))
     assert JOINTS[MIRRORED_JOINTS[JOINT_INDEX["left_ring2"]]] == "right_ring2"
     for joint, parent in enumerate(PARENTS[1:], 1):
@@ -378,13 +378,13 @@ def test_t_pose_of_a_t_pose_changes_nothing(file):
     weights = file["weights"].astype(np.float64)
     vertices = file["v_template"].astype(np.float64)
     again, joints_again = to_t_pose(vertices, joints, tips, weights)
-    body = file["weights"][:, 25:].sum(1) == 0  # the spread of fingers is narrowed once more
+    body = file["weights"][:, 25:].sum(1) == 0  # the finger spread is reduced again
     np.testing.assert_allclose(again[body], vertices[body], atol=5e-3)
     np.testing.assert_allclose(joints_again[:25], joints[:25], atol=5e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_shares_of_a_phenotype(seed):
+def test_target_weights_sum_to_one(seed):
     worn = Phenotype.draw(np.random.default_rng(seed)).target_weights()
     for kind in ("universal-", "african", "asian", "caucasian"):
         total = sum(weight for name, weight in worn.items() if name.startswith(kind))
@@ -396,7 +396,7 @@ def test_shares_of_a_phenotype(seed):
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
-def test_hand_components(side):
+def test_hand_components_are_orthonormal(side):
     components = hand_components(side)
     np.testing.assert_allclose(components @ components.T, np.eye(45), atol=1e-12)
     fist = components[0].reshape(15, 3)

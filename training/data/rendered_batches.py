@@ -69,7 +69,7 @@ class RenderedBatches:
         self._generators: dict[tuple[int, int], SceneBatchGenerator] = {}
         self._seed = TRAIN_SEED + photos.seed
         # All generators share graph memory, and render on a stream of their own beside the network.
-        self._recorder, self._stream = Capturer(), None
+        self._capturer, self._stream = Capturer(), None
         if body.device.type == "cuda":
             self._stream = torch.cuda.Stream(body.device)
 
@@ -111,7 +111,7 @@ class RenderedBatches:
                     self._body,
                     self._seed,
                     self._backgrounds,
-                    recorder=self._recorder,
+                    capturer=self._capturer,
                     mocap=self._mocap,
                 )
             scenes = self._generators[height, width].generate(self._scene_numbers(index))

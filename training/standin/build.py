@@ -1,4 +1,4 @@
-"""Puts the parts of the stand-in body together and writes the file."""
+"""Assembles the stand-in body and writes the file."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ EXTRA_JOINT_VERTICES = {
     "LBigToe": 5770, "LSmallToe": 5780, "LHeel": 8846,
     "RBigToe": 8463, "RSmallToe": 8474, "RHeel": 8635,
 }  # fmt: skip
-"""Vertex numbers that the `smplx` package expects for the extra joints of this layout."""
+"""Vertex indices that the `smplx` package uses for the extra joints of this layout."""
 NOTE = "NOT SMPL-X: stand-in body derived from CC0 MakeHuman / MPFB2 assets and CC0 skin weights"
 
 _log = logging.getLogger(__name__)
 
 
 def build_standin(source: Source, out: Path) -> None:
-    """Build the body and write it to `out` as a compressed .npz; the same data, the same file."""
+    """Build the body and write it to `out` as a compressed, reproducible .npz."""
     mesh = source.base_mesh()
     groups = source.vertex_groups()
     weights = skin_weights(source.bone_weights(), len(mesh.vertices))
@@ -56,7 +56,7 @@ def build_standin(source: Source, out: Path) -> None:
     small = _at_vertices(space, order)
     faces = number[triangles]
     regressor = joint_regressor(small, mirror)
-    _log.info("joints are met within %.2f mm", 1e3 * _regressor_error(small, regressor))
+    _log.info("joint regression error is at most %.2f mm", 1e3 * _regressor_error(small, regressor))
     arrays = {
         **_surface_arrays(small, weights[order], faces, regressor),
         **_hand_arrays(),
@@ -70,7 +70,7 @@ def build_standin(source: Source, out: Path) -> None:
 
 
 def _ordered(kept: np.ndarray, extra: dict[str, int]) -> np.ndarray:
-    """Base mesh vertices in their new order: those of the extra joints at their fixed numbers."""
+    """Base mesh vertices in output order, extra joints at their fixed indices."""
     rest = iter(np.setdiff1d(kept, list(extra.values())))
     fixed = {EXTRA_JOINT_VERTICES[name]: vertex for name, vertex in extra.items()}
     return np.array([fixed[n] if n in fixed else next(rest) for n in range(len(kept))])
@@ -86,7 +86,7 @@ def _at_vertices(space: ShapeSpace, index: np.ndarray) -> ShapeSpace:
 
 
 def _regressor_error(space: ShapeSpace, regressor: np.ndarray) -> float:
-    """Largest distance along an axis, metres, on the template or for one shape component."""
+    """Largest joint error along an axis, metres, on the template or for a coefficient of 1."""
     template = np.abs(regressor @ space.template - space.joints).max()
     directions = np.einsum("jv,vck->jck", regressor, space.shape_directions, optimize=True)
     return float(max(template, np.abs(directions - space.joint_directions).max()))
@@ -119,7 +119,7 @@ def _hand_arrays() -> dict[str, np.ndarray]:
 def _landmark_arrays(
     faces: np.ndarray, landmarks: np.ndarray, contour: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Landmarks at vertices, as corners of a face; one contour whatever the turn of the head."""
+    """Landmarks at vertices, as face corners; the contour is the same for every head rotation."""
     landmark_faces, landmark_weights = _corners(faces, landmarks)
     contour_faces, contour_weights = _corners(faces, contour)
     return {
@@ -131,7 +131,7 @@ def _landmark_arrays(
 
 
 def _corners(faces: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A face at each vertex (K,) int64 and its barycentric coordinates there (K, 3)."""
+    """A face (K,) int64 at each vertex, and the vertex in barycentric coordinates (K, 3)."""
     found = [np.argwhere(faces == vertex)[0] for vertex in vertices]
     index = np.array(found)
     return index[:, 0].astype(np.int64), np.eye(3, dtype=np.float32)[index[:, 1]]

@@ -1,4 +1,4 @@
-"""Reduces the left half of a symmetric mesh and mirrors it, so that the result is symmetric."""
+"""Symmetric mesh decimation: reduces the left half by edge collapse and mirrors it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from .source import BaseMesh
 
 _SKIN_PENALTY = 4.0
-"""How much dearer a collapse is between vertices that move with different joints."""
+"""Cost factor for collapses between vertices with different skinning weights."""
 _LENGTH_PENALTY = 1e-7
 _SMALLEST_COSINE = 0.3
-"""A triangle may not turn further than this when a corner of it moves."""
+"""Smallest cosine between the normals of a triangle before and after a collapse."""
 
 
 def decimate_symmetric(
@@ -22,18 +22,18 @@ def decimate_symmetric(
     num_vertices: int,
     protected: set[int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the vertices of a coarser mesh.
+    """Choose the vertices and triangles of a coarser mesh.
 
     Args:
         mesh: the base mesh.
-        template: (N, 3) positions to keep the shape of.
+        template: (N, 3) positions whose shape is preserved.
         weights: (N, 55) skinning weights.
-        num_vertices: of both halves together.
-        protected: vertices of the left half or the middle that must stay.
+        num_vertices: target for both halves together.
+        protected: vertices of the left half or the middle line that are kept.
 
     Returns:
-        Vertex numbers of the base mesh (num_vertices,), ascending, and triangles (F, 3) of those
-        numbers; both are closed under `mesh.mirror`.
+        (num_vertices,) vertex indices of the base mesh, ascending, and (F, 3) triangles of these
+        indices; both are invariant under `mesh.mirror`.
     """
     half = _left_triangles(mesh)
     collapser = _HalfCollapser(half, template, weights, mesh.is_middle, protected)
@@ -45,16 +45,16 @@ def decimate_symmetric(
 
 
 def _left_triangles(mesh: BaseMesh) -> np.ndarray:
-    """The quads of the left half, each cut in two; none crosses the middle."""
+    """Quads of the left half, split into triangles; no quad crosses the middle line."""
     quads = mesh.quads[(mesh.is_left[mesh.quads]).any(1)]
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
 class _HalfCollapser:
-    """Half-edge collapse: a vertex is drawn into a neighbour, survivors keep their place.
+    """Quadric-error half-edge collapse; the remaining vertices keep their positions.
 
-    The middle line is the border of the half: its vertices move along it only, and no vertex is
-    drawn across, so that the mirrored half closes the mesh again.
+    The middle line is the border of the half mesh: its vertices collapse only along it, and the
+    mirrored half therefore closes the mesh.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class _HalfCollapser:
         self._heap: list[tuple[float, int, int, int, int]] = []
 
     def triangles(self) -> list[tuple[int, ...]]:
-        """What is left."""
+        """The remaining triangles."""
         return list(self._faces.values())
 
     def run(self, num_vertices: int) -> None:
-        """Collapse until both halves together have so many vertices."""
+        """Collapse edges until both halves together have `num_vertices` vertices."""
         count = sum(1 if self._is_middle[v] else 2 for v in self._of_vertex)
         for vertex in sorted(self._of_vertex):
             self._offer(vertex)
@@ -112,7 +112,7 @@ class _HalfCollapser:
         return {v for face in self._of_vertex[vertex] for v in self._faces[face]} - {vertex}
 
     def _offer(self, gone: int) -> None:
-        """Put every way to remove a vertex on the heap."""
+        """Push all possible collapses of a vertex onto the heap."""
         if gone in self._protected:
             return
         for kept in self._neighbours(gone):

@@ -1,7 +1,7 @@
-"""The relaxed hand that hand poses are relative to, and an orthonormal basis of hand poses.
+"""The mean hand pose, to which hand poses are relative, and an orthonormal basis of hand poses.
 
-The arms lie along the x axis with the palms down: a finger bends about z, to the inside of the hand
-by a negative angle on the left and by a positive one on the right.
+Arms lie along the x axis with the palms down. Fingers flex about z, towards the palm by negative
+angles on the left and by positive angles on the right.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _RELAXED = {
     "pinky": (0.4, 0.5, 0.3),
     "ring": (0.35, 0.5, 0.25),
 }
-"""Radians of the three knuckles: a hand at rest curls, the little finger most."""
+"""Flexion of the three knuckles in radians; a relaxed hand curls, the little finger most."""
 _RELAXED_THUMB = (0.0, 0.15, 0.2)
 
 
 def relaxed_hand(side: float) -> np.ndarray:
-    """(45,) axis-angle of a hand at rest.
+    """Pose (45,) of a relaxed hand, axis-angle.
 
     Args:
         side: 1 for the left hand, -1 for the right.
@@ -31,7 +31,7 @@ def relaxed_hand(side: float) -> np.ndarray:
 
 
 def hand_components(side: float) -> np.ndarray:
-    """(45, 45) orthonormal rows: the fist, each finger, the thumb, then the rest."""
+    """(45, 45) orthonormal rows: fist, four fingers, thumb, then the orthogonal complement."""
     curls = np.zeros((6, 15, 3))
     curls[0, :12, 2] = -side
     for finger in range(4):

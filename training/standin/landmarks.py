@@ -1,4 +1,4 @@
-"""Vertices with a meaning: those of the 21 extra joints, the 51 face landmarks, the contour.
+"""Search for landmark vertices: 21 extra joints, 51 face landmarks, and the face contour.
 
 Only the left side is searched; the right side is its mirror image.
 """
@@ -23,7 +23,7 @@ _CANDIDATES = 8
 
 
 class LandmarkFinder:
-    """Searches the template of the base mesh, before it is decimated."""
+    """Finds landmarks on the template of the base mesh, before decimation."""
 
     def __init__(
         self,
@@ -32,13 +32,13 @@ class LandmarkFinder:
         weights: np.ndarray,
         groups: dict[str, np.ndarray],
     ) -> None:
-        """Remember the parts of the body.
+        """Compute masks of body parts.
 
         Args:
             mesh: the base mesh.
-            space: its template and joints.
+            space: template and joints.
             weights: (N, 55) skinning weights.
-            groups: vertex numbers by name.
+            groups: vertex indices by group name.
         """
         self._mirror = mesh.mirror
         self._points, self._weights = space.template, weights
@@ -61,7 +61,7 @@ class LandmarkFinder:
         )
 
     def extra_joints(self) -> dict[str, int]:
-        """Base mesh vertices under the names that the `smplx` package gives its extra joints."""
+        """Base mesh vertices of the extra joints, by their names in the `smplx` package."""
         ears = self._head & self._left & self._heights(-0.05, 0.02)
         ears &= self._points[:, 2] < self._eye_centre[2] - 0.04
         found = {
@@ -81,7 +81,7 @@ class LandmarkFinder:
         return found | right | {"nose": self._nose}
 
     def landmarks(self) -> list[int]:
-        """The 51 base mesh vertices of brows, nose, eyes and mouth."""
+        """51 base mesh vertices of brows, nose, eyes and mouth."""
         found: dict[int, int] = {}
         front = self._head & (self._points[:, 2] > self._joints[JOINT_INDEX["jaw"], 2] + 0.02)
         for number, (x, y) in self._template().items():
@@ -94,7 +94,7 @@ class LandmarkFinder:
         return [found[number] for number in range(51)]
 
     def contour(self) -> list[int]:
-        """The 17 base mesh vertices of the jaw line, from the right ear over the chin."""
+        """17 base mesh vertices of the jaw line, from the right ear over the chin to the left."""
         chin_region = self._head & self._middle
         chin_region &= self._points[:, 1] < self._mouth_height - 0.015
         chin_region &= self._points[:, 1] > self._mouth_height - 0.07
@@ -115,7 +115,7 @@ class LandmarkFinder:
         return [self._mirrored(v) for v in reversed(left)] + [chin] + left
 
     def _template(self) -> dict[int, tuple[float, float]]:
-        """Frontal places (x, y) of the middle and left landmarks, metres."""
+        """Frontal positions (x, y) of the middle and left landmarks, metres."""
         unit, (eye_x, eye_y, _) = self._eye_distance, self._eye_centre
         nose_y = self._points[self._nose, 1]
         places = {
@@ -136,7 +136,7 @@ class LandmarkFinder:
         return places
 
     def _snap(self, among: np.ndarray, x: float, y: float) -> int:
-        """The front-most of the vertices nearest to a frontal place."""
+        """The front-most of the vertices nearest to a frontal position (x, y)."""
         index = np.flatnonzero(among)
         distance = np.hypot(self._points[index, 0] - x, self._points[index, 1] - y)
         near = distance <= max(np.sort(distance)[_CANDIDATES - 1], 0.004)
@@ -147,7 +147,7 @@ class LandmarkFinder:
         return self._weights[:, [JOINT_INDEX[name] for name in names]].sum(1)
 
     def _heights(self, low: float, high: float) -> np.ndarray:
-        """(N,) whether the height over the eyes is within the limits, metres."""
+        """(N,) bool mask of heights above the eyes within the limits, metres."""
         height = self._points[:, 1] - self._eye_centre[1]
         return (height > low) & (height < high)
 
@@ -160,14 +160,14 @@ class LandmarkFinder:
 
 
 def _right(name: str) -> str:
-    """Name of the same place on the right side."""
+    """Name of the right counterpart of a left joint."""
     return ("R" if name[0] == "L" else "r") + name[1:]
 
 
 def _ellipse(
     centre: tuple[float, float], width: float, height: float, angles: tuple[int, ...]
 ) -> list[tuple[float, float]]:
-    """Points of an ellipse; exactly in the middle stays exactly in the middle."""
+    """Points of an ellipse at angles in degrees; x is exactly 0 at 90 and -90."""
     points = []
     for angle in angles:
         x = 0.0 if abs(angle) == 90 else width * float(np.cos(np.radians(angle)))

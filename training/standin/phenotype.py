@@ -1,4 +1,4 @@
-"""MakeHuman's macro targets: a person of given gender, age, build, stature and origin."""
+"""MakeHuman macro targets: bodies by gender, age, muscle, weight, height and origin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SMALLEST = 1e-6
 
 @dataclass(frozen=True)
 class Phenotype:
-    """Sliders in 0-1; gender 0 is female; age 0.5 is a young adult and 1 is old."""
+    """MakeHuman sliders, 0-1: gender 0 is female, age 0.5 a young adult, age 1 old."""
 
     gender: float
     age: float
@@ -29,11 +29,11 @@ class Phenotype:
     height: float
     proportions: float
     origins: tuple[float, float, float]
-    """Shares of `ORIGINS`, summing to 1."""
+    """Shares of `ORIGINS`; they sum to 1."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Phenotype:
-        """A random adult."""
+        """Sample an adult."""
         origins = tuple(float(x) for x in rng.dirichlet([1, 1, 1]))
 
         def slider(mean: float, spread: float, low: float = 0.0, high: float = 1.0) -> float:
@@ -50,7 +50,7 @@ class Phenotype:
         )
 
     def target_weights(self) -> dict[str, float]:
-        """How much of each macro target this person wears."""
+        """Weight of each macro target."""
         found: dict[str, float] = {}
         ages = _between(self.age, _AGES)
         builds = [
@@ -77,23 +77,23 @@ class Phenotype:
 
 
 def _between(value: float, knots: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The two neighbours of `value` with their linear shares."""
+    """The two neighbouring knots of `value` with their linear interpolation weights."""
     for (low, start), (high, end) in zip(knots, knots[1:], strict=False):
         if start <= value <= end:
             share = (value - start) / (end - start)
             return [(low, 1 - share), (high, share)]
-    raise ValueError(f"{value} is outside of {knots[0][1]}-{knots[-1][1]}")
+    raise ValueError(f"{value} is not within {knots[0][1]} to {knots[-1][1]}")
 
 
 def displacements(source: Source, people: Sequence[Phenotype]) -> np.ndarray:
-    """(P, N, 3) metres, what each person adds to the base mesh.
+    """Displacements (P, N, 3) of the base mesh for each person, metres.
 
-    A target that MakeHuman does not ship is one that moves nothing.
+    Targets that MakeHuman does not ship are zero.
     """
     weights = [person.target_weights() for person in people]
-    names = sorted({name for worn in weights for name in worn})
+    names = sorted({name for person in weights for name in person})
     paths = {name: f"macrodetails/{name}.target.gz" for name in names}
     names = [name for name in names if source.has("targets/" + paths[name])]
     targets = np.stack([source.target(paths[name]).reshape(-1) for name in names])
-    matrix = np.array([[worn.get(name, 0.0) for name in names] for worn in weights])
+    matrix = np.array([[person.get(name, 0.0) for name in names] for person in weights])
     return (matrix @ targets).reshape(len(people), -1, 3)

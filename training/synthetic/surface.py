@@ -1,11 +1,10 @@
 """The stand-in body for rendering: batched posing with clothing offsets, shells and normals.
 
-`aios.body.BodyModel` poses the same body. This class shares its kinematic chain
-(`aios.body.rig.Skeleton`) but has its own skinning, because scene generation needs what the model
-does not offer: clothing offsets, extra shell vertices, normals and joint rotations from one pass,
-labels of the bare body under the clothes, and no operation that synchronises with a GPU or prevents
-CUDA-graph capture (the `smplx` package does both). A test holds the two to the same vertices and
-joints.
+`aios.body.model.BodyModel` poses the same body. This class shares its kinematic chain
+(`aios.body.rig.Skeleton`) but has its own skinning, because scene generation needs more than the
+model offers: clothing offsets, shell vertices, normals and joint rotations from one pass, labels of
+the bare body under the clothes, and only operations that a CUDA graph can capture. A test holds
+both to the same vertices and joints.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scenes as batches for training, and that a GPU drawing them would never be waited for."""
+"""Scene batches: padding, CUDA graphs, absence of GPU synchronisation; and JPEG simulation."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from training.synthetic.camera_effects import jpeg
 from training.targets import TENSOR_FIELDS
 
 
-def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
-    """What is recorded on a GPU fits one number of slots; most batches have fewer people."""
-    world = SceneBatchGenerator((64, 96), BodySurface(), TRAIN_SEED)
-    plain = world.generate(range(7))
+def test_placeholders_do_not_change_scenes(monkeypatch) -> None:
+    """A CUDA graph fits one number of people; smaller batches are padded with placeholders."""
+    generator = SceneBatchGenerator((64, 96), BodySurface(), TRAIN_SEED)
+    plain = generator.generate(range(7))
     slots = batch_generator._slots
     monkeypatch.setattr(
         batch_generator, "_slots", lambda counts, padded: slots(counts, padded=True)
     )
-    padded = world.generate(range(7))
+    padded = generator.generate(range(7))
     count = len(plain.scene_index)
     assert count % 7 and len(padded.scene_index) % 7 == 0
     assert not padded.kept[count:].any()
@@ -34,37 +34,37 @@ def test_slots_beyond_people_change_nothing(monkeypatch) -> None:
         torch.testing.assert_close(getattr(others, name), getattr(some, name), msg=name)
 
 
-def test_a_recorded_world_draws_the_same(monkeypatch) -> None:
-    """As on a GPU, with a recorder that draws again."""
+def test_captured_generator_gives_the_same_scenes(monkeypatch) -> None:
+    """Emulates a CUDA graph with a capturer whose replay generates again."""
     monkeypatch.setattr(batch_generator, "cuda_graphs_available", lambda device: True)
-    replayed = []
+    replays = []
 
-    def recorder(network, given):
-        answer = network(*given)
+    def capturer(network, given):
+        output = network(*given)
 
         def replay():
-            replayed.append(len(given[1]))
-            for own, new in zip(answer, network(*given), strict=True):
+            replays.append(len(given[1]))
+            for own, new in zip(output, network(*given), strict=True):
                 own.copy_(new)
 
-        return CapturedRun(given, answer, replay)
+        return CapturedRun(given, output, replay)
 
     body = BodySurface()
-    recorded = SceneBatchGenerator((64, 64), body, TRAIN_SEED, recorder=recorder)
+    captured = SceneBatchGenerator((64, 64), body, TRAIN_SEED, capturer=capturer)
     monkeypatch.setattr(batch_generator, "cuda_graphs_available", lambda device: False)
     plain = SceneBatchGenerator((64, 64), body, TRAIN_SEED)
     for start in range(0, 20, 4):
         indices = range(start, start + 4)
-        found, wanted = recorded.generate(indices), plain.generate(indices)
+        found, wanted = captured.generate(indices), plain.generate(indices)
         difference = (found.images.int() - wanted.images.int()).abs()
         assert difference.float().mean() < 0.05
         assert torch.equal(found.owner, wanted.owner)
         torch.testing.assert_close(found.targets()[0].boxes, wanted.targets()[0].boxes)
-    assert replayed
+    assert replays
 
 
-def test_drawing_neither_waits_for_a_device_nor_mixes_two() -> None:
-    """Tensors without values: reading one back, or one left on the CPU, is an error."""
+def test_generation_neither_synchronises_nor_mixes_devices() -> None:
+    """Meta tensors have no values: reading one, or mixing it with a CPU tensor, is an error."""
     body = BodySurface(device="meta")
     photos = torch.zeros(3, 3, 288, 288, dtype=torch.uint8)
     scenes = SceneBatchGenerator((64, 96), body, TRAIN_SEED, photos).generate(range(4))
@@ -74,7 +74,7 @@ def test_drawing_neither_waits_for_a_device_nor_mixes_two() -> None:
     assert scenes.kept.device.type == "meta"
 
 
-def test_jpeg_keeps_the_picture_at_high_quality_and_loses_at_low() -> None:
+def test_jpeg_error_grows_with_lower_quality() -> None:
     ramp = torch.linspace(0, 1, 40)[None, None, None] * torch.linspace(0.3, 1, 24)[:, None]
     picture = ramp * torch.tensor([1.0, 0.6, 0.3])[:, None, None]
     noisy = picture + 0.2 * torch.rand(picture.shape, generator=torch.Generator().manual_seed(0))
@@ -90,42 +90,42 @@ def test_jpeg_keeps_the_picture_at_high_quality_and_loses_at_low() -> None:
 
 
 class _Crossings(TorchDispatchMode):
-    """Counts tensors that go from the CPU to the device that draws."""
+    """Records operations that combine CPU tensors with tensors of the generating device."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        answer = func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
         inputs = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
         devices = {a.device.type for a in inputs if a.dim()}
-        outputs = [a for a in tree_leaves(answer) if isinstance(a, torch.Tensor)]
+        outputs = [a for a in tree_leaves(output) if isinstance(a, torch.Tensor)]
         devices |= {a.device.type for a in outputs if a.dim()}
         if devices == {"cpu", "meta"}:
             self.found.append(f"{func} {[tuple(a.shape) for a in inputs]}")
-        return answer
+        return output
 
 
-def test_nothing_but_keys_and_numbers_of_people_goes_to_the_device() -> None:
-    """Each copy from the CPU would be a wait; constants are carried over once."""
-    world = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED)
-    world.generate(range(4))
+def test_only_keys_and_slots_are_copied_to_the_device() -> None:
+    """Every copy from the CPU synchronises; constants are copied once."""
+    generator = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED)
+    generator.generate(range(4))
     with _Crossings() as crossings:
-        world.generate(range(4, 8))
+        generator.generate(range(4, 8))
     assert len(crossings.found) <= 6, crossings.found
 
 
-def test_drawing_can_be_recorded() -> None:
-    """Nothing is copied to the device unseen either, as a list that is an index would be."""
-    world = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED)
+def test_generation_can_be_captured_as_cuda_graph() -> None:
+    """No implicit copies to the device, such as Python lists used as indices."""
+    generator = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED)
     slots = batch_generator._slots(torch.tensor([2, 0, 3]), padded=True)
     given = (slots.scene, slots.slot, slots.present, slots.visible)
     moved = [tensor.to("meta") for tensor in (torch.zeros(3, dtype=torch.int64), *given)]
 
     def draw():
         with torch.no_grad():
-            world._generate_tensors(*moved)
+            generator._generate_tensors(*moved)
 
     draw()
     count, found = watched(draw)

@@ -1,4 +1,4 @@
-"""The synthetic test set: what its definition promises."""
+"""Definition of the synthetic test set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from training.synthetic import BENCHMARK_PARTS, BENCHMARK_SIZE_HW, benchmark_scene
 
 
-def test_a_scene_is_defined_by_part_and_index() -> None:
+def test_part_and_index_determine_the_scene() -> None:
     first, again = benchmark_scene("group", 3), benchmark_scene("group", 3)
     assert first.image.shape == (*BENCHMARK_SIZE_HW, 3)
     assert np.array_equal(first.image, again.image)
@@ -17,7 +17,7 @@ def test_a_scene_is_defined_by_part_and_index() -> None:
     assert not np.array_equal(first.image, benchmark_scene("group", 4).image)
 
 
-def test_parts_have_the_people_they_promise() -> None:
+def test_parts_have_the_documented_number_of_people() -> None:
     assert sum(part.scenes for part in BENCHMARK_PARTS.values()) >= 500
     for name, part in BENCHMARK_PARTS.items():
         seen = [len(benchmark_scene(name, index).targets) for index in range(2)]

@@ -1,4 +1,4 @@
-"""Poses of synthetic people: limits, mirror images, angles that bend the right way, palms."""
+"""Procedural poses: joint limits, mirroring, direction of angles, hand contacts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def body() -> BodySurface:
     return BodySurface()
 
 
-def drawn(count: int, *, test: bool = False) -> Poses:
+def sampled(count: int, *, test: bool = False) -> Poses:
     rng = CounterRng.for_scenes(5, range(count))
     return sample_poses(rng, rng.child("scene"), test=test)
 
@@ -40,22 +40,25 @@ def angles_of(**angles: float) -> torch.Tensor:
     return values
 
 
-def test_poses_stay_within_the_limits_of_the_joints() -> None:
-    poses = drawn(3000)
+def test_poses_respect_the_joint_limits() -> None:
+    poses = sampled(3000)
     assert (poses.angles >= LOW - 1e-5).all()
     assert (poses.angles <= HIGH + 1e-5).all()
     pose = angles_to_body_pose(poses.angles)
-    assert pose[:, 3:5, 0].min() > -1e-5  # knees bend backwards only
+    assert pose[:, 3:5, 0].min() > -1e-5  # knees flex backwards only
     assert pose[:, 3:5, 1:].abs().max() < 1e-5
-    assert pose[:, 17, 1].max() < 1e-5  # elbows forwards only
+    assert pose[:, 17, 1].max() < 1e-5  # elbows flex forwards only
     assert pose[:, 18, 1].min() > -1e-5
     assert pose.norm(dim=-1).max() < torch.pi + 1e-4
     unit = poses.tilt @ poses.tilt.transpose(1, 2)
     torch.testing.assert_close(unit, torch.eye(3).expand_as(unit), atol=1e-5, rtol=0)
 
 
-def test_every_clip_is_seen_and_tests_have_their_own() -> None:
-    train, test = drawn(4000).clip.unique().tolist(), drawn(4000, test=True).clip.unique().tolist()
+def test_every_clip_is_sampled_and_splits_share_none() -> None:
+    train, test = (
+        sampled(4000).clip.unique().tolist(),
+        sampled(4000, test=True).clip.unique().tolist(),
+    )
     assert {CLIPS[number].test for number in train} == {False}
     assert {CLIPS[number].test for number in test} == {True}
     assert len(train) + len(test) == len(CLIPS)
@@ -67,7 +70,7 @@ def test_every_clip_is_seen_and_tests_have_their_own() -> None:
 
 
 def test_mirrored_angles_give_the_mirrored_pose() -> None:
-    angles = drawn(50).angles
+    angles = sampled(50).angles
     partner = [1, 0, 2, 4, 3, 5, 7, 6, 8, 10, 9, 11, 13, 12, 14, 16, 15, 18, 17, 20, 19]
     mirrored = angles_to_body_pose(angles)[:, partner] * torch.tensor([1.0, -1.0, -1.0])
     again = angles_to_body_pose(mirror_angles(angles))
@@ -75,7 +78,7 @@ def test_mirrored_angles_give_the_mirrored_pose() -> None:
     assert torch.equal(mirror_angles(mirror_angles(angles)), angles)
 
 
-def test_anatomical_angles_move_the_body_the_right_way(body: BodySurface) -> None:
+def test_anatomical_angles_have_the_documented_direction(body: BodySurface) -> None:
     def joints(**angles: float) -> torch.Tensor:
         pose = torch.zeros(1, 55, 3)
         pose[:, 1:22] = angles_to_body_pose(angles_of(**angles))
@@ -96,8 +99,8 @@ def test_anatomical_angles_move_the_body_the_right_way(body: BodySurface) -> Non
     assert joints(neck_flex=0.6)[55, 1] < rest[55, 1] - 0.03
 
 
-def test_shoulder_angles_undo_the_rotation() -> None:
-    angles = drawn(300).angles
+def test_shoulder_angles_reproduce_the_rotation() -> None:
+    angles = sampled(300).angles
     rotation = angles_to_rotations(angles)[:, 15]
     found = shoulder_angles(rotation)
     columns = [COLUMN[f"l_shoulder_{name}"] for name in ("flex", "out", "twist")]
@@ -108,7 +111,7 @@ def test_shoulder_angles_undo_the_rotation() -> None:
     assert inside.all(1).float().mean() > 0.95
 
 
-def test_hands_close_towards_the_palm(body: BodySurface) -> None:
+def test_fingers_flex_towards_the_palm(body: BodySurface) -> None:
     rng = CounterRng.for_scenes(0, range(40))
     for side, wrist, tips in ((0, 20, slice(67, 71)), (1, 21, slice(72, 76))):
         rows = slice(25, 40) if side == 0 else slice(40, 55)
@@ -119,7 +122,7 @@ def test_hands_close_towards_the_palm(body: BodySurface) -> None:
             pose[:, rows] = sample_hand(rng, side, kind)
             joints = body.pose(pose, torch.zeros(40, 10), torch.zeros(40, 10)).joints_3d
             reaches[name] = (joints[:, tips] - joints[:, wrist, None]).norm(dim=-1).mean()
-            if name == "fist":  # palms look down at rest
+            if name == "fist":  # palms face down in the T-pose
                 assert (joints[:, tips, 1] < joints[:, wrist, None, 1]).float().mean() > 0.95
         assert reaches["fist"] < 0.8 * reaches["open"]
 
@@ -135,9 +138,9 @@ def test_faces_and_shapes_stay_within_bounds() -> None:
     assert betas[:, 0].min() < -2.4
 
 
-def test_palms_come_to_where_they_are_wanted(body: BodySurface) -> None:
-    """A reachable target is met; whatever is wanted, the joints keep their limits."""
-    angles, zeros = drawn(200).angles, torch.zeros(200, 20)
+def test_reach_meets_targets_within_joint_limits(body: BodySurface) -> None:
+    """Reachable targets are met; unreachable targets do not violate the joint limits."""
+    angles, zeros = sampled(200).angles, torch.zeros(200, 20)
     pose = full_pose(angles, torch.zeros(200, 3), torch.zeros(200, 30, 3), torch.zeros(200, 3))
     _, world, joints = body.pose_joints(pose, zeros)
     for side in (0, 1):
@@ -158,7 +161,7 @@ def test_palms_come_to_where_they_are_wanted(body: BodySurface) -> None:
 
 
 @pytest.mark.parametrize("place", ["hip", "pocket", "belly", "chin", "ear", "crown"])
-def test_hands_lie_on_the_body(body: BodySurface, place: str) -> None:
+def test_palms_touch_contact_points(body: BodySurface, place: str) -> None:
     angles = keyframe_angles({})[0].expand(4, -1)
     coefficients = torch.randn(4, 20, generator=torch.Generator().manual_seed(0)) * 0.7
     pose = full_pose(angles, torch.zeros(4, 3), torch.zeros(4, 30, 3), torch.zeros(4, 3))

@@ -1,4 +1,4 @@
-"""The renderer against a slow readable twin, and against geometry known beforehand."""
+"""Rasterizer against a slow ray caster and analytic geometry; Triton kernel against plain fill."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from training.synthetic.raster_fill import EMPTY, unpack
 SIZE = (24, 32)
 
 
-def triangles(corners: torch.Tensor, pictures: torch.Tensor, two_sided: bool = True) -> Triangles:
-    """(T, 3, 3) metres in the cameras' frames."""
+def triangles(corners: torch.Tensor, images: torch.Tensor, two_sided: bool = True) -> Triangles:
+    """Triangles with corners (T, 3, 3), camera frames, metres; owners 0, 1, 2 in turn."""
     count = len(corners)
     return Triangles(
         tuple(corners.permute(1, 2, 0)),
-        pictures,
+        images,
         torch.arange(count) % 3,
         torch.ones(count, dtype=torch.bool),
         torch.full((count,), two_sided),
@@ -38,8 +38,8 @@ def random_corners(count: int, seed: int = 0) -> torch.Tensor:
     return middle + torch.randn(count, 3, 3, generator=source) * 0.35
 
 
-def slow_draw(corners: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ray by ray, triangle by triangle: number and depth of the nearest, -1 and inf for none."""
+def ray_cast(corners: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
+    """Number and depth of the nearest triangle per pixel, -1 and inf where there is none."""
     height, width = SIZE
     number, nearest = np.full(SIZE, -1), np.full(SIZE, np.inf)
     for row in range(height):
@@ -50,34 +50,34 @@ def slow_draw(corners: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray
             for index, (a, b, c) in enumerate(corners):
                 if min(a[2], b[2], c[2]) <= 0.1:
                     continue
-                answer = np.linalg.lstsq(np.stack([a, b, c], 1), ray, rcond=None)[0]
-                weights = answer / answer.sum()
-                depth = 1 / answer.sum()
+                solution = np.linalg.lstsq(np.stack([a, b, c], 1), ray, rcond=None)[0]
+                weights = solution / solution.sum()
+                depth = 1 / solution.sum()
                 if weights.min() >= 0 and 0 < depth < nearest[row, column]:
                     number[row, column], nearest[row, column] = index, depth
     return number, nearest
 
 
-def test_like_the_slow_twin() -> None:
+def test_rasterizer_matches_ray_casting() -> None:
     corners = random_corners(40)
     drawn = rasterize(
         triangles(corners, torch.zeros(40, dtype=torch.int64)), torch.tensor([30.0]), SIZE
     )
     number, depth = unpack(drawn.keys.view(SIZE))
-    wanted, wanted_depth = slow_draw(corners.double().numpy(), 30.0)
+    wanted, wanted_depth = ray_cast(corners.double().numpy(), 30.0)
     found = torch.where(drawn.keys.view(SIZE) < EMPTY, number, -1).numpy()
     assert (found >= 0).sum() > 200
     same = found == wanted
-    assert same.mean() > 0.995  # a centre exactly on an edge may fall to either side
+    assert same.mean() > 0.995  # a pixel centre exactly on an edge can fall to either side
     near = same & (wanted >= 0)
     np.testing.assert_allclose(depth.numpy()[near], wanted_depth[near], atol=2e-4)
 
 
-def test_a_picture_does_not_depend_on_its_batch() -> None:
+def test_image_does_not_depend_on_its_batch() -> None:
     first, second = random_corners(30, 1), random_corners(50, 2)
     focal = torch.tensor([25.0, 40.0])
-    pictures = torch.tensor([0] * 30 + [1] * 50)
-    both = rasterize(triangles(torch.cat([first, second]), pictures), focal, SIZE).keys.view(2, -1)
+    images = torch.tensor([0] * 30 + [1] * 50)
+    both = rasterize(triangles(torch.cat([first, second]), images), focal, SIZE).keys.view(2, -1)
     alone = rasterize(triangles(second, torch.zeros(50, dtype=torch.int64)), focal[1:], SIZE).keys
     number, depth = unpack(both[1])
     own_number, own_depth = unpack(alone)
@@ -86,7 +86,7 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
     assert torch.equal(number[drawn] - 30, own_number[drawn])
 
 
-def test_backs_are_not_seen_unless_asked_for() -> None:
+def test_back_faces_are_culled_unless_two_sided() -> None:
     front = torch.tensor([[[-0.5, -0.5, 2.0], [-0.5, 0.5, 2.0], [0.5, 0.5, 2.0]]])
     for corners, seen in ((front, True), (front.flip(1), False)):
         for two_sided in (False, True):
@@ -95,8 +95,8 @@ def test_backs_are_not_seen_unless_asked_for() -> None:
             assert bool(drawn.any()) == (seen or two_sided)
 
 
-def test_neighbours_leave_no_gap_and_cover_counts_each_owner() -> None:
-    """A wall of two triangles hides everything; what it hides is still counted as covered."""
+def test_adjacent_triangles_leave_no_gap_and_coverage_ignores_occlusion() -> None:
+    """A wall of two triangles hides a person; the person's coverage is counted all the same."""
     low, high = -9.0, 9.0
     square = torch.tensor([[low, low, 3.0], [high, low, 3.0], [high, high, 3.0], [low, high, 3.0]])
     wall = square[torch.tensor([[0, 2, 1], [0, 3, 2]])]
@@ -112,12 +112,12 @@ def test_neighbours_leave_no_gap_and_cover_counts_each_owner() -> None:
     assert abs(int(drawn.covered.sum()) - width**2) < 3 * width
 
 
-def test_nothing_to_draw() -> None:
+def test_no_triangles_give_an_empty_image() -> None:
     none = triangles(torch.zeros(0, 3, 3), torch.zeros(0, dtype=torch.int64))
     assert (rasterize(none, torch.tensor([30.0]), SIZE).keys == EMPTY).all()
 
 
-def test_primitives_have_their_size_and_face_outwards() -> None:
+def test_primitives_have_the_given_size_and_outward_faces() -> None:
     kinds = torch.tensor([BOX, CYLINDER, ELLIPSOID])
     sizes = torch.tensor([[1.0, 2.0, 0.5]] * 3)
     shapes = Primitives(
@@ -141,17 +141,17 @@ def test_primitives_have_their_size_and_face_outwards() -> None:
     assert ((normals * vertices).sum(-1) > 0).all()
 
 
-def test_kernel_draws_what_the_plain_way_draws(tmp_path: Path) -> None:
+def test_kernel_matches_plain_fill(tmp_path: Path) -> None:
     found = figures_of("tests.helpers.raster_cases", tmp_path)
     assert found["chosen"]
     for case, (keys, covers, drawn) in found["cases"].items():
         assert drawn > 0 or case == "none", case
-        # A centre on an edge may fall to either side, and the last bit of a depth may differ.
+        # A pixel centre on an edge can fall to either side; the last bit of a depth can differ.
         assert keys <= 0.01 * drawn, case
         assert covers <= 0.01 * drawn, case
 
 
-def test_without_its_kernel_a_gpu_draws_the_plain_way(
+def test_plain_fill_is_used_if_the_kernel_is_missing_or_wrong(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")

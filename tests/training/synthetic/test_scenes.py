@@ -1,4 +1,4 @@
-"""The synthetic scenes: exact labels, pictures that depend on seed and number alone."""
+"""Synthetic scenes: exact labels, dependence on seed and index only, command line."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def crowds(body: BodySurface) -> SceneBatch:
 
 
 def pixels_of(scenes: SceneBatch, person: int, points_norm: torch.Tensor) -> torch.Tensor:
-    """(K, 2) column and row of those in the picture of a person."""
+    """(K, 2) column and row of the points inside the image."""
     points = points_norm * torch.tensor([SIZE[1], SIZE[0]])
     inside = ((points >= 0) & (points < torch.tensor([SIZE[1], SIZE[0]]))).all(-1)
     return points[inside].floor().long()
 
 
-def naked_pixels(scenes: SceneBatch, model: BodyModel) -> list[torch.Tensor]:
-    """For every person the pixels (K, 2) on which the bare body's vertices fall."""
+def bare_body_pixels(scenes: SceneBatch, model: BodyModel) -> list[torch.Tensor]:
+    """Pixels (K, 2) of the projected bare-body vertices of every person."""
     parameters = {name: getattr(scenes.people, name) for name in PARAMETERS}
     vertices = model(parameters).vertices
     focal = scenes.focal_length[scenes.scene_index][:, None, None]
@@ -73,13 +73,13 @@ def naked_pixels(scenes: SceneBatch, model: BodyModel) -> list[torch.Tensor]:
     return [pixels_of(scenes, person, points) for person, points in enumerate(flat)]
 
 
-def test_a_scene_is_the_same_alone_and_in_any_batch(body: BodySurface) -> None:
-    world = SceneBatchGenerator(SIZE, body, TRAIN_SEED)
-    together = world.generate([11, 4, 7, 30])
+def test_scene_does_not_depend_on_its_batch(body: BodySurface) -> None:
+    generator = SceneBatchGenerator(SIZE, body, TRAIN_SEED)
+    together = generator.generate([11, 4, 7, 30])
     for place, number in enumerate((11, 4, 7, 30)):
-        one = world.generate([number])
+        one = generator.generate([number])
         differs = (one.images[0].int() - together.images[place].int()).abs().amax(0) > 2
-        # Rounding may move a pixel at an edge, and with it a block of a JPEG.
+        # Rounding can move a pixel at an edge, and with it a JPEG block.
         assert differs.float().mean() < 0.02
         same = one.owner[0].clamp(max=0) == together.owner[place].clamp(max=0)
         assert same.float().mean() > 0.999
@@ -91,7 +91,7 @@ def test_a_scene_is_the_same_alone_and_in_any_batch(body: BodySurface) -> None:
                 torch.testing.assert_close(value, getattr(among, name), atol=1e-4, rtol=1e-4)
 
 
-def test_seeds_and_numbers_make_different_scenes(body: BodySurface) -> None:
+def test_seed_and_index_determine_the_scene(body: BodySurface) -> None:
     generator = SceneGenerator(SIZE, body, TRAIN_SEED)
     first = [generator.generate(7), generator.generate(8)]
     again = SceneGenerator(SIZE, body, TRAIN_SEED).generate(7)
@@ -102,7 +102,7 @@ def test_seeds_and_numbers_make_different_scenes(body: BodySurface) -> None:
     assert not np.array_equal(first[0].image, other.image)
 
 
-def test_chance_is_uniform_and_independent() -> None:
+def test_rng_is_uniform_and_independent() -> None:
     rng = CounterRng.for_scenes(3, range(20_000))
     first, second = rng.uniform("a"), rng.uniform("b")
     assert 0 <= first.min()
@@ -135,9 +135,9 @@ def test_scenes_are_complete_and_finite(crowds: SceneBatch) -> None:
     assert sum(len(crowds.targets_of(k)) for k in range(8)) == len(targets)
 
 
-def test_nobody_is_a_scene(body: BodySurface) -> None:
-    world = SceneBatchGenerator((64, 64), body, 1, people=(0, 0))
-    scenes = world.generate([0, 1, 2])
+def test_scenes_without_people(body: BodySurface) -> None:
+    generator = SceneBatchGenerator((64, 64), body, 1, people=(0, 0))
+    scenes = generator.generate([0, 1, 2])
     assert len(scenes.targets()[0]) == 0
     assert (scenes.owner < 0).all()
     assert (scenes.joint == -1).all()
@@ -149,7 +149,7 @@ def test_nobody_is_a_scene(body: BodySurface) -> None:
 def test_labels_pose_the_body_model_to_the_same_joints(
     crowds: SceneBatch, model: BodyModel
 ) -> None:
-    """Parameters, translation, focal length and projected joints say the same thing."""
+    """Parameters, translation, focal length and projected joints are consistent."""
     targets, scene = crowds.targets()
     joints = model({name: getattr(targets, name) for name in PARAMETERS}).joints_3d
     torch.testing.assert_close(joints, targets.joints_3d, atol=5e-4, rtol=0)
@@ -160,10 +160,10 @@ def test_labels_pose_the_body_model_to_the_same_joints(
     torch.testing.assert_close(flat[ahead], targets.joints_2d[ahead], atol=4e-3, rtol=1e-3)
 
 
-def test_drawn_people_are_where_the_labels_say(alone: SceneBatch, model: BodyModel) -> None:
-    """The bare body's vertices fall on its clothed picture, which its box holds."""
+def test_rendered_people_match_their_labels(alone: SceneBatch, model: BodyModel) -> None:
+    """Projected bare-body vertices lie on the rendered person, inside the box."""
     share, checked = [], 0
-    for person, pixels in enumerate(naked_pixels(alone, model)):
+    for person, pixels in enumerate(bare_body_pixels(alone, model)):
         scene = int(alone.scene_index[person])
         mask = alone.owner[scene] == person
         if not alone.kept[person] or alone.people.visible_share[person] < 0.995:
@@ -171,7 +171,7 @@ def test_drawn_people_are_where_the_labels_say(alone: SceneBatch, model: BodyMod
         checked += 1
         wide = torch.from_numpy(cv2.dilate(mask.numpy().astype(np.uint8), np.ones((3, 3)))) > 0
         share.append(float(wide[pixels[:, 1], pixels[:, 0]].float().mean()))
-        # Pixels of the bare parts: no pixel of a head or hand lies outside the box.
+        # No pixel of the body other than head and pelvis (hair, skirts) lies outside the box.
         box = alone.people.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
         joint = alone.joint[scene]
         rows, columns = torch.nonzero(mask & (joint >= 0) & (joint != 15) & (joint != 0)).unbind(1)
@@ -183,10 +183,10 @@ def test_drawn_people_are_where_the_labels_say(alone: SceneBatch, model: BodyMod
     assert min(share) > 0.97
 
 
-def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
-    """Of two people the nearer is whole; what it takes from the farther one is counted."""
-    world = SceneBatchGenerator(SIZE, body, TRAIN_SEED, people=(4, 12))
-    scenes = world.generate(range(6))
+def test_visible_share_accounts_for_occlusion(body: BodySurface) -> None:
+    """Occluders inside the box of a person cover the pixels that the person lacks."""
+    generator = SceneBatchGenerator(SIZE, body, TRAIN_SEED, people=(4, 12))
+    scenes = generator.generate(range(6))
     share = scenes.people.visible_share
     visible = torch.bincount(scenes.owner[scenes.owner >= 0], minlength=len(share))
     assert (share <= 1).all()
@@ -194,7 +194,6 @@ def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
     assert hidden.any()
     whole = share > 0.999
     assert whole.any()
-    # Pixels are taken by something nearer.
     for person in torch.nonzero(hidden)[:, 0].tolist():
         scene = int(scenes.scene_index[person])
         box = scenes.people.boxes[person] * torch.tensor([SIZE[1], SIZE[0]] * 2)
@@ -203,12 +202,12 @@ def test_visible_share_is_what_nothing_hides(body: BodySurface) -> None:
         owner, depth = scenes.owner[scene, rows, columns], scenes.depth[scene, rows, columns]
         farthest = scenes.people.joints_3d[person, :, 2].max()
         others = (owner != person) & (owner > -2) & (depth < farthest)
-        # What is hidden lies behind others within the box.
+        # The missing pixels are covered by nearer people or objects inside the box.
         total = visible[person] / share[person]
         assert others.sum() >= 0.9 * (total - visible[person])
 
 
-def test_hidden_joints_lie_behind_others(crowds: SceneBatch) -> None:
+def test_occluded_joints_are_behind_other_people_or_objects(crowds: SceneBatch) -> None:
     hidden = crowds.joints_occluded
     assert 0.01 < hidden.float().mean() < 0.7
     targets = crowds.people
@@ -225,8 +224,8 @@ def test_hidden_joints_lie_behind_others(crowds: SceneBatch) -> None:
     assert not hidden[targets.visible_share > 0.9999].all(1).any()
 
 
-def test_left_is_left(crowds: SceneBatch, alone: SceneBatch) -> None:
-    """What is drawn at a left wrist in sight is moved by joints of the left arm."""
+def test_left_and_right_hands_are_not_swapped(crowds: SceneBatch, alone: SceneBatch) -> None:
+    """The pixel at a visible left wrist belongs to a joint of the left arm."""
     left = {9, 13, 16, 18, 20, *range(25, 40)}
     right = {9, 14, 17, 19, 21, *range(40, 55)}
     seen = {"left": [], "right": []}
@@ -248,12 +247,12 @@ def test_left_is_left(crowds: SceneBatch, alone: SceneBatch) -> None:
         assert np.mean(seen[side]) > 0.9
 
 
-def test_surface_agrees_with_the_body_model(body: BodySurface, model: BodyModel) -> None:
+def test_surface_matches_the_body_model(body: BodySurface, model: BodyModel) -> None:
     torch.manual_seed(0)
     pose, betas, expression = torch.randn(2, 55, 3) * 0.3, torch.randn(2, 10), torch.randn(2, 10)
     pose[:, 23:25] = 0
     posed = body.pose(pose, betas, expression)
-    answer = model(
+    expected = model(
         {
             "betas": betas,
             "expression": expression,
@@ -265,11 +264,11 @@ def test_surface_agrees_with_the_body_model(body: BodySurface, model: BodyModel)
         }
     )
     vertices = posed.vertices[:, : body.num_vertices]
-    torch.testing.assert_close(vertices, answer.vertices, atol=1e-5, rtol=0)
-    torch.testing.assert_close(posed.joints_3d, answer.joints_3d, atol=1e-5, rtol=0)
+    torch.testing.assert_close(vertices, expected.vertices, atol=1e-5, rtol=0)
+    torch.testing.assert_close(posed.joints_3d, expected.joints_3d, atol=1e-5, rtol=0)
 
 
-def test_clothes_and_hair_leave_the_labelled_points_in_place(body: BodySurface) -> None:
+def test_clothes_and_hair_do_not_move_labelled_points(body: BodySurface) -> None:
     appearance = sample_appearance(CounterRng.for_scenes(1, range(30)), test=False)
     offsets = garment_offsets(body, appearance)
     assert offsets[:, : body.num_vertices].norm(dim=-1).max() > 0.02
@@ -283,13 +282,13 @@ def test_clothes_and_hair_leave_the_labelled_points_in_place(body: BodySurface) 
     assert 3 < (skirts > 0).sum() < 30
 
 
-def test_test_scenes_have_patterns_of_their_own() -> None:
+def test_test_set_shares_no_fabric_pattern_with_training() -> None:
     rng = CounterRng.for_scenes(1, range(500))
     train, test = (sample_appearance(rng, test=t).patterns[..., 0].unique() for t in (False, True))
     assert set(train.tolist()) & set(test.tolist()) == {0.0}  # plain cloth
 
 
-def test_targets_check_themselves() -> None:
+def test_targets_validate_their_shapes() -> None:
     targets = Targets.unannotated(3)
     assert len(targets.select(torch.tensor([True, False, True]))) == 2
     assert len(Targets.empty().to("cpu")) == 0
@@ -299,7 +298,7 @@ def test_targets_check_themselves() -> None:
         replace(targets, box_valid=torch.zeros(3))
 
 
-def test_backgrounds_are_read_from_archives(tmp_path: Path, body: BodySurface) -> None:
+def test_background_photos_are_read_from_archives(tmp_path: Path, body: BodySurface) -> None:
     picture = np.full((90, 120, 3), (10, 200, 60), np.uint8)
     cv2.imwrite(str(tmp_path / "green.png"), picture[..., ::-1])
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
@@ -312,13 +311,13 @@ def test_backgrounds_are_read_from_archives(tmp_path: Path, body: BodySurface) -
     assert np.array_equal(pictures[0][0, 0], [10, 200, 60])
     with pytest.raises(ValueError, match=r"broken\.jpg"):
         load_backgrounds([tmp_path / "bad.tar"])
-    world = SceneBatchGenerator((64, 64), body, 1, stack_photos(pictures), people=(0, 0))
-    green = world.generate(range(12)).images.float().median(-1).values.median(-1).values
+    generator = SceneBatchGenerator((64, 64), body, 1, stack_photos(pictures), people=(0, 0))
+    green = generator.generate(range(12)).images.float().median(-1).values.median(-1).values
     assert (green[:, 1] > 1.7 * green[:, 0]).sum() >= 5
     assert stack_photos([]) is None
 
 
-def test_contact_sheet_is_written(tmp_path: Path) -> None:
+def test_preview_command_writes_a_grid(tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     main(
         ["preview", "--seed", "4", "--count", "2", "--height", "64", "--width", "64"]
@@ -328,13 +327,13 @@ def test_contact_sheet_is_written(tmp_path: Path) -> None:
 
 
 def test_video_frames_change_gradually(body: BodySurface) -> None:
-    world = SceneBatchGenerator((96, 128), body, 77, None, people=(1, 2))
+    generator = SceneBatchGenerator((96, 128), body, 77, None, people=(1, 2))
     times = (0.0, 0.1, 0.8, 0.0)
-    first, next_one, later, again = (frame.float() for frame in world.video_frames(20, times))
+    first, next_one, later, again = (frame.float() for frame in generator.video_frames(20, times))
     assert torch.equal(first, again)
     little, much = ((frame - first).abs().mean() for frame in (next_one, later))
     assert 0 < little < much
-    # Where nobody is, nearly nothing changes.
+    # The background hardly changes.
     assert (later - first).abs().median() < 4
 
 

@@ -26,7 +26,7 @@ from .surface import BodySurface
 
 
 @dataclass(frozen=True)
-class RenderedScenes:
+class RenderOutput:
     """B rendered scenes of H * W = P pixels.
 
     Attributes:
@@ -42,7 +42,7 @@ class RenderedScenes:
 
 def render_scenes(
     assets: SceneAssets, rng: CounterRng, characters: Characters, cameras: Cameras, vertices: Tensor
-) -> RenderedScenes:
+) -> RenderOutput:
     """Render people, objects and background.
 
     Args:
@@ -79,7 +79,7 @@ def render_scenes(
     radiance = gbuffer.shade(depths, lighting)
     joints = torch.cat([body.face_joint, 15 * body.shell_of_face])
     joint = torch.where(on_body, joints[number % len(body.all_faces)], -1)
-    return RenderedScenes(radiance, visibility, joint.view(-1, *size_hw))
+    return RenderOutput(radiance, visibility, joint.view(-1, *size_hw))
 
 
 def _objects(

@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         inputs = list_inputs(options.inputs)
         if not inputs.photos and not inputs.videos:
-            raise StartError("No photo or video in the given paths.")
+            raise StartError("There is no photo or video in the given paths.")
         options.out.mkdir(parents=True, exist_ok=True)
         predictor = load_predictor(options)
         warm_up_renderer()
@@ -141,13 +141,9 @@ def _videos(
             continue
         for note in result.notes:
             _log.warning("%s", note)
-        _log.info(
-            "%s: %d people in %d frames, written to %s",
-            path.name,
-            result.people,
-            result.frames,
-            options.out,
-        )
+        people = "1 person" if result.people == 1 else f"{result.people} people"
+        frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
+        _log.info("%s: %s in %s, written to %s", path.name, people, frames, options.out)
     return problems
 
 

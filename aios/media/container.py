@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import av
 
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .3gp .webm .mkv .avi .gif .mts .m2ts .ts .mpg .mpeg .vob .wmv .asf .flv"
+    ".mp4 .m4v .mov .3gp .webm .mkv .avi .gif .apng .mts .m2ts .ts .mpg .mpeg .vob .wmv .asf .flv"
     " .mxf".split()
 )
 """Usual names of supported videos; files are recognised by their content."""
-FORMAT_NAMES = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, MXF or GIF"
+FORMAT_NAMES = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, MXF, GIF or APNG"
 
 # Other demuxers open further files or addresses that the file names.
 _DEMUXERS = "mov,matroska,avi,gif,apng,mpegts,mpeg,asf,flv,mxf"

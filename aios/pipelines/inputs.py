@@ -72,7 +72,7 @@ def _reason_to_skip(file: Path, kind: FileKind | None) -> str:
 
 def _is_video(file: Path, kind: FileKind | None) -> bool:
     if kind is None or kind.kind is Kind.UNSUPPORTED:
-        return file.suffix.lower() in VIDEO_SUFFIXES - {".gif"}
+        return file.suffix.lower() in VIDEO_SUFFIXES - PHOTO_SUFFIXES
     return kind.kind is Kind.VIDEO
 
 

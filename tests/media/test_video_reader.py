@@ -248,21 +248,6 @@ def test_clock_that_starts_late_is_shifted_to_zero(tmp_path, suffix):
     assert reader.problem == ""
 
 
-def test_damage_before_the_first_frame_is_reported_or_refused(tmp_path):
-    """Damage at any position raises no error other than VideoError."""
-    whole = make_clip(tmp_path / "clip.mp4", 8).read_bytes()
-    random = np.random.default_rng(0)
-    for _ in range(150):
-        content = np.frombuffer(whole, np.uint8).copy()
-        positions = random.integers(0, len(content), 30)
-        content[positions] = random.integers(0, 256, len(positions))
-        (tmp_path / "damaged.mp4").write_bytes(content.tobytes())
-        try:
-            read(tmp_path / "damaged.mp4")
-        except VideoError as error:
-            assert "\n" not in str(error)
-
-
 def test_name_that_is_not_utf8_is_read(tmp_path):
     path = tmp_path / "M\udcfcnchen.mp4"
     path.write_bytes(make_clip(tmp_path / "a.mp4", 3).read_bytes())

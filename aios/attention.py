@@ -1,13 +1,13 @@
-"""Where the network looked for each person, kept from the forward pass in a small form.
+"""Attention of the decoder for each person, recorded from a forward pass.
 
-Letters: n people kept, T tokens a person, C box tokens a person, H heads, L levels, N points.
+Letters: n people kept, T tokens per person, C box tokens per person, H heads, L levels, N points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from torch import Tensor
 from .network.model import AiOS
 from .network.outputs import AiOSOutput, LayerAttention
 from .network.person_attention import person_mask
+from .network.preprocessing import PhotoPlacement
 from .network.queries import TokenLayout
 
 KEPT_PEOPLE = 30
-"""Attention is kept for at most this many people, best scores first."""
+"""Maximum number of people with attention, best scores first."""
 
 BODY_POINTS = (
     "nose",
@@ -50,50 +51,50 @@ BOX_NAMES = ("body box", "left hand box", "right hand box", "face box")
 
 @dataclass(frozen=True)
 class KeptLayer:
-    """What one decoder layer did for n people.  Coordinates are 0-1 of the photo."""
+    """Attention of one decoder layer for n people.  Coordinates are 0-1 of the photo."""
 
     stage: str
     """Decoder stage, see `outputs.LayerOutput`."""
     tokens: tuple[str, ...]
-    """Names of the T tokens of a person."""
+    """Names of the T tokens of each person."""
     box_tokens: tuple[int, ...]
-    """Which of the T tokens are the C boxes: body, then (if there) left hand, right hand, face."""
+    """Indices of the C box tokens: body, then (if present) left hand, right hand, face."""
     boxes: np.ndarray
-    """(n, T, 4) float32 cxcywh, the reference point and box given to the layer."""
+    """(n, T, 4) float32 cxcywh, reference boxes of the tokens."""
     locations: np.ndarray
-    """(n, T, H, L, N, 2) float16, sampling points, which may lie outside the photo."""
+    """(n, T, H, L, N, 2) float16 sampling locations; may lie outside the photo."""
     weights: np.ndarray
-    """(n, T, H, L, N) float16, attention of the sampling points, 1 in all for each head."""
+    """(n, T, H, L, N) float16 attention weights of the sampling points; sum to 1 per head."""
     own: np.ndarray
-    """(n, T, T) float16, self-attention of a person's tokens (rows) to each other, mean over
-    heads.  What is missing to 1 went to other people."""
+    """(n, T, T) float16, self-attention among the tokens of a person (row attends to column), mean
+    over heads.  Rows sum to 1 minus the attention to other people."""
     others: np.ndarray
-    """(n, C, n, C) float16, self-attention of box tokens (first two axes) to those of other kept
-    people; 0 between boxes of one person, which `own` has."""
+    """(n, C, n, C) float16, self-attention of box tokens (first two axes) to box tokens of other
+    kept people; 0 within a person, see `own`."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """What all decoder layers did for the people of one photo."""
+    """Attention of all decoder layers for the people of one photo."""
 
     query_indices: np.ndarray
     """(n,) int64, as `People.query_indices`, best score first."""
     layers: tuple[KeptLayer, ...]
 
     def row(self, query_index: int) -> int | None:
-        """Place of a person among the n kept, None for one who was not kept."""
+        """Index among the n kept people, None if the person was not kept."""
         found = np.flatnonzero(self.query_indices == query_index)
         return int(found[0]) if len(found) else None
 
     @property
     def nbytes(self) -> int:
-        """Memory of all arrays."""
+        """Memory of all arrays in bytes."""
         arrays = ("boxes", "locations", "weights", "own", "others")
         return sum(getattr(layer, name).nbytes for layer in self.layers for name in arrays)
 
 
 def token_names(layout: TokenLayout) -> tuple[str, ...]:
-    """Names of the tokens of a person, in order."""
+    """Names of the tokens of each person, in order."""
     names = dict(zip(layout.box_tokens, BOX_NAMES, strict=False))
     points = (
         (layout.joints, "", BODY_POINTS),
@@ -109,7 +110,7 @@ def token_names(layout: TokenLayout) -> tuple[str, ...]:
 
 
 def token_in_layer(name: str, layer: KeptLayer) -> int:
-    """Number of a token in a layer, or of the token it grows from where it does not exist yet."""
+    """Index of a token in a layer, or of the token that initialises it in a later stage."""
     part, colon, _ = name.partition(": ")
     for candidate in (name, f"{part} box" if colon else name, BOX_NAMES[0]):
         if candidate in layer.tokens:
@@ -118,14 +119,14 @@ def token_in_layer(name: str, layer: KeptLayer) -> int:
 
 
 @dataclass(frozen=True)
-class SeenTokens:
-    """What one layer's self-attention was given.
+class SelfAttentionInput:
+    """Input of the self-attention of one layer.
 
     Attributes:
-        attention: the layer's self-attention.
+        attention: the self-attention module.
         tokens: (B, P * T, D).
-        position: the same shape.
-        layout: of the tokens.
+        position: position embeddings, same shape.
+        layout: token layout of a person.
     """
 
     attention: Any
@@ -135,19 +136,19 @@ class SeenTokens:
 
 
 @contextmanager
-def watch_self_attention(model: AiOS) -> Iterator[list[SeenTokens]]:
-    """Gives a list that the model's next forward pass fills, one entry a decoder layer.
+def watch_self_attention(model: AiOS) -> Iterator[list[SelfAttentionInput]]:
+    """Record the self-attention inputs of the next forward pass, one per decoder layer.
 
-    The fast path of the decoder never has self-attention's weights at hand; from its inputs they
-    are computed afterwards, for the people wanted.
+    The fused attention of the decoder does not return attention weights; `keep_attention` computes
+    them from these inputs, for the wanted people only.
     """
-    seen: list[SeenTokens] = []
+    seen: list[SelfAttentionInput] = []
 
-    def note(module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
-        seen.append(SeenTokens(module, *arguments[:3]))
+    def record(module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
+        seen.append(SelfAttentionInput(module, *arguments[:3]))
 
     hooks = [
-        layer.self_attn.register_forward_pre_hook(note)  # type: ignore[union-attr]
+        layer.self_attn.register_forward_pre_hook(record)  # type: ignore[union-attr]
         for layer in model.decoder.layers
     ]
     try:
@@ -159,28 +160,37 @@ def watch_self_attention(model: AiOS) -> Iterator[list[SeenTokens]]:
 
 @torch.inference_mode()
 def keep_attention(
-    output: AiOSOutput, seen: list[SeenTokens], index: int, query_indices: np.ndarray
+    output: AiOSOutput,
+    inputs: list[SelfAttentionInput],
+    index: int,
+    query_indices: np.ndarray,
+    placement: PhotoPlacement | None = None,
 ) -> Attention:
-    """Reduce what the forward pass saw to the people wanted.
+    """Extract the attention of the wanted people from a forward pass.
 
     Args:
-        output: of a forward pass with `keep_attention=True`, without a prefix.
-        seen: of the same forward pass, see `watch_self_attention`.
-        index: which image of the batch.
-        query_indices: (m,) people slots, best first; the first `KEPT_PEOPLE` are kept.
+        output: output with `keep_attention=True`, without a prefix.
+        inputs: of the same forward pass, see `watch_self_attention`.
+        index: image of the batch.
+        query_indices: (m,) people, best first; the first `KEPT_PEOPLE` are kept.
+        placement: of the photo in the network input; None if it fills the input.
     """
     kept = np.asarray(query_indices[:KEPT_PEOPLE], np.int64)
     slots = torch.from_numpy(kept).to(output.selected_queries.device)
-    # Before people are chosen, the tokens are those of the proposals.
+    # In stage "locate" the tokens are those of the proposals.
     first = output.selected_queries[index, slots]
     layers = []
-    for layer, tokens in zip(output.attention, seen, strict=True):
+    for layer, tokens in zip(output.attention, inputs, strict=True):
         people = first if layer.stage == "locate" else slots
         layers.append(_keep_layer(layer, tokens, index, people))
+    if placement is not None:
+        layers = [_in_photo(layer, placement) for layer in layers]
     return Attention(kept, tuple(layers))
 
 
-def _keep_layer(layer: LayerAttention, seen: SeenTokens, index: int, people: Tensor) -> KeptLayer:
+def _keep_layer(
+    layer: LayerAttention, seen: SelfAttentionInput, index: int, people: Tensor
+) -> KeptLayer:
     layout = seen.layout
 
     def of_people(values: Tensor) -> Tensor:
@@ -200,8 +210,21 @@ def _keep_layer(layer: LayerAttention, seen: SeenTokens, index: int, people: Ten
     )
 
 
-def _self_attention(seen: SeenTokens, index: int, people: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (n, T, T) within and (n, C, n, C) between people, mean over heads."""
+def _in_photo(layer: KeptLayer, placement: PhotoPlacement) -> KeptLayer:
+    """Convert coordinates from 0-1 of the network input to 0-1 of the photo."""
+    photo = np.array(placement.photo_wh, np.float64)
+    scale, shift = np.array(placement.extent) / photo, np.array(placement.origin) / photo
+    boxes = layer.boxes * np.tile(scale, 2)
+    boxes[..., :2] += shift
+    return replace(
+        layer,
+        boxes=boxes.astype(np.float32),
+        locations=(layer.locations * scale + shift).astype(np.float16),
+    )
+
+
+def _self_attention(seen: SelfAttentionInput, index: int, people: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention (n, T, T) within and (n, C, n, C) between people, mean over heads."""
     layout, heads = seen.layout, seen.attention.heads
     count, size = len(people), layout.num_tokens
     tokens, width = (seen.tokens + seen.position)[index], seen.tokens.shape[-1]
@@ -213,7 +236,7 @@ def _self_attention(seen: SeenTokens, index: int, people: Tensor) -> tuple[Tenso
     visible = person_mask(layout, seen.attention.form, len(tokens) // size, tokens.device)
     blocked = ~visible[rows]
     mean = torch.zeros(len(rows), len(rows), device=tokens.device)
-    for head in range(heads):  # all heads at once would take hundreds of megabytes
+    for head in range(heads):  # all heads at once would need hundreds of megabytes
         logits = query[:, head] @ key[:, head].T * query.shape[-1] ** -0.5
         mean += logits.masked_fill_(blocked, -torch.inf).softmax(-1)[:, rows] / heads
     # (n * T, n * T) -> (n, T, n, T)

@@ -1,4 +1,4 @@
-"""The people of one photo: what the network found, in the pixels of that photo."""
+"""People of one photo: network outputs in photo pixels."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ FIELD_SHAPES: dict[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class People:
-    """P people of one photo, best score first.  All arrays are numpy, float32 unless said.
+    """P people of one photo, best score first.  Arrays are float32 unless stated otherwise.
 
-    Boxes are x1, y1, x2, y2; keypoints are x, y; both in pixels of the photo, and may lie outside
-    it.  Keypoints are NaN where the network has no point tokens.  Rotations are axis-angle in
-    radians.  `P` may be 0.
+    Boxes (x1, y1, x2, y2) and keypoints (x, y) are in photo pixels and may lie outside the photo.
+    Keypoints are NaN if the network has no point tokens.  Rotations are axis-angle in radians.  P
+    may be 0.
     """
 
     scores: np.ndarray
-    """(P,) 0-1, the person class."""
+    """(P,) 0-1, score of the person class."""
     query_indices: np.ndarray
-    """(P,) int64, which of the network's people slots this is."""
+    """(P,) int64, query index in the network output."""
     boxes_xyxy_px: np.ndarray
     """(P, 4)"""
     left_hand_boxes_xyxy_px: np.ndarray
@@ -64,17 +64,17 @@ class People:
     left_hand_keypoints_2d_px: np.ndarray
     """(P, 6, 2) wrist, then the tips of thumb, index, middle, ring, pinky."""
     right_hand_keypoints_2d_px: np.ndarray
-    """(P, 6, 2) as the left hand."""
+    """(P, 6, 2) same order as the left hand."""
     face_keypoints_2d_px: np.ndarray
     """(P, 6, 2) nose, upper lip, jaw joint, right contour, chin, left contour."""
     global_orient: np.ndarray
-    """(P, 3) pelvis to camera frame (x right, y down, z forward)."""
+    """(P, 3) rotation from the body to the camera frame (x right, y down, z forward)."""
     body_pose: np.ndarray
     """(P, 63) 21 joints."""
     left_hand_pose: np.ndarray
-    """(P, 45) 15 joints, relative to the body model's mean hand."""
+    """(P, 45) 15 joints, relative to the mean hand of the body model."""
     right_hand_pose: np.ndarray
-    """(P, 45) 15 joints, relative to the body model's mean hand."""
+    """(P, 45) 15 joints, relative to the mean hand of the body model."""
     jaw_pose: np.ndarray
     """(P, 3)"""
     betas: np.ndarray
@@ -82,50 +82,50 @@ class People:
     expression: np.ndarray
     """(P, 10) SMPL-X expression."""
     weak_camera: np.ndarray
-    """(P, 3) predicted s, tx, ty."""
+    """(P, 3) predicted weak-perspective camera s, tx, ty."""
     transl: np.ndarray
-    """(P, 3) metres, camera frame of the photo's camera: (tx / s, ty / s, 1 / s)."""
+    """(P, 3) metres, camera frame: (tx / s, ty / s, 1 / s)."""
 
     def __post_init__(self) -> None:
-        """Check every shape against the number of people."""
+        """Validate the shapes."""
         count = len(self.scores)
         for name, shape in FIELD_SHAPES.items():
             found = getattr(self, name).shape
             if found != (count, *shape):
-                raise ValueError(f"People.{name} has shape {found}, wanted {(count, *shape)}")
+                raise ValueError(f"People.{name} has shape {found}, expected {(count, *shape)}")
 
     def __len__(self) -> int:
         """Number of people."""
         return len(self.scores)
 
     def select(self, index: np.ndarray | slice) -> Self:
-        """The people at `index` (a boolean mask, integers or a slice), in that order."""
+        """Select people by boolean mask, indices or slice."""
         return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
-    def without_doubles(self, max_overlap: float) -> Self:
-        """Leave out who overlaps somebody with a better score by more than `max_overlap`.
+    def suppress_duplicates(self, max_overlap: float) -> Self:
+        """Non-maximum suppression on body boxes.
 
         Args:
-            max_overlap: intersection over union of body boxes, 0-1; 1 leaves nobody out.
+            max_overlap: maximum IoU, 0-1; 1 keeps everyone.
         """
         if max_overlap >= 1:
             return self
         return self.select(nms(self.boxes_xyxy_px, max_overlap))
 
     def best(self, threshold: float, max_overlap: float, count: int) -> Self:
-        """At most `count` of those with a score of `threshold` or more, `without_doubles`."""
+        """Top `count` people with score >= `threshold`, after `suppress_duplicates`."""
         chosen = np.flatnonzero(self.scores >= threshold)
         if max_overlap < 1:
             chosen = chosen[nms(self.boxes_xyxy_px[chosen], max_overlap)]
         return self.select(chosen[:count])
 
     def smplx_parameters(self) -> dict[str, np.ndarray]:
-        """Arrays under the argument names of the `smplx` package, hands relative to the mean."""
+        """Arrays by argument name of the `smplx` package; hands relative to the mean hand."""
         return {name: getattr(self, name) for name in SMPLX_NAMES}
 
     @classmethod
     def empty(cls) -> Self:
-        """Nobody."""
+        """People with P = 0."""
         return cls(
             **{
                 name: np.zeros((0, *shape), np.int64 if name == "query_indices" else np.float32)
@@ -135,16 +135,14 @@ class People:
 
 
 def people_table(output: LayerOutput) -> Tensor:
-    """Everyone the last decoder layer speaks of, as one table that is copied in one go.
-
-    One score a person, that of the person class; no threshold, no suppression of doubles.
+    """Concatenate the outputs of all queries into one tensor, for a single device-to-host copy.
 
     Args:
-        output: of the last layer, with SMPL-X.
+        output: output of the last decoder layer, with SMPL-X.
 
     Returns:
-        (B, P, C) float32, best score first: the fields of `People` side by side, but boxes and
-        keypoints 0-1 of the photo.
+        (B, P, C) float32, best score of the person class first: the fields of `People` side by
+        side, but boxes and keypoints 0-1 of the un-padded network input.
     """
     smplx = output.smplx
     assert smplx is not None
@@ -179,38 +177,42 @@ def people_table(output: LayerOutput) -> Tensor:
         "weak_camera": smplx.weak_camera,
         "transl": weak_camera_to_transl(smplx.weak_camera),
     }
-    # Whole numbers up to 2 ** 24 are exact in float32.
+    # Query indices are exact in float32 up to 2 ** 24.
     columns = [fields[name].detach().float().reshape(*scores.shape, -1) for name in FIELD_SHAPES]
     table = torch.cat(columns, -1)
     return table.gather(1, order[..., None].expand_as(table))
 
 
-def people_from_table(table: np.ndarray, width: int, height: int) -> People:
-    """People of one photo (specification section 12).
+def people_from_table(
+    table: np.ndarray, width: float, height: float, origin: tuple[float, float] = (0.0, 0.0)
+) -> People:
+    """Convert a row of `people_table` to people in photo pixels.
 
     Args:
-        table: (P, C) of `people_table`.
-        width: of the photo, pixels.
-        height: of the photo, pixels.
+        table: (P, C).
+        width: of the un-padded network input, in photo pixels.
+        height: likewise.
+        origin: (x, y) of its top left corner in the photo, pixels.
 
     Returns:
-        All people slots, best score first.
+        People of all queries, best score first.
     """
-    size = np.array([width, height], np.float32)
+    size, offset = np.array([width, height], np.float32), np.array(origin, np.float32)
     values: dict[str, np.ndarray] = {}
     start = 0
     for name, shape in FIELD_SHAPES.items():
         stop = start + math.prod(shape)
-        # Not a view: whoever keeps one field does not keep all.
+        # Copied, so that a field does not keep the whole table in memory.
         values[name] = table[:, start:stop].reshape(len(table), *shape).copy()
         if name.endswith("_px"):
             points = values[name].reshape(-1, 2)
             points *= size
+            points += offset
         start = stop
     values["query_indices"] = values["query_indices"].astype(np.int64)
     return People(**values)
 
 
 def people_from_output(output: LayerOutput, index: int, width: int, height: int) -> People:
-    """As `people_from_table`, of image `index` of a batch."""
+    """People of image `index` of a batch, for a photo that fills the network input."""
     return people_from_table(people_table(output)[index].cpu().numpy(), width, height)

@@ -1,9 +1,9 @@
-"""People of one photo or of several as posed meshes, as few calls of the body model as will do."""
+"""Batched posing of people on a body model."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,42 +15,59 @@ from .body.model import BodyModel
 from .body.parameters import SMPLX_NAMES, SMPLX_SIZES
 from .people import People
 
-_AT_ONCE = 16
-"""Bodies a call."""
-_RECORDED_AT_ONCE = 64
-"""Bodies a call where calls are recorded: padded to a multiple of `_AT_ONCE`, as a recording fits
-one number."""
+_BATCH = 16
+"""Maximum number of bodies per call of the body model."""
+_GRAPH_BATCH = 64
+"""The same with CUDA graphs; padded to a multiple of `_BATCH`, since a graph has a fixed size."""
 
 
-class Posing:
-    """Poses a body; may be called from many threads."""
+class BodyPoser:
+    """Poses people on one body model, with CUDA graphs where available.  Thread-safe."""
 
     def __init__(self, body: BodyModel, from_official: bool) -> None:
-        """Pose `body`; see `BodyModel.adapt` for `from_official`."""
+        """Create a poser for `body`; for `from_official` see `BodyModel.adapt`."""
         self._body, self._from_official = body, from_official
-        self._graph = CudaGraph(self._posed) if cuda_graphs_available(body.device) else None
         self._lock = threading.Lock()
+        has_graphs = cuda_graphs_available(body.device)
+        self._meshes_graph = CudaGraph(self._pose_meshes) if has_graphs else None
+        self._joints_graph = CudaGraph(self._pose_joints) if has_graphs else None
 
     def __call__(self, people: Sequence[People]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Vertices (P, V, 3) and joints (P, 144, 3) of each of `people`, metres, camera frame."""
+        """Pose the people of several photos together.
+
+        Returns:
+            For each photo, vertices (P, V, 3) and joints (P, 144, 3) in metres, camera frame.
+        """
         if not people:
             return []
-        table = self._table(people)
-        step = _AT_ONCE if self._graph is None else _RECORDED_AT_ONCE
-        posed = []
+        vertices, joints_3d = self._run(people, self._pose_meshes, self._meshes_graph)
+        ends = np.cumsum([len(each) for each in people])[:-1]
+        return list(zip(np.split(vertices, ends), np.split(joints_3d, ends), strict=True))
+
+    def joints(self, people: People) -> np.ndarray:
+        """Pose joints (P, 144, 3) of one photo in metres, camera frame, without meshes."""
+        (joints_3d,) = self._run([people], self._pose_joints, self._joints_graph)
+        return joints_3d
+
+    def _run(
+        self,
+        people: Sequence[People],
+        pose: Callable[[Tensor], tuple[Tensor, ...]],
+        graph: CudaGraph | None,
+    ) -> list[np.ndarray]:
+        """Outputs of `pose` for all people, in batches."""
+        table = self._parameter_table(people)
+        step = _BATCH if graph is None else _GRAPH_BATCH
+        batches = []
         with torch.inference_mode():
             for start in range(0, max(len(table), 1), step):
-                posed.append(self._pose(table[start : start + step]))
-        ends = np.cumsum([len(each) for each in people])[:-1]
-        # What is posed in one call is not copied once more.
-        parts = (
-            np.split(each[0] if len(each) == 1 else np.concatenate(each), ends)
-            for each in zip(*posed, strict=True)
-        )
-        return list(zip(*parts, strict=True))
+                batches.append(self._run_batch(table[start : start + step], pose, graph))
+        parts = zip(*batches, strict=True)
+        # A single batch, the usual case, is not copied again.
+        return [part[0] if len(part) == 1 else np.concatenate(part) for part in parts]
 
-    def _table(self, people: Sequence[People]) -> Tensor:
-        """(P, C) on the CPU: everyone's parameters side by side, in the order of `SMPLX_NAMES`."""
+    def _parameter_table(self, people: Sequence[People]) -> Tensor:
+        """(P, C) on the CPU: parameters of all people side by side, in order of `SMPLX_NAMES`."""
         each = [one.smplx_parameters() for one in people]
         parameters = {
             name: torch.from_numpy(np.concatenate([values[name] for values in each]))
@@ -59,17 +76,28 @@ class Posing:
         adapted = self._body.adapt(parameters, self._from_official)
         return torch.cat([adapted[name].float() for name in SMPLX_NAMES], 1)
 
-    def _pose(self, table: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def _run_batch(
+        self,
+        table: Tensor,
+        pose: Callable[[Tensor], tuple[Tensor, ...]],
+        graph: CudaGraph | None,
+    ) -> tuple[np.ndarray, ...]:
         count = len(table)
-        if self._graph is None or not count:
-            vertices, joints_3d = self._posed(table.to(self._body.device))
-        else:
-            padded = F.pad(table, (0, 0, 0, -count % _AT_ONCE)).to(self._body.device)
-            with self._lock:
-                vertices, joints_3d = self._graph(padded)
-        return vertices[:count].cpu().numpy(), joints_3d[:count].cpu().numpy()
+        if graph is None or not count:
+            outputs = pose(table.to(self._body.device))
+            return tuple(output.cpu().numpy() for output in outputs)
+        padded = F.pad(table, (0, 0, 0, -count % _BATCH)).to(self._body.device)
+        with self._lock:
+            outputs = graph(padded)
+        return tuple(output[:count].cpu().numpy() for output in outputs)
 
-    def _posed(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        values = dict(zip(SMPLX_NAMES, table.split(list(SMPLX_SIZES.values()), 1), strict=True))
-        posed = self._body(values)
+    def _pose_meshes(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        posed = self._body(_parameters(table))
         return posed.vertices, posed.joints_3d
+
+    def _pose_joints(self, table: Tensor) -> tuple[Tensor]:
+        return (self._body.joints(_parameters(table)),)
+
+
+def _parameters(table: Tensor) -> dict[str, Tensor]:
+    return dict(zip(SMPLX_NAMES, table.split(list(SMPLX_SIZES.values()), 1), strict=True))

@@ -1,4 +1,4 @@
-"""What is known of the people in one photo: as the network says it, and as posed bodies."""
+"""Prediction for one photo: network outputs and posed bodies."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ from typing import Self
 import numpy as np
 
 from .attention import Attention
-from .geometry.camera import Camera, Spread, shift_to_match
+from .geometry.camera import Camera, FitSigmas, fit_translation
 from .network.config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
 from .people import People
 
-_KEYPOINT_SPREAD = 0.2
-"""How sure a keypoint is, in longest sides of the box: it is nearer than that to where the posed
-body has it, but wrong poses make many of them wrong together."""
-_DEPTH_SPREAD = 0.1
-"""How sure the predicted depth is, as a share of it."""
-_NEAREST_M = 0.01
-"""Depths are told apart down to this."""
+_KEYPOINT_SIGMA = 0.2
+"""Standard deviation of keypoints from the projected joints, relative to the longer side of the
+box.  Larger than the error of single keypoints, since a wrong pose shifts many of them together."""
+_DEPTH_SIGMA = 0.1
+"""Standard deviation of the predicted depth, relative to it."""
+_MIN_DEPTH_M = 0.01
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the network says of one photo before anybody is left out: cheap to filter again.
+    """Network outputs for one photo before thresholding, for repeated `AiOSPredictor.assemble`.
 
     Attributes:
-        people: every people slot, best score first.
-        camera: of the photo.
-        attention: where each decoder layer looked for the best of them, if it was asked for.
-        placed: whether people stand where `AiOSPredictor.placed` puts them, not where the
-            network's camera says.
+        people: all queries, best score first.
+        camera: camera of the photo.
+        attention: decoder attention for the best people, if requested.
+        placed: whether `AiOSPredictor.placed` has already been applied to `transl`.
     """
 
     people: People
@@ -42,16 +40,16 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Everything that is known of the people in one photo; everything else is drawn from this.
+    """Prediction for one photo, the source of all views and files.
 
     Attributes:
         people: P people, best score first.
-        camera: the perspective camera of the photo, pixels of the photo.
+        camera: perspective camera in photo pixels.
         vertices: (P, V, 3) float32 metres, camera frame (x right, y down, z forward).
         joints_3d: (P, 144, 3) float32 metres, camera frame, SMPL-X order.
-        faces: (F, 3) int64, vertex numbers of one body.
-        weights: where the network's weights come from, for people to read.
-        body: which body model was posed, "SMPL-X" or "stand-in".
+        faces: (F, 3) int64 vertex indices of one body.
+        weights: name of the weights, see `WeightsInfo.name`.
+        body: name of the body model, "SMPL-X" or "stand-in".
     """
 
     people: People
@@ -64,45 +62,34 @@ class Prediction:
 
     @property
     def depth_order(self) -> np.ndarray:
-        """(P,) int64, 0 for the person nearest to the camera (distance of the pelvis)."""
+        """(P,) int64 rank by depth of the pelvis, 0 for the nearest person."""
         order = np.argsort(self.joints_3d[:, 0, 2], kind="stable")
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order))
         return ranks
 
     def with_field_of_view(self, degrees: float) -> Self:
-        """The same people before another lens, moved so that they stay where they are seen.
+        """Change the field of view and move people so that their projections stay in place.
 
-        Pose, shape and orientation stay; `transl` and everything in metres follows.  `weak_camera`
-        stays what the network said.
+        `transl`, vertices and joints change; pose, shape, orientation and `weak_camera` do not.
 
         Args:
-            degrees: across the longer side of the photo.
+            degrees: field of view across the longer side of the photo.
 
         Raises:
             ValueError: not between 0 and 180 degrees.
         """
         camera = self.camera.with_field_of_view(degrees)
         joints = self.joints_3d[:, :NUM_BODY_JOINTS]
-        shift = shift_to_match(joints, self.camera.project(joints), camera)
+        shift = fit_translation(joints, self.camera.project(joints), camera)
         return replace(self._moved(shift), camera=camera)
 
     def placed_by_keypoints(self) -> Self:
-        """The same people, each moved to where its body fits its 2D keypoints best.
-
-        For weights whose camera is less sure than their keypoints of where in the picture somebody
-        is.  How far away, it knows better: a depth from keypoints alone is as wrong as the pose.
-        `transl` and everything in metres follows; `weak_camera` stays what the network said.
-        """
-        people, joints = self.people, self.joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
-        boxes = people.boxes_xyxy_px
-        sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
-        depth = self.joints_3d[:, 0, 2].clip(_NEAREST_M)
-        spread = Spread(sides * _KEYPOINT_SPREAD, depth * _DEPTH_SPREAD)
-        return self._moved(shift_to_match(joints, people.keypoints_2d_px, self.camera, spread))
+        """Move each person by `keypoint_translation`; `weak_camera` does not change."""
+        return self._moved(keypoint_translation(self.people, self.joints_3d, self.camera))
 
     def _moved(self, shift: np.ndarray) -> Self:
-        """Everyone by (P, 3) metres."""
+        """Move people by (P, 3) metres."""
         shift = shift.astype(np.float32)
         return replace(
             self,
@@ -118,3 +105,25 @@ class Prediction:
     def __iter__(self) -> Iterator[int]:
         """Indices of the people, best score first."""
         return iter(range(len(self.people)))
+
+
+def keypoint_translation(people: People, joints_3d: np.ndarray, camera: Camera) -> np.ndarray:
+    """Translation that fits posed joints to the predicted 2D keypoints, near the predicted depth.
+
+    For weights whose keypoints locate a person in the image better than their camera.  The depth
+    stays close to the camera's, because a depth from keypoints alone is as wrong as the pose.
+
+    Args:
+        people: P people.
+        joints_3d: (P, 144, 3) metres, camera frame.
+        camera: camera of the photo.
+
+    Returns:
+        (P, 3) metres.
+    """
+    boxes = people.boxes_xyxy_px
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
+    depth = joints_3d[:, 0, 2].clip(_MIN_DEPTH_M)
+    sigmas = FitSigmas(sides * _KEYPOINT_SIGMA, depth * _DEPTH_SIGMA)
+    joints = joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
+    return fit_translation(joints, people.keypoints_2d_px, camera, sigmas)

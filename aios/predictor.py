@@ -1,4 +1,4 @@
-"""The one front door: a photo in, people as posed meshes out."""
+"""Predictor: photo in, people as posed meshes out."""
 
 from __future__ import annotations
 
@@ -22,27 +22,33 @@ from .geometry.camera import Camera
 from .media.photo import PhotoSource, photo_pixels, read_photo
 from .network.config import ImageConfig
 from .network.model import AiOS
-from .network.preprocessing import ImageBatch, batch_images, prepare_photo
+from .network.preprocessing import (
+    ImageBatch,
+    PhotoPlacement,
+    batch_images,
+    place_photo,
+    prepare_photo,
+)
 from .people import People, people_from_table, people_table
-from .posing import Posing
-from .prediction import Candidates, Prediction
+from .posing import BodyPoser
+from .prediction import Candidates, Prediction, keypoint_translation
 from .resources import EXAMPLES
 from .weights.load import WeightsInfo, load_model
 
 DEFAULT_MAX_PEOPLE = 30
-PHOTOS_AT_ONCE = 8
-INPUT_SHARES = {"fast": 0.64, "balanced": 0.8, "full": 1.0}
+DEFAULT_BATCH_SIZE = 8
+INPUT_SCALES = {"fast": 0.64, "balanced": 0.8, "full": 1.0}
 
 
 class AiOSPredictor:
-    """Network, body model and everything between a photo and a `Prediction`.
+    """Network and body model: predicts the people of photos.
 
-    May be called from many threads; the network runs for one of them at a time.
+    Thread-safe; the network runs for one thread at a time.
 
     Attributes:
-        weights: which weights are in use and why.
-        speed: "exact" or "fast", whichever is in use.
-        body: which body is posed.
+        weights: weights in use.
+        speed: mode in use, "exact" or "fast".
+        body: body model that is posed.
     """
 
     def __init__(
@@ -53,10 +59,14 @@ class AiOSPredictor:
         device: torch.device | str | None = None,
         speed: Speed = "exact",
     ) -> None:
-        """Take over `model`: it is changed for inference and moves to `device`.
+        """Create a predictor; `model` is modified for inference and moved to `device`.
 
-        `device` None means the first CUDA device where there is one, else the CPU; for `speed` see
-        `aios.accelerate.install`.
+        Args:
+            model: network with weights.
+            weights: description of the weights.
+            body: body model.
+            device: None takes the first CUDA device if there is one, else the CPU.
+            speed: see `aios.accelerate.install`.
         """
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -65,11 +75,11 @@ class AiOSPredictor:
         self.speed = self.model.speed
         self.weights = weights
         self.body = body.to(device=self.device)
-        self._posing = self._posing_of(self.body)
+        self._poser = self._build_poser(self.body)
         self._network_lock = threading.Lock()
         self._graph: CudaGraph | None = None
         if self.speed == "fast" and cuda_graphs_available(self.device):
-            self._graph = CudaGraph(self._table, allow_tf32=True)
+            self._graph = CudaGraph(self._run_table, allow_tf32=True)
 
     @classmethod
     def from_pretrained(
@@ -79,56 +89,56 @@ class AiOSPredictor:
         device: torch.device | str | None = None,
         speed: Speed = "exact",
     ) -> Self:
-        """Load weights and a body.
+        """Load weights and a body model.
 
         Args:
-            source: "auto" (the official weights if they can be had quickly, else the built-in
-                ones), "official", "builtin", a Hub repository, or a file.
-            body: SMPL-X file or folder; None takes AIOS_SMPLX from the environment, else the
+            source: "auto" (official weights if cached or reachable, else built-in), "official",
+                "builtin", a Hub repository or a file; see `load_model`.
+            body: SMPL-X file or folder; None takes the environment variable AIOS_SMPLX, else the
                 stand-in.
-            device: None means CUDA where there is one.
-            speed: "exact", or "fast": on a CPU large products in 8 bits, which moves vertices by
-                a millimetre or two; where that cannot be had, exact.
+            device: None takes CUDA if available.
+            speed: "exact" or "fast"; "fast" uses 8-bit products on a CPU, which moves vertices by
+                one or two millimetres, and falls back to "exact" where not supported.
 
         Raises:
-            CheckpointError: the weights cannot be had or used.
-            BodyModelError: the body model cannot be used.
+            CheckpointError: the weights are not available or not usable.
+            BodyModelError: the body model is not usable.
         """
         body_model = BodyModel.load(body)
         loaded = load_model(source)
         return cls(loaded.model, loaded.weights, body_model, device, speed)
 
     def with_body(self, body: BodyModel) -> Self:
-        """The same network, which still runs for one photo at a time, over another body."""
+        """Copy with another body model; both share the network and its lock."""
         other = copy.copy(self)
         other.body = body if body.device == self.body.device else body.to(self.body.device)
-        other._posing = other._posing_of(other.body)
+        other._poser = other._build_poser(other.body)
         return other
 
-    def _posing_of(self, body: BodyModel) -> Posing:
-        return Posing(body, self.weights.body_convention == "smplx")
+    def _build_poser(self, body: BodyModel) -> BodyPoser:
+        return BodyPoser(body, self.weights.body_convention == "smplx")
 
     @property
     def input_sizes(self) -> dict[str, ImageConfig]:
-        """Sizes of the network's input from fast and coarse to that of the weights.
+        """Network input sizes by name, from "fast" to "full", the size of the weights.
 
-        The shares are those of short sides 512, 640 and 800 pixels, of which the last is the
-        paper's; sides are multiples of what the network asks for.
+        The scales correspond to short sides of 512, 640 and 800 pixels for the network of the
+        paper.
         """
         image = self.model.config.image
 
-        def scaled(side: int, share: float) -> int:
-            return max(round(side * share / image.multiple), 1) * image.multiple
+        def scaled(side: int, scale: float) -> int:
+            return max(round(side * scale / image.multiple), 1) * image.multiple
 
         return {
             name: image
-            if share == 1
+            if scale == 1
             else replace(
                 image,
-                short_side=scaled(image.short_side, share),
-                long_side=scaled(image.long_side, share),
+                short_side=scaled(image.short_side, scale),
+                long_side=scaled(image.long_side, scale),
             )
-            for name, share in INPUT_SHARES.items()
+            for name, scale in INPUT_SCALES.items()
         }
 
     def predict(
@@ -137,18 +147,18 @@ class AiOSPredictor:
         threshold: float | None = None,
         max_people: int = DEFAULT_MAX_PEOPLE,
     ) -> Prediction:
-        """Everyone in a photo.
+        """Predict the people in a photo.
 
         Args:
-            photo: RGB uint8 (H, W, 3) in any size, a PIL image, a path or the bytes of a file
+            photo: RGB uint8 (H, W, 3) of any size, a PIL image, a path or the bytes of a file
                 (EXIF orientation is applied).
-            threshold: lowest score, 0-1; None takes the one the weights come with.
-            max_people: at most this many, best scores first.
+            threshold: minimum score, 0-1; None takes the default of the weights.
+            max_people: maximum number of people, best scores first.
 
         Raises:
             PhotoError: the photo cannot be read.
         """
-        candidates = self.find_candidates(photo, min_score=self._least_score(threshold))
+        candidates = self.find_candidates(photo, min_score=self._min_score(threshold))
         return self.assemble(candidates, threshold, max_people)
 
     def predict_batch(
@@ -156,17 +166,18 @@ class AiOSPredictor:
         photos: Sequence[PhotoSource],
         threshold: float | None = None,
         max_people: int = DEFAULT_MAX_PEOPLE,
-        batch_size: int = PHOTOS_AT_ONCE,
+        batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> list[Prediction]:
-        """As `predict` for each photo, in the same order; photos of one input size run together.
+        """Predict several photos, with results equal to `predict`, in the same order.
 
-        Photos of different sizes are never padded to each other: padding changes the numbers.
+        Photos of equal input size are batched.  Photos of different sizes are not padded to a
+        common size, since padding changes the results.
 
         Args:
-            photos: as for `predict`.
-            threshold: as for `predict`.
-            max_people: as for `predict`.
-            batch_size: at most this many run together, 1 or more.
+            photos: see `predict`.
+            threshold: see `predict`.
+            max_people: see `predict`.
+            batch_size: maximum number of photos per batch.
         """
         arrays = [photo_pixels(photo) for photo in photos]
         config = self.model.config.image
@@ -182,8 +193,8 @@ class AiOSPredictor:
         ]
         for indices in batches:
             images = batch_images([prepared[index] for index in indices])
-            sizes = [arrays[index].shape[:2] for index in indices]
-            found = self._run(images, sizes, min_score=self._least_score(threshold))
+            placements = [_placement(arrays[index], config) for index in indices]
+            found = self._run(images, placements, min_score=self._min_score(threshold))
             results |= zip(indices, self._assembled(found, threshold, max_people), strict=True)
         return [results[index] for index in range(len(photos))]
 
@@ -195,22 +206,21 @@ class AiOSPredictor:
         with_attention: bool = False,
         min_score: float = 0.0,
     ) -> Candidates:
-        """Run the network once; `assemble` may then be called with any threshold.
+        """Run the network once, for `assemble` with any threshold.
 
         Args:
-            photo: as for `predict`.
-            image: input size other than that of the weights: smaller is faster and coarser.
-            with_attention: also keep where the decoder looked.
-            min_score: 0-1, people of a lower score need not be worked out: all their numbers but
-                the score may be meaningless, and no lower threshold may be used.
+            photo: see `predict`.
+            image: input size other than that of the weights, see `input_sizes`.
+            with_attention: also keep the attention of the decoder.
+            min_score: 0-1; outputs of people below it may be skipped (only their score is valid),
+                so no lower threshold may be used.
 
         Raises:
             PhotoError: the photo cannot be read.
         """
-        array = photo_pixels(photo)
-        pixels = prepare_photo(array, image or self.model.config.image, self.device)
-        images = batch_images([pixels])
-        return self._run(images, [array.shape[:2]], with_attention, min_score)[0]
+        array, config = photo_pixels(photo), image or self.model.config.image
+        images = batch_images([prepare_photo(array, config, self.device)])
+        return self._run(images, [_placement(array, config)], with_attention, min_score)[0]
 
     def assemble(
         self,
@@ -218,25 +228,22 @@ class AiOSPredictor:
         threshold: float | None = None,
         max_people: int = DEFAULT_MAX_PEOPLE,
     ) -> Prediction:
-        """Keep the people at or above `threshold` and pose their bodies; see `predict`."""
+        """Select people by score and pose their bodies, see `predict`."""
         return self._assembled([candidates], threshold, max_people)[0]
 
     def _assembled(
         self, found: Sequence[Candidates], threshold: float | None, max_people: int
     ) -> list[Prediction]:
-        """As `assemble` for each of some photos, whose bodies are posed together."""
+        """`assemble` for several photos, with bodies posed in one batch."""
         if threshold is None:
             threshold = self.weights.threshold
         if not 0 <= threshold <= 1:
             raise ValueError(f"The score threshold must be between 0 and 1, not {threshold}.")
-        chosen = []
-        for candidates in found:
-            chosen.append(
-                candidates.people.best(threshold, self.weights.max_overlap, max(max_people, 0))
-            )
+        limit, max_overlap = max(max_people, 0), self.weights.max_overlap
+        selected = [each.people.best(threshold, max_overlap, limit) for each in found]
         predictions = []
-        posed = self._posing(chosen)
-        for candidates, people, (vertices, joints_3d) in zip(found, chosen, posed, strict=True):
+        posed = self._poser(selected)
+        for candidates, people, (vertices, joints_3d) in zip(found, selected, posed, strict=True):
             prediction = Prediction(
                 people=people,
                 camera=candidates.camera,
@@ -252,25 +259,26 @@ class AiOSPredictor:
         return predictions
 
     def placed(self, people: People, camera: Camera) -> People:
-        """The same people where a `Prediction` of them would have them stand.
+        """Set `transl` of people to that of their `Prediction`; poses joints only, no meshes.
 
         Args:
-            people: P of one photo.
-            camera: of the photo.
+            people: P people of one photo.
+            camera: camera of the photo.
         """
         if self.weights.placed_by == "camera":
             return people
-        return self.assemble(Candidates(people, camera), 0.0, len(people)).people
+        shift = keypoint_translation(people, self._poser.joints(people), camera)
+        return replace(people, transl=people.transl + shift.astype(np.float32))
 
     def _run(
         self,
         images: ImageBatch,
-        sizes_hw: Sequence[tuple[int, ...]],
+        placements: Sequence[PhotoPlacement],
         with_attention: bool = False,
         min_score: float = 0.0,
     ) -> list[Candidates]:
         watching = watch_self_attention(self.model) if with_attention else contextlib.nullcontext()
-        with self._network_lock, torch.inference_mode(), watching as seen:
+        with self._network_lock, torch.inference_mode(), watching as inputs:
             if self._graph is not None and not with_attention and images.padding_mask is None:
                 (table,) = self._graph(images.pixels.to(self.device))
             else:
@@ -279,30 +287,29 @@ class AiOSPredictor:
                 table = people_table(output.final)
             rows = table.cpu().numpy()
         found = []
-        for index, (height, width) in enumerate(sizes_hw):
-            input_height, input_width = images.sizes_hw[index].tolist()
-            camera = Camera(
-                self.model.config.focal_length,
-                (input_width / 2, input_height / 2),
-                input_width,
-                input_height,
-            ).scaled(width, height)
-            people = people_from_table(rows[index], width, height)
+        for index, placement in enumerate(placements):
+            camera = placement.camera(self.model.config.focal_length)
+            people = people_from_table(rows[index], *placement.extent, placement.origin)
             attention = None
-            if seen is not None:
-                # Who is left out as a double at one threshold is left out at all.
-                best = people.without_doubles(self.weights.max_overlap).query_indices
-                attention = keep_attention(output, seen, index, best)
+            if inputs is not None:
+                # A person suppressed at one threshold is suppressed at all of them.
+                best = people.suppress_duplicates(self.weights.max_overlap).query_indices
+                attention = keep_attention(output, inputs, index, best, placement)
             found.append(Candidates(people, camera, attention))
         return found
 
-    def _table(self, pixels: Tensor) -> tuple[Tensor]:
-        """Images of one size (B, 3, H, W) -> everyone of each, see `people_table`."""
-        sizes = pixels.new_empty(len(pixels), 2)  # the network does not ask for them
+    def _run_table(self, pixels: Tensor) -> tuple[Tensor]:
+        """Images of one size (B, 3, H, W) -> `people_table` of the network output."""
+        sizes = pixels.new_empty(len(pixels), 2)  # not read by the network
         return (people_table(self.model(ImageBatch(pixels, None, sizes)).final),)
 
-    def _least_score(self, threshold: float | None) -> float:
+    def _min_score(self, threshold: float | None) -> float:
         return self.weights.threshold if threshold is None else threshold
+
+
+def _placement(photo: np.ndarray, config: ImageConfig) -> PhotoPlacement:
+    height, width = photo.shape[:2]
+    return place_photo(width, height, config)
 
 
 def _calibration_photos() -> list[np.ndarray]:

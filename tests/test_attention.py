@@ -1,4 +1,4 @@
-"""What is kept of attention: against the network's own numbers, by the rules of who sees whom."""
+"""Recorded attention equals that of the network and follows the attention masks."""
 
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from aios.attention import (
     token_names,
     watch_self_attention,
 )
+from aios.network.preprocessing import PhotoPlacement
 from aios.network.queries import LOCATE, NAIVE_BODY, REFINE_BODY, REFINE_WHOLE_BODY
 from tests.helpers.networks import SMALL, random_images, random_model
 
@@ -21,7 +22,7 @@ SLOTS = np.array([4, 0, 6])
 
 
 def forward(config, sizes=((64, 96), (64, 64))):
-    """The model, its output, what self-attention saw, and what it gave."""
+    """Model, output, self-attention inputs, and self-attention outputs before projection."""
     model = random_model(config, 3)
     given = []
     for layer in model.decoder.layers:
@@ -36,7 +37,7 @@ def small():
     return forward(SMALL)
 
 
-def test_sampling_is_that_of_the_decoder(small):
+def test_sampling_equals_that_of_the_decoder(small):
     _, output, seen, _ = small
     kept = keep_attention(output, seen, 1, SLOTS)
     assert [layer.stage for layer in kept.layers] == [layer.stage for layer in output.attention]
@@ -52,8 +53,8 @@ def test_sampling_is_that_of_the_decoder(small):
 
 
 @pytest.mark.parametrize("form", ["aios", "inter_human"])
-def test_self_attention_explains_what_the_decoder_mixes(form):
-    """Weights of everybody times values are what the fast path hands to its last projection."""
+def test_self_attention_explains_the_output_of_the_decoder(form):
+    """Attention weights times values equal the input of the output projection."""
     config = replace(SMALL, self_attention=form, num_heads=1)
     _, output, seen, given = forward(config, ((64, 96),))
     everyone = np.arange(config.num_people)
@@ -117,7 +118,7 @@ def test_locating_and_full_attention_leave_a_share_to_those_not_kept(small):
     assert ((given > 0) & (given < 0.999)).all()
 
 
-def test_one_by_one_as_together(small):
+def test_single_people_equal_the_batch(small):
     _, output, seen, _ = small
     together = keep_attention(output, seen, 0, SLOTS)
     for place, slot in enumerate(SLOTS):
@@ -128,7 +129,7 @@ def test_one_by_one_as_together(small):
             np.testing.assert_allclose(one.own[0], all_.own[place], atol=1e-3)
 
 
-def test_only_the_best_are_kept_and_nobody_is_fine(small):
+def test_number_of_people_is_limited_and_may_be_zero(small):
     _, output, seen, _ = small
     many = keep_attention(output, seen, 0, np.resize(np.arange(7), KEPT_PEOPLE + 9))
     assert len(many.query_indices) == KEPT_PEOPLE
@@ -137,7 +138,7 @@ def test_only_the_best_are_kept_and_nobody_is_fine(small):
     assert nobody.nbytes == 0 < many.nbytes
 
 
-def test_watching_ends(small):
+def test_hooks_are_removed(small):
     model, _, seen, _ = small
     count = len(seen)
     with torch.inference_mode():
@@ -146,7 +147,7 @@ def test_watching_ends(small):
 
 
 @pytest.mark.parametrize("layout", [LOCATE, REFINE_BODY, REFINE_WHOLE_BODY, NAIVE_BODY])
-def test_every_token_has_a_name_of_its_own(layout):
+def test_token_names_are_unique(layout):
     names = token_names(layout)
     assert len(set(names)) == layout.num_tokens
     assert names[layout.box_tokens[0]] == "body box"
@@ -157,7 +158,7 @@ def test_every_token_has_a_name_of_its_own(layout):
         assert names[layout.joints][16] == "right ankle"
 
 
-def test_a_token_that_does_not_exist_yet_is_the_one_it_grows_from(small):
+def test_missing_token_is_the_token_that_initialises_it(small):
     _, output, seen, _ = small
     layers = keep_attention(output, seen, 0, SLOTS).layers
     found = {
@@ -172,3 +173,20 @@ def test_a_token_that_does_not_exist_yet_is_the_one_it_grows_from(small):
     }
     with pytest.raises(ValueError, match="third hand"):
         token_in_layer("third hand box", replace(layers[0], tokens=("nothing",)))
+
+
+def test_coordinates_are_relative_to_the_photo(small):
+    """For a photo with padding on the left and right of the network input."""
+    _, output, inputs, _ = small
+    placement = PhotoPlacement((160, 128), (96, 64), (2.0, 2.0), (-16.0, 0.0))
+    in_input = keep_attention(output, inputs, 0, SLOTS).layers[-1]
+    in_photo = keep_attention(output, inputs, 0, SLOTS, placement).layers[-1]
+    # Input column x is photo column 2 x - 16.
+    left = (in_input.boxes[..., 0] * 96 * 2 - 16) / 160
+    np.testing.assert_allclose(in_photo.boxes[..., 0], left, rtol=1e-5)
+    np.testing.assert_allclose(
+        in_photo.boxes[..., 2], in_input.boxes[..., 2] * 192 / 160, rtol=1e-5
+    )
+    np.testing.assert_allclose(in_photo.boxes[..., 1::2], in_input.boxes[..., 1::2], rtol=1e-5)
+    left = (in_input.locations[..., 0].astype(np.float32) * 192 - 16) / 160
+    np.testing.assert_allclose(in_photo.locations[..., 0], left, atol=2e-3)

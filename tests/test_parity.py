@@ -16,7 +16,7 @@ import torch
 from aios.accelerate.install import accelerate
 from aios.body.model import BodyModel
 from aios.geometry.boxes import inverse_sigmoid
-from aios.geometry.camera import project_points, weak_camera_to_transl
+from aios.geometry.camera import weak_camera_to_transl
 from aios.geometry.positions import feature_position_code
 from aios.geometry.rotations import (
     axis_angle_to_rotmat,
@@ -27,6 +27,7 @@ from aios.network.config import ImageConfig
 from aios.network.preprocessing import ImageBatch, prepare_photo
 from aios.people import people_from_output
 from aios.weights.load import load_model
+from tests.helpers.projection import project_points
 from tests.helpers.reference import Recording, load_manifest, load_recipe, reference_folder
 
 HIDDEN = 3e-4

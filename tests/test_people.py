@@ -1,4 +1,4 @@
-"""From the last layer to people: order, pixels, angles, and odd numbers that must not break it."""
+"""People from network outputs: order, pixels, angles, edge cases; predictions."""
 
 import dataclasses
 import math
@@ -48,7 +48,7 @@ def with_smplx(output, **values):
     return dataclasses.replace(output, smplx=dataclasses.replace(output.smplx, **values))
 
 
-def test_best_first_by_the_person_class_alone():
+def test_people_are_sorted_by_the_score_of_the_person_class():
     output = random_output()
     output.class_logits[1, :, 0] = torch.arange(SLOTS) * 10.0  # of no meaning
     people = people_from_output(output, 1, 640, 480)
@@ -65,7 +65,7 @@ def test_equal_scores_keep_their_order():
     assert people_from_output(output, 0, 9, 9).query_indices.tolist() == list(range(SLOTS))
 
 
-def test_every_field_belongs_to_the_same_person():
+def test_all_fields_have_the_same_order():
     output = random_output(seed=1)
     people = people_from_output(output, 0, 1, 1)
     for rank, slot in enumerate(people.query_indices):
@@ -89,7 +89,7 @@ def test_every_field_belongs_to_the_same_person():
             torch.testing.assert_close(axis_angle_to_rotmat(vectors), rotmat, atol=1e-5, rtol=0)
 
 
-def test_pixels_of_a_photo_that_is_not_square():
+def test_pixels_of_a_non_square_photo():
     output = random_output()
     output.boxes[0] = torch.tensor([0.5, 0.25, 0.5, 0.1])
     output.keypoints_2d[0] = torch.tensor([0.1, 1.0])
@@ -98,8 +98,8 @@ def test_pixels_of_a_photo_that_is_not_square():
     np.testing.assert_allclose(people.keypoints_2d_px[0, 3], [100, 400])
 
 
-def test_hand_and_jaw_angles_above_pi_are_kept():
-    """For a hand, the vector and its complement are different fingers."""
+def test_hand_and_jaw_angles_above_pi_are_not_reduced():
+    """A hand pose and its 2 pi complement are different finger poses."""
     axis = torch.tensor([-0.9, 0.1, -0.2])
     axis /= axis.norm()
     long = -axis * 3.9  # as the released network gives it, instead of axis * 2.38
@@ -115,7 +115,7 @@ def test_hand_and_jaw_angles_above_pi_are_kept():
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-7, -1e-7, -0.2])
-def test_camera_scales_without_good_depth(scale):
+def test_translation_is_finite_for_any_camera_scale(scale):
     output = random_output()
     output.smplx.weak_camera[..., 0] = scale
     people = people_from_output(output, 0, 10, 10)
@@ -131,13 +131,13 @@ def test_translation_is_the_inverse_scale():
 
 
 def test_zero_rotations_stay_finite():
-    """Six zeros before training give no rotation at all; that is not a crash."""
+    """Six zeros, as before training, give a zero matrix."""
     output = with_smplx(random_output(), body_rotmat=torch.zeros(2, SLOTS, 22, 3, 3))
     people = people_from_output(output, 0, 10, 10)
     assert np.isfinite(people.body_pose).all()
 
 
-def test_selecting():
+def test_select():
     people = people_from_output(random_output(), 0, 10, 10)
     kept = people.select(people.scores >= people.scores[2])
     assert len(kept) == 3
@@ -147,7 +147,7 @@ def test_selecting():
     np.testing.assert_array_equal(turned.query_indices, people.query_indices[[4, 1]])
 
 
-def test_nobody():
+def test_empty():
     nobody = People.empty()
     assert len(nobody) == 0
     assert set(nobody.smplx_parameters()) == set(SMPLX_NAMES)
@@ -157,7 +157,7 @@ def test_nobody():
 
 
 @pytest.mark.parametrize("name", sorted(FIELD_SHAPES))
-def test_wrong_shapes_are_errors_that_name_the_field(name):
+def test_wrong_shape_error_names_the_field(name):
     people = people_from_output(random_output(), 0, 10, 10)
     values = {field.name: getattr(people, field.name) for field in dataclasses.fields(people)}
     values[name] = values[name][..., None]
@@ -165,7 +165,7 @@ def test_wrong_shapes_are_errors_that_name_the_field(name):
         People(**values)
 
 
-def test_types():
+def test_dtypes():
     people = people_from_output(random_output(), 0, 10, 10)
     for name in FIELD_SHAPES:
         wanted = np.int64 if name == "query_indices" else np.float32
@@ -189,8 +189,8 @@ def test_depth_order():
     assert list(prediction) == [0, 1, 2, 3]
 
 
-def test_half_a_turn_of_the_pelvis():
-    """People stand upside down in the camera frame's axes: exactly pi must not be a trap."""
+def test_pelvis_rotation_by_pi():
+    """Upright people have a rotation by about pi in the camera frame."""
     output = random_output()
     output.smplx.body_rotmat[:, :, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     people = people_from_output(output, 0, 10, 10)
@@ -204,33 +204,33 @@ def people_with_boxes(*boxes):
     )
 
 
-def test_without_doubles_the_better_of_two_stays():
+def test_duplicate_with_the_better_score_is_kept():
     # Overlaps (intersection over union): 1st and 2nd 0.8, 1st and 3rd 1/3, 2nd and 4th 0.9.
     people = people_with_boxes((0, 0, 10, 10), (0, 0, 10, 8), (5, 0, 15, 10), (0, 0, 10, 7.2))
-    kept = people.without_doubles(0.75)
+    kept = people.suppress_duplicates(0.75)
     assert (kept.query_indices == people.query_indices[[0, 2, 3]]).all()
-    assert (people.without_doubles(0.7).query_indices == people.query_indices[[0, 2]]).all()
-    assert (people.without_doubles(0.3).query_indices == people.query_indices[[0]]).all()
-    assert people.without_doubles(1.0) is people
+    assert (people.suppress_duplicates(0.7).query_indices == people.query_indices[[0, 2]]).all()
+    assert (people.suppress_duplicates(0.3).query_indices == people.query_indices[[0]]).all()
+    assert people.suppress_duplicates(1.0) is people
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 0.95])
 @pytest.mark.parametrize("max_overlap", [0.3, 0.75, 1.0])
 @pytest.mark.parametrize("count", [0, 1, 9])
-def test_the_best_in_one_go_as_step_by_step(threshold, max_overlap, count):
+def test_best_equals_its_single_steps(threshold, max_overlap, count):
     people = people_with_boxes((0, 0, 10, 10), (0, 0, 10, 8), (20, 0, 30, 10), (21, 0, 31, 10))
     people = dataclasses.replace(people, scores=np.array([0.9, 0.7, 0.5, 0.2], np.float32))
-    wanted = people.select(people.scores >= threshold).without_doubles(max_overlap)
+    wanted = people.select(people.scores >= threshold).suppress_duplicates(max_overlap)
     found = people.best(threshold, max_overlap, count)
     assert (found.query_indices == wanted.query_indices[:count]).all()
 
 
-def test_without_doubles_of_nobody_and_of_empty_boxes():
-    assert len(People.empty().without_doubles(0.5)) == 0
-    assert len(people_with_boxes((3, 3, 3, 3), (3, 3, 3, 3)).without_doubles(0.5)) == 2
+def test_duplicates_of_no_people_and_of_empty_boxes():
+    assert len(People.empty().suppress_duplicates(0.5)) == 0
+    assert len(people_with_boxes((3, 3, 3, 3), (3, 3, 3, 3)).suppress_duplicates(0.5)) == 2
 
 
-def test_another_field_of_view_moves_everything_in_metres_together():
+def test_field_of_view_moves_all_metric_fields_together():
     prediction = some_prediction(3)
     moved = prediction.with_field_of_view(60.0)
     shift = moved.people.transl - prediction.people.transl

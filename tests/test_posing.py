@@ -1,4 +1,4 @@
-"""People of several photos are posed together as they are one by one."""
+"""Batched posing equals posing person by person, with and without CUDA graphs."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from aios.accelerate.cuda_graphs import CapturedRun
 from aios.body.model import BodyModel
 from aios.body.parameters import SMPLX_SIZES
 from aios.people import People
-from aios.posing import Posing
+from aios.posing import BodyPoser
 from aios.resources import STANDIN_BODY
 from tests.helpers.people_makers import make_person, together
 from tests.helpers.watching import watched
@@ -44,8 +44,8 @@ def people():
 
 
 @pytest.mark.parametrize("from_official", [False, True])
-def test_together_as_one_by_one(body, people, from_official):
-    pose = Posing(body, from_official)
+def test_batch_equals_single_photos(body, people, from_official):
+    pose = BodyPoser(body, from_official)
     for one, (vertices, joints_3d) in zip(people, pose(people), strict=True):
         assert len(vertices) == len(joints_3d) == len(one)
         ((wanted, joints),) = pose([one])
@@ -56,43 +56,60 @@ def test_together_as_one_by_one(body, people, from_official):
         np.testing.assert_allclose(vertices, plain.vertices, atol=1e-5)
 
 
-def test_nobody_at_all(body):
-    ((vertices, joints_3d),) = Posing(body, False)([People.empty()])
+def test_empty_input(body):
+    ((vertices, joints_3d),) = BodyPoser(body, False)([People.empty()])
     assert vertices.shape == (0, 10475, 3)
     assert joints_3d.shape == (0, 144, 3)
-    assert Posing(body, False)([]) == []
+    assert BodyPoser(body, False)([]) == []
 
 
-@pytest.mark.parametrize(("at_once", "recorded"), [(64, [32]), (16, [16])])
-def test_a_recorded_body_is_posed_the_same(body, people, monkeypatch, at_once, recorded):
-    """As on a GPU, with a recorder that poses again; all in one call, or in several."""
-    wanted = Posing(body, False)(people)
-    monkeypatch.setattr(posing_module, "_RECORDED_AT_ONCE", at_once)
+@pytest.mark.parametrize(("batch", "captured"), [(64, [32]), (16, [16])])
+def test_captured_posing_gives_the_same_bodies(body, people, monkeypatch, batch, captured):
+    """With a capturer that runs the function again, as on a GPU; in one batch or several."""
+    wanted = BodyPoser(body, False)(people)
+    monkeypatch.setattr(posing_module, "_GRAPH_BATCH", batch)
     monkeypatch.setattr(posing_module, "cuda_graphs_available", lambda device: True)
-    pose, sizes = Posing(body, False), []
+    pose, sizes = BodyPoser(body, False), []
 
-    def recorder(network, given):
-        answer = network(*given)
-        sizes.append(len(given[0]))
+    def capturer(function, inputs):
+        outputs = function(*inputs)
+        sizes.append(len(inputs[0]))
 
         def replay():
-            for own, new in zip(answer, network(*given), strict=True):
-                own.copy_(new)
+            for output, new in zip(outputs, function(*inputs), strict=True):
+                output.copy_(new)
 
-        return CapturedRun(given, answer, replay)
+        return CapturedRun(inputs, outputs, replay)
 
-    monkeypatch.setattr(pose._graph, "_capturer", recorder)
+    monkeypatch.setattr(pose._meshes_graph, "_capturer", capturer)
+    monkeypatch.setattr(pose._joints_graph, "_capturer", capturer)
     for _ in range(2):
         for found, plain in zip(pose(people), wanted, strict=True):
             np.testing.assert_allclose(found[0], plain[0], atol=1e-5)
             np.testing.assert_allclose(found[1], plain[1], atol=1e-5)
-    assert sizes == recorded
+    assert sizes == captured
+    for _ in range(3):
+        np.testing.assert_allclose(pose.joints(people[0]), wanted[0][1], atol=1e-5)
+    assert sizes == [*captured, 16]
 
 
-def test_posing_can_be_recorded(body):
-    """Nothing is copied between host and device meanwhile."""
-    pose = Posing(body.to("meta"), False)
+def test_posing_makes_no_host_copies(body):
+    """A CUDA graph cannot capture them."""
+    pose = BodyPoser(body.to("meta"), False)
     table = torch.empty(16, sum(SMPLX_SIZES.values()), device="meta")
-    pose._posed(table)
-    _, found = watched(lambda: pose._posed(table))
-    assert not [call for call in found if call != "as_tensor()"]
+    for function in (pose._pose_meshes, pose._pose_joints):
+        function(table)
+        _, found = watched(lambda function=function: function(table))
+        assert not [call for call in found if call != "as_tensor()"]
+
+
+@pytest.mark.parametrize("from_official", [False, True])
+def test_joints_equal_those_of_the_meshes(body, people, from_official):
+    pose = BodyPoser(body, from_official)
+    for one, (_, joints_3d) in zip(people, pose(people), strict=True):
+        np.testing.assert_allclose(pose.joints(one), joints_3d, atol=1e-5)
+
+
+def test_joints_are_posed_without_meshes(body, people, monkeypatch):
+    monkeypatch.setattr(type(body), "__call__", lambda *_: pytest.fail("posed meshes"))
+    assert BodyPoser(body, False).joints(people[0]).shape == (3, 144, 3)

@@ -1,4 +1,4 @@
-"""The front door: one is as many, none is fine, and everything is in the photo's pixels."""
+"""Predictor: batches, empty results, coordinates in photo pixels, placement of people."""
 
 import io
 from dataclasses import replace
@@ -11,7 +11,6 @@ from PIL import Image
 
 from aios.accelerate.cuda_graphs import CapturedRun, CudaGraph
 from aios.body.model import BodyModel
-from aios.geometry.camera import project_points
 from aios.media.photo import PhotoError
 from aios.network.config import BODY_KEYPOINT_JOINTS, ImageConfig
 from aios.network.preprocessing import batch_images, prepare_photo
@@ -20,6 +19,7 @@ from aios.predictor import AiOSPredictor
 from aios.resources import STANDIN_BODY
 from aios.weights.load import WeightsInfo
 from tests.helpers.networks import SMALL, random_model
+from tests.helpers.projection import project_points
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +45,7 @@ def assert_same_people(ours, wanted):
     assert ours.camera == wanted.camera
 
 
-def test_alone_is_as_among_others(predictor):
+def test_batch_equals_single_photos(predictor):
     photos = [noise(64, 90, 1), noise(75, 70, 2), noise(64, 90, 3), noise(30, 200, 4)]
     together = predictor.predict_batch(photos, threshold=0.0)
     assert len(together) == 4
@@ -53,7 +53,7 @@ def test_alone_is_as_among_others(predictor):
         assert_same_people(found, predictor.predict(photo, threshold=0.0))
 
 
-def test_no_photos(predictor):
+def test_empty_batch(predictor):
     assert predictor.predict_batch([]) == []
 
 
@@ -100,8 +100,8 @@ def test_threshold_outside_its_range(predictor, threshold):
 
 
 @pytest.mark.parametrize("size", [(128, 192), (32, 48), (100, 333), (333, 100), (61, 97)])
-def test_camera_of_the_photo_is_that_of_the_input(predictor, size):
-    """Points projected by the photo's camera are where the network's own camera has them."""
+def test_camera_of_the_photo_matches_that_of_the_input(predictor, size):
+    """Both cameras project to the same relative position."""
     height, width = size
     photo = noise(height, width)
     found = predictor.predict(photo, threshold=0.0)
@@ -111,7 +111,7 @@ def test_camera_of_the_photo_is_that_of_the_input(predictor, size):
     norm = (input_px / torch.tensor([input_width, input_height])).numpy()
     photo_px = found.camera.project(found.joints_3d)
     np.testing.assert_allclose(photo_px[..., 0], norm[..., 0] * width, rtol=1e-4, atol=0.05)
-    # Sides are rounded to whole pixels, the focal length follows the width: y differs by that.
+    # Both sides are rounded to whole pixels, but the focal length is scaled as the width.
     rounding = abs(input_height / input_width / (height / width) - 1) + 1e-4
     away = np.abs(norm[..., 1] - 0.5) * height
     np.testing.assert_array_less(
@@ -120,11 +120,39 @@ def test_camera_of_the_photo_is_that_of_the_input(predictor, size):
     assert (found.camera.width, found.camera.height) == (width, height)
 
 
-def test_keypoints_are_in_pixels_of_the_photo(predictor):
-    """The same picture twice as large gives the same places, twice as large."""
+@pytest.mark.parametrize("size", [(200, 290), (290, 200), (100, 333), (333, 100), (97, 61)])
+def test_meshes_and_keypoints_have_one_frame(size):
+    """For inputs with sides of multiples of 32, at aspect ratios that do not fit them.
+
+    The map from network output to photo pixels, as seen in the keypoints, takes projections by
+    the network's camera to projections by the camera of the photo.
+    """
+    height, width = size
+    config = replace(SMALL, image=ImageConfig(short_side=64, long_side=96, multiple=32))
+    predictor = AiOSPredictor(random_model(config, 0), RANDOM, BodyModel.load(STANDIN_BODY), "cpu")
+    photo = noise(height, width)
+    images = batch_images([prepare_photo(photo, config.image)])
+    with torch.inference_mode():
+        output = predictor.model(images).final
+    order = output.class_logits[0, :, 1].argsort(descending=True, stable=True)
+    norm = output.keypoints_2d[0, order].reshape(-1, 2).numpy()
+    found = predictor.predict(photo, threshold=0.0)
+    input_wh = images.sizes_hw[0].flip(0)
+    points = torch.from_numpy(found.joints_3d)
+    projected = (project_points(points, config.focal_length, input_wh) / input_wh).numpy()
+    keypoints = found.people.keypoints_2d_px.reshape(-1, 2)
+    for axis in (0, 1):
+        scale, shift = np.polyfit(norm[:, axis], keypoints[:, axis], 1)
+        expected = projected[..., axis] * scale + shift
+        pixels = found.camera.project(found.joints_3d)[..., axis]
+        np.testing.assert_allclose(pixels, expected, rtol=1e-3, atol=0.1)
+
+
+def test_keypoints_are_in_photo_pixels(predictor):
+    """Twice the photo size gives twice the coordinates."""
     photo = np.repeat(np.repeat(noise(64, 96), 2, 0), 2, 1)
     small = predictor.find_candidates(photo[::2, ::2]).people
-    # Corner-aligned resizing by a whole factor takes every second pixel: the same input.
+    # Corner-aligned resizing by 2 takes every second pixel, so the input is the same.
     large = predictor.find_candidates(photo).people
     np.testing.assert_allclose(large.keypoints_2d_px, 2 * small.keypoints_2d_px, rtol=1e-4)
     np.testing.assert_allclose(large.boxes_xyxy_px, 2 * small.boxes_xyxy_px, rtol=1e-3, atol=1e-3)
@@ -133,7 +161,7 @@ def test_keypoints_are_in_pixels_of_the_photo(predictor):
     assert large.keypoints_2d_px[..., 1].max() <= 128
 
 
-def test_every_kind_of_photo_gives_the_same(predictor, tmp_path):
+def test_all_photo_types_give_the_same_people(predictor, tmp_path):
     photo = noise(70, 64)
     image = Image.fromarray(photo)
     image.save(tmp_path / "photo.png")
@@ -144,8 +172,8 @@ def test_every_kind_of_photo_gives_the_same(predictor, tmp_path):
         assert_same_people(predictor.predict(kind, 0.0), wanted)
 
 
-def test_an_array_is_only_read(predictor):
-    photo = noise(64, 96)  # of the network's own size
+def test_array_is_not_modified(predictor):
+    photo = noise(64, 96)  # equal to the network input
     kept = photo.copy()
     wanted = predictor.predict(photo, 0.0)
     assert np.array_equal(photo, kept)
@@ -155,20 +183,20 @@ def test_an_array_is_only_read(predictor):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (40, 2000)])
-def test_extreme_photos(predictor, size):
+def test_extreme_sizes_give_finite_boxes(predictor, size):
     found = predictor.predict(noise(*size), threshold=0.0)
     assert np.isfinite(found.people.boxes_xyxy_px).all()
     assert (found.camera.height, found.camera.width) == size
 
 
-def test_unreadable_photo(predictor, tmp_path):
+def test_unreadable_photo_is_refused(predictor, tmp_path):
     path = tmp_path / "text.jpg"
     path.write_text("no picture")
     with pytest.raises(PhotoError):
         predictor.predict(path)
 
 
-def test_attention_only_when_asked(predictor):
+def test_attention_is_optional(predictor):
     photo = noise(64, 64)
     assert predictor.find_candidates(photo).attention is None
     attention = predictor.find_candidates(photo, with_attention=True).attention
@@ -176,13 +204,13 @@ def test_attention_only_when_asked(predictor):
     assert attention.layers[-1].weights.shape[:2] == (7, 39)
 
 
-def test_another_input_size_gives_people_of_the_same_photo(predictor):
+def test_input_size_does_not_change_the_photo_frame(predictor):
     photo = noise(90, 120)
     smaller = ImageConfig(short_side=48, long_side=64)
     usual = predictor.find_candidates(photo)
     coarse = predictor.find_candidates(photo, image=smaller)
     assert (coarse.camera.width, coarse.camera.height) == (120, 90)
-    # One focal length in pixels of the network's input: the smaller input is the longer lens.
+    # The focal length is constant in input pixels, so it grows in photo pixels.
     assert coarse.camera.focal_length == pytest.approx(300 * 120 / 64)
     assert usual.camera.focal_length == pytest.approx(300 * 120 / 85)
     assert (coarse.people.scores != usual.people.scores).any()
@@ -191,7 +219,7 @@ def test_another_input_size_gives_people_of_the_same_photo(predictor):
 @pytest.mark.parametrize(
     ("multiple", "wanted"), [(1, (512, 640, 800)), (32, (512, 640, 800)), (50, (500, 650, 800))]
 )
-def test_input_sizes_are_shares_of_that_of_the_weights(multiple, wanted):
+def test_input_sizes_are_scaled_from_that_of_the_weights(multiple, wanted):
     image = ImageConfig(short_side=800, long_side=1333, multiple=multiple)
     model = random_model(replace(SMALL, image=image), 0)
     sizes = AiOSPredictor(model, RANDOM, BodyModel.load(STANDIN_BODY), "cpu").input_sizes
@@ -216,8 +244,7 @@ def test_official_shapes_are_adapted_to_the_standin_for_drawing_only(predictor):
     assert np.abs(ours.vertices - theirs.vertices).max() > 1e-3
 
 
-def test_input_is_what_the_network_is_given(predictor):
-    """Nothing happens between the resized photo and the network."""
+def test_network_input_is_the_prepared_photo(predictor):
     photo = noise(64, 96)
     with torch.inference_mode():
         direct = predictor.model(batch_images([prepare_photo(photo, SMALL.image)]))
@@ -226,39 +253,37 @@ def test_input_is_what_the_network_is_given(predictor):
     np.testing.assert_allclose(people.scores, scores.numpy(), rtol=1e-5)
 
 
-def test_people_may_be_placed_by_their_keypoints(predictor):
-    """Bodies go where their keypoints are seen, nearly at the depth that the camera says; pose,
-    shape and the predicted camera stay.
-    """
+def test_people_are_placed_by_their_keypoints(predictor):
+    """Translation fits the keypoints near the predicted depth; other fields do not change."""
     info = replace(RANDOM, placed_by="keypoints")
-    surer = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu")
+    by_keypoints = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu")
     candidates = predictor.find_candidates(noise(64, 90))
-    # Keypoints of people who stand somewhere else than the camera says.
+    # Keypoints of the same people at other positions.
     usual = predictor.assemble(candidates, 0.0)
     joints = list(BODY_KEYPOINT_JOINTS)
     away = np.array([0.4, -0.3, 0.0], np.float32)
 
-    def told(shift: np.ndarray) -> Candidates:
+    def moved(shift: np.ndarray) -> Candidates:
         seen = usual.camera.project(usual.joints_3d[:, joints] + shift)
         people = replace(usual.people, keypoints_2d_px=seen.astype(np.float32))
         return Candidates(people, candidates.camera)
 
-    people = told(away).people
-    found = surer.assemble(told(away), 0.0)
+    people = moved(away).people
+    found = by_keypoints.assemble(moved(away), 0.0)
     np.testing.assert_allclose(found.people.transl, usual.people.transl + away, atol=0.02)
     np.testing.assert_allclose(found.vertices, usual.vertices + away, atol=0.02)
     np.testing.assert_array_equal(found.people.weak_camera, usual.people.weak_camera)
-    placed = surer.placed(people, candidates.camera)
-    np.testing.assert_array_equal(placed.transl, found.people.transl)
-    again = surer.assemble(Candidates(placed, candidates.camera, placed=True), 0.0)
+    placed = by_keypoints.placed(people, candidates.camera)
+    np.testing.assert_allclose(placed.transl, found.people.transl, atol=1e-5)
+    again = by_keypoints.assemble(Candidates(placed, candidates.camera, placed=True), 0.0)
     np.testing.assert_allclose(again.vertices, found.vertices, atol=1e-4)
     np.testing.assert_array_equal(predictor.placed(people, candidates.camera).transl, people.transl)
-    further = surer.assemble(told(away + np.array([0, 0, 2.0], np.float32)), 0.0)
+    further = by_keypoints.assemble(moved(away + np.array([0, 0, 2.0], np.float32)), 0.0)
     deeper = further.people.transl[:, 2] - usual.people.transl[:, 2]
     assert ((deeper > 0) & (deeper < 2)).all()
 
 
-def test_a_batch_may_be_smaller_than_the_photos(predictor, monkeypatch):
+def test_photos_are_split_into_batches(predictor, monkeypatch):
     sizes, run = [], predictor._run
 
     def counted(images, *rest, **named):
@@ -273,16 +298,16 @@ def test_a_batch_may_be_smaller_than_the_photos(predictor, monkeypatch):
         assert_same_people(found, predictor.predict(photo, threshold=0.0))
 
 
-def test_a_recorded_network_gives_the_same_people(predictor, monkeypatch):
-    """As on a GPU, with a recorder that runs the network again."""
+def test_captured_network_gives_the_same_people(predictor, monkeypatch):
+    """With a capturer that runs the network again, as on a GPU."""
     photo = noise(40, 60, 1)
     wanted = predictor.find_candidates(photo).people
 
-    def recorder(network, given):
-        answer = network(*given)
-        return CapturedRun(given, answer, lambda: answer[0].copy_(network(*given)[0]))
+    def capturer(function, inputs):
+        outputs = function(*inputs)
+        return CapturedRun(inputs, outputs, lambda: outputs[0].copy_(function(*inputs)[0]))
 
-    monkeypatch.setattr(predictor, "_graph", CudaGraph(predictor._table, recorder))
+    monkeypatch.setattr(predictor, "_graph", CudaGraph(predictor._run_table, capturer))
     for _ in range(3):
         found = predictor.find_candidates(photo).people
         for name, values in vars(wanted).items():

@@ -1,4 +1,4 @@
-"""The pinhole camera, and the one that AiOS predicts (specification section 11)."""
+"""Pinhole camera, weak-perspective camera of AiOS, and translation from 2D points."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 _SCALE_EPS = 1e-9
-_SOLVER_ROUNDS = 5
-_NEAREST_M = 1e-3
+_SOLVER_ITERATIONS = 5
+_MIN_DEPTH_M = 1e-3
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera without distortion; x right, y down, z forward, metres.
+    """Pinhole camera without distortion.  Camera frame: x right, y down, z forward, metres.
 
     Attributes:
-        focal_length: pixels, both axes.
+        focal_length: pixels, equal for x and y.
         principal_point: (x, y) pixels.
-        width: pixels of the picture it belongs to.
-        height: pixels of the picture it belongs to.
+        width: of the image, pixels.
+        height: of the image, pixels.
     """
 
     focal_length: float
@@ -33,39 +33,39 @@ class Camera:
 
     @property
     def intrinsics(self) -> np.ndarray:
-        """(3, 3) float64 matrix K with pixels = K @ point / z."""
+        """(3, 3) float64 matrix K, pixels = K @ point / z."""
         x, y = self.principal_point
         f = self.focal_length
         return np.array([[f, 0.0, x], [0.0, f, y], [0.0, 0.0, 1.0]])
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Points in front of the camera, (..., 3) metres -> (..., 2) pixels."""
+        """Project points in front of the camera, (..., 3) metres -> (..., 2) pixels."""
         return points[..., :2] / points[..., 2:] * self.focal_length + np.array(
             self.principal_point, points.dtype
         )
 
     @property
     def field_of_view(self) -> float:
-        """Degrees across the longer side."""
+        """Field of view in degrees across the longer side."""
         longer = max(self.width, self.height)
         return math.degrees(2 * math.atan(longer / (2 * self.focal_length)))
 
     def with_field_of_view(self, degrees: float) -> Self:
-        """The same picture seen through another lens; `degrees` across the longer side.
+        """Copy with another field of view, in degrees across the longer side.
 
         Raises:
             ValueError: not between 0 and 180 degrees.
         """
         if not 0 < degrees < 180:
-            raise ValueError(f"A field of view must be between 0 and 180 degrees, not {degrees}.")
+            raise ValueError(f"The field of view must be between 0 and 180 degrees, not {degrees}.")
         longer = max(self.width, self.height)
         focal_length = longer / (2 * math.tan(math.radians(degrees) / 2))
         return replace(self, focal_length=focal_length)
 
     def scaled(self, width: int, height: int) -> Self:
-        """The same view on a picture resized to `width` x `height` (equal aspect up to rounding).
+        """Camera of the same image resized to `width` x `height`.
 
-        AiOS looks through one focal length for both axes, so the horizontal scale counts.
+        The aspect ratio must be equal up to rounding: the focal length is scaled as the width.
         """
         x, y = self.principal_point
         return type(self)(
@@ -77,86 +77,70 @@ class Camera:
 
 
 def weak_camera_to_transl(weak_camera: Tensor) -> Tensor:
-    """Predicted (s, tx, ty) -> translation (tx / s, ty / s, 1 / s).
+    """Weak-perspective camera (s, tx, ty) -> translation (tx / s, ty / s, 1 / s).
 
     Args:
         weak_camera: (..., 3).
 
     Returns:
-        (..., 3) metres, camera frame of the resized network input.
+        (..., 3) metres, camera frame.
     """
     scale = weak_camera[..., :1] + _SCALE_EPS
     return torch.cat([weak_camera[..., 1:], torch.ones_like(scale)], -1) / scale
 
 
-def project_points(points: Tensor, focal_length: float, image_sizes_wh: Tensor) -> Tensor:
-    """Project camera-frame points with the principal point in the middle of each image.
-
-    Args:
-        points: (..., 3) metres, already translated.
-        focal_length: pixels of the network input.
-        image_sizes_wh: broadcastable to (..., 2), un-padded width and height in pixels.
-
-    Returns:
-        (..., 2) pixels of the network input.
-    """
-    return points[..., :2] / points[..., 2:] * focal_length + image_sizes_wh / 2
-
-
 @dataclass(frozen=True)
-class Spread:
-    """How sure pixels and depths are, as standard deviations."""
+class FitSigmas:
+    """Standard deviations for `fit_translation`."""
 
     pixels: np.ndarray
-    """(P,) of a point in the picture, for each body."""
+    """(P,) of 2D points, for each body."""
     depth_m: np.ndarray
-    """(P,) of the depth at which each body stands now."""
+    """(P,) of the current depth of each body, metres."""
 
 
-def shift_to_match(
-    points: np.ndarray, pixels: np.ndarray, camera: Camera, spread: Spread | None = None
+def fit_translation(
+    points: np.ndarray, pixels: np.ndarray, camera: Camera, sigmas: FitSigmas | None = None
 ) -> np.ndarray:
-    """How far a body must move so that a camera sees its points at given pixels.
+    """Translation of each body that minimises the reprojection error of its points.
 
-    Only the place changes, not pose or orientation, so the answer is the best in the sense of
-    least squares over the picture (in pixels), found by linear least squares weighted anew with
-    each point's distance.
+    Least squares in pixels, solved by iteratively reweighted linear least squares: each point is
+    weighted by its inverse squared depth.
 
     Args:
-        points: (P, K, 3) metres, camera frame; at least two points a body.
-        pixels: (P, K, 2) where they should be seen.
-        camera: that sees them.
-        spread: weighs the depth at which bodies stand already against the pixels; None takes the
-            depth from the pixels alone.
+        points: (P, K, 3) metres, camera frame; at least two points per body.
+        pixels: (P, K, 2) observed positions.
+        camera: camera of the image.
+        sigmas: adds a prior on the current depth; None fits the depth to the pixels alone.
 
     Returns:
-        (P, 3) metres to be added to all points of each body; 0 for a body that has points at or
-        behind the camera or numbers that are none, or that would have to stand behind the camera.
+        (P, 3) metres to add to all points of each body; 0 for a body with points at or behind the
+        camera, with non-finite values, or with a solution behind the camera.
     """
     points = points.astype(np.float64)
-    usable = np.isfinite(points).all((1, 2)) & np.isfinite(pixels).all((1, 2))
-    usable &= (points[..., 2] > 0).all(1)
-    solved = np.zeros((len(points), 3))
-    bodies = points[usable]
+    valid = np.isfinite(points).all((1, 2)) & np.isfinite(pixels).all((1, 2))
+    valid &= (points[..., 2] > 0).all(1)
+    translation = np.zeros((len(points), 3))
+    bodies = points[valid]
     if not len(bodies):
-        return solved
-    rays = (pixels[usable] - np.array(camera.principal_point)) / camera.focal_length
-    # x + tx = ray * (z + tz), and the same for y: two rows a point, linear in t.
+        return translation
+    rays = (pixels[valid] - np.array(camera.principal_point)) / camera.focal_length
+    # x + tx = ray_x * (z + tz), likewise for y: two equations per point, linear in t.
     rows = np.zeros((*rays.shape, 3))
     rows[..., 0, 0] = rows[..., 1, 1] = 1.0
     rows[..., 2] = -rays
-    wanted = rays * bodies[..., 2:] - bodies[..., :2]
+    target = rays * bodies[..., 2:] - bodies[..., :2]
     depth = bodies[..., 2]
-    stays = np.zeros((len(bodies), 3, 3))
-    if spread is not None:
-        # Both in rays, so that only their ratio is left.
-        stays[:, 2, 2] = (spread.pixels / spread.depth_m)[usable] ** 2 / camera.focal_length**2
-    for _ in range(_SOLVER_ROUNDS):
-        weight = 1.0 / np.maximum(depth, _NEAREST_M) ** 2
-        left = np.einsum("pkri,pk,pkrj->pij", rows, weight, rows) + stays
-        right = np.einsum("pkri,pk,pkr->pi", rows, weight, wanted)
+    prior = np.zeros((len(bodies), 3, 3))
+    if sigmas is not None:
+        # In units of rays, like the equations: pixels over focal length.
+        prior[:, 2, 2] = (sigmas.pixels / sigmas.depth_m)[valid] ** 2 / camera.focal_length**2
+    for _ in range(_SOLVER_ITERATIONS):
+        weight = 1.0 / np.maximum(depth, _MIN_DEPTH_M) ** 2
+        left = np.einsum("pkri,pk,pkrj->pij", rows, weight, rows) + prior
+        right = np.einsum("pkri,pk,pkr->pi", rows, weight, target)
         shift = np.linalg.solve(left, right[..., None])[..., 0]
         depth = bodies[..., 2] + shift[:, 2:]
-    shift[(depth <= _NEAREST_M).any(1)] = 0.0
-    solved[usable] = shift
-    return solved
+    shift[(depth <= _MIN_DEPTH_M).any(1)] = 0.0
+    translation[valid] = shift
+    return translation

@@ -1,7 +1,7 @@
-"""Sizes of the network as frozen dataclasses: the only place where they are written down.
+"""Network config as frozen dataclasses, the only place with sizes of the network.
 
-`AiOSConfig()` is the network of the paper.  A smaller network is the same code with other
-numbers, see `BUILTIN_CONFIG`.
+`AiOSConfig()` is the network of the paper; `BUILTIN_CONFIG` is the small network of the built-in
+weights.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ NUM_BODY_JOINTS = 22
 NUM_HAND_JOINTS = 15
 NUM_BETAS = 10
 BODY_KEYPOINT_JOINTS = (55, 57, 56, 59, 58, 16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8)
-"""Which of the 144 joints the 17 body keypoints are, in COCO order."""
+"""SMPL-X joint (of 144) of each of the 17 body keypoints, in COCO order."""
 NUM_EXPRESSION = 10
 
 STAGES = ("locate", "refine_body", "refine_whole_body")
-"""Of the decoder, in order."""
+"""Decoder stages, in order."""
 
 
 _RESNET_STRIDE = 4
@@ -36,19 +36,19 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """How a photo becomes the network's input (specification section 2)."""
+    """Size and normalisation of the network input, see `preprocessing.place_photo`."""
 
     short_side: int = 800
     long_side: int = 1333
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     multiple: int = 1
-    """Both sides become multiples of this many pixels.  A network that was trained on such sizes
-    alone takes the last, partly empty cells of its levels for whole ones and sees everybody too
-    far to the left and the top of other sizes."""
+    """Both sides of the input are multiples of this many pixels, by padding.  For networks trained
+    on such sizes only: with other sizes the last cells of the feature levels are partly empty,
+    which shifts predictions to the left and top."""
 
     def __post_init__(self) -> None:
-        """Check the two sides against each other."""
+        """Validate the values."""
         _require(0 < self.short_side <= self.long_side, "short_side must be in 1..long_side")
         _require(min(self.std) > 0, "std must be positive")
         _require(self.multiple >= 1, "multiple must be at least 1")
@@ -56,11 +56,12 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """A ResNet or a MobileNetV2; the default is ResNet-50.
+    """ResNet or MobileNetV2; the default is ResNet-50.
 
-    `widths` are the widths of the 3x3 convolutions of each stage; a bottleneck block gives out
-    four times as many channels.  With `inverted` blocks it is a MobileNetV2, of seven stages, and
-    `widths` are the channels each gives out.  `feature_stages` are the stages (0-based) handed on.
+    `block` "inverted" gives a MobileNetV2 with seven stages.  `depths` are blocks per stage.
+    `widths` are the channels of the 3x3 convolutions of each stage (a bottleneck block has four
+    times as many output channels); for MobileNetV2 they are output channels.  `feature_stages` are
+    the stages (0-based) whose features go to the encoder.
     """
 
     block: Literal["basic", "bottleneck", "inverted"] = "bottleneck"
@@ -70,7 +71,7 @@ class BackboneConfig:
     feature_stages: tuple[int, ...] = (1, 2, 3)
 
     def __post_init__(self) -> None:
-        """Check the stages against each other."""
+        """Validate the stages."""
         _require(
             self.block in ("basic", "bottleneck", "inverted"),
             f"unknown backbone block {self.block!r}",
@@ -78,7 +79,7 @@ class BackboneConfig:
         _require(len(self.depths) == len(self.widths), "depths and widths must have equal length")
         _require(
             self.block != "inverted" or len(self.depths) == len(_MOBILENET_STRIDES),
-            f"inverted blocks come in {len(_MOBILENET_STRIDES)} stages",
+            f"inverted blocks need {len(_MOBILENET_STRIDES)} stages",
         )
         _require(
             bool(self.feature_stages) and max(self.feature_stages) < len(self.depths),
@@ -87,7 +88,7 @@ class BackboneConfig:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Pixels of the input for one cell of each stage's map, both axes."""
+        """Stride in input pixels of the features of each stage."""
         if self.block == "inverted":
             return _MOBILENET_STRIDES
         return tuple(_RESNET_STRIDE * 2**stage for stage in range(len(self.depths)))
@@ -95,7 +96,7 @@ class BackboneConfig:
 
 @dataclass(frozen=True)
 class AiOSConfig:
-    """Sizes of AiOS; the defaults are those of the paper and of the released weights."""
+    """Config of AiOS; the defaults are those of the paper and of the released weights."""
 
     image: ImageConfig = field(default_factory=ImageConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -111,23 +112,23 @@ class AiOSConfig:
     num_proposals: int = 900
     num_people: int = 100
     proposal_size: float = 0.05
-    """Side of a proposal of level 0, as a share of the image; doubles with each level."""
+    """Side of level 0 proposals relative to the image; doubles with each level."""
     focal_length: float = 5000.0
-    """Pixels of the resized network input, both axes (specification section 11)."""
+    """Focal length of the network's camera in pixels of the network input, for x and y."""
     point_tokens: bool = True
-    """Whether joints and points of hands and face are tokens; without them a person is four box
-    tokens, the naive AiOS of the paper (section 3.4)."""
+    """Whether each person has tokens for body joints, hand and face points; if not, a person has
+    four box tokens (naive AiOS, Sec. 3.4 of the paper)."""
     self_attention: Literal["full", "inter_human", "aios"] = "aios"
-    """Who sees whom among people: everybody everybody; boxes only, and only boxes; or, as AiOS
-    has it, one's own person and boxes the boxes of all (specification section 9)."""
+    """Decoder self-attention: "full" attends to all tokens of all people; "inter_human" only
+    between box tokens; "aios" between box tokens of all people and within each person."""
     smplx_stages: tuple[Literal["locate", "refine_body", "refine_whole_body"], ...] = (
         "refine_body",
         "refine_whole_body",
     )
-    """Decoder stages whose layers have SMPL-X heads and are hence supervised by them."""
+    """Decoder stages whose layers have SMPL-X heads, which are also supervised in training."""
 
     def __post_init__(self) -> None:
-        """Check the sizes against each other."""
+        """Validate the sizes."""
         _require(self.hidden_dim % self.num_heads == 0, "num_heads must divide hidden_dim")
         _require(self.hidden_dim % 32 == 0, "hidden_dim must be a multiple of 32 (group norm)")
         _require(
@@ -139,25 +140,25 @@ class AiOSConfig:
         _require(min(layers) >= 1, "each decoder stage needs at least one layer")
         _require(
             STAGES[-1] in self.smplx_stages,
-            f"smplx_stages must contain {STAGES[-1]!r}, which gives the answer",
+            f"smplx_stages must contain {STAGES[-1]!r}, the stage of the final output",
         )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build from plain values (as JSON gives them).
+        """Build from a JSON-like dictionary; missing keys keep their defaults.
 
         Raises:
-            ConfigError: an unknown key, a value of the wrong kind, or a contradiction.
+            ConfigError: unknown key, value of the wrong type, or inconsistent values.
         """
         return config_from_dict(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and lists, ready for JSON."""
+        """Convert to dictionaries and lists, ready for JSON."""
         return config_to_dict(self)
 
     @property
     def decoder_layers(self) -> int:
-        """Layers of all three decoder stages."""
+        """Number of layers of all three decoder stages."""
         return self.locate_layers + self.refine_body_layers + self.refine_whole_body_layers
 
 
@@ -182,4 +183,4 @@ BUILTIN_CONFIG = AiOSConfig(
     proposal_size=0.15,
     focal_length=1000.0,
 )
-"""The network of the built-in weights: small enough to ship and to train without a GPU."""
+"""Network of the built-in weights, small enough to ship and to train without a GPU."""

@@ -28,7 +28,7 @@ from ..media.photo import PhotoError, read_photo
 from ..media.photo_sources import PhotoItem
 from ..media.prefetch import prefetch
 from ..prediction import Prediction
-from ..predictor import DEFAULT_MAX_PEOPLE, PHOTOS_AT_ONCE, AiOSPredictor
+from ..predictor import DEFAULT_BATCH_SIZE, DEFAULT_MAX_PEOPLE, AiOSPredictor
 from ..render.opengl import OpenGLError
 from .export_settings import DEFAULT_EXPORT, ExportChoice
 from .output_names import PROBLEMS, TABLE, OutputNames
@@ -170,7 +170,7 @@ def reconstruct_folder(
 def batch_size(predictor: AiOSPredictor) -> int:
     """Photos per run of the network that are fastest on the device of `predictor`."""
     if predictor.device.type != "cpu":
-        return PHOTOS_AT_ONCE
+        return DEFAULT_BATCH_SIZE
     short_side = predictor.model.config.image.short_side
     return _CPU_BATCH if short_side <= _CPU_BATCH_SHORT_SIDE_PX else 1
 

@@ -94,7 +94,7 @@ class StreamTracker:
         """Track given candidates; the colours of `frame` help to re-identify people."""
         people = candidates.people
         people = people.select(people.scores >= self._tracker.lowest_score)
-        people = people.without_doubles(self._predictor.weights.max_overlap)
+        people = people.suppress_duplicates(self._predictor.weights.max_overlap)
         people = self._predictor.placed(people, candidates.camera)
         colors = None if frame is None else clothes_colors(frame, people)
         numbers = self._tracker.update(people, time, colors)

@@ -132,7 +132,7 @@ def measure_parts(case: Case) -> dict:
         for module in modules:
             clock.watch(name, module)
     candidates = predictor.find_candidates(photo)
-    people = candidates.people.without_doubles(predictor.weights.max_overlap)
+    people = candidates.people.suppress_duplicates(predictor.weights.max_overlap)
     camera, least = candidates.camera, float(people.scores[:PEOPLE][-1])
     for _ in range(case.repeats):
         clock.seconds = {}

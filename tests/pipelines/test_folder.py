@@ -23,7 +23,7 @@ from aios.pipelines.folder import (
     reconstruct_folder,
 )
 from aios.pipelines.progress import CancelledError
-from aios.predictor import PHOTOS_AT_ONCE
+from aios.predictor import DEFAULT_BATCH_SIZE
 from tests.helpers.served import save_photo, tiny_predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -169,7 +169,7 @@ def test_batches_are_used_where_they_are_faster(predictor):
     on_cpu = SimpleNamespace(device=torch.device("cpu"), model=SimpleNamespace(config=large))
     assert batch_size(on_cpu) == 1
     on_gpu = SimpleNamespace(device=torch.device("cuda"), model=SimpleNamespace(config=large))
-    assert batch_size(on_gpu) == PHOTOS_AT_ONCE
+    assert batch_size(on_gpu) == DEFAULT_BATCH_SIZE
 
 
 def test_large_photos_are_not_collected_in_a_batch(predictor, monkeypatch):

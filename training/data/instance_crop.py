@@ -9,7 +9,7 @@ import numpy as np
 
 from aios.geometry.boxes import cxcywh_to_xyxy
 from aios.network.config import ImageConfig
-from aios.network.preprocessing import resized_size
+from aios.network.preprocessing import place_photo
 
 from .augment import PHOTO_FRAMING, AugmentConfig, Window, jitter_colours, warp_window
 from .batch import Sample
@@ -86,7 +86,7 @@ def sample_crop(
         window = crop_around(boxes[_chosen(random, len(boxes), crop)], (width, height))
     side = crop.short_sides[random.integers(len(crop.short_sides))]
     limits = ImageConfig(short_side=side, long_side=max(crop.long_side, side))
-    size_wh = resized_size(int(window.width), int(window.height), limits)
+    size_wh = place_photo(int(window.width), int(window.height), limits).input_wh
     return CropPlan(window, bool(random.random() < flip), size_wh)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aios.network.config import ImageConfig
-from aios.network.preprocessing import resized_size
+from aios.network.preprocessing import place_photo
 from tests.helpers.reference import Recording, reference_folder
 from training.data.annotation import clip_boxes
 from training.data.augment import PHOTO_FRAMING, Window, warp_window
@@ -196,7 +196,8 @@ def test_joint_tables(recording):
 def test_sizes(recording):
     for width, height, short, out_width, out_height in recording["resize/w_h_size_ow_oh_max1333"]:
         config = ImageConfig(short_side=int(short), long_side=1333)
-        assert resized_size(int(width), int(height), config) == (out_width, out_height)
+        placement = place_photo(int(width), int(height), config)
+        assert placement.input_wh == (out_width, out_height)
 
 
 def test_crop_around_boxes(recording):

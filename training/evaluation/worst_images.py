@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from aios.geometry.camera import Camera, shift_to_match
+from aios.geometry.camera import Camera, fit_translation
 from aios.predictor import AiOSPredictor
 from aios.render.overlay import overlay, person_colors
 
@@ -149,11 +149,11 @@ def shift_into_view(points: np.ndarray, pixels: np.ndarray, camera: Camera) -> n
         camera: that projects.
 
     Returns:
-        (n, 3) metres to be added to `points`, see `shift_to_match`.
+        (n, 3) metres to be added to `points`, see `fit_translation`.
     """
     start = np.zeros((len(points), 3))
     start[:, 2] = _START_DEPTH_M - points[..., 2].min(1)
-    return start + shift_to_match(points + start[:, None], pixels, camera)
+    return start + fit_translation(points + start[:, None], pixels, camera)
 
 
 def _figure(

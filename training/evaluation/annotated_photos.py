@@ -45,9 +45,9 @@ from .metrics import match_greedily
 PCK_SHARE = 0.1
 """Tolerance of a keypoint, in longer sides of the annotated box."""
 MATCH_IOU = 0.5
-CLOSE_UP_SHARES = (0.7, 0.5)
+CLOSE_UP_SHARES = (0.6, 0.4)
 """Sizes of the head-and-shoulders box in a close-up, in sides of the crop: one crop each."""
-_MIN_CLOSE_UP_PX = 16.0
+_MIN_CLOSE_UP_PX = 24.0
 """Head-and-shoulders boxes with a shorter longer side are too coarse for a close-up."""
 _NUM_KEYPOINTS = 17
 _HEAD = slice(0, 5)

@@ -1,4 +1,4 @@
-"""What tests of several files share."""
+"""Test setup and shared fixtures."""
 
 import pytest
 
@@ -9,7 +9,7 @@ configure_threads_and_malloc()
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """For small tensors, over which a second thread only waits."""
+    """Run PyTorch on one thread: a second one only slows down small tensors."""
     import torch
 
     threads = torch.get_num_threads()

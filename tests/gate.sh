@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole gate in one command: installs what the tests need, then format, lint, types, tests.
-# Debian or Ubuntu; as root, or with sudo where system packages are missing.
+# All checks in one command: installs dependencies, then checks format, lint and types and runs the
+# tests.  For Debian and Ubuntu; missing system packages are installed as root or with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

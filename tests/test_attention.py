@@ -74,8 +74,8 @@ def test_self_attention_explains_the_output_of_the_decoder(form):
         np.testing.assert_allclose(whole @ values.numpy(), mixed[0], atol=0.02)
 
 
-def test_where_all_see_all_it_is_usual_attention():
-    """`full` in every layer, and locating in any form, against PyTorch's own weights."""
+def test_full_attention_equals_that_of_pytorch():
+    """In all layers of the form `full`, and in stage `locate` of any form."""
     config = replace(SMALL, self_attention="full")
     _, output, seen, _ = forward(config, ((64, 96),))
     layers = keep_attention(output, seen, 0, SLOTS).layers
@@ -98,7 +98,7 @@ def test_where_all_see_all_it_is_usual_attention():
         np.testing.assert_allclose(ours.others[0, :, 1], expected, atol=1e-3)
 
 
-def test_points_keep_to_their_person_and_boxes_do_not(small):
+def test_point_tokens_attend_only_to_their_person_and_box_tokens_to_others(small):
     _, output, seen, _ = small
     last = keep_attention(output, seen, 0, np.arange(SMALL.num_people)).layers[-1]
     to_self = last.own.astype(np.float32).sum(-1)
@@ -109,7 +109,7 @@ def test_points_keep_to_their_person_and_boxes_do_not(small):
     assert not last.others[everyone, :, everyone].any()
 
 
-def test_locating_and_full_attention_leave_a_share_to_those_not_kept(small):
+def test_attention_to_people_who_are_not_kept_is_missing_from_the_sums(small):
     _, output, seen, _ = small
     first = keep_attention(output, seen, 0, SLOTS).layers[0]
     own, others = first.own.astype(np.float32), first.others.astype(np.float32)
@@ -133,9 +133,9 @@ def test_number_of_people_is_limited_and_may_be_zero(small):
     _, output, seen, _ = small
     many = keep_attention(output, seen, 0, np.resize(np.arange(7), KEPT_PEOPLE + 9))
     assert len(many.query_indices) == KEPT_PEOPLE
-    nobody = keep_attention(output, seen, 0, np.zeros(0, np.int64))
-    assert nobody.layers[-1].locations.shape[0] == 0 and nobody.row(3) is None
-    assert nobody.nbytes == 0 < many.nbytes
+    empty = keep_attention(output, seen, 0, np.zeros(0, np.int64))
+    assert empty.layers[-1].locations.shape[0] == 0 and empty.row(3) is None
+    assert empty.nbytes == 0 < many.nbytes
 
 
 def test_hooks_are_removed(small):

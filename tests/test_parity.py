@@ -1,8 +1,8 @@
-"""The network against recordings of the released one under deterministic weights.
+"""Parity of the network with recordings of the released one under deterministic weights.
 
-The weights are written as a file in the released layout and read by the public loader, so the
-table of names, the aliases and every stage are held at once.  Tolerances are ten times the float32
-noise of two implementations that the recording states.
+The weights are written to a file in the released layout and read by the public loader, so the
+tests cover parameter names, aliases and every stage.  Tolerances are ten times the float32 noise
+between two implementations, which is part of the recording.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def recipe():
 
 @pytest.fixture(scope="module", params=["plain", "accelerated"])
 def model(request, recipe, tmp_path_factory):
-    """The network, through a file in the released layout and the public loader."""
+    """Network loaded from a file in the released layout by the public loader."""
     tensors, state = {}, {}
     digest = hashlib.sha256()
     for name, (shape, _) in load_manifest().items():
@@ -85,7 +85,9 @@ def model(request, recipe, tmp_path_factory):
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].numpy().astype("<f4").tobytes())
     recorded = np.load(reference_folder("model") / "parity_full.npz")["meta/weights_sha256"]
-    assert digest.hexdigest() == str(recorded), "the recipe made other weights than recorded"
+    assert digest.hexdigest() == str(recorded), (
+        "the generated weights differ from the recorded ones"
+    )
     path = tmp_path_factory.mktemp("released") / "aios_checkpoint.pth"
     args = argparse.Namespace(lr=1e-4, train_sizes=[480, 800], resume=None)
     torch.save(
@@ -109,7 +111,7 @@ def body(recipe, tmp_path_factory):
 
 
 class Run:
-    """One recorded case, run once with everything in between kept."""
+    """One run of a recorded case, with all intermediate outputs."""
 
     def __init__(self, case: str, model, recipe) -> None:
         self.recording = Recording(reference_folder("model") / "parity_full.npz", f"{case}/")
@@ -137,7 +139,8 @@ class Run:
             hook.remove()
         self.kept = kept
         self.model = model
-        # The recording's 900 may differ from ours by swaps of equal scores: row -> our row.
+        # The 900 proposals may differ from the recording in the order of equal scores:
+        # recorded row -> our row.
         ours = self.output.proposals.token_indices.numpy()
         wanted = self.recording["top900_token"]
         self.rows = np.stack(
@@ -161,7 +164,7 @@ class Run:
         return ImageBatch(torch.from_numpy(pixels), padding, torch.from_numpy(sizes))
 
     def in_recorded_order(self, values: torch.Tensor) -> np.ndarray:
-        """(B, 900, ...) of ours, rows as the recording has them."""
+        """Our proposals (B, 900, ...) in the order of the recording."""
         return np.stack([v[rows] for v, rows in zip(values.numpy(), self.rows, strict=True)])
 
     def layer_rows(self, index: int, values: torch.Tensor) -> np.ndarray:
@@ -180,7 +183,7 @@ def test_backbone_and_levels(run):
         run.recording.assert_close(f"src{index}", level.numpy(), HIDDEN)
 
 
-def test_masks_and_position_codes(run):
+def test_masks_and_position_embeddings(run):
     start = 0
     masks = run.output.encoded.padding_mask
     for index, (h, w) in enumerate(run.output.encoded.spatial_shapes):
@@ -224,7 +227,7 @@ def test_proposals(run):
     recording.assert_close("init_box_proposal", run.in_recorded_order(first), BOXES)
 
 
-def test_the_same_hundred_people_in_the_same_order(run):
+def test_selected_people_and_their_order(run):
     selected = run.output.selected_queries
     tokens = run.output.proposals.token_indices.gather(1, selected).numpy()
     assert (tokens == run.recording["top100_token"]).all()
@@ -247,7 +250,7 @@ def test_decoder_layer(run, index):
         ).flatten(1, 2)
     recording.assert_close(f"dec{index}_hs", run.layer_rows(index, hidden), HIDDEN)
     recording.assert_close(f"dec_ref{index}", run.layer_rows(index, boxes), BOXES)
-    if index not in (1, 3):  # after these the recording holds the grown queries
+    if index not in (1, 3):  # After these layers the recording has the queries of the next stage.
         recording.assert_close(f"dec_ref{index + 1}", run.layer_rows(index, after), BOXES)
 
 
@@ -261,7 +264,7 @@ def test_heads(run, index):
         bare, _, slicing = name.removeprefix(prefix).partition("[")
         step = int(slicing.rstrip("]").rsplit("::", 1)[1]) if slicing else 1
         if bare in ("pred_smpl_kp3d", "pred_smpl_verts", "pred_smpl_fullpose"):
-            continue  # see the tests of the body
+            continue  # compared in the tests of bodies below
         ours, tolerance = _head_value(layer, bare)
         run.recording.assert_close(name, run.layer_rows(index, ours)[:, ::step], tolerance)
         compared.add(bare)
@@ -330,7 +333,7 @@ def test_joints_of_earlier_layers(run, body, index):
     name = f"aux{index}/pred_smpl_kp3d[:, ::10]"
     for image in range(len(run.images.sizes_hw)):
         parameters = _parameters(run.output.aux_outputs[index].smplx, image, slice(None, None, 10))
-        if index < 4:  # stage refine_body: the mean hand and no expression (section 10)
+        if index < 4:  # Stage refine_body: mean hand pose and no expression.
             for part in ("left_hand_pose", "right_hand_pose", "expression"):
                 parameters[part] = torch.zeros_like(parameters[part])
         with torch.inference_mode():
@@ -339,7 +342,7 @@ def test_joints_of_earlier_layers(run, body, index):
 
 
 def test_people_in_pixels(run, body):
-    """The released post-processing lists 50 of 100 people x 2 classes; we score people once."""
+    """The released post-processing keeps 50 of 100 people x 2 classes; ours scores people once."""
     for image, (height, width) in enumerate(run.images.sizes_hw.tolist()):
         people = people_from_output(run.output.final, image, width, height)
         assert (np.diff(people.scores) <= 0).all()

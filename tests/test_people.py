@@ -50,7 +50,7 @@ def with_smplx(output, **values):
 
 def test_people_are_sorted_by_the_score_of_the_person_class():
     output = random_output()
-    output.class_logits[1, :, 0] = torch.arange(SLOTS) * 10.0  # of no meaning
+    output.class_logits[1, :, 0] = torch.arange(SLOTS) * 10.0  # unused
     people = people_from_output(output, 1, 640, 480)
     scores = output.class_logits[1, :, 1].sigmoid()
     assert len(people) == SLOTS
@@ -148,12 +148,12 @@ def test_select():
 
 
 def test_empty():
-    nobody = People.empty()
-    assert len(nobody) == 0
-    assert set(nobody.smplx_parameters()) == set(SMPLX_NAMES)
-    assert nobody.body_pose.shape == (0, 63)
-    assert nobody.query_indices.dtype == np.int64
-    assert len(nobody.select(nobody.scores > 0.5)) == 0
+    empty = People.empty()
+    assert len(empty) == 0
+    assert set(empty.smplx_parameters()) == set(SMPLX_NAMES)
+    assert empty.body_pose.shape == (0, 63)
+    assert empty.query_indices.dtype == np.int64
+    assert len(empty.select(empty.scores > 0.5)) == 0
 
 
 @pytest.mark.parametrize("name", sorted(FIELD_SHAPES))

@@ -69,7 +69,7 @@ def test_shapes(predictor):
     assert sorted(found.depth_order) == list(range(7))
 
 
-def test_nobody_is_a_normal_answer(predictor):
+def test_prediction_without_people_is_empty(predictor):
     found = predictor.predict(noise(64, 64), threshold=1.0)
     assert len(found) == 0
     assert found.vertices.shape == (0, 10475, 3)
@@ -228,14 +228,14 @@ def test_input_sizes_are_scaled_from_that_of_the_weights(multiple, wanted):
     assert sizes["full"] == image
 
 
-def test_batch_norm_is_folded_and_nothing_learns(predictor):
+def test_batch_norm_is_folded_and_parameters_are_frozen(predictor):
     assert not any("running_mean" in name for name in predictor.model.state_dict())
     assert not any(p.requires_grad for p in predictor.model.parameters())
     assert not predictor.model.training
 
 
 def test_official_shapes_are_adapted_to_the_standin_for_drawing_only(predictor):
-    """Parameters stay the network's own; the mesh alone is another."""
+    """Parameters stay those of the network; only the mesh differs."""
     info = WeightsInfo("official", "", Path("x"), True, "smplx", 0.3)
     official = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu")
     photo = noise(64, 64)

@@ -1,4 +1,4 @@
-"""How far one predictor's people are from another's, in millimetres."""
+"""Differences between the predictions of two predictors, in millimetres."""
 
 import statistics
 
@@ -13,11 +13,11 @@ _AT_THRESHOLD = 0.01
 
 
 def difference(exact: AiOSPredictor, other: AiOSPredictor, photos) -> dict:
-    """Of the people both find, by best overlap of their boxes, and of the image tokens.
+    """Differences of the people that both find and of the image tokens.
 
-    Millimetres are means over a person's vertices with the pelvis laid over the pelvis.  Whoever
-    one predictor finds and the other gives a score less than a hundredth below the threshold is
-    neither missed nor extra.
+    People are matched by box IoU.  Millimetres are mean vertex distances per person with aligned
+    pelvis.  A person with a score up to 0.01 below the threshold in one predictor counts as found,
+    so rounding at the threshold gives neither missed nor extra people.
     """
     threshold = exact.weights.threshold
     least = max(threshold - _AT_THRESHOLD, 0.0)
@@ -48,7 +48,7 @@ def difference(exact: AiOSPredictor, other: AiOSPredictor, photos) -> dict:
 
 
 def _pairs(first: np.ndarray, second: np.ndarray, least: float = 0.5) -> list[tuple[int, int]]:
-    """Boxes (N, 4) and (M, 4) that overlap best, each used once, IoU above `least`."""
+    """Greedy one-to-one matches of boxes (N, 4) and (M, 4) by IoU, above `least`."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(-1)

@@ -1,12 +1,15 @@
-"""How fast the program is on a GPU: `python -m tests.benchmark.gpu`, everything in one go.
+"""GPU benchmark: `python -m tests.benchmark.gpu`.
 
-Writes, and with `--json` keeps: the kernel against the plain way (errors and seconds), so the steps
-that `fast` fuses, photos a second alone and in batches from pixels in memory to posed people, most
-memory in use, seconds of a training step with the kernel and without it, and how far `fast` is from
-`exact` and the GPU from the CPU in millimetres on the example photos.  What fails says why, and the
-rest goes on.
+Prints, and with `--json` also writes:
 
-`--network small --device cpu` runs the same on any machine, to see that it works.
+* errors and seconds of the attention kernel and of the fused steps of `fast`, against plain code;
+* photos per second, one by one and in batches, from pixels in memory to posed people, and peak
+  memory;
+* seconds per training step with and without the kernel;
+* differences on the example photos in millimetres, `fast` to `exact` and GPU to CPU.
+
+The error of a failed part is reported in its place, and the other parts still run.
+`--network small --device cpu` runs the same code on any machine.
 """
 
 import argparse
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--train-batches", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     return parser
 
 
@@ -80,7 +83,7 @@ def _attempt(part: Callable[[], dict]) -> dict:
 
 
 def _seconds(run: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Median, after three runs that warm up: the second records a graph."""
+    """Median after three warm-up runs; the second captures a CUDA graph."""
     seconds = []
     for _ in range(repeats + 3):
         _wait(device)
@@ -107,15 +110,15 @@ def _without_kernel():
 
 
 def _kernel(kind: str, options: argparse.Namespace) -> dict:
-    """One encoder layer's attention: largest relative errors and seconds, forward and with back."""
+    """Attention of one encoder layer: largest relative errors, seconds forward and in all."""
     device = torch.device(options.device)
     levels = PAPER_LEVELS if options.network == "paper" else SMALL_LEVELS
     tokens = sum(h * w for h, w in levels)
     generator = torch.Generator().manual_seed(0)
-    places = (1, tokens, 8, len(levels), 4)
+    shape = (1, tokens, 8, len(levels), 4)
     value = torch.randn(1, tokens, 8, 32, generator=generator).to(device, getattr(torch, kind))
-    locations = torch.rand(*places, 2, generator=generator).mul(1.2).sub(0.1).to(device)
-    weights = torch.rand(places, generator=generator).div(16).to(device)
+    locations = torch.rand(*shape, 2, generator=generator).mul(1.2).sub(0.1).to(device)
+    weights = torch.rand(shape, generator=generator).div(16).to(device)
     inputs = [x.requires_grad_() for x in (value, locations, weights)]
     kernel = kernel_attention.kernel_for(value, Sampling(locations, weights))
 
@@ -141,7 +144,7 @@ def _kernel(kind: str, options: argparse.Namespace) -> dict:
 
 
 def _steps(options: argparse.Namespace) -> dict:
-    """What `fast` does between its products, for a batch: seconds and greatest relative error."""
+    """Fused steps of `fast` for a batch: seconds and largest relative error."""
     device = torch.device(options.device)
     levels = PAPER_LEVELS if options.network == "paper" else SMALL_LEVELS
     shape = (options.batch, sum(h * w for h, w in levels))
@@ -165,7 +168,7 @@ def _steps(options: argparse.Namespace) -> dict:
             lambda: fused.linear_relu(update, linear),
             lambda: fused.plain_linear_relu(update, linear),
         ),
-        # In place: each run adds to what the one before left.
+        # In place: runs accumulate, so the results are not compared.
         "maps": (
             lambda: fused.add_relu_(maps, bias, shortcut),
             lambda: fused.plain_add_relu_(maps, bias, shortcut),
@@ -182,7 +185,7 @@ def _steps(options: argparse.Namespace) -> dict:
 
 
 def _predictor(speed: str, options: argparse.Namespace) -> AiOSPredictor:
-    """Random weights, sampling places scattered as those of trained weights are."""
+    """Predictor with random weights and sampling locations spread like those of trained weights."""
     config = AiOSConfig() if options.network == "paper" else SMALL
     model = AiOS(config)
     generator = torch.Generator().manual_seed(0)
@@ -195,7 +198,7 @@ def _predictor(speed: str, options: argparse.Namespace) -> AiOSPredictor:
 
 
 def _photos(speed: str, options: argparse.Namespace) -> dict:
-    """Photos a second and memory, with five people posed in each."""
+    """Photos per second and peak memory, with five posed people per photo."""
     device = torch.device(options.device)
     predictor = _predictor(speed, options)
     image = predictor.model.config.image
@@ -221,7 +224,7 @@ def _photos(speed: str, options: argparse.Namespace) -> dict:
 
 
 def _training(options: argparse.Namespace) -> dict:
-    """Seconds a step with the kernel and without it, at the precision of long runs."""
+    """Seconds per training step with and without the kernel, bf16 for the paper's network."""
     paper = options.network == "paper"
     precision = "bf16" if paper else "float32"
     name = "released_phase1" if paper else "tiny"
@@ -231,8 +234,8 @@ def _training(options: argparse.Namespace) -> dict:
     steps = min(options.repeats, 10)
     found: dict[str, object] = {}
     for count in options.train_batches:
-        made_up = synthetic_batch(count, size_wh, config.model.focal_length)
-        batch = made_up.to(torch.device(options.device))
+        synthetic = synthetic_batch(count, size_wh, config.model.focal_length)
+        batch = synthetic.to(torch.device(options.device))
         fast = measure(config, "fast", batch, size_wh, steps)
         with _without_kernel():
             plain = measure(config, "fast", batch, size_wh, steps)
@@ -243,7 +246,7 @@ def _training(options: argparse.Namespace) -> dict:
 
 
 def _differences(options: argparse.Namespace) -> dict:
-    """Of the built-in weights on the example photos, in millimetres, pelvis on pelvis."""
+    """Differences of the built-in weights on the example photos, see `difference`."""
     photos = sorted(EXAMPLES.glob("*.jpg"))
 
     def builtin(device: str, speed: str) -> AiOSPredictor:

@@ -1,7 +1,7 @@
-"""Milliseconds of networks that could be the built-in one: `python -m tests.benchmark.networks`.
+"""Milliseconds of candidates for the built-in network: `python -m tests.benchmark.networks`.
 
-Random weights, a photo of 448 x 320, all people slots worked out; the networks take turns, and the
-best of some runs of each counts.
+Random weights, a photo of 448 x 320, all person slots computed.  The networks are timed in turns;
+the result is the fastest of several runs.
 """
 
 import argparse

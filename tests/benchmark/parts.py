@@ -1,6 +1,6 @@
-"""What `tests.benchmark` measures, each in a process of its own; every function gives plain JSON.
+"""Measurements of `tests.benchmark`, each run in its own process and returned as JSON values.
 
-Official sizes have random weights, as speed does not depend on values; the built-in ones are real.
+Networks of the official layout have random weights, since speed does not depend on values.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ BUILTIN = "builtin"
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One thing to measure: "800" and so on are short sides of the official layout."""
+    """Settings of a measurement; sizes such as "800" are short sides of the official layout."""
 
     size: str = "800"
     speed: str = "exact"
@@ -51,7 +51,7 @@ class Case:
 
 
 def load(case: Case) -> tuple[AiOS, WeightsInfo]:
-    """The plain network."""
+    """Network without fast paths, and its description."""
     if case.size == BUILTIN:
         loaded = load_model(BUILTIN)
         return loaded.model, loaded.weights
@@ -67,7 +67,7 @@ def build(case: Case) -> AiOSPredictor:
 
 
 def save_official_layout(path: Path) -> None:
-    """Random weights whose sampling places are scattered as those of trained ones are."""
+    """Save random weights with sampling locations spread like those of trained weights."""
     from aios.weights.checkpoint import save_safetensors
 
     torch.manual_seed(0)
@@ -89,7 +89,7 @@ def peak_gb() -> float:
 
 
 class _Clock:
-    """Seconds of named parts, by the name; modules are timed by hooks."""
+    """Accumulated seconds by part name; modules are timed by hooks."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = {}
@@ -119,7 +119,7 @@ class _Clock:
 
 
 def measure_parts(case: Case) -> dict:
-    """Seconds of each part in the best run, as `predict` works, and peak memory of the process."""
+    """Seconds by part of `predict` in the fastest run, and peak memory of the process."""
     predictor, photo = build(case), noise_photo()
     height, width = photo.shape[:2]
     model, runs = predictor.model, []
@@ -157,10 +157,10 @@ def measure_parts(case: Case) -> dict:
 
 
 def measure_pair(case: Case, first: str, second: str) -> dict:
-    """Two speeds from network input to posed people, in turns, so that both meet the same load.
+    """Time two speeds in turns, from network input to posed people, under equal machine load.
 
-    Besides the speeds of the program there is "plain": the network without any fast path, with the
-    outputs of all decoder layers and the bodies of all people slots of the last one.
+    In addition to "exact" and "fast" there is "plain": the network without fast paths, with the
+    outputs of all decoder layers and the bodies of all person slots of the last layer.
     """
     runs, photo = {}, noise_photo()
     for way in (first, second):
@@ -174,7 +174,7 @@ def measure_pair(case: Case, first: str, second: str) -> dict:
             for way in (first, second):
                 start = time.perf_counter(), time.process_time()
                 runs[way]()
-                if repeat:  # the first turn warms up
+                if repeat:  # the first turn is a warm-up
                     spent[way].append(
                         (time.perf_counter() - start[0], time.process_time() - start[1])
                     )
@@ -212,7 +212,7 @@ def _fast_run(predictor: AiOSPredictor, photo: np.ndarray) -> Callable[[], objec
 
 
 def measure_crowd(case: Case) -> dict:
-    """Seconds from the network's input to the picture, by the number of people that count."""
+    """Seconds from network input to overlay, by number of people above the threshold."""
     predictor, photo = build(case), noise_photo()
     height, width = photo.shape[:2]
     images = batch_images([prepare_photo(photo, predictor.model.config.image)])
@@ -237,7 +237,7 @@ def measure_crowd(case: Case) -> dict:
 
 
 def measure_overlay(case: Case, renderer: str) -> dict:
-    """Best seconds for 5 people over 1280 x 720, after a first picture."""
+    """Fastest overlay of 5 people at 1280 x 720, and the first one."""
     body = BodyModel.load()
     transl = torch.tensor([[1.1 * (i - 2), 0.0, 5.0 + 0.4 * i] for i in range(PEOPLE)])
     upright = torch.tensor([[torch.pi, 0.0, 0.0]]).expand(PEOPLE, 3)
@@ -254,9 +254,9 @@ def measure_overlay(case: Case, renderer: str) -> dict:
 
 
 def measure_difference(case: Case) -> dict:
-    """How far 8-bit products are from exact ones on the example photos.
+    """Differences of int8 products to exact ones on the example photos.
 
-    The heads of random weights say the same of everybody: of these only the tokens are compared.
+    With random weights only the tokens are compared: all people get the same predictions.
     """
     photos = sorted(EXAMPLES.glob("*.jpg"))
     exact, rounded = (build(dataclasses.replace(case, speed="exact")) for _ in range(2))
@@ -268,9 +268,9 @@ def measure_difference(case: Case) -> dict:
 
 
 def measure_frames(case: Case) -> dict:
-    """Frames a second of tab Webcam: from an encoded picture of a camera to an encoded answer.
+    """Frames per second of the Webcam tab, from encoded camera frame to encoded result.
 
-    One frame after the other, with everybody followed and smoothed; the browser is not in it.
+    Frames are processed one by one, with tracking and smoothing; the browser is not included.
     """
     import cv2
 
@@ -296,7 +296,7 @@ def measure_frames(case: Case) -> dict:
 
 
 def measure_first_photo(case: Case) -> dict:
-    """Seconds of a fresh process until the weights are ready, and of its first and second photo."""
+    """Seconds to load the weights in a new process, and of its first and second photo."""
     start = time.perf_counter()
     predictor = build(case)
     ready = time.perf_counter()

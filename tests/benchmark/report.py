@@ -1,4 +1,4 @@
-"""What `tests.benchmark` says of its results: a page of tables and a plot."""
+"""Report of `tests.benchmark`: Markdown tables and a plot."""
 
 import datetime
 import os
@@ -10,7 +10,7 @@ import torch
 from tests.benchmark.parts import PARTS, PEOPLE
 
 NETWORK = {"builtin": "built-in"}
-BEFORE = (
+RELEASED = (
     "The released program, measured once on two cores of an Intel Xeon with the same torch: 10.0 s"
     " at 800 x 1333 (backbone 1.4, encoder 5.7, decoder 2.3, body model 0.3), 3.1 GB. `plain` below"
     " is the network without fast paths, measured in turns with this program."
@@ -42,28 +42,28 @@ def head(results: dict) -> str:
     gpu = f", {found['gpu']}" if found["gpu"] else ""
     return (
         f"{found['cpu']}, {found['cores']} cores{gpu}, {found['threads']} threads, torch"
-        f" {found['torch']}, {found['date']}; load of the machine before the start:"
+        f" {found['torch']}, {found['date']}; load average before the start:"
         f" {results['load']:.1f}."
     )
 
 
 def markdown(results: dict) -> str:
     text = [
-        "# How fast and how large",
+        "# Speed and memory",
         "",
         f"`python -m tests.benchmark --all`. {head(results)}",
         "",
-        "Official sizes have random weights (speed does not depend on values); names of sizes are"
-        " short sides of the network's input in pixels. Seconds are those of the best of a few"
-        " runs.",
+        "Networks of the official layout have random weights (speed does not depend on values) and"
+        " are named by the short side of the input in pixels. Seconds are from the fastest of"
+        " several runs.",
         "",
-        "## Before",
+        "## Released program",
         "",
-        BEFORE,
+        RELEASED,
         "",
         "## By part",
         "",
-        f"Seconds a photo of 1920 x 1152 with {PEOPLE} people.",
+        f"Seconds for a photo of 1920 x 1152 with {PEOPLE} people.",
         "",
         _row("network", "input", "device", "speed", *PARTS, "total", "CPU s", "peak GB"),
         _rule(7 + len(PARTS)),
@@ -98,11 +98,11 @@ def _part_row(entry: dict) -> str:
 def _pair_table(pairs: list[dict]) -> list[str]:
     text = [
         "",
-        "## Two ways in turns",
+        "## Two implementations in turns",
         "",
-        "From the network's input to posed people; `plain` is the network without fast paths.",
+        "From network input to posed people; `plain` is the network without fast paths.",
         "",
-        _row("network", "ways", "seconds", "CPU seconds", "times as fast", "by CPU seconds"),
+        _row("network", "compared", "seconds", "CPU seconds", "speedup", "by CPU seconds"),
         _rule(6),
     ]
     for entry in pairs:
@@ -124,7 +124,7 @@ def _pair_table(pairs: list[dict]) -> list[str]:
 
 
 def _crowd_table(crowd: dict) -> list[str]:
-    text = ["", "## By the number of people", "", "Official sizes at 512, seconds.", ""]
+    text = ["", "## By number of people", "", "Seconds, official layout at 512.", ""]
     good = {speed: found for speed, found in crowd.items() if "failed" not in found}
     for index, (speed, found) in enumerate(good.items()):
         if index == 0:
@@ -134,7 +134,13 @@ def _crowd_table(crowd: dict) -> list[str]:
 
 
 def _others_table(others: dict) -> list[str]:
-    text = ["", "## Pictures, start, webcam, difference", "", _row("what", "found"), _rule(2)]
+    text = [
+        "",
+        "## Overlay, startup, webcam, differences",
+        "",
+        _row("measurement", "result"),
+        _rule(2),
+    ]
     for name, value in others.items():
         if isinstance(value, dict):
             parts = (f"{k.replace('_', ' ')} {_number(v)}" for k, v in value.items())
@@ -144,10 +150,10 @@ def _others_table(others: dict) -> list[str]:
     return [
         *text,
         "",
-        f"Overlay: seconds for {PEOPLE} people over 1280 x 720. Frames: 640 pixels wide, from"
-        " JPEG to JPEG as tab Webcam works, median and best. Difference: 8 bits from exact on the"
-        " example photos; millimetres between vertices, pelvis on pelvis; with random weights only"
-        " the change of the image tokens has a meaning.",
+        f"Overlay: {PEOPLE} people at 1280 x 720. Frames: Webcam tab, 640 pixels wide, from JPEG to"
+        " JPEG, median and best. Difference: int8 to exact on the example photos; mean vertex"
+        " distance in millimetres with aligned pelvis; with random weights only the change of the"
+        " image tokens is meaningful.",
     ]
 
 
@@ -156,7 +162,7 @@ def _number(value: object) -> str:
 
 
 def plot(results: dict, path: Path) -> None:
-    """Seconds against pixels and against people."""
+    """Plot seconds by input pixels and by number of people."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -171,11 +177,11 @@ def plot(results: dict, path: Path) -> None:
             if (e["device"], e["wish"]) == (device, speed)
         )
         left.plot(*zip(*line, strict=True), "o-", label=f"{device} {speed}")
-    left.set(xlabel="megapixels of the network's input", ylabel="seconds a photo")
+    left.set(xlabel="network input (megapixels)", ylabel="seconds per photo")
     for speed, found in results.get("crowd", {}).items():
         if "failed" not in found:
             right.plot(found["people"], found["seconds"], "o-", label=f"cpu {speed}")
-    right.set(xlabel="people", ylabel="seconds a photo, short side 512")
+    right.set(xlabel="people", ylabel="seconds per photo, short side 512")
     for axes in (left, right):
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)

@@ -1,9 +1,9 @@
-"""How fast the program is and how much memory it takes: `python -m tests.benchmark`.
+"""Benchmark of speed and memory: `python -m tests.benchmark`.
 
-A table by part for each size, device and speed, of the best of a few runs; two ways of doing the
-same in turns (`--pair fast exact`, `--pair exact plain`: the network without fast paths); `--all`
-measures everything and writes `assets/benchmarks.md`, `.json` and `.png`.  Where other work runs,
-`--threads 1` and ratios of CPU seconds are what can be trusted.
+Prints seconds by part for each size, device and speed, from the fastest of several runs.  `--pair`
+times two implementations in turns: `--pair fast exact`, or `--pair exact plain`, where `plain` is
+the network without fast paths.  `--all` measures everything and writes `assets/benchmarks.md`,
+`.json` and `.png`.  On a machine with other load, use `--threads 1` and compare CPU seconds.
 """
 
 import argparse
@@ -63,10 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pair", nargs=2, action="append", metavar="WAY", default=[])
-    parser.add_argument("--crowd", action="store_true", help="also by the number of people")
-    parser.add_argument("--others", action="store_true", help="also pictures, start and webcam")
-    parser.add_argument("--all", action="store_true", help="all of it, and write assets/")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
+    parser.add_argument("--crowd", action="store_true", help="also time by number of people")
+    parser.add_argument(
+        "--others", action="store_true", help="also time overlays, startup and webcam"
+    )
+    parser.add_argument("--all", action="store_true", help="measure everything and write assets/")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser
 
@@ -123,7 +125,7 @@ def _child(
     command = [sys.executable, "-m", "tests.benchmark", "--child", json.dumps(order)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        return {"failed": (done.stderr.strip().splitlines() or ["no reason given"])[-1]}
+        return {"failed": (done.stderr.strip().splitlines() or ["no error message"])[-1]}
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -140,7 +142,7 @@ def _run_child(order: dict) -> None:
     sys.stdout.write(json.dumps(result) + "\n")
 
 
-# --- whole programs
+# Whole programs.
 
 
 def _best(measure: Callable[[], float | None], repeats: int) -> float | None:
@@ -155,7 +157,7 @@ def _seconds_of_help() -> float:
 
 
 def _seconds_until_app() -> float | None:
-    """With the built-in weights; None where it does not come up."""
+    """Seconds until the page answers, with the built-in weights; None on failure."""
     port = str(_free_port())
     command = [sys.executable, "app.py", "--port", port, "--weights", "builtin"]
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What the benchmark makes of its results, failures among them; nothing is timed here."""
+"""Report of the benchmark, including failed measurements; nothing is timed here."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def results():
     }
 
 
-def test_tables_hold_every_number_and_every_failure():
+def test_tables_contain_all_results_and_failures():
     text = markdown(results())
     assert head(results()) in text
     for words in ("no GPU here", "out of memory", "| 2.50 | 2.00 |", "seconds 0.090", "4.200"):
@@ -47,13 +47,13 @@ def test_tables_hold_every_number_and_every_failure():
     assert len(tables) == 2
 
 
-def test_plot_is_a_picture(tmp_path):
+def test_plot_writes_a_png(tmp_path):
     path = tmp_path / "plot.png"
     plot(results(), path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_each_person_is_paired_once_with_the_best():
+def test_pairs_are_one_to_one_by_best_overlap():
     first = np.array([[0, 0, 10, 10], [100, 100, 120, 120]], float)
     second = np.array([[0, 0, 10, 9], [1, 0, 11, 10], [300, 0, 310, 10]], float)
     assert _pairs(first, second) == [(0, 0)]

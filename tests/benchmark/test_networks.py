@@ -1,4 +1,4 @@
-"""The table of networks is made from end to end; no time is asserted."""
+"""The network benchmark runs end to end; no time is asserted."""
 
 from tests.benchmark import networks as benchmark_networks
 

@@ -1,7 +1,7 @@
-"""Recordings of the released program, and how to compare with them.
+"""Recordings of the released program, and comparison with them.
 
-`AIOS_REFERENCE_DIR` may name a folder of the same form (`model/`, `losses/`, ...) whose recordings
-replace those under `tests/data/`, which are the same ones with fewer elements kept.
+Recordings are read from `tests/data/`, or from the folder `AIOS_REFERENCE_DIR` with the same
+subfolders (`model/`, `losses/`, ...).
 """
 
 import importlib.util
@@ -12,16 +12,16 @@ from types import ModuleType
 
 import numpy as np
 
-CARRIED = Path(__file__).resolve().parents[2] / "tests" / "data"
+_DATA = Path(__file__).resolve().parents[2] / "tests" / "data"
 
 
 def reference_folder(kind: str) -> Path:
-    """The folder of recordings of one kind, e.g. "model"."""
-    return Path(os.environ.get("AIOS_REFERENCE_DIR", CARRIED)) / kind
+    """Folder of the recordings of one kind, e.g. "model"."""
+    return Path(os.environ.get("AIOS_REFERENCE_DIR", _DATA)) / kind
 
 
 def load_recipe() -> ModuleType:
-    """`seeded.py` beside the recording: weights, images and a body from nothing but names."""
+    """Import `seeded.py` of the recording, which derives weights, images and a body from names."""
     path = reference_folder("model") / "seeded.py"
     spec = importlib.util.spec_from_file_location("reference_seeded", path)
     module = importlib.util.module_from_spec(spec)
@@ -30,13 +30,13 @@ def load_recipe() -> ModuleType:
 
 
 def load_manifest() -> dict[str, list]:
-    """Released names to (shape, dtype)."""
+    """Parameters of the released file: name -> (shape, dtype)."""
     path = reference_folder("model") / "state_dict_manifest.json"
     return json.loads(path.read_text())["state_dict"]
 
 
 class Recording:
-    """Arrays of an npz; those with a `NAME#stride` entry keep every stride-th element."""
+    """Arrays of an npz; an array with an entry `NAME#stride` is flattened and subsampled."""
 
     def __init__(self, path: Path, prefix: str = "") -> None:
         self.arrays = np.load(path)
@@ -49,7 +49,7 @@ class Recording:
         return self.prefix + name in self.arrays
 
     def names(self, start: str = "") -> list[str]:
-        """Names of arrays below the prefix that begin with `start`, without bookkeeping."""
+        """Names of arrays below the prefix that begin with `start`, without `NAME#...` entries."""
         whole = self.prefix + start
         return [
             name[len(self.prefix) :]
@@ -58,7 +58,7 @@ class Recording:
         ]
 
     def assert_close(self, name: str, ours: np.ndarray, tolerance: float) -> None:
-        """Every kept element of `name` within `tolerance` (absolute) of ours."""
+        """Compare `ours` with the recorded elements of `name`; `tolerance` is absolute."""
         wanted = self[name].astype(np.float64)
         ours = np.asarray(ours, np.float64)
         if f"{name}#stride" in self:

@@ -1,4 +1,4 @@
-"""Predictions, people and denoising draws recorded from the released program, as our types."""
+"""Recorded predictions, people and denoising draws of the released program, as our types."""
 
 import re
 from dataclasses import replace
@@ -34,7 +34,7 @@ def tensor(name):
 
 
 def count(pattern):
-    """Number of different values of the group of `pattern` among the recorded names."""
+    """Number of distinct values of the first group of `pattern` among the recorded names."""
     found = (re.match(pattern, name) for name in recording().arrays.files)
     return len({match[1] for match in found if match})
 
@@ -232,7 +232,7 @@ CASES = sorted({name.split("/")[1] for name in recording().names("dn/")} - {"eva
 
 
 def denoise(case):
-    """Run our denoising on the recorded people and draws; the content is the label's number."""
+    """Run our denoising on the recorded people and draws; the content of a query is its label."""
     start, numbers = f"dn/{case}/", recording()[f"dn/{case}/n_gt"].tolist()
     boxes = [tensor(f"{start}gt_boxes{i}") for i in range(len(numbers))]
     targets = replace(Targets.unannotated(sum(numbers)), boxes=torch.cat(boxes))
@@ -249,7 +249,7 @@ def denoise(case):
             people[i] = (person + 0.5) / len(own)
     config = DenoisingConfig(queries=known.shape[1])
     denoising = Denoising(1, config)
-    # The recorded labels are those of the chosen queries alone, row after row.
+    # Labels are recorded for the chosen queries only, one per row.
     labels = torch.zeros(known.shape[:2])
     drawn = tensor(f"{start}new_labels")
     labels[replaces < config.label_noise] = (drawn + 0.5) / (len(denoising.labels.weight) - 1)

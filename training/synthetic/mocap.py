@@ -117,7 +117,9 @@ class MocapLibrary:
     def to(self, device: torch.device | str) -> MocapLibrary:
         """The same library on another device."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {n: v.to(device) for n, v in values.items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)
+        }
         return replace(self, **moved)
 
     def sample(self, rng: CounterRng, time_s: float | None = None) -> tuple[Tensor, Tensor]:

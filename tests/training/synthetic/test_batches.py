@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -10,6 +11,7 @@ from aios.accelerate.cuda_graphs import CapturedRun
 from tests.helpers.watching import watched
 from training.synthetic import TRAIN_SEED, BodySurface, SceneBatchGenerator, batch_generator
 from training.synthetic.camera_effects import jpeg
+from training.synthetic.mocap import MocapLibrary
 from training.targets import TENSOR_FIELDS
 
 
@@ -116,9 +118,15 @@ def test_only_keys_and_slots_are_copied_to_the_device() -> None:
     assert len(crossings.found) <= 6, crossings.found
 
 
-def test_generation_can_be_captured_as_cuda_graph() -> None:
+@pytest.mark.parametrize("captured_poses", [False, True], ids=["procedural", "mocap"])
+def test_generation_can_be_captured_as_cuda_graph(captured_poses: bool) -> None:
     """No implicit copies to the device, such as Python lists used as indices."""
-    generator = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED)
+    count = torch.tensor([4, 6])
+    library = MocapLibrary(
+        torch.randn(10, 22, 4), count.cumsum(0) - count, count, torch.full((2,), 15.0), count, 0.5
+    )
+    mocap = library if captured_poses else None
+    generator = SceneBatchGenerator((64, 96), BodySurface(device="meta"), TRAIN_SEED, mocap=mocap)
     slots = batch_generator._slots(torch.tensor([2, 0, 3]), padded=True)
     given = (slots.scene, slots.slot, slots.present, slots.visible)
     moved = [tensor.to("meta") for tensor in (torch.zeros(3, dtype=torch.int64), *given)]

@@ -17,7 +17,7 @@ from aios.accelerate.install import accelerate
 from aios.body.model import BodyModel
 from aios.geometry.boxes import inverse_sigmoid
 from aios.geometry.camera import weak_camera_to_transl
-from aios.geometry.positions import feature_position_code
+from aios.geometry.positions import feature_position_encoding
 from aios.geometry.rotations import (
     axis_angle_to_rotmat,
     rotation_6d_to_rotmat,
@@ -194,7 +194,7 @@ def test_masks_and_position_embeddings(run):
         else:
             mask = masks[:, start : start + h * w].unflatten(1, (h, w))
             assert (mask.numpy() == wanted).all()
-        code = feature_position_code(mask, 256).permute(0, 3, 1, 2)
+        code = feature_position_encoding(mask, 256).permute(0, 3, 1, 2)
         run.recording.assert_close(f"pos{index}", code.numpy(), HIDDEN)
         start += h * w
 

@@ -84,7 +84,7 @@ class CpuDeformableAttention(nn.Module):
         """Attend.
 
         Args:
-            queries: (Q, D) of one image, position code added.
+            queries: (Q, D) of one image, position encoding added.
             table: (R, D) values of the image.
             levels: layout of the table.
             centres: x and y (Q, HLN) of the references, in cells.

@@ -20,7 +20,7 @@ def _interleaved_sine(coordinate: Tensor, channels: int, temperature: float) -> 
     return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], -1).flatten(-2)
 
 
-def feature_position_code(padding_mask: Tensor, channels: int) -> Tensor:
+def feature_position_encoding(padding_mask: Tensor, channels: int) -> Tensor:
     """Position encoding of one feature level; coordinates count valid cells, from 1.
 
     Args:
@@ -44,7 +44,7 @@ def feature_position_code(padding_mask: Tensor, channels: int) -> Tensor:
     )
 
 
-def box_position_code(boxes: Tensor, channels: int) -> Tensor:
+def box_position_encoding(boxes: Tensor, channels: int) -> Tensor:
     """Encode boxes (..., 4) cxcywh, 0-1, as (..., 2 * channels) in the order y, x, w, h."""
     half = channels // 2
     order = torch.cat([boxes[..., 1:2], boxes[..., :1], boxes[..., 2:]], -1) * (2 * math.pi)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..geometry.boxes import inverse_sigmoid
-from ..geometry.positions import box_position_code
+from ..geometry.positions import box_position_encoding
 from .config import AiOSConfig
 from .decoder_layer import DecoderLayer
 from .heads import Heads
@@ -153,10 +153,10 @@ class Decoder(nn.Module):
     def layer_inputs(
         self, state: DecoderState, encoded: EncodedImage
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Content and position code (B, N + P * T, D), boxes on levels (B, N + P * T, L, 4)."""
+        """Content and position encoding (B, N + P * T, D), boxes on levels (B, N + P * T, L, 4)."""
         content, boxes = state.sequence()
         on_levels = boxes_on_levels(boxes, encoded)
-        position = self.position_mlp(box_position_code(on_levels[:, :, 0], content.shape[-1]))
+        position = self.position_mlp(box_position_encoding(on_levels[:, :, 0], content.shape[-1]))
         return content, position, on_levels
 
     def refine(self, index: int, state: DecoderState) -> None:

@@ -43,7 +43,7 @@ class DecoderLayer(nn.Module):
 
         Args:
             tokens: (B, N + P * T, D).
-            position: (B, N + P * T, D) position code of the boxes.
+            position: (B, N + P * T, D) position encoding of the boxes.
             boxes: (B, N + P * T, L, 4) cxcywh, 0-1 of each padded level.
             encoded: the image.
             layout: T and which tokens are boxes.

@@ -52,7 +52,7 @@ class DeformableAttention(nn.Module):
         """Attend to the image.
 
         Args:
-            queries: (B, Q, D), position code added.
+            queries: (B, Q, D), position encoding added.
             references: (B, Q, L, 2) points or (B, Q, L, 4) boxes cxcywh, 0-1 of each padded level.
             tokens: (B, S, D) image tokens.
             padding_mask: (B, S) bool, True on padding, or None.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..geometry.positions import feature_position_code
+from ..geometry.positions import feature_position_encoding
 from .config import AiOSConfig
 from .deformable_attention import DeformableAttention
 from .outputs import EncodedImage
@@ -45,7 +45,7 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, position: Tensor, context: LevelContext) -> Tensor:
-        """Image tokens and their position code (B, S, D) -> (B, S, D)."""
+        """Image tokens and their position encoding (B, S, D) -> (B, S, D)."""
         attended, _ = self.self_attn(
             tokens + position,
             context.reference_points,
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
     def flatten(
         self, levels: list[Tensor], padding_mask: Tensor | None
     ) -> tuple[Tensor, Tensor, LevelContext]:
-        """Feature levels -> tokens (B, S, D), position code (B, S, D), and their geometry."""
+        """Feature levels -> tokens (B, S, D), position encoding (B, S, D), and their geometry."""
         shapes = tuple((level.shape[-2], level.shape[-1]) for level in levels)
         batch = len(levels[0])
         masks = [level_mask(padding_mask, shape, batch, levels[0].device) for shape in shapes]
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
         position = torch.cat(
             [
-                feature_position_code(mask, tokens.shape[-1]).flatten(1, 2) + embed
+                feature_position_encoding(mask, tokens.shape[-1]).flatten(1, 2) + embed
                 for mask, embed in zip(masks, self.level_embed, strict=True)
             ],
             1,

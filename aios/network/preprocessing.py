@@ -15,7 +15,9 @@ from ..geometry.constants import constant_tensor
 from .config import ImageConfig
 
 _ROUNDING = 1e-6
+"""Tolerance in input pixels for positions on the edge of the photo."""
 _COLOUR_STEP = 8
+"""Rows and columns of the photo from which the mean colour is taken."""
 
 
 @dataclass(frozen=True)

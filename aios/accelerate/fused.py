@@ -48,14 +48,17 @@ def add_relu_(maps: Tensor, bias: Tensor, shortcut: Tensor | None = None) -> Ten
         bias: (C,) float32.
         shortcut: as `maps`, or None.
     """
-    channels_last = all(
-        x is None or x.is_contiguous(memory_format=torch.channels_last) for x in (maps, shortcut)
-    )
-    if channels_last and kernels_possible(maps.device) and _relu_works(maps.device):
+    possible = kernels_possible(maps.device) and are_channels_last(maps, shortcut)
+    if possible and _relu_works(maps.device):
         from .fused_kernels import add_relu_by_kernel
 
         return add_relu_by_kernel(maps, bias, shortcut)
     return plain_add_relu_(maps, bias, shortcut)
+
+
+def are_channels_last(*maps: Tensor | None) -> bool:
+    """Whether all maps that are not None have their channels last in memory."""
+    return all(x is None or x.is_contiguous(memory_format=torch.channels_last) for x in maps)
 
 
 def linear_relu(x: Tensor, linear: nn.Linear) -> Tensor:

@@ -1,4 +1,4 @@
-"""The backbone of a config, and its projection to feature levels (specification section 3)."""
+"""Backbone of a config, and the projection of its maps to feature levels (Deformable DETR)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .resnet import ResNet
 
 
 def build_backbone(config: BackboneConfig) -> ResNet | MobileNetV2:
-    """With fresh weights."""
+    """Build a backbone with fresh weights."""
     return MobileNetV2(config) if config.block == "inverted" else ResNet(config)
 
 
 class LevelProjections(nn.ModuleList):
-    """1x1 convolutions to D channels, further levels by stride-2 convolutions; group norm."""
+    """1x1 convolutions to D channels, extra levels by 3x3 stride-2 convolutions; group norm."""
 
     def __init__(self, config: AiOSConfig, feature_channels: list[int]) -> None:
-        """One projection for each of `config.num_levels`."""
+        """One projection per level of `config.num_levels`."""
         levels = []
         width = config.hidden_dim
         for level in range(config.num_levels):
@@ -31,13 +31,13 @@ class LevelProjections(nn.ModuleList):
         super().__init__(levels)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """One (B, C, h, w) a stage -> one (B, D, h, w) a level."""
+        """One (B, C, h, w) per stage -> one (B, D, h, w) per level."""
         levels: list[Tensor] = []
         for index, projection in enumerate(self):
             if index < len(features):
                 source = features[index]
             else:
-                # The first extra level reads the raw last stage, later ones the level before.
+                # The first extra level reads the last stage, the others the previous level.
                 source = features[-1] if index == len(features) else levels[-1]
             levels.append(projection(source))
         return levels

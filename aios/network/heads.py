@@ -1,4 +1,4 @@
-"""Heads: what the tokens of a person say about it (specification sections 8 and 10)."""
+"""Heads: class, boxes, keypoints and SMPL-X parameters from the tokens of a person."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ from .queries import LOCATE, TokenLayout, layer_layouts
 _PRIOR_LOGIT = -math.log(99)
 _IDENTITY_6D = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 _FIRST_CAMERA_SCALE = 0.1
-# The two hands share weights although the tokens are not mirrored: the first box is the left
-# hand's own but the other one for the right hand (specification section 10).
+# The hands share weights although their inputs are not mirrored: the second token is the left
+# hand's own box, but the other hand's box for the right hand. Released weights depend on this.
 _LEFT_HAND_TOKENS = (0, 18, 19, 20, 21, 22, 23, 24, 25)
 _RIGHT_HAND_TOKENS = (0, 18, 25, 26, 27, 28, 29, 30, 31)
 _FACE_TOKENS = (0, 32, 33, 34, 35, 36, 37, 38)
 
 
 def _body_tokens(layout: TokenLayout) -> tuple[int, ...]:
-    """All boxes and joints."""
+    """Indices of all box and joint tokens, ascending."""
     joints = () if layout.joints is None else range(layout.joints.start, layout.joints.stop)
     return tuple(sorted([*layout.box_tokens, *joints]))
 
 
 def _part_tokens(layout: TokenLayout) -> tuple[tuple[int, ...], ...]:
-    """Input tokens of the heads of left hand, right hand and face."""
+    """Indices of the input tokens of the left-hand, right-hand and face heads."""
     body, left, right, face = layout.box_tokens
     if layout.stage == "refine_body":
         return (left,), (right,), (face,)
     if layout.left_hand_points is None:
-        # The weights are shared: the own hand comes first, or both would get one answer.
+        # The weights are shared; with the same order both hands would get the same output.
         return (body, left, right), (body, right, left), (body, face)
     return _LEFT_HAND_TOKENS, _RIGHT_HAND_TOKENS, _FACE_TOKENS
 
 
 class SmplxHeads(nn.Module):
-    """SMPL-X parameters of one decoder layer, absolute (no mean, no residual over layers)."""
+    """SMPL-X parameters of one decoder layer: absolute, no mean and no residual over layers."""
 
     def __init__(self, config: AiOSConfig, layout: TokenLayout) -> None:
-        """The input tokens depend on the stage that `layout` belongs to."""
+        """Input tokens depend on the stage of `layout`."""
         super().__init__()
         width = config.hidden_dim
         self.body_tokens = _body_tokens(layout)
@@ -71,12 +71,12 @@ class SmplxHeads(nn.Module):
             self.hand_pose = head(self.left_tokens, NUM_HAND_JOINTS * 6)
             self.jaw_pose = head(self.face_tokens, 6)
             self.expression = head(self.face_tokens, NUM_EXPRESSION)
-        self._start_at_rest()
+        self._initialise()
 
     @torch.no_grad()
-    def _start_at_rest(self) -> None:
-        # Six zeros are no rotation and have an unbounded gradient, s = 0 no depth; the released
-        # network starts there and lives by gradient clipping alone.
+    def _initialise(self) -> None:
+        # Six zeros are not a rotation and have an unbounded gradient, and s = 0 is infinite depth.
+        # The released network starts there and relies on gradient clipping.
         poses = (self.body_pose, self.hand_pose, self.jaw_pose) if self.has_parts else ()
         for pose in poses or (self.body_pose,):
             bias = pose.last.bias
@@ -85,12 +85,12 @@ class SmplxHeads(nn.Module):
 
     @float32_under_autocast
     def forward(self, tokens: Tensor) -> SmplxOutput:
-        """Tokens (B, P, T, D) -> parameters of each of P people slots."""
+        """Tokens (B, P, T, D) -> parameters of each people slot."""
         body = _pick(tokens, self.body_tokens)
         body_rotmat = _rotations(self.body_pose(body))
         return SmplxOutput(
             body_rotmat=body_rotmat,
-            **(self._parts(tokens) if self.has_parts else _resting_parts(body_rotmat)),
+            **(self._parts(tokens) if self.has_parts else _neutral_parts(body_rotmat)),
             betas=self.betas(body),
             weak_camera=self.weak_camera(body),
         )
@@ -115,27 +115,27 @@ def _rotations(rotation_6d: Tensor) -> Tensor:
     return rotation_6d_to_rotmat(rotation_6d.unflatten(-1, (-1, 6)))
 
 
-def _resting_parts(body_rotmat: Tensor) -> dict[str, Tensor]:
-    """Mean hands, closed mouth, no expression: a lone body box knows no parts."""
+def _neutral_parts(body_rotmat: Tensor) -> dict[str, Tensor]:
+    """Mean hands, closed mouth, neutral expression, for a layout of body boxes only."""
     slots = body_rotmat.shape[:2]
 
-    def rest(joints: int) -> Tensor:
-        identity = torch.eye(3, dtype=body_rotmat.dtype, device=body_rotmat.device)
-        return identity.expand(*slots, joints, 3, 3)
+    def identity(joints: int) -> Tensor:
+        rotmat = torch.eye(3, dtype=body_rotmat.dtype, device=body_rotmat.device)
+        return rotmat.expand(*slots, joints, 3, 3)
 
     return {
-        "left_hand_rotmat": rest(NUM_HAND_JOINTS),
-        "right_hand_rotmat": rest(NUM_HAND_JOINTS),
-        "jaw_rotmat": rest(1),
+        "left_hand_rotmat": identity(NUM_HAND_JOINTS),
+        "right_hand_rotmat": identity(NUM_HAND_JOINTS),
+        "jaw_rotmat": identity(1),
         "expression": body_rotmat.new_zeros(*slots, NUM_EXPRESSION),
     }
 
 
 class LayerHeads(nn.Module):
-    """The heads that belong to one decoder layer alone."""
+    """Heads of one decoder layer."""
 
     def __init__(self, config: AiOSConfig, layout: TokenLayout) -> None:
-        """Later stages have more heads."""
+        """The heads depend on the stage of `layout`."""
         super().__init__()
         self.layout = layout
         width = config.hidden_dim
@@ -163,10 +163,10 @@ class LayerHeads(nn.Module):
 
 
 class Heads(nn.Module):
-    """All heads of the decoder; sizes of points are shared by every layer."""
+    """All heads of the decoder; the heads of point sizes are shared by all layers."""
 
     def __init__(self, config: AiOSConfig) -> None:
-        """One `LayerHeads` for each decoder layer."""
+        """One `LayerHeads` per decoder layer."""
         super().__init__()
         width = config.hidden_dim
         self.layers = nn.ModuleList(LayerHeads(config, layout) for layout in layer_layouts(config))
@@ -183,16 +183,16 @@ class Heads(nn.Module):
 
     @float32_under_autocast
     def refine(self, index: int, tokens: Tensor, boxes: Tensor, sizes: bool = True) -> Tensor:
-        """Boxes of all tokens after layer `index`.
+        """Refined boxes of all tokens after layer `index`.
 
         Args:
             index: of the decoder layer.
             tokens: (B, P, T, D).
-            boxes: (B, P, T, 4) that the layer was given.
-            sizes: also refine the size of point tokens, which only the next layer needs.
+            boxes: (B, P, T, 4) reference boxes of the layer.
+            sizes: also refine the sizes of point tokens, which only the next layer reads.
 
         Returns:
-            (B, P, T, 4); with `sizes` False the last two numbers of points mean nothing.
+            (B, P, T, 4); with `sizes` False the sizes of points are meaningless.
         """
         return (inverse_sigmoid(boxes) + self._deltas(index, tokens, sizes)).sigmoid()
 
@@ -229,12 +229,12 @@ class Heads(nn.Module):
         return torch.cat(deltas, 2)
 
     def predict(self, index: int, tokens: Tensor, boxes: Tensor) -> LayerOutput:
-        """What layer `index` says.
+        """Outputs of layer `index`.
 
         Args:
             index: of the decoder layer.
             tokens: (B, P, T, D) after the decoder's norm.
-            boxes: (B, P, T, 4) that the layer was given.
+            boxes: (B, P, T, 4) reference boxes of the layer.
         """
         heads = self.layer(index)
         layout = heads.layout

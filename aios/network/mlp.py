@@ -1,4 +1,4 @@
-"""The small perceptron that every head is made of."""
+"""Multi-layer perceptron of the heads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them and none after the last."""
+    """Linear layers with ReLU between them, none after the last."""
 
     def __init__(
         self,
@@ -17,7 +17,7 @@ class MLP(nn.Module):
         num_layers: int = 3,
         zero_last: bool = False,
     ) -> None:
-        """`zero_last` starts the last layer at weight and bias 0."""
+        """`zero_last` initialises weight and bias of the last layer to 0."""
         super().__init__()
         sizes = [in_features, *[hidden] * (num_layers - 1), out_features]
         self.layers = nn.ModuleList(
@@ -29,7 +29,7 @@ class MLP(nn.Module):
 
     @property
     def last(self) -> nn.Linear:
-        """The layer that gives the output."""
+        """The output layer."""
         layer = self.layers[-1]
         assert isinstance(layer, nn.Linear)
         return layer

@@ -1,7 +1,7 @@
-"""What the network takes beside the image and what it answers.
+"""Outputs of the network, and its inputs besides the image.
 
 Letters: B images, Q proposals, P people slots, S image tokens, D width, L levels, H heads,
-N sampling points, T tokens a person.  Coordinates are 0-1 of the un-padded image; boxes are
+N sampling points, T tokens per person. Coordinates are 0-1 of the un-padded image; boxes are
 centre x, centre y, width, height.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 PERSON_CLASS = 1
-"""Column of the two class logits that means "person"; column 0 is never a target."""
+"""Column of the two class logits for "person"; column 0 is never a target."""
 
 
 @dataclass(frozen=True)
 class SmplxOutput:
-    """SMPL-X parameters of every people slot; rotations are relative to the parent joint."""
+    """SMPL-X parameters of all people slots; rotations are relative to the parent joint."""
 
     body_rotmat: Tensor
     """(B, P, 22, 3, 3) pelvis (global orientation) first."""
@@ -32,16 +32,16 @@ class SmplxOutput:
     expression: Tensor
     """(B, P, 10)"""
     weak_camera: Tensor
-    """(B, P, 3) s, tx, ty; see `camera.weak_camera_to_transl`."""
+    """(B, P, 3) s, tx, ty; see `aios.geometry.camera.weak_camera_to_transl`."""
 
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """What the heads say after one decoder layer.
+    """Outputs of the heads after one decoder layer.
 
-    P is `num_proposals` in stage `locate`, `num_people` afterwards.  Hand and face boxes, body
+    P is `num_proposals` in stage `locate`, `num_people` afterwards. Hand and face boxes, body
     keypoints and SMPL-X exist from stage `refine_body` on, hand and face keypoints in stage
-    `refine_whole_body`; what does not exist is None.
+    `refine_whole_body`; missing outputs are None.
     """
 
     stage: str
@@ -66,46 +66,46 @@ class LayerOutput:
     """(B, P, 6, 2)"""
     smplx: SmplxOutput | None = None
     prefix_class_logits: Tensor | None = None
-    """(B, N, 2) of the extra queries that came first, if any (denoising)."""
+    """(B, N, 2) of the prefix queries (denoising), or None."""
     prefix_boxes: Tensor | None = None
-    """(B, N, 4) of the extra queries that came first, if any (denoising)."""
+    """(B, N, 4) of the prefix queries (denoising), or None."""
 
 
 @dataclass(frozen=True)
 class ProposalOutput:
-    """The two-stage selection on the encoder's tokens (specification section 6)."""
+    """Two-stage selection of queries from the image tokens (Deformable DETR, Sec. 4.2)."""
 
     token_class_logits: Tensor
     """(B, S, 2) of every image token."""
     token_indices: Tensor
-    """(B, Q) int64, chosen tokens by descending score."""
+    """(B, Q) int64, selected tokens in descending order of score."""
     class_logits: Tensor
-    """(B, Q, 2) of the chosen tokens."""
+    """(B, Q, 2) of the selected tokens."""
     boxes: Tensor
-    """(B, Q, 4) of the chosen tokens."""
+    """(B, Q, 4) of the selected tokens."""
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """Image tokens after the encoder and what is needed to read them."""
+    """Image tokens after the encoder, and their layout."""
 
     memory: Tensor
     """(B, S, D)"""
     padding_mask: Tensor | None
-    """(B, S) bool, True on padding; None when nothing is padded."""
+    """(B, S) bool, True on padding; None without padding."""
     spatial_shapes: tuple[tuple[int, int], ...]
     """(height, width) of each of the L levels."""
     valid_ratios: Tensor
-    """(B, L, 2) share of each level, in x and y, that is not padding."""
+    """(B, L, 2) un-padded share of each level in x and y."""
 
 
 @dataclass(frozen=True)
 class LayerAttention:
-    """Where one decoder layer looked (cross attention), for every token."""
+    """Sampling points of the cross-attention of one decoder layer, for every token."""
 
     stage: str
     reference_points: Tensor
-    """(B, P * T, 4) boxes fed to the layer, person-major."""
+    """(B, P * T, 4) reference boxes of the layer, person by person."""
     sampling_locations: Tensor
     """(B, P * T, H, L, N, 2), 0-1 of the un-padded image."""
     attention_weights: Tensor
@@ -114,10 +114,10 @@ class LayerAttention:
 
 @dataclass(frozen=True)
 class PrefixQueries:
-    """Extra body-box queries put before the network's own (denoising in training).
+    """Extra body-box queries in front of the network's own (denoising in training).
 
-    They stay single box tokens through all layers.  The network's own tokens never see them;
-    they see every token of the network, and each other where `blocked` is False.
+    They stay single box tokens through all layers. The network's own tokens never attend to them;
+    they attend to all tokens of the network, and to each other where `blocked` is False.
     """
 
     content: Tensor
@@ -130,15 +130,15 @@ class PrefixQueries:
 
 @dataclass(frozen=True)
 class AiOSOutput:
-    """Answer of `AiOS.forward`."""
+    """Output of `AiOS.forward`."""
 
     final: LayerOutput
     """After the last decoder layer."""
     proposals: ProposalOutput
     selected_queries: Tensor
-    """(B, P) int64, which of the Q proposals each people slot came from."""
+    """(B, P) int64, index of the proposal of each people slot."""
     encoded: EncodedImage
     aux_outputs: tuple[LayerOutput, ...] = ()
     """Layers before the last, in order; only with `aux_outputs=True`."""
     attention: tuple[LayerAttention, ...] = ()
-    """One entry a decoder layer; only with `keep_attention=True`."""
+    """One entry per decoder layer; only with `keep_attention=True`."""

@@ -1,6 +1,7 @@
-"""Queries: proposals on the image tokens, and their growth from 1 to 21 to 39 tokens a person.
+"""Proposals from the image tokens, and the expansion of queries from 1 to 21 to 39 tokens.
 
-Specification sections 6, 7 and 8.
+Proposals are the two-stage form of Deformable DETR (Sec. 4.2); AiOS expands the queries between its
+stages.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PARTS = ("left_hand", "right_hand", "face")
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Which token of a person is what, in one decoder stage."""
+    """Meaning of the tokens of a person in one decoder stage."""
 
     stage: str
     num_tokens: int
@@ -62,7 +63,7 @@ REFINE_WHOLE_BODY = TokenLayout(
 )
 NAIVE_BODY = TokenLayout("refine_body", 4, (0, 1, 2, 3))
 NAIVE_WHOLE_BODY = TokenLayout("refine_whole_body", 4, (0, 1, 2, 3))
-"""Without point tokens the two refinement stages differ in their heads alone."""
+"""Layouts without point tokens: the two refinement stages differ only in their heads."""
 
 
 def layer_layouts(config: AiOSConfig) -> list[TokenLayout]:
@@ -79,7 +80,7 @@ def layer_layouts(config: AiOSConfig) -> list[TokenLayout]:
 
 
 class Proposals(nn.Module):
-    """Chooses the image tokens that look most like a person."""
+    """Select the image tokens with the highest class scores as queries."""
 
     def __init__(self, config: AiOSConfig) -> None:
         """Sizes from `config`."""
@@ -93,79 +94,81 @@ class Proposals(nn.Module):
         self.box_head = MLP(width, width, 4)
 
     def features(self, encoded: EncodedImage) -> tuple[Tensor, Tensor]:
-        """Feature of every image token, and the box logits that its place stands for.
+        """Feature and initial box logits of every image token.
 
         Returns:
-            (B, S, D), and (B, S, 4) logits of cxcywh with +inf where the token is invalid.
+            (B, S, D), and (B, S, 4) logits of cxcywh, +inf for an invalid token: one that is
+            padding, or whose initial box has a coordinate outside 0.01-0.99.
         """
-        logits = self._place_logits(encoded)
+        logits = self._anchor_logits(encoded)
         invalid = logits.isinf().any(-1, keepdim=True)
         return self.norm(self.projection(encoded.memory.masked_fill(invalid, 0.0))), logits
 
     def forward(self, encoded: EncodedImage) -> tuple[ProposalOutput, Tensor]:
-        """Choose.
+        """Select proposals.
 
         Returns:
-            The proposals, and the content (B, Q, D) of the queries made of them, without gradient.
+            The proposals, and the content (B, Q, D) of their queries, without gradient.
         """
-        features, place_logits = self.features(encoded)
+        features, anchor_logits = self.features(encoded)
         token_logits = self.class_head(features)
         count = min(self.num_proposals, features.shape[1])
         indices = token_logits.max(-1).values.topk(count, 1).indices
-        chosen = _gather(features, indices)
-        boxes = self._boxes(chosen, _gather(place_logits, indices))
+        selected = _gather(features, indices)
+        boxes = self._boxes(selected, _gather(anchor_logits, indices))
         output = ProposalOutput(token_logits, indices, _gather(token_logits, indices), boxes)
-        return output, chosen.detach()
+        return output, selected.detach()
 
     @float32_under_autocast
-    def _boxes(self, features: Tensor, place_logits: Tensor) -> Tensor:
+    def _boxes(self, features: Tensor, anchor_logits: Tensor) -> Tensor:
         """(B, Q, D) and (B, Q, 4) -> (B, Q, 4)."""
-        return (self.box_head(features) + place_logits).sigmoid()
+        return (self.box_head(features) + anchor_logits).sigmoid()
 
-    def _place_logits(self, encoded: EncodedImage) -> Tensor:
+    def _anchor_logits(self, encoded: EncodedImage) -> Tensor:
         device, dtype = encoded.memory.device, encoded.memory.dtype
         sizes = level_sizes(encoded.spatial_shapes, encoded.valid_ratios)
-        places = []
+        anchors = []
         for level, (h, w) in enumerate(encoded.spatial_shapes):
             valid_size = (encoded.valid_ratios[:, level] * sizes[level]).round()
             y = torch.arange(h, device=device, dtype=dtype)[:, None].expand(h, w)
             x = torch.arange(w, device=device, dtype=dtype).expand(h, w)
             centre = (torch.stack([x, y], -1).flatten(0, 1) + 0.5) / valid_size[:, None]
             size = torch.full_like(centre, self.proposal_size * 2**level)
-            places.append(torch.cat([centre, size], -1))
-        place = torch.cat(places, 1)
-        valid = ((place > _PROPOSAL_MARGIN) & (place < 1 - _PROPOSAL_MARGIN)).all(-1, keepdim=True)
+            anchors.append(torch.cat([centre, size], -1))
+        anchor = torch.cat(anchors, 1)
+        inside = (anchor > _PROPOSAL_MARGIN) & (anchor < 1 - _PROPOSAL_MARGIN)
+        valid = inside.all(-1, keepdim=True)
         if encoded.padding_mask is not None:
             valid = valid & ~encoded.padding_mask[..., None]
-        return torch.log(place / (1 - place)).masked_fill(~valid, torch.inf)
+        return torch.log(anchor / (1 - anchor)).masked_fill(~valid, torch.inf)
 
 
 def _gather(values: Tensor, indices: Tensor) -> Tensor:
-    """(B, S, C) at (B, Q) -> (B, Q, C)."""
+    """Rows of (B, S, C) at indices (B, Q) -> (B, Q, C)."""
     return values.gather(1, indices[..., None].expand(-1, -1, values.shape[-1]))
 
 
 def select_queries(
     content: Tensor, boxes: Tensor, class_logits: Tensor, count: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The `count` queries of highest class logit.
+    """Select the queries with the highest class logits.
 
     Args:
         content: (B, Q, D).
         boxes: (B, Q, 4).
         class_logits: (B, Q, 2).
-        count: at most this many.
+        count: maximum number.
 
     Returns:
-        content (B, P, D), boxes (B, P, 4), indices (B, P), in descending order.
+        Content (B, P, D), boxes (B, P, 4) and indices (B, P), in descending order of score.
     """
     scores = class_logits.max(-1).values
     indices = scores.topk(min(count, scores.shape[1]), 1).indices
     return _gather(content, indices), _gather(boxes, indices), indices
 
 
-class _PartTable(nn.Module):
-    """What is added to a parent's content, and the share of its box, for each new token."""
+class _ChildTokens(nn.Module):
+    """Learned embedding and relative box size of each child token of a parent box."""
 
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
@@ -174,7 +177,7 @@ class _PartTable(nn.Module):
         nn.init.normal_(self.content)
 
     @float32_under_autocast
-    def grow(self, content: Tensor, boxes: Tensor, centre_head: MLP) -> tuple[Tensor, Tensor]:
+    def expand(self, content: Tensor, boxes: Tensor, centre_head: MLP) -> tuple[Tensor, Tensor]:
         """Parent content (B, P, D) and box (B, P, 4) -> (B, P, K, D) and (B, P, K, 4)."""
         content = content[:, :, None] + self.content
         parent = boxes[:, :, None]
@@ -184,9 +187,9 @@ class _PartTable(nn.Module):
 
 
 class BodyExpansion(nn.Module):
-    """1 -> 21 tokens: a body box grows joints, two hand boxes and a face box.
+    """1 -> 21 tokens: add 17 joints, two hand boxes and a face box to the body box.
 
-    1 -> 4 without point tokens, when there are no joints.
+    Without point tokens there are no joints: 1 -> 4.
     """
 
     def __init__(self, config: AiOSConfig) -> None:
@@ -195,10 +198,10 @@ class BodyExpansion(nn.Module):
         width = config.hidden_dim
         self.has_joints = config.point_tokens
         if self.has_joints:
-            self.joints = _PartTable(NUM_BODY_KEYPOINTS, width)
-        self.left_hand = _PartTable(1, width)
-        self.right_hand = _PartTable(1, width)
-        self.face = _PartTable(1, width)
+            self.joints = _ChildTokens(NUM_BODY_KEYPOINTS, width)
+        self.left_hand = _ChildTokens(1, width)
+        self.right_hand = _ChildTokens(1, width)
+        self.face = _ChildTokens(1, width)
         if self.has_joints:
             self.joint_centre = MLP(width, width, 2, zero_last=True)
         self.hand_box_centre = MLP(width, width, 2, zero_last=True)
@@ -207,27 +210,27 @@ class BodyExpansion(nn.Module):
     def forward(self, content: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """(B, P, 1, D) and (B, P, 1, 4) -> (B, P, 21, D) and (B, P, 21, 4)."""
         parent, parent_box = content[:, :, 0], boxes[:, :, 0]
-        grown = [(content, boxes)]
+        tokens = [(content, boxes)]
         if self.has_joints:
-            grown.append(self.joints.grow(parent, parent_box, self.joint_centre))
-        grown += [
-            self.left_hand.grow(parent, parent_box, self.hand_box_centre),
-            self.right_hand.grow(parent, parent_box, self.hand_box_centre),
-            self.face.grow(parent, parent_box, self.face_box_centre),
+            tokens.append(self.joints.expand(parent, parent_box, self.joint_centre))
+        tokens += [
+            self.left_hand.expand(parent, parent_box, self.hand_box_centre),
+            self.right_hand.expand(parent, parent_box, self.hand_box_centre),
+            self.face.expand(parent, parent_box, self.face_box_centre),
         ]
-        return torch.cat([c for c, _ in grown], 2), torch.cat([b for _, b in grown], 2)
+        return torch.cat([c for c, _ in tokens], 2), torch.cat([b for _, b in tokens], 2)
 
 
 class WholeBodyExpansion(nn.Module):
-    """21 -> 39 tokens: each hand box grows six points, and so does the face box."""
+    """21 -> 39 tokens: add six points to each hand box and to the face box."""
 
     def __init__(self, config: AiOSConfig) -> None:
         """Sizes from `config`."""
         super().__init__()
         width = config.hidden_dim
-        self.left_hand = _PartTable(NUM_HAND_KEYPOINTS, width)
-        self.right_hand = _PartTable(NUM_HAND_KEYPOINTS, width)
-        self.face = _PartTable(NUM_FACE_KEYPOINTS, width)
+        self.left_hand = _ChildTokens(NUM_HAND_KEYPOINTS, width)
+        self.right_hand = _ChildTokens(NUM_HAND_KEYPOINTS, width)
+        self.face = _ChildTokens(NUM_FACE_KEYPOINTS, width)
         self.hand_point_centre = MLP(width, width, 2, zero_last=True)
         self.face_point_centre = MLP(width, width, 2, zero_last=True)
 
@@ -237,8 +240,8 @@ class WholeBodyExpansion(nn.Module):
         contents, all_boxes = [content[:, :, body]], [boxes[:, :, body]]
         centres = (self.hand_point_centre, self.hand_point_centre, self.face_point_centre)
         for part, token, centre in zip(_PARTS, REFINE_BODY.box_tokens[1:], centres, strict=True):
-            table: _PartTable = getattr(self, part)
-            points, point_boxes = table.grow(content[:, :, token], boxes[:, :, token], centre)
+            children: _ChildTokens = getattr(self, part)
+            points, point_boxes = children.expand(content[:, :, token], boxes[:, :, token], centre)
             contents += [content[:, :, token : token + 1], points]
             all_boxes += [boxes[:, :, token : token + 1], point_boxes]
         return torch.cat(contents, 2), torch.cat(all_boxes, 2)

@@ -1,7 +1,4 @@
-"""bf16 for large products: what has a place in space stays float32, bodies stay within 1 mm.
-
-On a CPU with gradients wanted, where the network runs as it does on a GPU.
-"""
+"""bf16 network: geometry stays float32, vertices stay within 1 mm. Runs on a CPU."""
 
 import numpy as np
 import pytest
@@ -25,47 +22,47 @@ from tests.helpers.networks import SMALL, TINY, random_images, random_model
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 HALF = torch.bfloat16
-MEAN_MM = 1.0
-"""Mean distance of vertices from those of the float32 network, pelvis on pelvis."""
-DEPTH_SHARE = 0.002
-"""Mean change of the distance from the camera, as a share of it."""
+MAX_MEAN_MM = 1.0
+"""Limit of the mean vertex distance from the float32 network, pelvis on pelvis."""
+MAX_DEPTH_CHANGE = 0.002
+"""Limit of the mean relative change of the distance from the camera."""
 
 
-def halved(model: AiOS) -> AiOS:
+def in_bf16(model: AiOS) -> AiOS:
     model.eval().requires_grad_(False)
     fold_batch_norm(model.backbone)
     convert_to_bf16(model)
     return model
 
 
-def floats_of(output) -> dict[str, torch.Tensor]:
+def tensors_of(output) -> dict[str, torch.Tensor]:
     parts = vars(output.final) | vars(output.final.smplx) | {"proposals": output.proposals.boxes}
     return {name: x for name, x in parts.items() if isinstance(x, torch.Tensor)}
 
 
 @pytest.mark.parametrize("config", [TINY, SMALL])
-def test_what_has_a_place_in_space_is_float32(config):
+def test_outputs_and_sampling_points_are_float32(config):
     images = random_images([(64, 96)], 0)
     exact = random_model(config, 0)(images, keep_attention=True)
-    half = halved(random_model(config, 0))(images, keep_attention=True)
-    for name, found in floats_of(half).items():
+    half = in_bf16(random_model(config, 0))(images, keep_attention=True)
+    for name, found in tensors_of(half).items():
         assert found.dtype == torch.float32, name
         assert not torch.equal(found, found.to(HALF).float()), name
     assert half.encoded.memory.dtype == torch.float32
     for layer in half.attention:
         assert layer.sampling_locations.dtype == layer.attention_weights.dtype == torch.float32
-    # Half precision was at work, but not in what makes a rotation a rotation.
+    # bf16 is in use, but rotations are exact.
     assert not torch.equal(half.encoded.memory, exact.encoded.memory)
-    turned = half.final.smplx.body_rotmat.detach()
-    identity = torch.eye(3).expand_as(turned)
-    torch.testing.assert_close(turned @ turned.transpose(-1, -2), identity, atol=1e-5, rtol=0)
+    rotmat = half.final.smplx.body_rotmat.detach()
+    identity = torch.eye(3).expand_as(rotmat)
+    torch.testing.assert_close(rotmat @ rotmat.transpose(-1, -2), identity, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("config", [TINY, SMALL])
-def test_maps_of_the_backbone_are_the_same_but_for_rounding(config):
+def test_backbone_maps_differ_by_rounding_only(config):
     pixels = random_images([(64, 96)], 3).pixels
     exact = random_model(config, 3).backbone(pixels)
-    half = halved(random_model(config, 3)).backbone(pixels)
+    half = in_bf16(random_model(config, 3)).backbone(pixels)
     assert len(exact) == len(half)
     for wanted, found in zip(exact, half, strict=True):
         assert found.dtype == HALF
@@ -73,8 +70,8 @@ def test_maps_of_the_backbone_are_the_same_but_for_rounding(config):
         assert (found - wanted).norm() < 0.02 * wanted.norm()
 
 
-def test_weights_of_large_products_alone_are_half():
-    model = halved(random_model(SMALL, 0))
+def test_only_weights_of_large_products_are_bf16():
+    model = in_bf16(random_model(SMALL, 0))
     kinds = {name: parameter.dtype for name, parameter in model.named_parameters()}
     for name, kind in kinds.items():
         large = ("backbone", "value_proj", "output_proj", "linear1", "linear2", "self_attn.in_proj")
@@ -84,8 +81,8 @@ def test_weights_of_large_products_alone_are_half():
         assert kind == (HALF if half else torch.float32), name
 
 
-def test_autocast_does_not_reach_places_and_rotations():
-    """As in training: the same network below autocast."""
+def test_outputs_are_float32_under_autocast():
+    """The plain network under autocast, as in training."""
     model, images = random_model(SMALL, 1), random_images([(64, 96)], 1)
     with torch.autocast("cpu", HALF):
         output = model(images, aux_outputs=True, keep_attention=True)
@@ -99,8 +96,8 @@ def test_autocast_does_not_reach_places_and_rotations():
         assert layer.sampling_locations.dtype == layer.attention_weights.dtype == torch.float32
 
 
-def test_half_tokens_are_turned_in_full():
-    """Six numbers in bf16 would make a matrix that is off by a degree."""
+def test_rotations_from_bf16_tokens_are_computed_in_float32():
+    """Six numbers in bf16 would give a rotation that is off by a degree."""
     heads = random_model(SMALL, 2).decoder.heads.layer(-1).smplx
     tokens = torch.randn(1, 2, 39, SMALL.hidden_dim).to(HALF)
     with torch.autocast("cpu", HALF):
@@ -110,26 +107,26 @@ def test_half_tokens_are_turned_in_full():
     torch.testing.assert_close(found, wanted)
 
 
-SURE = 0.25
-"""Nobody on the example photos has a score so near to it that rounding decides who is shown."""
+THRESHOLD = 0.25
+"""No score on the example photos is so close to it that rounding changes the people found."""
 
 
-def everybody(predictor: AiOSPredictor, model: AiOS, photo: np.ndarray) -> People:
+def people_of(predictor: AiOSPredictor, model: AiOS, photo: np.ndarray) -> People:
     output = model(batch_images([prepare_photo(photo, model.config.image)]))
     return people_from_output(output.final, 0, photo.shape[1], photo.shape[0])
 
 
-def test_bodies_on_photos_stay_within_a_millimetre():
+def test_vertices_on_photos_stay_within_a_millimetre():
     loaded = load_model("builtin")
-    half = halved(load_model("builtin").model)
+    half = in_bf16(load_model("builtin").model)
     predictor = AiOSPredictor(loaded.model, loaded.weights, BodyModel.load(STANDIN_BODY), "cpu")
     millimetres, shares = [], []
     for path in sorted(EXAMPLES.glob("*.jpg")):
         photo = read_photo(path)
         camera = predictor.find_candidates(photo).camera
-        people = [everybody(predictor, model, photo) for model in (predictor.model, half)]
+        people = [people_of(predictor, model, photo) for model in (predictor.model, half)]
         found = [Candidates(one, camera) for one in people]
-        exact, fast = (predictor.assemble(one, SURE) for one in found)
+        exact, fast = (predictor.assemble(one, THRESHOLD) for one in found)
         assert len(exact) == len(fast)
         for person, box in enumerate(exact.people.boxes_xyxy_px):
             other = np.abs(fast.people.boxes_xyxy_px - box).sum(1).argmin()
@@ -139,8 +136,8 @@ def test_bodies_on_photos_stay_within_a_millimetre():
             near, far = (p.joints_3d[i, 0, 2] for p, i in pairs)
             shares.append(abs(far / near - 1))
     assert len(millimetres) >= 8
-    assert 0 < np.mean(millimetres) < MEAN_MM
-    assert np.mean(shares) < DEPTH_SHARE
+    assert 0 < np.mean(millimetres) < MAX_MEAN_MM
+    assert np.mean(shares) < MAX_DEPTH_CHANGE
 
 
 @pytest.mark.parametrize(

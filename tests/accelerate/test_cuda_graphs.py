@@ -1,4 +1,4 @@
-"""Recorded runs, with a recorder that stands in for CUDA; and that the network can be recorded."""
+"""CUDA graphs with a stand-in for CUDA; the network and its kernels can be captured."""
 
 import pytest
 import torch
@@ -14,20 +14,20 @@ from tests.helpers.networks import SMALL, TINY, random_model
 from tests.helpers.watching import watched
 
 
-class Machine:
-    """Counts what is run and recorded; a recording reads and writes the same memory each time."""
+class FakeCuda:
+    """Counts runs and captures; a captured run reads and writes the same memory each time."""
 
     def __init__(self, fails=False):
-        self.runs, self.recorded, self.replayed, self.fails = 0, [], 0, fails
+        self.runs, self.captured, self.replayed, self.fails = 0, [], 0, fails
 
     def network(self, given):
         self.runs += 1
         return (given.flatten(1) * 2,)
 
-    def recorder(self, network, given):
+    def capturer(self, network, given):
         if self.fails:
             raise RuntimeError("operation not permitted\nwhen stream is capturing")
-        self.recorded.append(tuple(given[0].shape))
+        self.captured.append(tuple(given[0].shape))
         memory = tuple(tensor.clone() for tensor in given)
         answer = network(*memory)
 
@@ -39,78 +39,78 @@ class Machine:
         return CapturedRun(memory, answer, replay)
 
 
-def ask(recorded, width, number=1.0):
+def ask(graph, width, number=1.0):
     given = torch.full((1, 3, width), number)
-    (answer,) = recorded(given)
+    (answer,) = graph(given)
     assert torch.equal(answer, given.flatten(1) * 2)
     return answer
 
 
-def test_a_size_is_recorded_when_it_comes_again():
-    machine = Machine()
-    recorded = CudaGraph(machine.network, machine.recorder)
-    ask(recorded, 4)
-    assert not machine.recorded
+def test_shape_is_captured_when_it_occurs_again():
+    cuda = FakeCuda()
+    graph = CudaGraph(cuda.network, cuda.capturer)
+    ask(graph, 4)
+    assert not cuda.captured
     for number in (1.0, 2.0, 3.0):
-        ask(recorded, 4, number)
-    assert machine.recorded == [(1, 3, 4)]
-    assert machine.replayed == 3
+        ask(graph, 4, number)
+    assert cuda.captured == [(1, 3, 4)]
+    assert cuda.replayed == 3
 
 
-def test_answers_outlive_the_next_run():
-    machine = Machine()
-    recorded = CudaGraph(machine.network, machine.recorder)
-    answers = [ask(recorded, 4, float(number)) for number in range(4)]
+def test_outputs_are_not_overwritten_by_the_next_run():
+    cuda = FakeCuda()
+    graph = CudaGraph(cuda.network, cuda.capturer)
+    answers = [ask(graph, 4, float(number)) for number in range(4)]
     assert [float(answer[0, 0]) for answer in answers] == [0.0, 2.0, 4.0, 6.0]
 
 
-def test_the_sizes_used_last_are_kept():
-    machine = Machine()
-    recorded = CudaGraph(machine.network, machine.recorder, max_graphs=2)
-    for width in (4, 5, 4, 5, 4, 6, 6):  # 5 is the one used longest ago when 6 needs its place
-        ask(recorded, width)
-    assert machine.recorded == [(1, 3, 4), (1, 3, 5), (1, 3, 6)]
-    replayed = machine.replayed
-    ask(recorded, 4)
-    ask(recorded, 6)
-    assert machine.replayed == replayed + 2
-    ask(recorded, 5)
-    assert machine.recorded[3:] == [(1, 3, 5)]
+def test_graphs_used_last_are_kept():
+    cuda = FakeCuda()
+    graph = CudaGraph(cuda.network, cuda.capturer, max_graphs=2)
+    for width in (4, 5, 4, 5, 4, 6, 6):  # 5 is the least recently used when 6 is captured
+        ask(graph, width)
+    assert cuda.captured == [(1, 3, 4), (1, 3, 5), (1, 3, 6)]
+    replayed = cuda.replayed
+    ask(graph, 4)
+    ask(graph, 6)
+    assert cuda.replayed == replayed + 2
+    ask(graph, 5)
+    assert cuda.captured[3:] == [(1, 3, 5)]
 
 
-def test_kinds_of_numbers_are_not_mixed():
-    machine = Machine()
-    recorded = CudaGraph(machine.network, machine.recorder)
-    ask(recorded, 4)
-    ask(recorded, 4)
-    assert recorded(torch.ones(1, 3, 4, dtype=torch.float64))[0].dtype == torch.float64
+def test_dtypes_have_separate_graphs():
+    cuda = FakeCuda()
+    graph = CudaGraph(cuda.network, cuda.capturer)
+    ask(graph, 4)
+    ask(graph, 4)
+    assert graph(torch.ones(1, 3, 4, dtype=torch.float64))[0].dtype == torch.float64
 
 
-def test_several_tensors_go_in_and_come_out():
-    machine = Machine()
-    recorded = CudaGraph(lambda a, b: (a + b, a * b, b), machine.recorder)
+def test_several_inputs_and_outputs():
+    cuda = FakeCuda()
+    graph = CudaGraph(lambda a, b: (a + b, a * b, b), cuda.capturer)
     for number in range(4):
         a, b = torch.full((2,), float(number)), torch.full((3, 1), 2)
-        found = recorded(a, b)
+        found = graph(a, b)
         for one, other in zip(found, (a + b, a * b, b), strict=True):
             assert torch.equal(one, other)
-    assert machine.replayed == 3
-    recorded(torch.ones(2), torch.ones(4, 1))  # the second has another size
-    assert machine.replayed == 3
+    assert cuda.replayed == 3
+    graph(torch.ones(2), torch.ones(4, 1))  # the second has another shape
+    assert cuda.replayed == 3
 
 
-def test_what_cannot_be_recorded_runs_as_before_and_is_said_once(caplog):
-    machine = Machine(fails=True)
-    recorded = CudaGraph(machine.network, machine.recorder)
+def test_failed_capture_runs_the_function_with_one_log_line(caplog):
+    cuda = FakeCuda(fails=True)
+    graph = CudaGraph(cuda.network, cuda.capturer)
     for number in range(5):
-        ask(recorded, 4, float(number))
+        ask(graph, 4, float(number))
     (record,) = caplog.records
     assert "without CUDA graphs: RuntimeError: operation not permitted when" in record.getMessage()
 
 
 @pytest.fixture
 def setting():
-    """Of the process: it takes no patch, which would delete it afterwards."""
+    """Restore the setting; monkeypatch would delete it."""
     products = torch.backends.cuda.matmul
     before = products.allow_tf32
     yield products
@@ -118,9 +118,9 @@ def setting():
 
 
 @pytest.mark.parametrize("before", [False, True])
-@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("allow_tf32", [False, True])
 @pytest.mark.parametrize("fails", [False, True])
-def test_products_are_rounded_only_where_that_is_wished(setting, before, rounded, fails):
+def test_tf32_is_used_only_if_allowed(setting, before, allow_tf32, fails):
     setting.allow_tf32 = before
     seen = []
 
@@ -128,19 +128,19 @@ def test_products_are_rounded_only_where_that_is_wished(setting, before, rounded
         seen.append(setting.allow_tf32)
         return (given.flatten(1) * 2,)
 
-    def recorder(network, given):
+    def capturer(network, given):
         if fails:
             raise RuntimeError("operation not permitted when stream is capturing")
         return CapturedRun(given, network(*given), lambda: None)
 
-    recorded = CudaGraph(network, recorder, allow_tf32=rounded)
-    for _ in range(3):  # first as it is, then recorded, then from the recording
-        ask(recorded, 4)
+    graph = CudaGraph(network, capturer, allow_tf32=allow_tf32)
+    for _ in range(3):  # run, capture, replay
+        ask(graph, 4)
         assert setting.allow_tf32 == before
-    assert seen == [rounded or before] * (3 if fails else 2)
+    assert seen == [allow_tf32 or before] * (3 if fails else 2)
 
 
-def test_products_are_exact_again_after_an_error(setting):
+def test_tf32_setting_is_restored_after_an_error(setting):
     setting.allow_tf32 = False
 
     def broken(given):
@@ -151,7 +151,7 @@ def test_products_are_exact_again_after_an_error(setting):
     assert not setting.allow_tf32
 
 
-def test_never_on_a_cpu_nor_on_zero_gpu(monkeypatch):
+def test_graphs_are_unavailable_on_a_cpu_and_on_zero_gpu(monkeypatch):
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
     assert cuda_graphs_available(torch.device("cuda", 0))
     assert not cuda_graphs_available(torch.device("cpu"))
@@ -161,7 +161,7 @@ def test_never_on_a_cpu_nor_on_zero_gpu(monkeypatch):
     assert not cuda_graphs_available(torch.device("cuda", 0))
 
 
-# --- whether the network asks anything of its device: run on one that has no memory
+# --- no synchronisation with the device: run on the meta device, which has no memory
 
 
 @pytest.mark.parametrize(
@@ -175,18 +175,18 @@ def test_never_on_a_cpu_nor_on_zero_gpu(monkeypatch):
         lambda x: torch.ones(3).to("meta"),
     ],
 )
-def test_the_watch_sees_what_would_break_a_recording(run):
+def test_watching_detects_host_device_copies(run):
     assert watched(lambda: run(torch.empty(3, 4, device="meta")))[1]
 
 
-def test_the_device_cannot_be_asked():
-    for question in (lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: bool(x.any())):
+def test_meta_device_refuses_synchronisation():
+    for read in (lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: bool(x.any())):
         with pytest.raises((RuntimeError, NotImplementedError)):
-            watched(lambda question=question: question(torch.empty(3, 4, device="meta")))
+            watched(lambda read=read: read(torch.empty(3, 4, device="meta")))
 
 
 class Launched:
-    """Stands in for a Triton kernel; takes nothing but memory of the device."""
+    """Stand-in for a Triton kernel that accepts tensors of the device only."""
 
     def __init__(self):
         self.count = 0
@@ -201,10 +201,10 @@ class Launched:
 
 @pytest.fixture
 def launched(monkeypatch):
-    """The kernels that a GPU would run between the products."""
+    """Count the launches of the fused kernels."""
     monkeypatch.setattr(fused, "kernels_possible", lambda x: True)
-    for trial in ("_norm_works", "_relu_works"):
-        monkeypatch.setattr(fused, trial, lambda *case: True)
+    for self_test in ("_norm_works", "_relu_works"):
+        monkeypatch.setattr(fused, self_test, lambda *case: True)
     kernels = {}
     for name in ("norm_kernel", "relu_kernel"):
         kernels[name] = Launched()
@@ -212,9 +212,9 @@ def launched(monkeypatch):
     return kernels
 
 
-def test_a_run_with_kernels_asks_nothing_of_its_device(launched, monkeypatch):
-    # Convolutions without memory do not know that channels are last.
-    monkeypatch.setattr(torch.Tensor, "is_contiguous", lambda x, memory_format=None: True)
+def test_run_with_kernels_does_not_synchronise(launched, monkeypatch):
+    # Convolutions on the meta device do not keep channels-last strides.
+    monkeypatch.setattr(fused, "are_channels_last", lambda *maps: True)
     model = random_model(TINY, 0).requires_grad_(False)
     fold_batch_norm(model.backbone)
     model.backbone.to(memory_format=torch.channels_last)
@@ -235,7 +235,7 @@ def test_a_run_with_kernels_asks_nothing_of_its_device(launched, monkeypatch):
 
 @pytest.mark.parametrize("config", [TINY, SMALL])
 @pytest.mark.parametrize("half", [False, True])
-def test_the_second_run_of_the_network_asks_nothing_of_its_device(config, half):
+def test_second_run_of_the_network_does_not_synchronise(config, half):
     model = random_model(config, 0).requires_grad_(False)
     fold_batch_norm(model.backbone)
     if half:

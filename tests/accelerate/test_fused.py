@@ -1,4 +1,4 @@
-"""Steps between products in one pass: their numbers, and what happens where they cannot be had."""
+"""Fused steps: results equal those of plain steps, and fallback without kernels."""
 
 import sys
 
@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from aios.accelerate import fused
-from tests.accelerate.test_kernel_attention import figures_of
+from tests.accelerate.test_kernel_attention import results_of
 
 HALF = torch.bfloat16
 LIMITS = {"full": 1e-5, "half": 0.04, "maps": 0.04, "memory": 1.5}
-"""bf16 numbers up to 8 are 0.03 apart; the interpreter cuts where a GPU rounds."""
+"""bf16 values up to 8 are 0.03 apart; the interpreter truncates where a GPU rounds."""
 CASES = (
     "norm",
     "norm, no power of two",
@@ -23,7 +23,7 @@ CASES = (
     "relu of many channels",
     "relu, no power of two",
     "relu of nothing",
-    "no numbers",
+    "nan",
     "network",
     "larger network",
     "chosen",
@@ -32,36 +32,36 @@ CASES = (
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory):
-    return figures_of("tests.helpers.fused_cases", tmp_path_factory.mktemp("triton"))
+    return results_of("tests.helpers.fused_cases", tmp_path_factory.mktemp("triton"))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_kernels_are_the_plain_way(errors, case):
+def test_kernels_equal_plain_steps(errors, case):
     assert errors[case]
     for name, error in errors[case].items():
         assert error <= LIMITS.get(name, 0.0), name
 
 
-def test_no_case_is_left_out(errors):
+def test_every_case_ran(errors):
     assert set(errors) == set(CASES)
 
 
 @pytest.fixture
-def fresh():
-    """Nothing is known yet of this device."""
-    trials = (fused._norm_works, fused._relu_works, fused._linear_works)
-    for trial in trials:
-        trial.cache_clear()
+def untested():
+    """Clear the results of self-tests."""
+    self_tests = (fused._norm_works, fused._relu_works, fused._linear_works)
+    for self_test in self_tests:
+        self_test.cache_clear()
     yield
-    for trial in trials:
-        trial.cache_clear()
+    for self_test in self_tests:
+        self_test.cache_clear()
 
 
 def layer_norm() -> nn.LayerNorm:
     return nn.LayerNorm(8).requires_grad_(False)
 
 
-def test_a_cpu_has_no_kernels(fresh, monkeypatch, caplog):
+def test_plain_steps_run_on_a_cpu(untested, monkeypatch, caplog):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     tokens, update = torch.randn(2, 3, 8), torch.randn(2, 3, 8).to(HALF)
     norm = layer_norm()
@@ -74,8 +74,8 @@ def test_a_cpu_has_no_kernels(fresh, monkeypatch, caplog):
     assert not caplog.records
 
 
-def test_what_does_not_compile_is_said_once(fresh, monkeypatch, caplog):
-    """Here because the interpreter was not chosen before Triton was imported, or is not there."""
+def test_failing_kernel_falls_back_with_one_log_line(untested, monkeypatch, caplog):
+    """The module of the kernels cannot be imported."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setitem(sys.modules, "aios.accelerate.fused_kernels", None)
     tokens = torch.randn(2, 3, 8)
@@ -89,14 +89,14 @@ def test_what_does_not_compile_is_said_once(fresh, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("kind", [HALF, torch.float32])
-def test_a_product_with_its_relu(fresh, kind):
+def test_fused_product_and_relu_equal_separate_ones(untested, kind):
     linear = nn.Linear(16, 24).requires_grad_(False).to(kind)
     x = torch.randn(2, 5, 16).to(kind)
     torch.testing.assert_close(fused.linear_relu(x, linear), linear(x).relu())
     assert fused._linear_works(x.device, kind)
 
 
-def test_a_product_without_its_relu(fresh, monkeypatch, caplog):
+def test_missing_fused_product_falls_back_with_one_log_line(untested, monkeypatch, caplog):
     def missing(*given):
         raise AttributeError("no such operation")
 

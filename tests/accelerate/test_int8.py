@@ -1,4 +1,4 @@
-"""8-bit products: close to the float ones, one = many, and people within millimetres."""
+"""8-bit products: close to float products, and independent of the batch."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.5, 3.0), (0.0, 7.0), (-4.0, -1.0), (2.0, 5.0)])
-def test_scale_reaches_over_the_range_and_keeps_zero(low, high):
+def test_scale_covers_the_range_and_represents_zero(low, high):
     scale = Scale.spanning(low, high)
     values = torch.linspace(min(low, 0), max(high, 0), 1001)
     back = scale.restore(scale.quantise(values))
@@ -25,7 +25,7 @@ def test_scale_reaches_over_the_range_and_keeps_zero(low, high):
     assert scale.restore(scale.quantise(torch.zeros(1))).item() == 0
 
 
-def test_scale_of_nothing_but_zeros():
+def test_scale_of_zeros():
     scale = Scale.of(torch.zeros(4))
     assert not scale.restore(scale.quantise(torch.zeros(4))).any()
 
@@ -34,7 +34,7 @@ def relative_error(found, wanted):
     return ((found - wanted).norm() / wanted.norm()).item()
 
 
-def test_linear_layer_of_any_shape_and_range():
+def test_linear_layer_for_any_shape_and_range():
     generator = torch.Generator().manual_seed(0)
     linear = nn.Linear(48, 20)
     for shape, spread, shift in (((7, 48), 1.0, 0.0), ((2, 3, 48), 100.0, 50.0)):
@@ -44,7 +44,7 @@ def test_linear_layer_of_any_shape_and_range():
         assert relative_error(found, linear(x).detach()) < 0.02
 
 
-def test_two_layers_with_8_bits_between():
+def test_two_layers_with_uint8_between_them():
     generator = torch.Generator().manual_seed(1)
     first, second = nn.Linear(32, 64), nn.Linear(64, 32)
     x = torch.randn(50, 32, generator=generator)
@@ -58,7 +58,7 @@ def test_two_layers_with_8_bits_between():
 
 
 def float_stage(block):
-    """Two blocks with folded norms, a stride and random numbers everywhere."""
+    """Two blocks with folded batch norm, a stride and random parameters."""
     torch.manual_seed(2)
     stage = nn.Sequential(block(16, 8, 2), block(8 * block.expansion, 8, 1)).eval()
     for module in stage.modules():
@@ -70,7 +70,7 @@ def float_stage(block):
 
 
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
-def test_stage_of_a_backbone(block):
+def test_backbone_stage_is_close_to_float_and_independent_of_the_batch(block):
     stage = float_stage(block)
     x = torch.randn(2, 16, 21, 30, generator=torch.Generator().manual_seed(3)).relu()
     with torch.inference_mode():
@@ -78,15 +78,15 @@ def test_stage_of_a_backbone(block):
         wanted = stage(x)
         ranges.close()
         before = x.clone()
-        quick = Int8Stage(stage, ranges)
-        found = quick(x)
+        fast = Int8Stage(stage, ranges)
+        found = fast(x)
         assert torch.equal(x, before)
         assert found.shape == wanted.shape
         assert relative_error(found, wanted) < 0.05
-        assert torch.equal(quick(x[1:]), found[1:])
+        assert torch.equal(fast(x[1:]), found[1:])
 
 
-def test_ranges_join_all_calls_and_end_with_close():
+def test_ranges_cover_all_calls_until_close():
     layer = nn.Identity()
     ranges = Ranges([layer])
     layer(torch.tensor([-1.0, 2.0]))
@@ -97,29 +97,29 @@ def test_ranges_join_all_calls_and_end_with_close():
     assert scale.step * 254 == pytest.approx(6)
 
 
-def test_whole_network_stays_close_and_alone_is_as_in_a_batch():
-    exact, quick = (
+def test_network_is_close_to_float_and_independent_of_the_batch():
+    exact, fast = (
         accelerate(random_model(SMALL, 4), torch.device("cpu"), "exact", list) for _ in range(2)
     )
     pictures = list(np.random.default_rng(0).integers(0, 256, (3, 80, 96, 3), np.uint8))
-    int8.quantise(quick, pictures)
+    int8.quantise(fast, pictures)
     images = random_images([(64, 96), (64, 96)], 4)
     with torch.inference_mode():
-        wanted, found = exact(images), quick(images)
-        again = quick(images)
-        kept = quick(images, keep_attention=True)
+        wanted, found = exact(images), fast(images)
+        again = fast(images)
+        kept = fast(images, keep_attention=True)
         memory = found.encoded.memory
         assert relative_error(memory, wanted.encoded.memory) < 0.1
         assert torch.equal(again.final.boxes, found.final.boxes)
         assert torch.equal(kept.final.boxes, found.final.boxes)
         assert len(kept.attention) == SMALL.decoder_layers
-        alone = quick(random_images([(64, 96)], 4))
+        alone = fast(random_images([(64, 96)], 4))
         torch.testing.assert_close(alone.encoded.memory, memory[:1], atol=1e-5, rtol=0)
-    names = {type(module).__name__ for module in quick.modules()}
+    names = {type(module).__name__ for module in fast.modules()}
     assert {"Int8Linear", "Int8Conv", "Int8Stage"} <= names
 
 
-def test_what_a_machine_lacks_is_said(monkeypatch):
+def test_reason_why_int8_is_unavailable(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     assert "VNNI" in int8.why_unavailable()
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)

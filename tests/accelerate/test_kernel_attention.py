@@ -1,4 +1,4 @@
-"""The Triton kernel: its numbers in Triton's interpreter, its code for GPUs that are not there."""
+"""Triton kernels: results in the interpreter, compilation for GPUs, fallback."""
 
 import json
 import os
@@ -29,14 +29,14 @@ CASES = (
     "borders",
     "exactly on cells",
     "outside",
-    "no numbers",
+    "nan locations",
     "network",
     "chosen",
     "kept by compile",
 )
 
 
-def figures_of(module: str, folder: Path) -> dict:
+def results_of(module: str, folder: Path) -> dict:
     environment = os.environ | {"TRITON_CACHE_DIR": str(folder), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", module],
@@ -52,22 +52,22 @@ def figures_of(module: str, folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory):
-    return figures_of("tests.helpers.kernel_cases", tmp_path_factory.mktemp("triton"))
+    return results_of("tests.helpers.kernel_cases", tmp_path_factory.mktemp("triton"))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_kernel_is_the_plain_way(errors, case):
+def test_kernel_equals_plain_sampling(errors, case):
     assert errors[case]
     for name, error in errors[case].items():
         assert error <= TOLERANCES.get(case, EXACT), name
 
 
-def test_no_case_is_left_out(errors):
+def test_every_case_ran(errors):
     assert set(errors) == set(CASES)
 
 
-def test_kernels_compile_for_gpus_without_spilling(tmp_path):
-    found = figures_of("tests.helpers.kernel_compiled", tmp_path)
+def test_kernels_compile_for_gpus_without_register_spills(tmp_path):
+    found = results_of("tests.helpers.kernel_compiled", tmp_path)
     least = {"forward": 16, "backward": 16, "norm": 6, "relu": 4, "raster": 0}
     assert set(found) == {f"{kernel} sm_90" for kernel in least}
     for kernel, (wide_loads, stack) in found.items():
@@ -76,28 +76,28 @@ def test_kernels_compile_for_gpus_without_spilling(tmp_path):
 
 
 @pytest.fixture
-def a_case():
+def small_case():
     kernel_attention._tested_kernel.cache_clear()
     yield torch.ones(1, 4, 2, 3), Sampling(torch.ones(1, 1, 2, 1, 2, 2), torch.ones(1, 1, 2, 1, 2))
     kernel_attention._tested_kernel.cache_clear()
 
 
-def test_a_cpu_has_no_kernel(a_case, monkeypatch):
+def test_no_kernel_on_a_cpu(small_case, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    assert kernel_attention.kernel_for(*a_case) is None
+    assert kernel_attention.kernel_for(*small_case) is None
 
 
-def test_what_does_not_compile_is_said_once(a_case, monkeypatch, caplog):
-    """Here because the interpreter was not chosen before Triton was imported, or is not there."""
+def test_failing_kernel_falls_back_with_one_log_line(small_case, monkeypatch, caplog):
+    """The module of the kernel cannot be imported."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setitem(sys.modules, "aios.accelerate.deformable_kernel", None)
     for _ in range(2):
-        assert kernel_attention.kernel_for(*a_case) is None
+        assert kernel_attention.kernel_for(*small_case) is None
     assert caplog.text.count("Deformable attention runs without its kernel: ") == 1
 
 
-def test_atomic_additions_are_not_deterministic(a_case, monkeypatch):
-    value, sampling = a_case
+def test_no_kernel_with_gradients_under_deterministic_algorithms(small_case, monkeypatch):
+    value, sampling = small_case
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(kernel_attention, "_tested_kernel", lambda case: "the kernel")
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)

@@ -1,6 +1,6 @@
-"""Fused steps against plain ones, in Triton's interpreter: `python -m tests.helpers.fused_cases`.
+"""Compare fused with plain steps in Triton's interpreter: `python -m tests.helpers.fused_cases`.
 
-A process of its own, because the interpreter must be chosen before Triton is imported.  Writes the
+A separate process, because the interpreter must be selected before Triton is imported. Prints the
 largest differences of each case as JSON.
 """
 
@@ -49,7 +49,7 @@ def summed(shape: tuple[int, int, int, int], adds: bool) -> dict[str, float]:
     return {"maps": largest(found, wanted.relu().to(HALF))}
 
 
-def no_numbers() -> dict[str, float]:
+def nan() -> dict[str, float]:
     maps = torch.full((1, 4, 1, 2), torch.nan, dtype=HALF)
     maps[0, 1] = -torch.inf
     found = fused.add_relu_(maps.contiguous(memory_format=torch.channels_last), torch.zeros(4))
@@ -58,7 +58,7 @@ def no_numbers() -> dict[str, float]:
 
 
 def network(config) -> dict[str, float]:
-    """Distance of the tokens from those of float32, with the kernels as a share of without."""
+    """Error of the tokens against float32: with kernels, relative to without."""
     images = random_images([(64, 96)], 0)
     exact = random_model(config, 0)(images).encoded.memory
     model = random_model(config, 0).requires_grad_(False)
@@ -78,7 +78,7 @@ def network(config) -> dict[str, float]:
 
 
 def chosen() -> dict[str, float]:
-    """The trials accept the kernels, and refuse those that give other numbers or none."""
+    """The self-tests accept the kernels, and refuse wrong or failing ones."""
     device, found = torch.device("cpu"), {}
 
     def norm_works(width: int) -> bool:
@@ -125,7 +125,7 @@ CASES = {
     "relu of many channels": lambda: summed((1, 512, 2, 3), True),
     "relu, no power of two": lambda: summed((3, 24, 7, 9), True),
     "relu of nothing": lambda: summed((0, 8, 2, 2), False),
-    "no numbers": no_numbers,
+    "nan": nan,
     "network": lambda: network(TINY),
     "larger network": lambda: network(SMALL),
     "chosen": chosen,

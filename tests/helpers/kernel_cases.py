@@ -1,6 +1,6 @@
-"""Compare the Triton kernel with plain PyTorch: `python -m tests.helpers.kernel_cases`.
+"""Compare the Triton kernel with plain sampling: `python -m tests.helpers.kernel_cases`.
 
-A process of its own, because the interpreter must be chosen before Triton is imported.  Writes the
+A separate process, because the interpreter must be selected before Triton is imported. Prints the
 largest differences of each case as JSON.
 """
 
@@ -35,7 +35,7 @@ def made(shapes, batch=1, queries=3, heads=2, points=2, width=5, kind=DOUBLE, sp
 
 
 def compared(shapes, value: Tensor, locations: Tensor, weights: Tensor) -> dict[str, float]:
-    """Largest difference of the result and of the three gradients, and the first's kind."""
+    """Largest difference of the result and of the three gradients; 1 if dtypes or shapes differ."""
     inputs = [x.clone().requires_grad_() for x in (value, locations, weights)]
     ours = deformable_kernel.sample_by_kernel(inputs[0], shapes, Sampling(*inputs[1:]))
     plain = sample_bilinear(inputs[0], shapes, Sampling(*inputs[1:]))
@@ -52,8 +52,8 @@ def compared(shapes, value: Tensor, locations: Tensor, weights: Tensor) -> dict[
     return errors | {"kinds and shapes": 0.0 if kinds and shapes_agree else 1.0}
 
 
-def at_places(rows: list[tuple[float, float]], shape=(3, 4)) -> dict[str, float]:
-    """One level, one head, and these places in cells, 0 the middle of the first one."""
+def at_locations(rows: list[tuple[float, float]], shape=(3, 4)) -> dict[str, float]:
+    """One level, one head, and these locations in cells, 0 is the centre of the first cell."""
     cells = torch.tensor(rows, dtype=DOUBLE)
     size = torch.tensor([shape[1], shape[0]], dtype=DOUBLE)
     shapes, value, _, _ = made((shape,), heads=1, width=2)
@@ -62,18 +62,18 @@ def at_places(rows: list[tuple[float, float]], shape=(3, 4)) -> dict[str, float]
 
 
 def borders() -> dict[str, float]:
-    """Between cells, half outside, a hair inside and outside; the gradient is one-sided nowhere."""
+    """Between cells, half outside, just inside and outside; the gradient is continuous here."""
     edge = (-0.999, -0.5, 0.25, 2.5, 3.001, 3.999)
-    return at_places([(x, y) for x in edge for y in (-0.999, -0.25, 1.5, 2.999)])
+    return at_locations([(x, y) for x in edge for y in (-0.999, -0.25, 1.5, 2.999)])
 
 
 def exactly_on_cells() -> dict[str, float]:
-    """Where the gradient jumps both ways take the cell to the right and below.
+    """Where the gradient is discontinuous, both forms take the cell to the right and below.
 
-    Sides are powers of two, so that no way rounds.
+    Sides are powers of two, so that nothing is rounded.
     """
     places = [(x, y) for x in (-1.0, 0.0, 2.0, 3.0) for y in (-1.0, 0.0, 1.0)]
-    return at_places(places, shape=(2, 4))
+    return at_locations(places, shape=(2, 4))
 
 
 def no_queries() -> dict[str, float]:
@@ -87,11 +87,11 @@ def no_queries() -> dict[str, float]:
 
 
 def outside() -> dict[str, float]:
-    return at_places([(-1.5, 1.0), (4.0, 1.0), (9.0, 9.0), (1.0, -70.0), (1.0, 3.0)])
+    return at_locations([(-1.5, 1.0), (4.0, 1.0), (9.0, 9.0), (1.0, -70.0), (1.0, 3.0)])
 
 
-def no_numbers() -> dict[str, float]:
-    """A place that is no number counts as outside; nothing else changes."""
+def nan_locations() -> dict[str, float]:
+    """A NaN location counts as outside; other results do not change."""
     shapes, value, locations, weights = made(((3, 4),), queries=2, heads=1)
     broken = locations.clone()
     broken[0, 0, 0, 0, 0, 0] = torch.nan
@@ -104,7 +104,7 @@ def no_numbers() -> dict[str, float]:
 
 
 def network() -> dict[str, float]:
-    """A whole small network with the kernel and without it."""
+    """A small network with the kernel and without it."""
     model, images = random_model(TINY, 0), random_images([(64, 96)], 0)
     accelerate_training(model)
     found = []
@@ -119,7 +119,7 @@ def network() -> dict[str, float]:
 
 
 def chosen() -> dict[str, float]:
-    """The trial accepts the kernel, and refuses one that gives other numbers."""
+    """The self-test accepts the kernel, and refuses a wrong one."""
     _, value, locations, weights = made(((2, 2),), kind=torch.float32)
     used = kernel_for(value, Sampling(locations, weights))
     right = deformable_kernel.sample_by_kernel
@@ -130,7 +130,7 @@ def chosen() -> dict[str, float]:
 
 
 def kept_by_compile() -> dict[str, float]:
-    """Without a break in the graph, and as one node of it with gradients."""
+    """The operator compiles as one graph, with gradients."""
     _, value, locations, weights = made(((2, 2), (1, 1)))
     table = deformable_kernel.level_table(((2, 2), (1, 1)), value.device)
     inputs = (value.requires_grad_(), table, locations.requires_grad_(), weights.requires_grad_())
@@ -158,7 +158,7 @@ CASES = {
     "borders": borders,
     "exactly on cells": exactly_on_cells,
     "outside": outside,
-    "no numbers": no_numbers,
+    "nan locations": nan_locations,
     "network": network,
     "chosen": chosen,
     "kept by compile": kept_by_compile,

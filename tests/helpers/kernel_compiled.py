@@ -1,8 +1,7 @@
 """Compile the Triton kernels for GPUs: `python -m tests.helpers.kernel_compiled`.
 
-A process of its own, without Triton's interpreter.  Writes as JSON, for each kernel and kind of
-GPU, whether 16 bytes of a row are read at once, and the bytes of the stack that one thread needs
-because its registers do not suffice.
+A separate process, without Triton's interpreter. Prints as JSON, for each kernel and GPU
+architecture, the number of 16-byte loads and the stack bytes per thread (register spills).
 """
 
 import json
@@ -23,7 +22,7 @@ from training.synthetic.raster_kernel import SIZES as RASTER_SIZES
 from training.synthetic.raster_kernel import fill_kernel
 
 ARCHITECTURES = (90,)
-HEADS, CHANNELS, LEVELS, POINTS = 8, 32, 4, 4  # of the paper
+HEADS, CHANNELS, LEVELS, POINTS = 8, 32, 4, 4  # as in the paper
 INPUTS = {"value": "*bf16", "levels": "*i32", "locations": "*fp32", "weights": "*fp32"}
 GRADIENTS = {"grad_result": "*bf16"} | {
     f"grad_{name}": "*fp32" for name in ("value", "locations", "weights")
@@ -36,7 +35,7 @@ RASTER = {name: "*fp32" for name in ("planes", "low", "span", "focal_length")} |
     "covered": "*u8",
 }
 EVEN = ("channels",)
-"""Whole numbers that are multiples of 16 in the paper's network."""
+"""Integer arguments that are multiples of 16 in the paper's network."""
 RELU = {"maps": "*bf16", "bias": "*fp32", "shortcut": "*bf16"}
 
 
@@ -48,7 +47,7 @@ def sampling_sizes() -> dict:
 def compiled(kernel, pointers: dict[str, str], constants: dict, architecture: int):
     names = kernel.arg_names
     kinds = {name: "constexpr" if name in constants else "i32" for name in names} | pointers
-    # As at a launch: memory from torch is aligned, and the compiler may count on that.
+    # As at a launch: the compiler may rely on the alignment of torch's memory.
     aligned = {
         (names.index(name),): [["tt.divisibility", 16]]
         for name in (*pointers, *EVEN)
@@ -65,8 +64,8 @@ def stack_bytes(program: bytes) -> int:
         file.write(program)
         file.flush()
         command = [str(folder / "cuobjdump"), "-res-usage", file.name]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return int(re.findall(r"STACK:(\d+)", said)[0])
+        report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(re.findall(r"STACK:(\d+)", report)[0])
 
 
 def main() -> None:

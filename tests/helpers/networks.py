@@ -51,7 +51,7 @@ MOBILE = replace(
 
 
 def random_model(config: AiOSConfig, seed: int, dtype: torch.dtype = torch.float32) -> AiOS:
-    """Every number random, nothing left at its neutral start, and outputs within sane ranges."""
+    """All parameters random, none at a neutral initial value, and outputs in sane ranges."""
     model = AiOS(config)
     generator = torch.Generator().manual_seed(seed)
 
@@ -79,13 +79,13 @@ def random_model(config: AiOSConfig, seed: int, dtype: torch.dtype = torch.float
 
 
 def random_images(sizes_hw, seed: int, dtype: torch.dtype = torch.float32):
-    """A batch of noise, padded where the sizes differ."""
+    """A batch of noise, padded if the sizes differ."""
     generator = torch.Generator().manual_seed(seed)
     return batch_images([torch.randn(3, h, w, generator=generator).to(dtype) for h, w in sizes_hw])
 
 
 def random_prefix(config, batch: int, count: int, seed: int, dtype=torch.float32) -> PrefixQueries:
-    """Extra queries, some of which may not see each other."""
+    """Prefix queries with a random mask among each other."""
     generator = torch.Generator().manual_seed(seed)
     blocked = torch.rand(batch, count, count, generator=generator) < 0.5
     blocked &= ~torch.eye(count, dtype=torch.bool)

@@ -1,6 +1,6 @@
-"""Whether a run asks anything of its device: it works on tensors that have no memory.
+"""Detect host-device copies in a run on the meta device.
 
-What is copied between host and device while a CUDA graph is recorded breaks the recording.
+Such copies are not allowed during CUDA graph capture.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class Operations(TorchDispatchMode):
-    """Notes operations that touch memory of the host."""
+    """Record operations on tensors of the host."""
 
     def __init__(self):
         super().__init__()
@@ -26,7 +26,7 @@ class Operations(TorchDispatchMode):
 
 
 class Calls(TorchFunctionMode):
-    """Notes calls that copy numbers to the device before any operation is seen."""
+    """Record calls that copy numbers to the device before an operation is dispatched."""
 
     COPYING = (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
     INDEXING = (torch.Tensor.__getitem__, torch.Tensor.__setitem__)
@@ -40,7 +40,7 @@ class Calls(TorchFunctionMode):
             isinstance(part, list)
             for part in (args[1] if isinstance(args[1], tuple) else args[1:2])
         )
-        # A number that is put where a tensor says is copied to a GPU as a tensor of its own.
+        # A number assigned at a tensor index is copied to a GPU as a tensor.
         number = func is torch.Tensor.__setitem__ and not isinstance(args[2], torch.Tensor)
         places = number and any(
             isinstance(part, torch.Tensor)
@@ -52,7 +52,7 @@ class Calls(TorchFunctionMode):
 
 
 def watched(run):
-    """Runs `run`; the number of operations, and those that touch the host."""
+    """Call `run`; returns the number of operations, and those that touch the host."""
     with torch.inference_mode(), Operations() as operations, Calls() as calls:
         run()
     return operations.count, operations.found + calls.found

@@ -1,4 +1,4 @@
-"""Backbones: standard names, frozen batch norm, strides that round up, levels."""
+"""Backbones: parameter names, frozen batch norm, strides, feature levels."""
 
 import math
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def resnet50_names() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a ResNet-50 everywhere, without its classifier."""
+    """Names and shapes of torchvision's ResNet-50 without its classifier."""
     names = {"conv1.weight": (64, 3, 7, 7)}
 
     def norm(prefix, channels):
@@ -40,7 +40,7 @@ def resnet50_names() -> dict[str, tuple[int, ...]]:
     return names
 
 
-def test_names_and_shapes_are_those_of_every_resnet50():
+def test_resnet50_has_the_names_and_shapes_of_torchvision():
     with torch.device("meta"):
         state = ResNet(BackboneConfig()).state_dict()
     assert {name: tuple(value.shape) for name, value in state.items()} == resnet50_names()
@@ -75,7 +75,7 @@ MOBILENET_V2 = BackboneConfig(
 )
 
 
-def test_names_and_shapes_are_those_of_every_mobilenet_v2():
+def test_mobilenet_v2_has_the_names_and_shapes_of_torchvision():
     with torch.device("meta"):
         network = MobileNetV2(MOBILENET_V2)
     found = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -84,7 +84,7 @@ def test_names_and_shapes_are_those_of_every_mobilenet_v2():
 
 
 @pytest.mark.parametrize(("place", "stride"), [(2, 2), (3, 1)])
-def test_an_inverted_residual_is_as_the_paper_has_it(place, stride):
+def test_inverted_residual_equals_its_definition(place, stride):
     unit = random_model(MOBILE, 4).backbone.features[place]
     expand, depthwise, reduce, norm = unit.conv
     x = torch.randn(1, expand[0].in_channels, 9, 11)
@@ -94,14 +94,14 @@ def test_an_inverted_residual_is_as_the_paper_has_it(place, stride):
     torch.testing.assert_close(unit(x), y + x if stride == 1 else y)
 
 
-def test_stride_is_in_the_3x3_convolution():
+def test_stride_of_a_bottleneck_is_in_its_3x3_convolution():
     with torch.device("meta"):
         resnet = ResNet(BackboneConfig())
     unit = resnet.layer3[0]
     assert (unit.conv1.stride, unit.conv2.stride, unit.conv3.stride) == ((1, 1), (2, 2), (1, 1))
 
 
-def test_frozen_batch_norm_is_batch_norm_in_evaluation():
+def test_frozen_batch_norm_equals_batch_norm_in_evaluation():
     generator = torch.Generator().manual_seed(0)
     frozen, usual = FrozenBatchNorm2d(6), torch.nn.BatchNorm2d(6).eval()
     for name, buffer in frozen.named_buffers():
@@ -116,7 +116,7 @@ def test_frozen_batch_norm_is_batch_norm_in_evaluation():
 
 @pytest.mark.parametrize("config", [SMALL, MOBILE])
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (1, 1), (31, 200), (75, 93)])
-def test_every_halving_rounds_up(config, size):
+def test_map_sizes_are_rounded_up(config, size):
     model = random_model(config, 2)
     with torch.no_grad():
         features = model.backbone(torch.randn(1, 3, *size))
@@ -127,8 +127,7 @@ def test_every_halving_rounds_up(config, size):
     assert all(level.shape[1] == SMALL.hidden_dim for level in levels)
 
 
-def test_extra_levels():
-    """The first reads the raw last stage, the next one the level before it."""
+def test_first_extra_level_reads_the_last_stage_and_the_next_reads_the_previous_level():
     config = AiOSConfig(backbone=TINY.backbone, num_levels=3, hidden_dim=32, num_heads=2)
     projections = LevelProjections(config, [32])
     feature = torch.randn(1, 32, 7, 9)
@@ -138,7 +137,7 @@ def test_extra_levels():
     assert torch.equal(levels[2], projections[2](levels[1]))
 
 
-def test_only_the_stages_needed_are_run():
+def test_only_the_required_stages_run():
     model = random_model(TINY, 3)
     called = []
     for stage in range(3):

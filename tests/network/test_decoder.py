@@ -1,4 +1,4 @@
-"""The decoder: who attends to whom, what is reported when, and attention that can be drawn."""
+"""Decoder: outputs of each layer, kept attention, prefix queries, gradients."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ def small():
         return model, images, model(images, aux_outputs=True, keep_attention=True)
 
 
-def test_extras_cost_nothing_and_change_nothing(small):
+def test_extra_outputs_do_not_change_the_final_output(small):
     model, images, full = small
     with torch.inference_mode():
         plain = model(images)
@@ -29,7 +29,7 @@ def test_extras_cost_nothing_and_change_nothing(small):
         assert torch.equal(value, tensors(full.final)[name]), name
 
 
-def test_prefix_changes_nothing_for_people(small):
+def test_prefix_does_not_change_the_outputs_of_people(small):
     model, images, full = small
     prefix = random_prefix(SMALL, 2, 5, 0, torch.float64)
     with torch.inference_mode():
@@ -45,8 +45,7 @@ def test_prefix_changes_nothing_for_people(small):
         assert ours.sampling_locations.shape == wanted.sampling_locations.shape
 
 
-def test_skipped_heads_are_never_run(small):
-    """In inference the SMPL-X heads of earlier layers are not touched."""
+def test_smplx_heads_run_in_the_last_layer_only(small):
     model, images, _ = small
     ran = []
     heads = [layer.smplx for layer in model.decoder.heads.layers if layer.smplx]
@@ -61,7 +60,7 @@ def test_skipped_heads_are_never_run(small):
     assert ran == [len(heads) - 1]
 
 
-def test_shapes_of_every_stage(small):
+def test_output_shapes_of_every_stage(small):
     layers = (*small[2].aux_outputs, small[2].final)
     assert [layer.stage for layer in layers] == (
         ["locate"] * 2 + ["refine_body"] * 2 + ["refine_whole_body"] * 2
@@ -80,7 +79,7 @@ def test_shapes_of_every_stage(small):
     assert final.face_keypoints_2d.shape == (2, 7, 6, 2)
 
 
-def test_kept_attention(small):
+def test_shapes_and_sums_of_kept_attention(small):
     attention = small[2].attention
     assert len(attention) == SMALL.decoder_layers
     for kept, tokens, people in zip(
@@ -93,26 +92,24 @@ def test_kept_attention(small):
         total = kept.attention_weights.sum((-1, -2))
         torch.testing.assert_close(total, torch.ones_like(total))
         assert ((kept.reference_points >= 0) & (kept.reference_points <= 1)).all()
-        # Offsets are some half boxes at most, hence nothing is far from the image.
+        # Offsets are a few half boxes, so no location is far from the image.
         assert kept.sampling_locations.abs().max() < 20
 
 
-def test_attention_is_around_its_box(small):
-    """Places are the box's centre plus offsets in half boxes, in the un-padded image."""
+def test_sampling_locations_are_offsets_in_half_boxes_from_the_box_centre(small):
     model, _, full = small
     kept = full.attention[-1]
     centre = kept.reference_points[:, :, None, None, None, :2]
     size = kept.reference_points[:, :, None, None, None, 2:]
     offsets = (kept.sampling_locations - centre) / size * 2 * SMALL.num_points
-    # The same for all levels, as the padded share of each level has been taken out again.
+    # Equal for all levels: locations are in the un-padded image.
     bias = model.decoder.layers[-1].cross_attn.sampling_offsets.bias
     spread = (offsets - bias.view(1, 1, SMALL.num_heads, SMALL.num_levels, -1, 2)).abs()
     assert spread[size.expand_as(offsets) > 1e-3].max() < 10
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_alone_is_as_in_a_padded_batch_of_equals(index):
-    """Images of one size do not meet each other in a batch."""
+def test_image_alone_and_in_a_batch_have_the_same_outputs(index):
     model = random_model(TINY, 4)
     images = random_images([(64, 80)] * 2, 4)
     alone = dataclasses.replace(
@@ -128,8 +125,7 @@ def test_alone_is_as_in_a_padded_batch_of_equals(index):
         )
 
 
-def test_boxes_of_the_next_layer_have_no_gradient():
-    """Each layer learns from its own output alone through its references."""
+def test_reference_boxes_of_the_next_layer_carry_no_gradient():
     model = random_model(TINY, 5)
     output = model(random_images([(64, 80)], 5), aux_outputs=True)
     output.final.boxes.sum().backward()

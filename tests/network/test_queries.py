@@ -1,4 +1,4 @@
-"""Queries: which token is what, which are chosen, and how one grows to 21 and 39."""
+"""Queries: token layouts, proposals, selection, and expansion to 21 and 39 tokens."""
 
 import math
 
@@ -25,7 +25,7 @@ LAYOUTS = (LOCATE, REFINE_BODY, REFINE_WHOLE_BODY)
 
 
 @pytest.mark.parametrize(("layout", "tokens"), list(zip(LAYOUTS, (1, 21, 39), strict=True)))
-def test_every_token_is_one_thing(layout, tokens):
+def test_every_token_has_one_meaning(layout, tokens):
     assert layout.num_tokens == tokens
     slices = (
         layout.joints,
@@ -38,14 +38,14 @@ def test_every_token_is_one_thing(layout, tokens):
     assert sorted([*points, *layout.box_tokens]) == list(range(tokens))
 
 
-def test_points_follow_their_box():
+def test_points_come_directly_after_their_box():
     _, left, right, face = REFINE_WHOLE_BODY.box_tokens
     assert REFINE_WHOLE_BODY.left_hand_points == slice(left + 1, left + 7)
     assert REFINE_WHOLE_BODY.right_hand_points == slice(right + 1, right + 7)
     assert REFINE_WHOLE_BODY.face_points == slice(face + 1, face + 7)
 
 
-def test_layout_of_each_layer():
+def test_layouts_follow_the_layers_per_stage():
     config = AiOSConfig(locate_layers=1, refine_body_layers=3, refine_whole_body_layers=2)
     assert layer_layouts(config) == [LOCATE] + [REFINE_BODY] * 3 + [REFINE_WHOLE_BODY] * 2
 
@@ -58,18 +58,18 @@ def encoded_image(shapes, mask=None, ratios=None, dim=64):
     return EncodedImage(memory, mask, shapes, ratios)
 
 
-def test_places_of_proposals():
+def test_initial_boxes_of_proposals():
     proposals = Proposals(SMALL)
     features, logits = proposals.features(encoded_image(((4, 5), (2, 3))))
     assert features.shape == (1, 26, 64)
     boxes = logits.sigmoid()[0]
-    # Second row, fourth column of the first level; the next level's side is twice as large.
+    # Second row, fourth column of the first level; boxes of the next level are twice as large.
     torch.testing.assert_close(boxes[1 * 5 + 3], torch.tensor([3.5 / 5, 1.5 / 4, 0.05, 0.05]))
     torch.testing.assert_close(boxes[20 + 4], torch.tensor([1.5 / 3, 1.5 / 2, 0.1, 0.1]))
 
 
-def test_edge_of_a_large_image_and_padding_are_no_place():
-    """Centres within 1 % of the edge count as invalid: the box becomes (1, 1, 1, 1)."""
+def test_tokens_at_the_edge_and_on_padding_are_invalid():
+    """A centre within 1 % of the edge is invalid; the box becomes (1, 1, 1, 1)."""
     proposals = Proposals(SMALL)
     mask = torch.zeros(1, 2 * 60, dtype=torch.bool)
     mask.view(1, 2, 60)[:, :, 55:] = True
@@ -84,7 +84,7 @@ def test_edge_of_a_large_image_and_padding_are_no_place():
     assert (logits.view(2, 60, 4)[:, 57].sigmoid() == 1).all()
 
 
-def test_invalid_tokens_that_are_chosen_have_the_whole_image_as_box():
+def test_selected_invalid_tokens_have_the_box_1_1_1_1():
     config = AiOSConfig(hidden_dim=64, num_proposals=100, num_people=5)
     proposals = Proposals(config)
     output, content = proposals(encoded_image(((1, 100),)))
@@ -95,7 +95,7 @@ def test_invalid_tokens_that_are_chosen_have_the_whole_image_as_box():
     assert torch.isfinite(content).all()
 
 
-def test_best_come_first():
+def test_proposals_are_the_best_tokens_in_descending_order():
     model = random_model(SMALL, 0)
     with torch.no_grad():
         output = model(random_images([(75, 93), (60, 80)], 0)).proposals
@@ -109,8 +109,7 @@ def test_best_come_first():
         assert len(row.unique()) == 40
 
 
-def test_fewer_tokens_than_proposals():
-    """A thumbnail has no 40 image tokens; everything still has its shape."""
+def test_image_with_fewer_tokens_than_proposals():
     model = random_model(SMALL, 1)
     with torch.no_grad():
         output = model(random_images([(9, 17)], 1))
@@ -119,7 +118,7 @@ def test_fewer_tokens_than_proposals():
     assert output.final.boxes.shape == (1, min(tokens, SMALL.num_people), 4)
 
 
-def test_choosing_people():
+def test_selected_people_have_the_highest_logits():
     generator = torch.Generator().manual_seed(0)
     content, boxes = torch.randn(2, 6, 3, generator=generator), torch.rand(2, 6, 4)
     logits = torch.tensor([[[0, 1], [5, 0], [2, 2], [0, 9], [-1, -1], [0, 3]]]).float()
@@ -131,42 +130,42 @@ def test_choosing_people():
     assert select_queries(content, boxes, logits, 10)[2].shape == (2, 6)
 
 
-def test_children_start_inside_their_parent():
-    """With heads at zero a child sits in the middle of its parent with half its size."""
+def test_children_start_at_the_centre_of_their_parent_with_half_its_size():
+    """With heads initialised to zero."""
     config = SMALL
     content = torch.randn(2, 3, 1, 64)
     boxes = torch.rand(2, 3, 1, 4) * 0.4 + 0.3
-    grown, grown_boxes = BodyExpansion(config)(content, boxes)
-    assert grown.shape == (2, 3, 21, 64)
-    assert torch.equal(grown[:, :, 0], content[:, :, 0])
-    assert torch.equal(grown_boxes[:, :, 0], boxes[:, :, 0])
-    middle = torch.cat([boxes[..., :2], boxes[..., 2:] / 2], -1)
-    torch.testing.assert_close(grown_boxes[:, :, 1:], middle.expand(-1, -1, 20, -1))
-    whole, whole_boxes = WholeBodyExpansion(config)(grown, grown_boxes)
+    expanded, expanded_boxes = BodyExpansion(config)(content, boxes)
+    assert expanded.shape == (2, 3, 21, 64)
+    assert torch.equal(expanded[:, :, 0], content[:, :, 0])
+    assert torch.equal(expanded_boxes[:, :, 0], boxes[:, :, 0])
+    half = torch.cat([boxes[..., :2], boxes[..., 2:] / 2], -1)
+    torch.testing.assert_close(expanded_boxes[:, :, 1:], half.expand(-1, -1, 20, -1))
+    whole, whole_boxes = WholeBodyExpansion(config)(expanded, expanded_boxes)
     assert whole.shape == (2, 3, 39, 64)
     boxes_before = [0, 18, 19, 20]
     boxes_after = list(REFINE_WHOLE_BODY.box_tokens)
-    assert torch.equal(whole[:, :, boxes_after], grown[:, :, boxes_before])
-    assert torch.equal(whole_boxes[:, :, boxes_after], grown_boxes[:, :, boxes_before])
-    assert torch.equal(whole[:, :, 1:18], grown[:, :, 1:18])
+    assert torch.equal(whole[:, :, boxes_after], expanded[:, :, boxes_before])
+    assert torch.equal(whole_boxes[:, :, boxes_after], expanded_boxes[:, :, boxes_before])
+    assert torch.equal(whole[:, :, 1:18], expanded[:, :, 1:18])
     quarter = torch.cat([boxes[..., :2], boxes[..., 2:] / 4], -1)
     points = whole_boxes[:, :, [*range(19, 25), *range(26, 32), *range(33, 39)]]
     torch.testing.assert_close(points, quarter.expand(-1, -1, 18, -1))
 
 
-def test_sizes_are_shares_of_the_parent():
-    growth = BodyExpansion(SMALL)
+def test_child_sizes_are_fractions_of_the_parent():
+    expansion = BodyExpansion(SMALL)
     with torch.no_grad():
-        growth.joints.size_logits[4] = torch.tensor([math.log(3), -math.log(3)])
+        expansion.joints.size_logits[4] = torch.tensor([math.log(3), -math.log(3)])
     boxes = torch.tensor([0.5, 0.5, 0.8, 0.4]).expand(1, 1, 1, 4)
-    grown = growth(torch.zeros(1, 1, 1, 64), boxes)[1]
-    torch.testing.assert_close(grown[0, 0, 5, 2:], torch.tensor([0.8 * 0.75, 0.4 * 0.25]))
+    expanded = expansion(torch.zeros(1, 1, 1, 64), boxes)[1]
+    torch.testing.assert_close(expanded[0, 0, 5, 2:], torch.tensor([0.8 * 0.75, 0.4 * 0.25]))
 
 
-def test_each_hand_has_its_own_table():
-    growth = WholeBodyExpansion(SMALL)
+def test_each_hand_has_its_own_embeddings():
+    expansion = WholeBodyExpansion(SMALL)
     content = torch.zeros(1, 1, 21, 64)
-    whole = growth(content, torch.full((1, 1, 21, 4), 0.5))[0][0, 0]
-    assert torch.equal(whole[19:25], growth.left_hand.content)
-    assert torch.equal(whole[26:32], growth.right_hand.content)
-    assert torch.equal(whole[33:39], growth.face.content)
+    whole = expansion(content, torch.full((1, 1, 21, 4), 0.5))[0][0, 0]
+    assert torch.equal(whole[19:25], expansion.left_hand.content)
+    assert torch.equal(whole[26:32], expansion.right_hand.content)
+    assert torch.equal(whole[33:39], expansion.face.content)

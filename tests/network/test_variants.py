@@ -1,4 +1,4 @@
-"""The paper's variants: box tokens only, other attention, SMPL-X from other stages."""
+"""Variants: box tokens only (naive AiOS), forms of person attention, stages with SMPL-X heads."""
 
 from dataclasses import replace
 
@@ -10,11 +10,12 @@ from aios.network.config import STAGES
 from aios.network.model import AiOS
 from aios.people import people_from_output
 from tests.helpers.networks import SMALL, TINY, random_images, random_model, random_prefix
+from tests.helpers.same_outputs import tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_formats_share_their_weights_and_differ_in_their_answers():
+def test_forms_of_attention_take_the_same_weights_and_differ_in_outputs():
     images, state = random_images([(64, 80)], 0), random_model(TINY, 0).state_dict()
     boxes = []
     for form in ("aios", "full", "inter_human"):
@@ -35,7 +36,7 @@ def naive():
     return model, model(images, prefix, aux_outputs=True, keep_attention=True)
 
 
-def test_naive_people_are_four_boxes(naive):
+def test_naive_network_has_four_box_tokens_per_person(naive):
     model, output = naive
     layers = (*output.aux_outputs, output.final)
     assert [layer.stage for layer in layers] == [s for s in STAGES for _ in range(2)]
@@ -49,7 +50,7 @@ def test_naive_people_are_four_boxes(naive):
     assert not any("point" in name or "joint" in name for name, _ in model.named_parameters())
 
 
-def test_naive_hands_share_weights_and_are_not_the_same(naive):
+def test_naive_hands_share_weights_but_differ_in_outputs(naive):
     model, output = naive
     for layer in (output.aux_outputs[2], output.final):
         assert not torch.allclose(layer.smplx.left_hand_rotmat, layer.smplx.right_hand_rotmat)
@@ -58,19 +59,17 @@ def test_naive_hands_share_weights_and_are_not_the_same(naive):
     assert (heads.left_tokens, heads.right_tokens) == ((0, 1, 2), (0, 2, 1))
 
 
-def test_everything_naive_learns(naive):
+def test_every_parameter_of_the_naive_decoder_has_a_gradient(naive):
     model, output = naive
     model.zero_grad()
     total = torch.zeros(())
     for layer in (*output.aux_outputs, output.final):
-        answers = vars(layer) | (vars(layer.smplx) if layer.smplx else {})
-        tensors = [value for value in answers.values() if isinstance(value, torch.Tensor)]
-        total = total + sum(value.square().sum() for value in tensors)
+        total = total + sum(value.square().sum() for value in tensors(layer).values())
     total.backward()
     assert not [name for name, p in model.decoder.named_parameters() if p.grad is None]
 
 
-def test_naive_people_have_no_keypoints(naive):
+def test_naive_people_have_nan_keypoints(naive):
     people = people_from_output(naive[1].final, 0, 80, 64)
     assert len(people) == 7
     assert np.isnan(people.keypoints_2d_px).all()
@@ -81,14 +80,14 @@ def test_naive_people_have_no_keypoints(naive):
 @pytest.mark.parametrize(
     "stages", [STAGES, ("refine_body", "refine_whole_body"), ("refine_whole_body",)]
 )
-def test_smplx_exists_in_the_stages_asked_for(stages):
+def test_smplx_heads_exist_in_the_configured_stages(stages):
     model = random_model(replace(TINY, smplx_stages=stages), 3)
     output = model(random_images([(64, 80)], 3), aux_outputs=True)
     for layer in (*output.aux_outputs, output.final):
         assert (layer.smplx is not None) == (layer.stage in stages)
 
 
-def test_a_body_box_alone_knows_no_hands():
+def test_locate_stage_has_neutral_hands_and_face():
     model = random_model(replace(TINY, smplx_stages=STAGES), 4)
     first = model(random_images([(64, 80)], 4), aux_outputs=True).aux_outputs[0].smplx
     assert first.body_rotmat.shape == (1, 12, 22, 3, 3)

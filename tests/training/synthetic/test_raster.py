@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.accelerate.test_kernel_attention import figures_of
+from tests.accelerate.test_kernel_attention import results_of
 from training.synthetic import raster
 from training.synthetic.primitives import BOX, CYLINDER, ELLIPSOID, Primitives, mesh_templates
 from training.synthetic.raster import Triangles, rasterize
@@ -142,7 +142,7 @@ def test_primitives_have_the_given_size_and_outward_faces() -> None:
 
 
 def test_kernel_matches_plain_fill(tmp_path: Path) -> None:
-    found = figures_of("tests.helpers.raster_cases", tmp_path)
+    found = results_of("tests.helpers.raster_cases", tmp_path)
     assert found["chosen"]
     for case, (keys, covers, drawn) in found["cases"].items():
         assert drawn > 0 or case == "none", case

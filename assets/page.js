@@ -1,5 +1,5 @@
-// Accessible names that Gradio leaves out: pictures get the label of their block, examples the name
-// of their file.
+// Accessibility that Gradio leaves out: pictures get the label of their block as a name, examples
+// that of their file, and radio buttons work with the arrow keys.
 (() => {
   const fileName = (url) => decodeURIComponent(url.split("/").pop()).replace(/\.\w+$/, "").replaceAll("_", " ");
   const name = () => {
@@ -14,9 +14,21 @@
       const image = button.querySelector("img[alt]");
       if (image && !button.innerText.trim()) button.setAttribute("aria-label", image.alt);
     }
+    // Gradio gives each radio button another name; the arrow keys need one name per group.
+    document.querySelectorAll("fieldset").forEach((group, number) => {
+      for (const radio of group.querySelectorAll("input[type=radio]")) radio.name = `group-${number}`;
+    });
   };
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();
+})();
+// After the stop of the webcam, no event reaches the server, and the last frame rate would stay.
+(() => {
+  new MutationObserver(() => {
+    const isStopped = document.querySelector("#camera [title='start recording']");
+    const text = document.querySelector("#speed p");
+    if (isStopped && text?.innerText.includes("frames per second")) text.innerText = "Stopped.";
+  }).observe(document.body, { childList: true, subtree: true, characterData: true });
 })();
 // Messages for webcam errors, which Gradio does not show.
 (() => {

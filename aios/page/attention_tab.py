@@ -21,8 +21,9 @@ _NO_PEOPLE = "No people were found in this photo: see the tab **Photo**."
 _ABOUT = """Each person is a set of *tokens*: a body box, joints, hand and face boxes and their
 points. In each decoder layer, a token attends to a few sampling points around its reference box
 (cross-attention, Figure 5 of the paper) and to other tokens (self-attention, Figure 8)."""
-_MATRICES = """Rows attend to columns; brighter is more. Left: each block is a pair of people, its
-cells are their box tokens: body, left hand, right hand and face, as far as the layer has them."""
+_MATRICES = """Rows attend to columns; brighter is more. Between people, each block is a pair of
+people and its cells are their box tokens: body, left hand, right hand and face, as far as the layer
+has them."""
 _ALL = -1
 
 
@@ -40,11 +41,15 @@ def build_attention_tab(context: PageContext) -> None:
                         _add_picture("Sampling points of this token", "attention-token"),
                         _add_picture("Sampling density of this person", "attention-person"),
                     ]
-                with gr.Row():
-                    matrices = [
-                        _add_picture("Self-attention between people", "attention-people"),
-                        _add_picture("Self-attention of this person", "attention-tokens"),
-                    ]
+                # One below the other, to keep the token names legible.
+                matrices = [
+                    _add_picture(
+                        "Self-attention between people", "attention-people", "aios-matrix"
+                    ),
+                    _add_picture(
+                        "Self-attention of this person", "attention-tokens", "aios-matrix"
+                    ),
+                ]
                 gr.Markdown(_MATRICES, elem_classes="aios-small")
                 with gr.Row(elem_classes="aios-downloads"):
                     buttons = [
@@ -54,14 +59,14 @@ def build_attention_tab(context: PageContext) -> None:
     _connect(context, tab, controls, [text, *pictures, *matrices], buttons)
 
 
-def _add_picture(label: str, elem_id: str) -> gr.Image:
+def _add_picture(label: str, elem_id: str, elem_class: str = "aios-picture") -> gr.Image:
     buttons: list[Any] = ["download", "fullscreen"]
     return gr.Image(
         label=label,
         interactive=False,
         buttons=buttons,
         elem_id=elem_id,
-        elem_classes="aios-picture",
+        elem_classes=elem_class,
         min_width=300,
     )
 

@@ -32,8 +32,10 @@ def build_batch_tab(context: PageContext) -> None:
             with gr.Column(elem_classes="aios-choice"):
                 files = _add_files()
                 with gr.Row():
-                    start = gr.Button("Process all", variant="primary", elem_id="batch-start")
-                    stop = gr.Button("Stop", elem_id="batch-stop")
+                    start = gr.Button(
+                        "Process all", variant="primary", elem_id="batch-start", min_width=100
+                    )
+                    stop = gr.Button("Stop", elem_id="batch-stop", min_width=100)
             with gr.Column(elem_classes="aios-results"):
                 outputs = _add_results()
             with gr.Column(elem_classes="aios-settings"):

@@ -21,9 +21,9 @@ from .sessions import Visit, VisitEndedError
 from .widgets import add_examples, number_slider
 
 _NO_VIDEO = "Choose a video first."
-_FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names. BVH and GLB: the motion of
-each person on the SMPL-X skeleton, in metres and camera space (y up, camera at the origin). Blender
-opens both."""
+_FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names; `_smplx.npz`: one person
+for SMPL-X tools. BVH and GLB: the motion of each person on the SMPL-X skeleton, for Blender. All
+are in metres and camera space (y up, camera at the origin in BVH and GLB)."""
 
 
 def build_video_tab(context: PageContext) -> None:
@@ -34,8 +34,10 @@ def build_video_tab(context: PageContext) -> None:
             with gr.Column(elem_classes="aios-choice"):
                 video = _add_video()
                 with gr.Row():
-                    start = gr.Button("Process video", variant="primary", elem_id="video-start")
-                    stop = gr.Button("Stop", elem_id="video-stop")
+                    start = gr.Button(
+                        "Process video", variant="primary", elem_id="video-start", min_width=100
+                    )
+                    stop = gr.Button("Stop", elem_id="video-stop", min_width=100)
             with gr.Column(elem_classes="aios-results"):
                 outputs = _add_results()
             with gr.Column(elem_classes="aios-settings"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Locator, Page, expect, sync_playwright
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -21,9 +21,12 @@ ARGUMENTS = [
     "--ignore-gpu-blocklist",
     "--disable-background-networking",
     "--disable-component-update",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
 ]
+CAMERAS = {
+    "fake": ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
+    "refused": ["--use-fake-device-for-media-stream", "--deny-permission-prompts"],
+}
+"""Arguments for a camera that works, and for one that the visitor refuses."""
 TIMEOUT_MS = 90_000
 expect.set_options(timeout=TIMEOUT_MS)
 
@@ -45,13 +48,18 @@ def save_camera_video(path: Path) -> Path:
     return path
 
 
+def launch_browser(kind: BrowserType, folder: Path, camera: str = "fake") -> Browser:
+    """Start a headless browser with software WebGL and one of `CAMERAS`."""
+    video = save_camera_video(folder / "camera.y4m")
+    arguments = [*ARGUMENTS, *CAMERAS[camera], f"--use-file-for-fake-video-capture={video}"]
+    return kind.launch(executable_path=find_chromium(), args=arguments)
+
+
 @contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """Start a headless browser with software WebGL and a fake camera."""
-    video = save_camera_video(folder / "camera.y4m")
-    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={video}"]
+    """Start Playwright and a headless browser with a fake camera."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
+        browser = launch_browser(playwright.chromium, folder)
         yield browser
         browser.close()
 

@@ -18,6 +18,7 @@ from tests.helpers.browsing import (
     download,
     expect_drawn,
     expect_people,
+    launch_browser,
     open_tab,
     picture,
     seen,
@@ -42,6 +43,10 @@ VIEWS = {
     "Parameters": "#parameters table",
     "Before/after": "#compare img",
 }
+FAILING_CAMERA = """navigator.mediaDevices.getUserMedia = async () => {
+  throw new DOMException("", "%s");
+}"""
+PHONE_ORDER = ("choice", "results", "settings")
 NAMELESS = """() => {
   const shown = element => element.checkVisibility({visibilityProperty: true});
   const name = element => (
@@ -205,6 +210,41 @@ def test_attention_follows_the_controls_and_is_downloaded(with_people, tmp_path)
         assert arrays["layer3_tokens"].shape == (39,)
 
 
+def test_attention_follows_the_keyboard(with_people):
+    page = with_people
+    open_tab(page, "Attention")
+    text = page.locator("#attention-text")
+    expect(text).to_contain_text("Person 1, body box")
+    page.get_by_label("Token", exact=True).fill("left hand: index")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(text).to_contain_text("left hand: index tip")
+    page.locator("#attention-who input").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(text).not_to_contain_text("Person 1,")
+    page.locator("#attention-layer input:checked").focus()
+    page.keyboard.press("ArrowUp")
+    expect(text).to_contain_text("decoder layer 2")
+
+
+def test_photo_tab_follows_the_keyboard(with_people):
+    page = with_people
+    page.locator("#person input").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#people tr.aios-chosen")).to_have_count(1)
+
+
+def test_thumbnails_fill_their_frame(page):
+    for item in page.locator("#photo-choice .gallery-item").all():
+        outer, inner = item.bounding_box(), item.locator("img").bounding_box()
+        assert abs(outer["width"] - inner["width"]) <= 4
+        assert abs(outer["height"] - inner["height"]) <= 4
+
+
 def test_webcam_shows_people_and_stops(page):
     open_tab(page, "Webcam")
     frames: list[str] = []
@@ -216,11 +256,41 @@ def test_webcam_shows_people_and_stops(page):
     assert picture_of_data(page).mean() > 20
     page.locator("#camera").get_by_text("Stop").click()
     expect(page.locator("#camera").get_by_text("Record")).to_be_visible()
+    expect(page.locator("#speed")).to_have_text("Stopped.")
     sent = len(frames)
     for name in ("About", "Webcam", "About", "Webcam"):
         open_tab(page, name)
     # One frame may have been in transit when the button was pressed.
     assert len([url for url in frames[sent:] if not url.endswith("/close")]) <= 1
+
+
+def test_refused_webcam_is_explained(browser, address, tmp_path):
+    refusing = launch_browser(browser.browser_type, tmp_path, "refused")
+    with visit(refusing, address) as page:
+        expect_camera_error(page, "The browser blocks the camera.")
+    refusing.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (FAILING_CAMERA % "NotFoundError", "No camera found."),
+        (FAILING_CAMERA % "NotReadableError", "in use by another program"),
+        (FAILING_CAMERA % "AbortError", "could not be started"),
+        ("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})", "only over HTTPS"),
+    ],
+)
+def test_webcam_error_tells_what_to_do(page, script, message):
+    page.add_init_script(script)
+    page.reload()
+    expect_camera_error(page, message)
+
+
+def expect_camera_error(page: Page, message: str) -> None:
+    open_tab(page, "Webcam")
+    page.get_by_text("Click to Access Webcam").last.click()
+    expect(page.locator(".aios-camera-error")).to_contain_text(message)
+    expect(page.locator(".aios-camera-error")).to_be_visible()
 
 
 def test_slow_network_skips_webcam_frames(page, predictor, monkeypatch):
@@ -336,12 +406,19 @@ def test_page_fits_a_phone(browser, address, photo, tmp_path, scheme):
         for view, selector in VIEWS.items():
             open_tab(page, view)
             expect(page.locator(selector).first).to_be_visible()
+        assert page.evaluate("window.scrollY") > 100, "the results are out of sight"
+        expect(page.get_by_role("button", name="Use via API")).to_be_visible()
         for tab in ("Photo", "Attention", "Webcam", "Video", "Batch", "About"):
             open_tab(page, tab)
             expect(page.get_by_role("tab", name=tab, exact=True)).to_be_in_viewport()
             widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
             assert widths[0] <= widths[1], tab
             page.screenshot(path=tmp_path / f"{tab}.png", full_page=True)
+        for tab in ("Photo", "Webcam", "Video", "Batch"):
+            open_tab(page, tab)
+            columns = [page.locator(f".aios-{part}:visible") for part in PHONE_ORDER]
+            tops = [column.bounding_box()["y"] for column in columns]
+            assert tops == sorted(tops), tab
         dark = "document.body.classList.contains('dark')"
         assert page.evaluate(dark) is (scheme == "dark")
 

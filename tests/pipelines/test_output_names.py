@@ -69,7 +69,7 @@ def test_input_is_not_replaced(tmp_path):
 @pytest.mark.parametrize(
     "name",
     "a.json a.npz a.glb a_overlay.png a_overlay.mp4 a_track_12.bvh a_track_1_smplx.npz"
-    " a_person_1_smplx.npz people.csv".split(),
+    " a_person_1_smplx.npz a_person_1_rigged.glb a_person_2.obj people.csv".split(),
 )
 def test_results_are_recognised(tmp_path, name):
     finish(tmp_path, "a", photo="a.jpg")

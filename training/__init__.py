@@ -1,1 +1,1 @@
-"""Training of AiOS: synthetic people, losses, matching, the loop."""
+"""Training of AiOS: synthetic people, losses, matching, the training loop."""

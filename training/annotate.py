@@ -1,13 +1,13 @@
-"""Annotate plain photographs: `python -m training.annotate PHOTOS... --models DIR --out SET`.
+"""Annotate plain photos: `python -m training.annotate PHOTOS... --models DIR --out SET`.
 
-Finds everyone, places body, hand and face points in 2D and 3D with public networks, fits the body
+Detects people, predicts body, hand and face points in 2D and 3D with public networks, fits the body
 model to them, and writes to SET:
 
 * `annotations.npz`: HumanData, one row for each kept person; image paths are relative to the
   common folder of the photos;
-* `people.csv`: everyone found, with the figures of the gates and the reason if not kept;
+* `people.csv`: all people, with the metrics of the gates and the reason for rejection;
 * `sheet.jpg`: overlays of some photos;
-* `work/`: finished parts; an interrupted run goes on from there.
+* `work/`: finished parts; an interrupted run resumes from them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Annotate; returns 0, or 2 if nothing can be done."""
+    """Run the command line; returns 0, or 2 on an error."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -82,7 +82,7 @@ def _write(out: Path, root: Path, annotated: Sequence[PhotoAnnotation], body: Bo
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.annotate",
-        description="Annotate plain photographs with fitted bodies.",
+        description="Annotate plain photos with fitted bodies.",
     )
     parser.add_argument("photos", nargs="+", type=Path, help="photos or folders of photos")
     parser.add_argument(
@@ -91,9 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the new set")
     parser.add_argument("--body", type=Path, help="SMPL-X file; default: the stand-in")
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="that look at photos"
+        "--processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="number of processes that run the networks",
     )
-    parser.add_argument("--part", type=int, default=64, help="photos finished together")
+    parser.add_argument(
+        "--part",
+        type=int,
+        default=64,
+        help="photos per part; an interrupted run repeats at most one part",
+    )
     for field in fields(Gates):
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",

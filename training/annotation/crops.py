@@ -1,4 +1,4 @@
-"""Square, rotated crops of a photo, and the way back to its pixels."""
+"""Square, rotated crops of a photo, and the map from a crop to photo pixels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Region:
     Attributes:
         center: (2,) pixels.
         side: pixels.
-        angle: radians by which the square is turned; at 0 its top is the top of the photo,
-            positive turns its top to the right.
+        angle: rotation in radians; at 0 the crop is upright, positive angles turn its top to the
+            right.
     """
 
     center: np.ndarray
@@ -25,7 +25,7 @@ class Region:
 
     @property
     def rotation(self) -> np.ndarray:
-        """(2, 2) from directions of the crop to directions of the photo."""
+        """(2, 2) rotation from crop axes to photo axes."""
         cosine, sine = np.cos(self.angle), np.sin(self.angle)
         return np.array([[cosine, -sine], [sine, cosine]])
 
@@ -35,16 +35,16 @@ class Region:
 
 
 class Photo:
-    """A photo with smaller copies of itself, so that small crops of large people do not alias."""
+    """Image pyramid of a photo, which avoids aliasing in small crops of large people."""
 
     def __init__(self, image: np.ndarray) -> None:
-        """`image`: (H, W, 3) uint8 RGB."""
+        """Create from `image`, (H, W, 3) uint8 RGB."""
         self._levels = [image]
         self.height, self.width = image.shape[:2]
 
     @property
     def image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB in full size."""
+        """Full-size image, (H, W, 3) uint8 RGB."""
         return self._levels[0]
 
     def _level(self, number: int) -> np.ndarray:
@@ -55,7 +55,7 @@ class Photo:
         return self._levels[number]
 
     def crop(self, region: Region, size: int) -> np.ndarray:
-        """(size, size, 3) uint8; black outside the photo."""
+        """Crop a region to (size, size, 3) uint8; black outside the photo."""
         number = 0
         while region.side / size >= 2 ** (number + 1) and number < 6:
             number += 1

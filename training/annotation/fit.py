@@ -1,9 +1,10 @@
-"""Fit a body model to what the teachers see, for many people at once.
+"""Fit a body model to the predictions of the teachers, for many people in a batch.
 
-Unknowns of a person: anatomical angles of the body (limited by construction), orientation, shape,
+Variables per person: anatomical angles of the body (limited by construction), orientation, shape,
 position, the scale of the 3D network's metres, finger bends, jaw and expression. Terms: 3D points
-about the hips, 2D points with a robust distance (Geman and McClure), hands about the wrist, points
-of the face about their mean, and priors. Adam; the body first, then everything.
+relative to the hips, 2D points with a robust distance (Geman and McClure), hand points relative to
+the wrist, face points relative to their mean, and priors. The optimizer is Adam, first on the body
+alone, then on all variables.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class Fit:
         expression: (P, 10).
         transl: (P, 3) metres, camera frame.
         joints_3d: (P, 144, 3) metres, camera frame.
-        hands_fitted: (P, 2) bool, whether a hand was seen and fitted.
-        face_fitted: (P,) bool.
+        hands_fitted: (P, 2) bool, True for hands that were detected and fitted.
+        face_fitted: (P,) bool, likewise.
     """
 
     global_orient: np.ndarray
@@ -116,7 +117,7 @@ def fit_bodies(
     body: BodyModel,
     settings: FitSettings | None = None,
 ) -> Fit:
-    """Fit the body model to P people of any photos.
+    """Fit the body model to P people of one or more photos.
 
     Args:
         seen: P people.
@@ -131,7 +132,7 @@ def fit_bodies(
 
 
 class _Problem:
-    """Unknowns and terms of P people."""
+    """Variables and terms of P people."""
 
     def __init__(
         self,
@@ -164,7 +165,7 @@ class _Problem:
         self.metre_weight = (0.2 + 0.8 * body_3d[:, list(_POINTS), 2]) * weights
 
     def _part_targets(self, seen: Observation) -> None:
-        """Hands in metres about the wrist; landmarks of the face in pixels about their mean."""
+        """Hand points in metres from the wrist; face landmarks in pixels from their mean."""
         spans = np.ptp(seen.hands, axis=2).max(-1)
         self.hands_fitted = (seen.hands_present > _PRESENT) & (spans > _SMALLEST_HAND_PX)
         self.hands = torch.from_numpy(seen.hands_metres)
@@ -200,7 +201,7 @@ class _Problem:
         self.expression = torch.zeros(count, 10)
 
     def solve(self) -> None:
-        """The body, then body, hands and face together."""
+        """Optimise the body, then body, hands and face together."""
         settings = self.settings
         body = [(self.raw, 0.05), (self.orient, 0.05), (self.betas, 0.03)]
         body += [(self.scale, 0.02), (self.place, 0.02)]
@@ -273,7 +274,7 @@ class _Problem:
         return loss.sum()
 
     def _pixel_errors(self, joints: Tensor, pixels: Tensor, unit: Tensor) -> Tensor:
-        """(P, K) squared distances in the picture, in `unit` pixels."""
+        """(P, K) squared image distances, in units of `unit` pixels."""
         points = joints + self._root()[:, None]
         seen = points[..., :2] / points[..., 2:].clamp(min=0.1) * self.focal[:, None, None]
         off = (seen + self.center[:, None] - pixels) / unit[:, None, None]
@@ -300,7 +301,7 @@ class _Problem:
         return total + fitted * settings.face * (squared / (squared + 0.01)).mean(1) * 5
 
     def result(self) -> Fit:
-        """Posed bodies where the camera sees them."""
+        """Current fit: parameters and posed joints, in the camera frame."""
         with torch.no_grad():
             values, _ = self._parameters(True)
             joints = self.body.joints(values)
@@ -317,7 +318,7 @@ class _Problem:
 
 
 def _torso_frame(metres: Tensor) -> Tensor:
-    """(P, 3, 3) columns: to the person's left, up, forward, from hips and shoulders."""
+    """(P, 3, 3) torso axes from hips and shoulders, as columns: left, up, forward."""
     left, right = metres[:, 11], metres[:, 12]
     x = torch.nn.functional.normalize(left - right, dim=1, eps=1e-6)
     up = (metres[:, 5] + metres[:, 6]) / 2 - (left + right) / 2

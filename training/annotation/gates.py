@@ -1,4 +1,4 @@
-"""Which fitted people are good enough to train on, and why the others are not."""
+"""Quality limits for fitted people, and the reasons for rejection."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _LIMBS = slice(5, 17)
 
 @dataclass(frozen=True)
 class Gates:
-    """Limits; a person outside any of them is not kept.
+    """Limits; a person outside any of them is rejected.
 
     Attributes:
-        score: lowest score of the detector.
-        side_px: smallest longer side of the box.
-        keypoints: fewest certain keypoints of shoulders, arms, hips and legs.
-        present: lowest presence by the 3D network.
-        error: highest mean distance of the fit from the certain keypoints, in box sides.
-        disagreement: highest median distance between the two body networks, in box sides.
-        hands_apart: hands are kept where the fitted wrist is this near to the seen one, in box
-            sides.
+        score: minimum score of the detector.
+        side_px: minimum of the longer box side, pixels.
+        keypoints: minimum number of confident keypoints of shoulders, arms, hips and legs.
+        present: minimum presence by the 3D network.
+        error: maximum mean distance of the fit to the confident keypoints, in box sides.
+        disagreement: maximum median distance between the two body networks, in box sides.
+        hands_apart: maximum distance between fitted and detected wrist for a hand to be kept, in
+            box sides.
     """
 
     score: float = 0.3
@@ -42,15 +42,15 @@ class Gates:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Figures of P people, and the reason why each is not kept (empty for the kept ones).
+    """Metrics of P people, and the reason for rejection (empty for kept people).
 
     Attributes:
         side_px: (P,) longer side of the box.
-        certain: (P,) number of certain keypoints of trunk and limbs.
-        error: (P,) mean distance of the fit's joints from certain keypoints, in box sides.
+        certain: (P,) number of confident keypoints of trunk and limbs.
+        error: (P,) mean distance of the fitted joints to confident keypoints, in box sides.
         disagreement: (P,) median distance between the two body networks, in box sides.
-        torso_cosine: (P,) between the directions hips to shoulders of fit and keypoints.
-        upright: (P,) of the fitted torso: 1 upright in the picture, -1 upside down.
+        torso_cosine: (P,) cosine between the hip-to-shoulder directions of fit and keypoints.
+        upright: (P,) orientation of the fitted torso: 1 upright in the image, -1 upside down.
         reasons: (P,) text.
     """
 
@@ -68,7 +68,7 @@ class Judgement:
         return self.reasons == KEPT
 
     def rows(self) -> list[dict[str, float | str]]:
-        """One row a person, for the table."""
+        """Rows of the table, one per person."""
         names = [field.name for field in fields(self)]
         columns = [getattr(self, name) for name in names]
         return [
@@ -129,7 +129,7 @@ def judge(seen: Observation, fit: Fit, camera: Camera, gates: Gates | None = Non
 
 
 def trusted_hands(seen: Observation, fit: Fit, camera: Camera, limit: float) -> np.ndarray:
-    """(P, 2) bool: a hand was fitted, and lies at the wrist that the hand network saw."""
+    """(P, 2) bool, True for fitted hands near the wrist of the hand network."""
     wrists = camera.project(fit.joints_3d[:, [20, 21]])
     apart = np.linalg.norm(wrists - seen.hands[:, :, 0], axis=-1)
     side = (seen.boxes_xyxy_px[:, 2:] - seen.boxes_xyxy_px[:, :2]).max(1, initial=1.0)

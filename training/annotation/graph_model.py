@@ -1,8 +1,8 @@
 """Run a TensorFlow.js graph model with TensorFlow.
 
 A model is `NAME.json` (graph and list of weights) and `NAME.bin` (the weights, possibly quantised).
-Fused operations that TensorFlow does not have, such as a depthwise convolution with bias and
-activation, are taken apart.
+Fused operations that TensorFlow lacks, such as a depthwise convolution with bias and activation,
+are split.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class GraphModel:
 
         Raises:
             ModuleNotFoundError: TensorFlow is not installed.
-            ValueError: an operation that cannot be taken apart.
+            ValueError: an operation cannot be split.
         """
         import tensorflow as tf
         from google.protobuf import json_format
@@ -69,13 +69,13 @@ class GraphModel:
         self._constant = tf.constant
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Run on (B, H, W, 3); the range of the pixels is the model's."""
+        """Run on images (B, H, W, 3) with pixels in the range of the model."""
         results = self._run(self._constant(images.astype(self._dtype)))
         return {name: result.numpy() for name, result in zip(self.outputs, results, strict=True)}
 
 
 def _weights(manifest: Iterable[Node], data: bytes) -> dict[str, np.ndarray]:
-    """Arrays by name; quantised ones are expanded."""
+    """Arrays by name, dequantised."""
     found, offset = {}, 0
     for entry in (entry for group in manifest for entry in group["weights"]):
         dtype, quantisation = np.dtype(entry["dtype"]), entry.get("quantization")
@@ -92,7 +92,7 @@ def _weights(manifest: Iterable[Node], data: bytes) -> dict[str, np.ndarray]:
 
 
 def _plain_nodes(nodes: Iterable[Node]) -> Iterator[Node]:
-    """The nodes with fused operations taken apart."""
+    """Nodes with fused operations split."""
     for node in nodes:
         if node["op"] in _FUSED:
             yield from _unfused(node)

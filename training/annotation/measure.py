@@ -1,10 +1,10 @@
 """Measure the annotator: `python -m training.annotation.measure --models DIR`.
 
 `--scenes N` compares with the exact bodies of the first N scenes of each part of the synthetic
-test set: people found, joint errors of the body (MPJPE about the hips, PA-MPJPE) and of hands about
-the wrist. `--photos DIR` compares with the keypoints in `DIR/truth.json`: F1 and PCK@0.1 of
-keypoints and of the fitted body, as `python -m training.evaluate photos` defines them. Both before
-and after the gates.
+test set: people found, joint errors of the body (MPJPE aligned at the hips, PA-MPJPE) and of hands
+aligned at the wrist. `--photos DIR` compares with the keypoints in `DIR/truth.json`: F1 and PCK@0.1
+of keypoints and of the fitted body, as in `python -m training.evaluate photos`. Both before and
+after the gates.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _measure_scenes(folder: Path, count: int, observers: Observers, body: BodyMo
 
 
 def scene_figures(photos: Sequence[PhotoAnnotation], truth: Sequence[Truth], gated: bool) -> str:
-    """Errors of everyone found in scenes, as one line.
+    """Errors of the people found in scenes, as one line.
 
     Args:
         photos: the annotated scenes.
@@ -140,7 +140,7 @@ def _measure_photos(folder: Path, photos: Path, observers: Observers, body: Body
 
 
 def as_prediction(photo: PhotoAnnotation, body: BodyModel, gated: bool) -> Prediction:
-    """The people of an annotated photo in the form of the network's; meshes are left out.
+    """Convert an annotated photo to a `Prediction` without meshes.
 
     Args:
         photo: the photo.

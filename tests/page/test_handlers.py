@@ -181,19 +181,19 @@ def test_click_in_an_attention_picture_selects_a_person(context, photo):
     person, there = click_on_a_person(context, query)
     assert handlers.pick(query, 0, False, there, visitor()) == person
     assert is_skip(handlers.pick(query, 0, True, there, visitor()))
-    nobody = PhotoQuery(photo, 1.0, 30, "full", 0)
-    assert handlers.pick(nobody, None, False, there, visitor()) is None
+    no_people = PhotoQuery(photo, 1.0, 30, "full", 0)
+    assert handlers.pick(no_people, None, False, there, visitor()) is None
 
 
 def test_attention_without_photo_or_people_is_explained(context, photo):
     handlers = AttentionHandlers(context)
     assert handlers.open_tab(None, None, visitor()).choices == []
-    nobody = PhotoQuery(photo, 1.0, 30, "full", 0)
-    assert handlers.open_tab(nobody, 0, visitor()).value is None
+    no_people = PhotoQuery(photo, 1.0, 30, "full", 0)
+    assert handlers.open_tab(no_people, 0, visitor()).value is None
     selection = ("nose", 0, -1, -1, False)
     assert "Choose a photo" in handlers.draw(None, None, *selection, visitor())[0]
-    assert "No people were found" in handlers.draw(nobody, None, *selection, visitor())[0]
-    gone = handlers.draw(nobody, 0, *selection, visitor())
+    assert "No people were found" in handlers.draw(no_people, None, *selection, visitor())[0]
+    gone = handlers.draw(no_people, 0, *selection, visitor())
     assert "There is no person 1" in gone[0] and gone[1:5] == [None] * 4
 
 

@@ -43,7 +43,7 @@ def result(visit, photo):
 
 
 @pytest.fixture(scope="module")
-def nobody(visit, photo):
+def empty(visit, photo):
     return visit.result(PhotoQuery(photo, 1.0, 30, "full"))
 
 
@@ -68,12 +68,12 @@ def test_hiding_and_selecting_change_the_picture(view, result):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_views_without_people_are_drawn(view, nobody):
-    assert view(nobody, ViewOptions()).shape[1] > 100
+def test_views_without_people_are_drawn(view, empty):
+    assert view(empty, ViewOptions()).shape[1] > 100
 
 
-def test_overlay_without_people_is_the_photo(nobody):
-    np.testing.assert_array_equal(overlay_view(nobody, ViewOptions()), nobody.photo)
+def test_overlay_without_people_is_the_photo(empty):
+    np.testing.assert_array_equal(overlay_view(empty, ViewOptions()), empty.photo)
 
 
 def test_each_keypoint_layer_can_be_hidden(result):
@@ -106,8 +106,8 @@ def test_click_finds_the_visible_person(result):
         assert person_at(result, ViewOptions(hidden=frozenset({index})), x, y) != index
 
 
-def test_click_beside_people_finds_none(result, nobody):
-    assert person_at(nobody, ViewOptions(), 0.5, 0.5) is None
+def test_click_beside_people_finds_none(result, empty):
+    assert person_at(empty, ViewOptions(), 0.5, 0.5) is None
     assert person_at(result, ViewOptions(), -3.0, 0.5) is None
     assert person_at(result, ViewOptions(hidden=frozenset(range(5))), 0.5, 0.5) is None
 
@@ -131,9 +131,9 @@ def test_scene_follows_the_display_options(result):
     assert struct.unpack_from("<I", content, 8)[0] == len(content)
 
 
-def test_scene_without_visible_people_is_valid_gltf(result, nobody):
+def test_scene_without_visible_people_is_valid_gltf(result, empty):
     for content in (
-        scene_view(nobody, ViewOptions()),
+        scene_view(empty, ViewOptions()),
         scene_view(result, ViewOptions(hidden=frozenset(range(5)))),
     ):
         assert not trimesh.load(io.BytesIO(content), file_type="glb").geometry

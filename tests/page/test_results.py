@@ -41,12 +41,12 @@ def test_only_another_photo_or_input_size_runs_the_network(cache, predictor, pho
     runs.clear()
     some = ask(cache, "a", photo, threshold)
     one = ask(cache, "a", photo, people=1)
-    nobody = ask(cache, "a", photo, 1.0)
+    empty = ask(cache, "a", photo, 1.0)
     wide = ask(cache, "a", photo, field_of_view=70.0)
     assert not runs
-    assert [len(r.prediction) for r in (everyone, some, one, nobody, wide)] == [5, 2, 1, 0, 5]
+    assert [len(r.prediction) for r in (everyone, some, one, empty, wide)] == [5, 2, 1, 0, 5]
     best = float(everyone.prediction.people.scores[0])
-    assert {r.best_score for r in (everyone, some, one, nobody)} == {best}
+    assert {r.best_score for r in (everyone, some, one, empty)} == {best}
     assert wide.prediction.camera.field_of_view == pytest.approx(70)
     ask(cache, "a", photo, size="fast")
     assert len(runs) == 1

@@ -57,7 +57,7 @@ def configure_threads_and_malloc() -> None:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --weights, --body, --device, --speed and --threshold."""
+    """Add --weights, --body, --device, --speed, --refine and --threshold."""
     parser.add_argument(
         "--weights",
         default="auto",
@@ -77,6 +77,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default="exact",
         help="fast: 8-bit matrix products on a CPU, bf16 on a GPU; vertices move by 1-2 mm"
         " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        help="refine poses to the predicted 2D keypoints (default: with the built-in weights)",
     )
     parser.add_argument(
         "--threshold",
@@ -168,13 +173,14 @@ def load_predictor(options: argparse.Namespace) -> AiOSPredictor:
         ) from error
     try:
         predictor = AiOSPredictor.from_pretrained(
-            options.weights, options.body, options.device, options.speed
+            options.weights, options.body, options.device, options.speed, options.refine
         )
     except (BodyModelError, CheckpointError, OSError) as error:
         raise StartError(str(error)) from error
     _log.info("Weights: %s", weights_text(predictor.weights))
     _log.info("Body: %s", body_text(predictor.body))
     _log.info("Speed: %s", speed_text(predictor.speed))
+    _log.info("Refinement to keypoints: %s", "on" if predictor.refine else "off")
     if note := body_mismatch_text(predictor.weights, predictor.body):
         _log.info("%s", note)
     return predictor

@@ -50,6 +50,7 @@ class Prediction:
         faces: (F, 3) int64 vertex indices of one body.
         weights: name of the weights, see `WeightsInfo.name`.
         body: name of the body model, "SMPL-X" or "stand-in".
+        refined: whether poses were refined to the predicted keypoints, see `refinement`.
     """
 
     people: People
@@ -59,6 +60,7 @@ class Prediction:
     faces: np.ndarray
     weights: str
     body: str
+    refined: bool = False
 
     @property
     def depth_order(self) -> np.ndarray:
@@ -83,10 +85,6 @@ class Prediction:
         joints = self.joints_3d[:, :NUM_BODY_JOINTS]
         shift = fit_translation(joints, self.camera.project(joints), camera)
         return replace(self._moved(shift), camera=camera)
-
-    def placed_by_keypoints(self) -> Self:
-        """Move each person by `keypoint_translation`; `weak_camera` does not change."""
-        return self._moved(keypoint_translation(self.people, self.joints_3d, self.camera))
 
     def _moved(self, shift: np.ndarray) -> Self:
         """Move people by (P, 3) metres."""

@@ -32,6 +32,7 @@ from .network.preprocessing import (
 from .people import People, people_from_table, people_table
 from .posing import BodyPoser
 from .prediction import Candidates, Prediction, keypoint_translation
+from .refinement import refine_poses
 from .resources import EXAMPLES
 from .weights.load import WeightsInfo, load_model
 
@@ -49,6 +50,7 @@ class AiOSPredictor:
         weights: weights in use.
         speed: mode in use, "exact" or "fast".
         body: body model that is posed.
+        refine: whether poses are refined to the predicted keypoints.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class AiOSPredictor:
         body: BodyModel,
         device: torch.device | str | None = None,
         speed: Speed = "exact",
+        refine: bool | None = None,
     ) -> None:
         """Create a predictor; `model` is modified for inference and moved to `device`.
 
@@ -67,6 +70,7 @@ class AiOSPredictor:
             body: body model.
             device: None takes the first CUDA device if there is one, else the CPU.
             speed: see `aios.accelerate.install`.
+            refine: see `from_pretrained`.
         """
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -74,6 +78,7 @@ class AiOSPredictor:
         self.model = accelerate(model, self.device, speed, _calibration_photos)
         self.speed = self.model.speed
         self.weights = weights
+        self.refine = weights.placed_by == "keypoints" if refine is None else refine
         self.body = body.to(device=self.device)
         self._poser = self._build_poser(self.body)
         self._network_lock = threading.Lock()
@@ -88,6 +93,7 @@ class AiOSPredictor:
         body: str | Path | None = None,
         device: torch.device | str | None = None,
         speed: Speed = "exact",
+        refine: bool | None = None,
     ) -> Self:
         """Load weights and a body model.
 
@@ -99,6 +105,9 @@ class AiOSPredictor:
             device: None takes CUDA if available.
             speed: "exact" or "fast"; "fast" uses 8-bit products on a CPU, which moves vertices by
                 one or two millimetres, and falls back to "exact" where not supported.
+            refine: whether poses are refined to the predicted 2D keypoints, see
+                `aios.refinement`; None refines with weights whose people are placed by keypoints,
+                as the built-in ones.
 
         Raises:
             CheckpointError: the weights are not available or not usable.
@@ -106,13 +115,19 @@ class AiOSPredictor:
         """
         body_model = BodyModel.load(body)
         loaded = load_model(source)
-        return cls(loaded.model, loaded.weights, body_model, device, speed)
+        return cls(loaded.model, loaded.weights, body_model, device, speed, refine)
 
     def with_body(self, body: BodyModel) -> Self:
         """Copy with another body model; both share the network and its lock."""
         other = copy.copy(self)
         other.body = body if body.device == self.body.device else body.to(self.body.device)
         other._poser = other._build_poser(other.body)
+        return other
+
+    def with_refinement(self, refine: bool) -> Self:
+        """Copy with refinement on or off; both share the network and its lock."""
+        other = copy.copy(self)
+        other.refine = refine
         return other
 
     def _build_poser(self, body: BodyModel) -> BodyPoser:
@@ -241,6 +256,10 @@ class AiOSPredictor:
             raise ValueError(f"The score threshold must be between 0 and 1, not {threshold}.")
         limit, max_overlap = max(max_people, 0), self.weights.max_overlap
         selected = [each.people.best(threshold, max_overlap, limit) for each in found]
+        selected = [
+            people if candidates.placed else self.placed(people, candidates.camera)
+            for candidates, people in zip(found, selected, strict=True)
+        ]
         predictions = []
         posed = self._poser(selected)
         for candidates, people, (vertices, joints_3d) in zip(found, selected, posed, strict=True):
@@ -252,23 +271,26 @@ class AiOSPredictor:
                 faces=self.body.faces,
                 weights=self.weights.name,
                 body=self.body.name,
+                refined=self.refine,
             )
-            if self.weights.placed_by == "keypoints" and not candidates.placed:
-                prediction = prediction.placed_by_keypoints()
             predictions.append(prediction)
         return predictions
 
     def placed(self, people: People, camera: Camera) -> People:
-        """Set `transl` of people to that of their `Prediction`; poses joints only, no meshes.
+        """Place and refine people as in their `Prediction`; poses joints only, no meshes.
 
         Args:
             people: P people of one photo.
             camera: camera of the photo.
         """
-        if self.weights.placed_by == "camera":
+        by_keypoints = self.weights.placed_by == "keypoints"
+        if not (by_keypoints or self.refine) or not len(people):
             return people
-        shift = keypoint_translation(people, self._poser.joints(people), camera)
-        return replace(people, transl=people.transl + shift.astype(np.float32))
+        joints = self._poser.joints(people)
+        if by_keypoints:
+            shift = keypoint_translation(people, joints, camera).astype(np.float32)
+            people, joints = replace(people, transl=people.transl + shift), joints + shift[:, None]
+        return refine_poses(people, joints, camera) if self.refine else people
 
     def _run(
         self,

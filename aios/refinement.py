@@ -1,9 +1,9 @@
-"""Refinement: move posed bodies onto the network's own 2D keypoints.
+"""Refinement: move posed bodies onto the predicted 2D keypoints.
 
 A few Gauss-Newton steps on joint rotations and position, for all people of a photo together. The
 residuals are the distances between projected joints and keypoints, with a robust weight (Geman and
-McClure); rotations, depth and joint limits are held by quadratic priors around the network's
-answer. The Jacobian is analytic: a small rotation about an axis `a` at joint `j` moves a point `x`
+McClure); rotations, depth and joint limits are held by quadratic priors around the predicted
+pose. The Jacobian is analytic: a small rotation about an axis `a` at joint `j` moves a point `x`
 below it by `a x (x - x_j)`. Shape, fingers and face stay as they are.
 """
 
@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from .body.kinematics import PARENTS
 from .geometry.camera import Camera
-from .network.config import BODY_KEYPOINT_JOINTS
+from .network.config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
 from .people import People
 
-# Parents of the pelvis and the 21 body joints, in SMPL-X order.
-_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
+_PARENTS = PARENTS[:NUM_BODY_JOINTS]
 _HEAD = 15
 _LIMIT_WEIGHT = 30.0
 _MAX_STEP = 0.6  # radians of one joint in one step
@@ -39,11 +39,11 @@ class Refinement:
         depth: prior on the logarithm of the depth.
     """
 
-    steps: int = 8
+    steps: int = 5
     keypoint_spread: float = 0.14
-    rotation: float = 0.03
-    hinge: float = 0.3
-    trunk: float = 0.1
+    rotation: float = 0.1
+    hinge: float = 0.5
+    trunk: float = 0.3
     depth: float = 0.5
 
 
@@ -73,7 +73,7 @@ def _ancestors() -> tuple[np.ndarray, np.ndarray]:
 _MOVING, _MOVES = _ancestors()
 
 
-def refine(
+def refine_poses(
     people: People, joints_3d: np.ndarray, camera: Camera, settings: Refinement = REFINEMENT
 ) -> People:
     """People whose bodies project onto their 2D keypoints more closely.
@@ -93,7 +93,7 @@ def refine(
     if not usable.any():
         return people
     chosen = people.select(usable)
-    fit = _Fit(chosen, joints_3d[usable].astype(np.float64), camera, settings)
+    fit = _PoseFit(chosen, joints_3d[usable].astype(np.float64), camera, settings)
     for _ in range(settings.steps):
         fit.step()
     changed = fit.parameters(chosen)
@@ -105,7 +105,7 @@ def refine(
     return replace(people, **result)
 
 
-class _Fit:
+class _PoseFit:
     """State of the fit of P people.
 
     Attributes:
@@ -253,4 +253,4 @@ def _prior(settings: Refinement) -> np.ndarray:
         if joint in (_LEFT_ELBOW, _RIGHT_ELBOW):
             weights[row, 2] = settings.hinge
     spread = settings.keypoint_spread**2
-    return np.concatenate([weights.ravel(), [1e-6, 1e-6, settings.depth]]) / spread * 1.0
+    return np.concatenate([weights.ravel(), [1e-6, 1e-6, settings.depth]]) / spread

@@ -31,8 +31,9 @@ AIOS_ROOMS = {
     "tracking": "geometry people",
     "export": "resources geometry body render people prediction",
     "posing": "accelerate body people",
+    "refinement": "geometry body network people",
     "predictor": "resources geometry media network accelerate weights body people attention"
-    " prediction posing",
+    " prediction posing refinement",
     "descriptions": "accelerate weights body",
     "cli": "weights body render predictor descriptions",
     "pipelines": "geometry media render tracking export people prediction predictor",

@@ -256,7 +256,9 @@ def test_network_input_is_the_prepared_photo(predictor):
 def test_people_are_placed_by_their_keypoints(predictor):
     """Translation fits the keypoints near the predicted depth; other fields do not change."""
     info = replace(RANDOM, placed_by="keypoints")
-    by_keypoints = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu")
+    by_keypoints = AiOSPredictor(
+        random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu", refine=False
+    )
     candidates = predictor.find_candidates(noise(64, 90))
     # Keypoints of the same people at other positions.
     usual = predictor.assemble(candidates, 0.0)
@@ -281,6 +283,28 @@ def test_people_are_placed_by_their_keypoints(predictor):
     further = by_keypoints.assemble(moved(away + np.array([0, 0, 2.0], np.float32)), 0.0)
     deeper = further.people.transl[:, 2] - usual.people.transl[:, 2]
     assert ((deeper > 0) & (deeper < 2)).all()
+
+
+def test_refinement_is_on_for_weights_placed_by_keypoints(predictor):
+    info = replace(RANDOM, placed_by="keypoints")
+    body = BodyModel.load(STANDIN_BODY)
+    refining = AiOSPredictor(random_model(SMALL, 0), info, body, "cpu")
+    assert refining.refine and not predictor.refine
+    plain = refining.with_refinement(False)
+    photo = noise(64, 90)
+    refined, unrefined = refining.predict(photo, 0.0), plain.predict(photo, 0.0)
+    assert refined.refined and not unrefined.refined
+    joints = list(BODY_KEYPOINT_JOINTS)
+
+    def off(prediction):
+        seen = prediction.camera.project(prediction.joints_3d[:, joints])
+        return np.linalg.norm(seen - prediction.people.keypoints_2d_px, axis=-1).mean()
+
+    assert off(refined) < off(unrefined)
+    candidates = refining.find_candidates(photo)
+    placed = refining.placed(candidates.people, candidates.camera)
+    again = refining.assemble(replace(candidates, people=placed, placed=True), 0.0)
+    np.testing.assert_allclose(again.vertices, refined.vertices, atol=1e-4)
 
 
 def test_photos_are_split_into_batches(predictor, monkeypatch):

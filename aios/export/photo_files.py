@@ -42,7 +42,7 @@ def prediction_to_npz(prediction: Prediction, with_vertices: bool = False) -> by
     `depth_order` from 1, `joints_3d` (P, 144, 3) metres with `joint_names` (144,),
     `focal_length`, `principal_point` (2,), `image_size` (2,) width and height, and metadata:
     `gender`, `num_betas`, `num_expression_coeffs`, `use_pca`, `flat_hand_mean`, and the names
-    `weights` and `body`.
+    `weights` and `body`, and `refined` (poses refined to keypoints).
 
     Args:
         prediction: of one photo.
@@ -68,6 +68,7 @@ def prediction_to_npz(prediction: Prediction, with_vertices: bool = False) -> by
         arrays["vertices"] = np.asarray(prediction.vertices, np.float32)
         arrays["faces"] = prediction.faces
     arrays |= npz_metadata(prediction.camera, prediction.weights, prediction.body)
+    arrays["refined"] = np.bool_(prediction.refined)
     archive = io.BytesIO()
     np.savez_compressed(archive, allow_pickle=False, **arrays)
     return archive.getvalue()

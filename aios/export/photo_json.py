@@ -72,6 +72,7 @@ def prediction_to_json(prediction: Prediction, photo_name: str) -> dict[str, Any
         **CONVENTIONS,
         "weights": prediction.weights,
         "body": prediction.body,
+        "refined": prediction.refined,
         **camera_to_json(prediction.camera),
         "people": [_person_to_json(prediction, index) for index in prediction],
     }

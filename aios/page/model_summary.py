@@ -46,6 +46,7 @@ def status_values(predictor: AiOSPredictor, threshold: float) -> dict[str, Any]:
         "weights": weights.name,
         "weights_description": weights_text(weights),
         "body": body.name,
+        "refine": predictor.refine,
         "caveat": body_mismatch_text(weights, body),
         "device": str(predictor.device),
         "threshold": threshold,

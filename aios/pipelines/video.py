@@ -286,6 +286,7 @@ def _summary(
         "seconds": round(float(times[-1]), 3),
         "weights": predictor.weights.name,
         "body": predictor.body.name,
+        "refined": predictor.refine,
         "motion_axes": "BVH and GLB: y up, camera looks along -z; SMPL-X NPZ: z up, along +y",
         "tracks": [
             {

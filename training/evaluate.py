@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     add("benchmark", choices=[*BENCHMARKS, _PHOTOS, _TABLES])
     add("--weights", default="builtin", help="builtin, official, a Hub repository or a file")
     add("--body", help="SMPL-X file or folder; synthetic always uses the stand-in body")
+    add(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        help="refine poses to keypoints; default: that of the weights",
+    )
     add("--lists", type=Path, help="folder of the licensed vertex lists; default: that of the body")
     add("--data", type=Path, help="root folder of all data sets")
     add("--annotations", type=Path, help="path of the annotations, if not the default")
@@ -122,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
     with process_group():
         body = STANDIN_BODY if benchmark.kind == "synthetic" else options.body
-        predictor = AiOSPredictor.from_pretrained(options.weights, body)
+        predictor = _load_predictor(options, body)
         check_body(benchmark, predictor.body)
         bodies = Bodies(predictor.body, body)
         files = BenchmarkFiles(
@@ -161,6 +166,11 @@ def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
     return 0
 
 
+def _load_predictor(options: argparse.Namespace, body: str | Path | None) -> AiOSPredictor:
+    predictor = AiOSPredictor.from_pretrained(options.weights, body)
+    return predictor if options.refine is None else predictor.with_refinement(options.refine)
+
+
 def _evaluate_photos(options: argparse.Namespace) -> int:
     """Print the metrics on annotated photos, one column for each score threshold."""
     if options.truth is None:
@@ -170,7 +180,7 @@ def _evaluate_photos(options: argparse.Namespace) -> int:
         )
     annotations = read_photo_annotations(options.truth)[: options.limit]
     images = options.images or options.truth.parent
-    predictor = AiOSPredictor.from_pretrained(options.weights, options.body)
+    predictor = _load_predictor(options, options.body)
     metrics = evaluate_photos(annotations, images, predictor, options.threshold)
     rows = [Row(f"score >= {values['threshold']:g}", values) for values in metrics]
     sys.stdout.write(markdown(PHOTO_TABLE, rows))
@@ -201,6 +211,7 @@ def _identity(
         "benchmark": benchmark.name,
         "weights_sha256": _checksum(predictor.weights.path),
         "body": predictor.body.name,
+        "refined": predictor.refine,
     }
     if benchmark.kind == "synthetic":
         identity["version"] = BENCHMARK_VERSION

@@ -73,6 +73,7 @@ def test_json_holds_all_fields(three):
         "width": 320,
         "height": 240,
         "weights": "test weights",
+        "refined": False,
         "body": "stand-in",
         "camera": {"focal_length_px": 1234.5, "principal_point_px": [160.25, 120.0]},
     }

@@ -185,7 +185,7 @@ class PerfectPredictor(AiOSPredictor):
         self.body, self.device = body, torch.device("cpu")
         convention = "standin" if body.is_standin else "smplx"
         self.weights = WeightsInfo("file", "perfect", weights, False, convention, 0.3)
-        self._poser = self._build_poser(body)
+        self._poser, self.refine = self._build_poser(body), False
         self.pictures: list[str] = []
         self._change = change or (lambda people: people)
         self._known: dict[str, Candidates] = {}

@@ -14,7 +14,7 @@ from .attention_query import AttentionMissingError, AttentionQuery, people_with_
 from .context import FILES_QUEUE, VIEWS_QUEUE, PageContext, photo_errors
 from .photo_views import ViewOptions, person_at
 from .results import PhotoQuery, PhotoResult
-from .sessions import Visit
+from .visit import Visit
 
 _NO_PHOTO = "Choose a photo in the tab **Photo** first."
 _NO_PEOPLE = "No people were found in this photo: see the tab **Photo**."

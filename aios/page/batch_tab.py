@@ -15,7 +15,7 @@ from ..pipelines.progress import CancelledError, ProgressCallback
 from ..predictor import AiOSPredictor
 from .context import PageContext
 from .jobs import STOPPED, JobHandler, connect_job, unexpected_error_text
-from .sessions import VisitEndedError
+from .visit import VisitEndedError
 from .widgets import number_slider
 
 _NO_PHOTOS = "Choose photos first."

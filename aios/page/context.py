@@ -12,7 +12,8 @@ import gradio as gr
 
 from ..media.photo import PhotoError
 from ..predictor import AiOSPredictor
-from .sessions import Sessions, Visit, VisitEndedError
+from .sessions import Sessions
+from .visit import Visit, VisitEndedError
 
 MODEL_QUEUE = "model"
 """Concurrency id of events that run the network on a photo, one at a time."""

@@ -16,7 +16,7 @@ import gradio as gr
 
 from ..pipelines.progress import CancelledError, Progress, ProgressCallback
 from .context import PageContext
-from .sessions import Visit
+from .visit import Visit
 
 LONG_QUEUE = "long"
 """Concurrency id of video and batch jobs: one at a time. Photos are processed between their

@@ -23,7 +23,7 @@ from .photo_views import (
 )
 from .results import PhotoQuery, PhotoResult
 from .scene_view import AZIMUTH_DEGREES, POLAR_DEGREES, initial_distance
-from .sessions import Visit
+from .visit import Visit
 
 EVERYONE = ("Everyone", -1)
 """Label and value of the person dropdown without a selection."""

@@ -17,7 +17,7 @@ from ..pipelines.progress import CancelledError
 from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
 from .context import PageContext
 from .jobs import LONG_QUEUE, STOPPED, JobHandler, connect_job, unexpected_error_text
-from .sessions import Visit, VisitEndedError
+from .visit import Visit, VisitEndedError
 from .widgets import add_examples, number_slider
 
 _NO_VIDEO = "Choose a video first."

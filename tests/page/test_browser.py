@@ -18,7 +18,6 @@ from tests.helpers.browsing import (
     download,
     expect_drawn,
     expect_people,
-    launch_browser,
     open_tab,
     picture,
     seen,
@@ -43,9 +42,6 @@ VIEWS = {
     "Parameters": "#parameters table",
     "Before/after": "#compare img",
 }
-FAILING_CAMERA = """navigator.mediaDevices.getUserMedia = async () => {
-  throw new DOMException("", "%s");
-}"""
 PHONE_ORDER = ("choice", "results", "settings")
 NAMELESS = """() => {
   const shown = element => element.checkVisibility({visibilityProperty: true});
@@ -243,86 +239,6 @@ def test_thumbnails_fill_their_frame(page):
         outer, inner = item.bounding_box(), item.locator("img").bounding_box()
         assert abs(outer["width"] - inner["width"]) <= 4
         assert abs(outer["height"] - inner["height"]) <= 4
-
-
-def test_webcam_shows_people_and_stops(page):
-    open_tab(page, "Webcam")
-    frames: list[str] = []
-    page.on("request", lambda r: frames.append(r.url) if "/stream/" in r.url else None)
-    page.get_by_text("Click to Access Webcam").last.click()
-    page.locator("#camera").get_by_text("Record").click()
-    expect(page.locator("#speed")).to_contain_text(re.compile(r"[1-9]\d*\.\d frames per second"))
-    expect(page.locator("#speed")).to_contain_text("5 people")
-    assert picture_of_data(page).mean() > 20
-    page.locator("#camera").get_by_text("Stop").click()
-    expect(page.locator("#camera").get_by_text("Record")).to_be_visible()
-    expect(page.locator("#speed")).to_have_text("Stopped.")
-    sent = len(frames)
-    for name in ("About", "Webcam", "About", "Webcam"):
-        open_tab(page, name)
-    # One frame may have been in transit when the button was pressed.
-    assert len([url for url in frames[sent:] if not url.endswith("/close")]) <= 1
-
-
-def test_refused_webcam_is_explained(browser, address, tmp_path):
-    refusing = launch_browser(browser.browser_type, tmp_path, "refused")
-    with visit(refusing, address) as page:
-        expect_camera_error(page, "The browser blocks the camera.")
-    refusing.close()
-
-
-@pytest.mark.parametrize(
-    ("script", "message"),
-    [
-        (FAILING_CAMERA % "NotFoundError", "No camera found."),
-        (FAILING_CAMERA % "NotReadableError", "in use by another program"),
-        (FAILING_CAMERA % "AbortError", "could not be started"),
-        ("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})", "only over HTTPS"),
-    ],
-)
-def test_webcam_error_tells_what_to_do(page, script, message):
-    page.add_init_script(script)
-    page.reload()
-    expect_camera_error(page, message)
-
-
-def expect_camera_error(page: Page, message: str) -> None:
-    open_tab(page, "Webcam")
-    page.get_by_text("Click to Access Webcam").last.click()
-    expect(page.locator(".aios-camera-error")).to_contain_text(message)
-    expect(page.locator(".aios-camera-error")).to_be_visible()
-
-
-def test_slow_network_skips_webcam_frames(page, predictor, monkeypatch):
-    """Frames that arrive while the network runs replace each other instead of queueing."""
-    usual, done = predictor.find_candidates, []
-
-    def slow(frame, **arguments):
-        time.sleep(0.6)
-        done.append(time.monotonic())
-        return usual(frame, **arguments)
-
-    monkeypatch.setattr(predictor, "find_candidates", slow)
-    open_tab(page, "Webcam")
-    page.get_by_text("Click to Access Webcam").last.click()
-    page.locator("#camera").get_by_text("Record").click()
-    expect(page.locator("#speed")).to_contain_text("5 people")
-    sent: list[str] = []
-    page.on("request", lambda r: sent.append(r.url) if "/stream/" in r.url else None)
-    before = len(done)
-    page.wait_for_timeout(6000)
-    assert len(sent) > len(done) - before + 5
-    page.locator("#camera").get_by_text("Stop").click()
-    stopped = time.monotonic()
-    page.wait_for_timeout(4000)
-    # The frame in progress and the latest that arrived meanwhile.
-    assert len([moment for moment in done if moment > stopped]) <= 2
-
-
-def picture_of_data(page: Page) -> np.ndarray:
-    """Screenshot of the live picture."""
-    expect(page.locator("#live img")).to_be_visible()
-    return seen(page.locator("#live img"))
 
 
 def test_waiting_visitors_see_their_position_in_the_queue(

@@ -11,7 +11,8 @@ from PIL import Image
 
 from aios.page import sessions as sessions_module
 from aios.page.results import SCREEN_SIDE_PX, PhotoQuery
-from aios.page.sessions import Sessions, VisitEndedError, sweep_regularly
+from aios.page.sessions import Sessions, sweep_regularly
+from aios.page.visit import MAX_WAIT_SECONDS, VisitEndedError
 from tests.helpers.served import count_forwards, save_photo, tiny_predictor
 
 
@@ -172,7 +173,7 @@ def test_reservation_ends_after_the_longest_wait(sessions, tmp_path, clock):
     visit = sessions.visit("a")
     folder = visit.folder()
     visit.reserve([tmp_path / "waiting.mp4"])
-    clock[0] += sessions_module.MAX_WAIT_SECONDS - 1
+    clock[0] += MAX_WAIT_SECONDS - 1
     sessions.sweep()
     assert folder.is_dir()
     clock[0] += 2

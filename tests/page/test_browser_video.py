@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import threading
 import time
@@ -60,7 +61,10 @@ def page(browser, address):
 
 @pytest.fixture
 def gate(predictor, monkeypatch):
-    """Event before which the network waits at its second frame; its output is always the same."""
+    """Event for which the network waits before its second frame or batch; `frames` are its inputs.
+
+    For single frames, the output is always the same.
+    """
     gate, frames = threading.Event(), []
     usual = predictor.find_candidates
     first = usual(frame_pixels(0, SIZE))
@@ -71,7 +75,16 @@ def gate(predictor, monkeypatch):
             assert gate.wait(60)
         return Candidates(first.people, first.camera)
 
+    usual_batch = predictor.predict_batch
+
+    def predict_batch(photos, *arguments, **options):
+        frames.extend(photos)
+        if len(frames) > len(photos):
+            assert gate.wait(60)
+        return usual_batch(photos, *arguments, **options)
+
     monkeypatch.setattr(predictor, "find_candidates", find)
+    monkeypatch.setattr(predictor, "predict_batch", predict_batch)
     gate.frames = frames
     yield gate
     gate.set()
@@ -136,7 +149,8 @@ def test_video_gives_overlay_and_files(page, gate, tmp_path):
         path = tmp_path / download.value.suggested_filename
         download.value.save_as(path)
         files[path.name] = path
-    tracks = [f"dance_track_{n}.{kind}" for n in range(1, 6) for kind in ("bvh", "glb")]
+    endings = (".bvh", ".glb", "_smplx.npz")
+    tracks = [f"dance_track_{n}{ending}" for n in range(1, 6) for ending in endings]
     assert sorted(files) == sorted(["dance.npz", "dance.json", *tracks])
     with np.load(files["dance.npz"]) as arrays:
         assert arrays["body_pose"].shape == (60, 63)
@@ -151,9 +165,11 @@ def test_progress_is_shown_and_stop_ends_the_job(page, gate, folder, tmp_path):
     page.locator("#video-start").click()
     expect(page.locator("#video-overlay")).to_contain_text("Finding people, frame: 1 of 40")
     expect(page.locator("#video-overlay")).to_contain_text("left")
+    expect(page.locator("#video-status")).to_contain_text("Processing…")
     page.locator("#video-stop").click()
-    expect(page.locator("#video-status")).to_contain_text("Stopped")
+    expect(page.locator("#video-status")).to_contain_text("Stopping…")
     gate.set()
+    expect(page.locator("#video-status")).to_contain_text("Stopped. No files were saved.")
     # The next job starts after the stopped one has released the network.
     gate.frames.clear()
     send_again = make_clip(tmp_path / "short.mp4", 4, SIZE, pixels=still)
@@ -248,18 +264,19 @@ def test_folder_of_photos_is_processed(page, tmp_path):
 
 def test_stopping_a_batch_leaves_no_files(page, gate, folder, tmp_path):
     before = leftovers(folder)
-    photos = [save_photo(tmp_path / f"{index}_photo.png", *SIZE) for index in range(6)]
+    photos = [save_photo(tmp_path / f"{index}_photo.png", *SIZE) for index in range(12)]
     send_photos(page, *photos)
     page.locator("#batch-start").click()
-    expect(page.locator("#batch-archive")).to_contain_text("Photo: 1 of 6")
+    expect(page.locator("#batch-archive")).to_contain_text(re.compile(r"Photo: [1-9] of 12"))
     page.locator("#batch-stop").click()
-    expect(page.locator("#batch-status")).to_contain_text("Stopped")
+    expect(page.locator("#batch-status")).to_contain_text("Stopping…")
     gate.set()
+    expect(page.locator("#batch-status")).to_contain_text("Stopped. No files were saved.")
     send = save_photo(tmp_path / "other.png", *SIZE)
     page.reload()
     send_photos(page, send)
     page.locator("#batch-start").click()
     expect(page.locator("#batch-status")).to_contain_text("5 people in 1 photo.")
-    assert len(gate.frames) <= 4  # those of the six that had started, and the other
+    assert len(gate.frames) <= 9  # two batches of the twelve, and the other
     archives = [path for path in leftovers(folder) if path not in before]
     assert len(archives) <= 1

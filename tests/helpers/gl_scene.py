@@ -1,6 +1,7 @@
 """Rendering of GLB files with trimesh and pyrender, through the camera of the file."""
 
 import io
+from functools import lru_cache
 
 import numpy as np
 import trimesh
@@ -29,8 +30,10 @@ def _render(content, width, height):
         np.radians(loaded.camera.fov[1]), aspectRatio=width / height, znear=0.05
     )
     scene.add(lens, pose=loaded.camera_transform)
-    renderer = pyrender.OffscreenRenderer(width, height)
-    try:
-        return renderer.render(scene, pyrender.RenderFlags.FLAT)
-    finally:
-        renderer.delete()
+    return _renderer(width, height).render(scene, pyrender.RenderFlags.FLAT)
+
+
+@lru_cache
+def _renderer(width, height):
+    """Never deleted: deleting ends the EGL display, which the program's renderer shares."""
+    return opengl._import_pyrender().OffscreenRenderer(width, height)

@@ -68,3 +68,21 @@
     }
   };
 })();
+// On a phone, the results lie below the photo. The page scrolls to them when a photo is chosen, and
+// again whenever its height changes, until the visitor touches it, scrolls or presses a key.
+(() => {
+  let isFollowing = false;
+  const scroll = () => {
+    if (!isFollowing || window.innerWidth > 760) return;
+    document.querySelector("#photo-results").scrollIntoView({ behavior: "instant" });
+  };
+  const stop = () => { isFollowing = false; };
+  for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+    window.addEventListener(type, stop, { capture: true, passive: true });
+  }
+  window.aiosFollowResults = () => {
+    isFollowing = true;
+    scroll();
+  };
+  new ResizeObserver(scroll).observe(document.body);
+})();

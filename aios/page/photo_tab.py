@@ -23,11 +23,8 @@ VIEW_LABELS = {
     "scene": "3D",
     "parameters": "Parameters",
 }
-_SCROLL_TO_RESULTS = """(photo) => {
-  if (photo && window.innerWidth <= 760)
-    document.querySelector("#photo-results").scrollIntoView({behavior: "smooth"});
-}"""
-"""On a phone the results lie below the photo, out of sight."""
+_FOLLOW_RESULTS = "(photo) => { if (photo) window.aiosFollowResults(); }"
+"""On a phone the results lie below the photo, out of sight. `assets/page.js` scrolls to them."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +160,7 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
         "show_progress": "minimal",
         "api_visibility": "private",
     }
-    inputs[0].change(None, inputs[0], None, js=_SCROLL_TO_RESULTS, **quiet)
+    inputs[0].change(None, inputs[0], None, js=_FOLLOW_RESULTS, **quiet)
     shown = gr.on(
         [part.change for part in inputs],
         handlers.show,

@@ -88,6 +88,18 @@ def expect_people(page: Page, count: int) -> None:
     expect(page.locator("#people tbody tr")).to_have_count(count)
 
 
+def expect_true(page: Page, condition: str, argument: object = None) -> None:
+    """Wait until a JavaScript expression, or function of `argument`, is true."""
+    page.wait_for_function(condition, arg=argument)
+
+
+def expect_loaded(image: Locator) -> None:
+    """Wait until a picture is visible and decoded, after which its size is final."""
+    expect(image).to_be_visible()
+    expect(image).to_have_js_property("complete", True)
+    expect(image).not_to_have_js_property("naturalWidth", 0)
+
+
 def open_tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 

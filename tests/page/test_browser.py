@@ -17,7 +17,9 @@ from tests.helpers.browsing import (
     chromium,
     download,
     expect_drawn,
+    expect_loaded,
     expect_people,
+    expect_true,
     open_tab,
     picture,
     seen,
@@ -42,7 +44,30 @@ VIEWS = {
     "Parameters": "#parameters table",
     "Before/after": "#compare img",
 }
-PHONE_ORDER = ("choice", "results", "settings")
+PHONE = {"width": 390, "height": 844}
+FITS = """selector => {
+  const box = document.querySelector(selector).getBoundingClientRect();
+  return box.left >= 0 && box.right <= window.innerWidth;
+}"""
+IN_PHONE_ORDER = """() => {
+  const tops = ["choice", "results", "settings"].map(part =>
+    [...document.querySelectorAll(`.aios-${part}`)].find(column => column.checkVisibility())
+      .getBoundingClientRect().top);
+  return tops[0] < tops[1] && tops[1] < tops[2];
+}"""
+RESULTS_ARE_ON_TOP = """() => {
+  const top = document.querySelector("#photo-results").getBoundingClientRect().top;
+  return top > -10 && top < 100;
+}"""
+THUMBNAILS_FILL_THEIR_FRAME = """() => {
+  const items = [...document.querySelectorAll("#photo-choice .gallery-item")];
+  return items.length > 0 && items.every(item => {
+    const outer = item.getBoundingClientRect();
+    const inner = item.querySelector("img").getBoundingClientRect();
+    const gaps = [outer.width - inner.width, outer.height - inner.height];
+    return gaps.every(gap => Math.abs(gap) <= 4);
+  });
+}"""
 NAMELESS = """() => {
   const shown = element => element.checkVisibility({visibilityProperty: true});
   const name = element => (
@@ -128,8 +153,8 @@ def test_every_view_shows_a_picture(with_people):
     for name, selector in VIEWS.items():
         open_tab(with_people, name)
         expect(with_people.locator(selector).first).to_be_visible()
-    sources = with_people.locator("#compare img").evaluate_all("all => all.map(one => one.src)")
-    assert len(set(sources)) == 2
+    two = "new Set([...document.querySelectorAll('#compare img')].map(one => one.src)).size === 2"
+    expect_true(with_people, two)
 
 
 def test_3d_scene_is_rendered_and_rotates(with_people):
@@ -155,6 +180,7 @@ def test_click_selects_a_person_in_all_tabs(with_people):
     changed = np.abs(everyone - bare).max(2) > 90
     rows, columns = np.nonzero(changed)
     y, x = rows[len(rows) // 2], columns[len(rows) // 2]
+    expect_loaded(image)
     box = image.bounding_box()
     scale = min(box["width"] / 480, box["height"] / 360)
     left, top = (box["width"] - 480 * scale) / 2, (box["height"] - 360 * scale) / 2
@@ -235,10 +261,7 @@ def test_photo_tab_follows_the_keyboard(with_people):
 
 
 def test_thumbnails_fill_their_frame(page):
-    for item in page.locator("#photo-choice .gallery-item").all():
-        outer, inner = item.bounding_box(), item.locator("img").bounding_box()
-        assert abs(outer["width"] - inner["width"]) <= 4
-        assert abs(outer["height"] - inner["height"]) <= 4
+    expect_true(page, THUMBNAILS_FILL_THEIR_FRAME)
 
 
 def test_waiting_visitors_see_their_position_in_the_queue(
@@ -311,37 +334,51 @@ def test_snapshot_is_not_mirrored(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_fits_a_phone(browser, address, photo, tmp_path, scheme):
-    phone = {"width": 390, "height": 844}
-    with visit(browser, address, viewport=phone, color_scheme=scheme, has_touch=True) as page:
+    with visit(browser, address, viewport=PHONE, color_scheme=scheme, has_touch=True) as page:
         upload(page, photo)
         expect_people(page, 5)
-        page.wait_for_function(f"({NAMELESS})().length === 0")
+        expect_true(page, RESULTS_ARE_ON_TOP)
+        expect_true(page, f"({NAMELESS})().length === 0")
         for selector in ("#photo", "#overlay", "#people"):
-            box = page.locator(selector).bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+            expect_true(page, FITS, selector)
         for view, selector in VIEWS.items():
             open_tab(page, view)
             expect(page.locator(selector).first).to_be_visible()
-        assert page.evaluate("window.scrollY") > 100, "the results are out of sight"
         expect(page.get_by_role("button", name="Use via API")).to_be_visible()
         for tab in ("Photo", "Attention", "Webcam", "Video", "Batch", "About"):
             open_tab(page, tab)
             expect(page.get_by_role("tab", name=tab, exact=True)).to_be_in_viewport()
-            widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-            assert widths[0] <= widths[1], tab
+            expect_true(page, "document.documentElement.scrollWidth <= window.innerWidth")
             page.screenshot(path=tmp_path / f"{tab}.png", full_page=True)
         for tab in ("Photo", "Webcam", "Video", "Batch"):
             open_tab(page, tab)
-            columns = [page.locator(f".aios-{part}:visible") for part in PHONE_ORDER]
-            tops = [column.bounding_box()["y"] for column in columns]
-            assert tops == sorted(tops), tab
-        dark = "document.body.classList.contains('dark')"
-        assert page.evaluate(dark) is (scheme == "dark")
+            expect_true(page, IN_PHONE_ORDER)
+        dark = json.dumps(scheme == "dark")
+        expect_true(page, f"document.body.classList.contains('dark') === {dark}")
+
+
+def test_phone_stays_where_the_visitor_scrolls(browser, address, predictor, tmp_path, monkeypatch):
+    gate, usual = threading.Event(), predictor.find_candidates
+
+    def wait_and_find(*arguments, **more):
+        assert gate.wait(TIMEOUT_MS / 1000)
+        return usual(*arguments, **more)
+
+    monkeypatch.setattr(predictor, "find_candidates", wait_and_find)
+    with visit(browser, address, viewport=PHONE, has_touch=True) as page:
+        upload(page, save_photo(tmp_path / "first.png", 100, 160))
+        expect_true(page, RESULTS_ARE_ON_TOP)
+        page.mouse.move(200, 400)
+        page.mouse.wheel(0, -5000)
+        expect_true(page, "window.scrollY === 0")
+        gate.set()
+        expect(page.get_by_role("button", name="Results (JSON)")).to_be_enabled()
+        expect_true(page, "window.scrollY === 0")
 
 
 def test_controls_have_names_and_tabs_open_by_keyboard(with_people):
     page = with_people
-    page.wait_for_function(f"({NAMELESS})().length === 0")
+    expect_true(page, f"({NAMELESS})().length === 0")
     page.get_by_role("tab", name="Photo", exact=True).focus()
     for name, sign in (("Attention", "#attention-token img"), ("Webcam", "#camera video")):
         page.keyboard.press("Tab")
@@ -349,7 +386,7 @@ def test_controls_have_names_and_tabs_open_by_keyboard(with_people):
         tab = page.get_by_role("tab", name=name, exact=True)
         expect(tab).to_have_attribute("aria-selected", "true")
         expect(page.locator(sign)).to_be_attached()
-        page.wait_for_function(f"({NAMELESS})().length === 0")
+        expect_true(page, f"({NAMELESS})().length === 0")
 
 
 def test_leaving_deletes_uploads_and_results(browser, address, uploads, tmp_path):

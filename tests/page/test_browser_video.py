@@ -139,9 +139,13 @@ def test_video_gives_overlay_and_files(page, gate, tmp_path):
         frames = list(reader)
     assert np.abs(frames[5].pixels.astype(int) - frame_pixels(0, SIZE)).max() > 60
 
+    endings = (".bvh", ".glb", "_smplx.npz")
+    tracks = [f"dance_track_{n}{ending}" for n in range(1, 6) for ending in endings]
+    names = ["dance.npz", "dance.json", *tracks]
     files = {}
     links = page.locator("#video-files a[download]")
-    for index in range(links.count()):
+    expect(links).to_have_count(len(names))
+    for index in range(len(names)):
         # Chromium silently ignores downloads after ten clicks within one second.
         page.wait_for_timeout(150)
         with page.expect_download() as download:
@@ -149,9 +153,7 @@ def test_video_gives_overlay_and_files(page, gate, tmp_path):
         path = tmp_path / download.value.suggested_filename
         download.value.save_as(path)
         files[path.name] = path
-    endings = (".bvh", ".glb", "_smplx.npz")
-    tracks = [f"dance_track_{n}{ending}" for n in range(1, 6) for ending in endings]
-    assert sorted(files) == sorted(["dance.npz", "dance.json", *tracks])
+    assert sorted(files) == sorted(names)
     with np.load(files["dance.npz"]) as arrays:
         assert arrays["body_pose"].shape == (60, 63)
     assert json.loads(files["dance.json"].read_text("utf-8"))["frames"] == 12

@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="length of the run in minutes of training")
     # torchrun would read "--start" as an abbreviation of its own option.
     parser.add_argument("--start-from", help="weights file, or folder of a run, to start from")
-    parser.add_argument("--backbone", help="ImageNet classifier to start the backbone from")
+    parser.add_argument(
+        "--backbone", help="classifier (.pth) or MoveNet (.json) to start the backbone from"
+    )
     parser.add_argument("--data", help="folder of all data sets")
     parser.add_argument("--real", help="folder of photos of single people and of backgrounds")
     parser.add_argument("--cache", help="folder of cached synthetic scenes")

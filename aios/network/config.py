@@ -55,13 +55,25 @@ class ImageConfig:
 
 
 @dataclass(frozen=True)
+class PyramidConfig:
+    """Feature pyramid over a MobileNetV2, see `feature_pyramid.FeaturePyramid`."""
+
+    last_width: int = 1280
+    """Channels of the convolution after the last stage."""
+    widths: tuple[int, int, int, int] = (64, 32, 24, 24)
+    """Channels of the maps of stride 32, 16, 8 and 4."""
+
+
+@dataclass(frozen=True)
 class BackboneConfig:
     """ResNet or MobileNetV2; the default is ResNet-50.
 
     `block` "inverted" gives a MobileNetV2 with seven stages.  `depths` are blocks per stage.
     `widths` are the channels of the 3x3 convolutions of each stage (a bottleneck block has four
     times as many output channels); for MobileNetV2 they are output channels.  `feature_stages` are
-    the stages (0-based) whose features go to the encoder.
+    the stages (0-based) whose features go to the encoder; those of one stride are concatenated.
+    `padding` and `pyramid` are for MobileNetV2 only.  `padding` "same" pads as TensorFlow does:
+    convolutions of stride 2 read one row less above and one column less on the left.
     """
 
     block: Literal["basic", "bottleneck", "inverted"] = "bottleneck"
@@ -69,6 +81,8 @@ class BackboneConfig:
     widths: tuple[int, ...] = (64, 128, 256, 512)
     stem_width: int = 64
     feature_stages: tuple[int, ...] = (1, 2, 3)
+    padding: Literal["symmetric", "same"] = "symmetric"
+    pyramid: PyramidConfig | None = None
 
     def __post_init__(self) -> None:
         """Validate the stages."""
@@ -85,6 +99,15 @@ class BackboneConfig:
             bool(self.feature_stages) and max(self.feature_stages) < len(self.depths),
             "feature_stages names a stage that does not exist",
         )
+        _require(
+            self.block == "inverted" or (self.padding == "symmetric" and self.pyramid is None),
+            "padding and pyramid need inverted blocks",
+        )
+
+    @property
+    def feature_strides(self) -> tuple[int, ...]:
+        """Strides of the feature maps, rising."""
+        return tuple(sorted({self.strides[stage] for stage in self.feature_stages}))
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -132,8 +155,8 @@ class AiOSConfig:
         _require(self.hidden_dim % self.num_heads == 0, "num_heads must divide hidden_dim")
         _require(self.hidden_dim % 32 == 0, "hidden_dim must be a multiple of 32 (group norm)")
         _require(
-            self.num_levels >= len(self.backbone.feature_stages),
-            "num_levels must be at least the number of feature_stages",
+            self.num_levels >= len(self.backbone.feature_strides),
+            "num_levels must be at least the number of strides of feature_stages",
         )
         _require(self.num_people <= self.num_proposals, "num_people must not exceed num_proposals")
         layers = (self.locate_layers, self.refine_body_layers, self.refine_whole_body_layers)
@@ -162,15 +185,26 @@ class AiOSConfig:
         return self.locate_layers + self.refine_body_layers + self.refine_whole_body_layers
 
 
+MOVENET_BACKBONE = BackboneConfig(
+    block="inverted",
+    depths=(1, 2, 3, 4, 3, 3, 1),
+    widths=(24, 40, 48, 96, 144, 240, 480),
+    stem_width=48,
+    feature_stages=(3, 4, 6),
+    padding="same",
+    pyramid=PyramidConfig(),
+)
+"""MobileNetV2 and feature pyramid of MoveNet multipose (Google, 2021)."""
+
 BUILTIN_CONFIG = AiOSConfig(
-    image=ImageConfig(short_side=320, long_side=448, multiple=32),
-    backbone=BackboneConfig(
-        block="inverted",
-        depths=(1, 2, 3, 4, 3, 3, 1),
-        widths=(16, 24, 32, 64, 96, 160, 320),
-        stem_width=32,
-        feature_stages=(4, 6),
+    image=ImageConfig(
+        short_side=320,
+        long_side=448,
+        mean=(127.5, 127.5, 127.5),
+        std=(127.5, 127.5, 127.5),
+        multiple=32,
     ),
+    backbone=MOVENET_BACKBONE,
     num_levels=2,
     hidden_dim=96,
     feedforward_dim=512,

@@ -80,7 +80,7 @@ def _add_controls(context: PageContext) -> list[Any]:
         (f"{number}: {layout.stage.replace('_', ' ')}", number - 1)
         for number, layout in enumerate(layouts, start=1)
     ]
-    stride = config.backbone.strides[config.backbone.feature_stages[0]]
+    stride = config.backbone.feature_strides[0]
     levels = [
         (f"{level + 1} (stride {stride * 2**level})", level) for level in range(config.num_levels)
     ]

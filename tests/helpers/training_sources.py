@@ -39,8 +39,16 @@ class FewScenes:
 
 
 class FewSources:
-    def __init__(self, body):
-        self.scenes, self.people, self.empty = FewScenes(body), None, None
+    """Sources with the same images as scenes, as photos of people, or as both."""
+
+    def __init__(self, body, scenes=True, people=False):
+        self.scenes = FewScenes(body) if scenes else None
+        self.people = FewScenes(body) if people else None
+        self.empty = self.people
+        self.has_people = people
+
+    def pick_person(self, random):
+        return self.people[int(random.integers(len(self.people)))]
 
 
 def few_scenes(config, body):

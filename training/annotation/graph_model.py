@@ -1,6 +1,5 @@
 """Run a TensorFlow.js graph model with TensorFlow.
 
-A model is `NAME.json` (graph and list of weights) and `NAME.bin` (the weights, possibly quantised).
 Fused operations that TensorFlow lacks, such as a depthwise convolution with bias and activation,
 are split.
 """
@@ -8,19 +7,18 @@ are split.
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from ..tensorflow_js import Node, read_model
 
 # oneDNN crashes on one of the models (TensorFlow 2.21).
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-Node = dict[str, Any]
 _FUSED = {"_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}
 _CONVOLUTION = ("T", "strides", "padding", "data_format", "dilations", "explicit_paddings")
 
@@ -43,8 +41,7 @@ class GraphModel:
         from google.protobuf import json_format
         from tensorflow.core.framework import graph_pb2
 
-        model = json.loads(path.with_suffix(".json").read_text("utf-8"))
-        weights = _weights(model["weightsManifest"], path.with_suffix(".bin").read_bytes())
+        model, weights = read_model(path)
         graph = graph_pb2.GraphDef()
         for node in _plain_nodes(model["modelTopology"]["node"]):
             stored = graph.node.add()
@@ -72,23 +69,6 @@ class GraphModel:
         """Run on images (B, H, W, 3) with pixels in the range of the model."""
         results = self._run(self._constant(images.astype(self._dtype)))
         return {name: result.numpy() for name, result in zip(self.outputs, results, strict=True)}
-
-
-def _weights(manifest: Iterable[Node], data: bytes) -> dict[str, np.ndarray]:
-    """Arrays by name, dequantised."""
-    found, offset = {}, 0
-    for entry in (entry for group in manifest for entry in group["weights"]):
-        dtype, quantisation = np.dtype(entry["dtype"]), entry.get("quantization")
-        stored = np.dtype(quantisation["dtype"]) if quantisation else dtype
-        count = int(np.prod(entry["shape"], dtype=np.int64))
-        values = np.frombuffer(data, stored, count, offset).reshape(entry["shape"])
-        offset += count * stored.itemsize
-        if quantisation and "scale" in quantisation:
-            values = values * quantisation["scale"] + quantisation["min"]
-        found[entry["name"]] = values.astype(dtype)
-    if offset != len(data):
-        raise ValueError(f"The weights have {len(data)} bytes, the list names {offset}.")
-    return found
 
 
 def _plain_nodes(nodes: Iterable[Node]) -> Iterator[Node]:

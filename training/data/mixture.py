@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import Dataset
 
 from aios.network.config import ConfigError, ImageConfig
 from aios.resources import STANDIN_BODY
@@ -52,6 +52,8 @@ class DataConfig:
     """Windows cropped from each scene rendered on the device, each around one person, because
     rendering takes a GPU several times as long as a training step."""
     real_share: float = 0.5
+    annotated_share: float = 0.6
+    """Share of the annotated set among photos of people, if there are both kinds."""
     empty_share: float = 0.05
     collage_share: float = 0.35
     """Share of collages among real images; some collages include scenes."""
@@ -111,17 +113,26 @@ class Sources:
             self.scenes = CachedScenes(Path(config.cache))
         elif not config.drawn_on_device:
             self.scenes = RenderedScenes(root, config.mocap)
-        self.people = _people(root, config)
+        self._people = [s for s in (LspetPhotos(root) if root else None, _annotated(config)) if s]
+        self._annotated_share = config.annotated_share
         self.empty: Samples | None = EmptyPhotos(root) if root else None
 
+    @property
+    def has_people(self) -> bool:
+        """Whether there are photos of people."""
+        return bool(self._people)
 
-def _people(root: Path | None, config: DataConfig) -> Samples | None:
-    """Photos of people: those of `root`, those of the annotated set, or both."""
-    sets: list[Samples] = [LspetPhotos(root)] if root else []
-    if config.annotated and config.annotated_images:
-        path, images = Path(config.annotated) / "annotations.npz", Path(config.annotated_images)
-        sets.append(PhotoSet.open(path, images, DATA_SETS["annotated"], ReadOptions()))
-    return ConcatDataset(sets) if sets else None
+    def pick_person(self, random: np.random.Generator) -> Sample:
+        """Choose a photo of people; only if there are any."""
+        annotated = random.random() < self._annotated_share
+        return _pick(self._people[-1 if annotated else 0], random)
+
+
+def _annotated(config: DataConfig) -> Samples | None:
+    if config.annotated is None or config.annotated_images is None:
+        return None
+    path, images = Path(config.annotated) / "annotations.npz", Path(config.annotated_images)
+    return PhotoSet.open(path, images, DATA_SETS["annotated"], ReadOptions())
 
 
 def picture_size(
@@ -196,34 +207,24 @@ class TrainBatches(Dataset[Batch]):
         if sources.scenes is None:
             kind *= config.empty_share + config.real_share
         if sources.empty is not None and kind < config.empty_share:
-            return self._augmented(sources.empty, random, size_wh, config.augment)
-        if sources.people is not None and kind < config.empty_share + config.real_share:
+            return augment(_pick(sources.empty, random), random, size_wh, config.augment)
+        if sources.has_people and kind < config.empty_share + config.real_share:
             if random.random() < config.collage_share:
                 return self._collage(random, size_wh, config.augment)
-            return self._augmented(sources.people, random, size_wh, config.augment)
+            return augment(sources.pick_person(random), random, size_wh, config.augment)
         assert sources.scenes is not None
-        return self._augmented(sources.scenes, random, size_wh, config.augment)
+        return augment(_pick(sources.scenes, random), random, size_wh, config.augment)
 
     def _collage(
         self, random: np.random.Generator, size_wh: tuple[int, int], config: AugmentConfig
     ) -> Sample:
-        people, scenes = self.sources.people, self.sources.scenes
-        assert people is not None
+        scenes = self.sources.scenes
         parts = []
         for _ in range(random.integers(2, 5)):
-            source = people if random.random() >= 0.15 or scenes is None else scenes
-            sample = _pick(source, random)
+            from_scenes = scenes is not None and random.random() < 0.15
+            sample = _pick(scenes, random) if from_scenes else self.sources.pick_person(random)
             parts.append(flip(sample) if random.random() < config.flip else sample)
         return collage(parts, random, size_wh, config)
-
-    def _augmented(
-        self,
-        source: Samples,
-        random: np.random.Generator,
-        size_wh: tuple[int, int],
-        config: AugmentConfig,
-    ) -> Sample:
-        return augment(_pick(source, random), random, size_wh, config)
 
 
 def _pick(source: Samples, random: np.random.Generator) -> Sample:

@@ -18,8 +18,9 @@ from ..losses.denoising import Denoising, DenoisingTargets
 from ..losses.dense_criterion import DenseCriterion
 from ..losses.matcher import Matcher
 from ..losses.validity import Counts
+from .backbone_weights import load_backbone
 from .batch_norm import use_batch_norm
-from .imagenet import load_backbone
+from .frozen_backbone import FrozenBackbone, is_frozen
 from .initial_weights import IMAGE_FEATURES, load_initial_weights
 from .mean_person import initialise_mean_person
 from .precision import autocast, to_float32
@@ -77,8 +78,11 @@ class Learner(nn.Module):
             layer.requires_grad_(False)
         if config.train_batch_norm:
             use_batch_norm(model, frozen)
-        # On a CPU, convolutions take a seventh less time with channels last.
-        model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if is_frozen(model.backbone):
+            model.backbone = FrozenBackbone(model.backbone)  # type: ignore[assignment]
+        else:
+            # On a CPU, convolutions take a seventh less time with channels last.
+            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.proposals.num_proposals = config.train_proposals or config.model.num_proposals
         model.decoder.num_people = config.train_people or config.model.num_people
         accelerate_training(model)

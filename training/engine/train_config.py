@@ -69,8 +69,8 @@ class TrainConfig:
     start: str | None = None
     """Weights to start from, see `initial_weights`: a run, a weights file, AiOS or ED-Pose."""
     backbone: str | None = None
-    """ImageNet classifier that the backbone starts from, see `imagenet`; `start` then gives
-    everything after the backbone and its projections."""
+    """Classifier or MoveNet that the backbone starts from, see `backbone_weights`; `start` then
+    gives everything after the backbone and its projections."""
     ema_decay: float = 0.998
     precision: Precision = "float32"
     effective_batch: int = 0

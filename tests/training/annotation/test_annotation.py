@@ -23,7 +23,7 @@ from training.annotation.fit import (
     fit_bodies,
 )
 from training.annotation.gates import Gates, judge
-from training.annotation.graph_model import _plain_nodes, _weights
+from training.annotation.graph_model import _plain_nodes
 from training.annotation.measure import as_prediction, scene_figures
 from training.annotation.observation import (
     COCO_OF_BODY_3D,
@@ -156,15 +156,6 @@ def test_fused_nodes_are_split():
     assert nodes[-1]["name"] == "layer"
 
 
-def test_quantised_weights_are_dequantised_and_sizes_checked():
-    entry = {"name": "w", "dtype": "float32", "shape": [2, 2]}
-    entry["quantization"] = {"dtype": "uint8", "scale": 0.5, "min": -1.0}
-    found = _weights([{"weights": [entry]}], bytes([0, 2, 4, 6]))
-    assert found["w"].tolist() == [[-1.0, 0.0], [1.0, 2.0]] and found["w"].dtype == np.float32
-    with pytest.raises(ValueError, match="5 bytes"):
-        _weights([{"weights": [entry]}], bytes(5))
-
-
 def test_fit_recovers_a_pose(person, fitted):
     seen, fit = fitted
     pixels = camera_of(WIDTH, HEIGHT).project(fit.joints_3d[:, list(COCO_JOINTS)])
@@ -252,7 +243,7 @@ def test_set_is_read_by_training(fitted, tmp_path):
     config = DataConfig(
         annotated=str(tmp_path), annotated_images=str(tmp_path), drawn_on_device=True
     )
-    sample = Sources(config).people[0]
+    sample = Sources(config).pick_person(np.random.default_rng(0))
     targets = sample.targets
     assert targets.ignore_unmatched and targets.smplx_valid.tolist() == [True]
     assert np.allclose(targets.body_pose, fit.body_pose) and np.allclose(targets.transl, fit.transl)

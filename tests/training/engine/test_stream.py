@@ -12,7 +12,7 @@ from aios.network.config import ConfigError
 from aios.network.config_dict import config_to_dict
 from tests.helpers.humandata_files import write_set
 from tests.helpers.training_samples import random_picture, random_targets
-from tests.helpers.training_sources import FewScenes, FewSources
+from tests.helpers.training_sources import FewSources
 from training.config import CONFIGS, TINY_MODEL
 from training.data.batch import Sample, build_batch
 from training.data.mixture import DataConfig, TrainBatches, picture_size
@@ -102,8 +102,7 @@ def drawn_config(**changes):
 
 
 def drawn_stream(config, body):
-    sources = FewSources(body)
-    sources.scenes, sources.people, sources.empty = None, FewScenes(body), FewScenes(body)
+    sources = FewSources(body, scenes=False, people=True)
     stream = DrawnStream(config, sources)
     return stream, replace(config.stages[1], batch_size=4)
 

@@ -1,4 +1,4 @@
-"""Backbone weights from an ImageNet classifier in the layout of torchvision."""
+"""Backbone weights from an ImageNet classifier in the layout of torchvision, or from MoveNet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from aios.weights.checkpoint import CheckpointError, load_strictly, unpickle
+
+from .movenet import read_movenet
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +27,24 @@ its name in torchvision; the first residual has no expansion."""
 
 
 def load_backbone(source: str, backbone: nn.Module) -> None:
-    """Load a classifier's weights into a backbone, in place; on an error nothing changes.
+    """Load weights into a backbone, in place; on an error nothing changes.
 
     Args:
-        source: `.pth` file with the state dict of a ResNet or MobileNetV2 under torchvision's
-            names; a MobileNetV2 may lack inner groups (features.2.conv.6.weight).
+        source: `.pth` file with the state dict of a ResNet or MobileNetV2 classifier under
+            torchvision's names; a MobileNetV2 may lack inner groups (features.2.conv.6.weight).
+            Or `movenet-multipose.json`, see `read_movenet`.
         backbone: same architecture and sizes, with frozen batch norm.
 
     Raises:
         CheckpointError: the file is missing or does not fit the backbone.
     """
     path = Path(source).expanduser()
+    state = read_movenet(path) if path.suffix == ".json" else _read_classifier(path)
+    load_strictly(backbone, state, path)
+    logger.info("the backbone starts from %s", path)
+
+
+def _read_classifier(path: Path) -> dict[str, Tensor]:
     content = unpickle(path)
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path} is not a classifier: it must hold tensors by name.")
@@ -45,8 +54,7 @@ def load_backbone(source: str, backbone: nn.Module) -> None:
         for name, tensor in names.items()
         if not _CLASSIFIER.fullmatch(name) and not name.endswith(_COUNTER)
     }
-    load_strictly(backbone, _grouped(kept), path)
-    logger.info("the backbone starts from the classifier %s", path)
+    return _grouped(kept)
 
 
 def _grouped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from aios.network.resnet import ResNet
 from aios.weights.checkpoint import CheckpointError, save_safetensors
 from tests.helpers.networks import MOBILE, SMALL, random_model
 from tests.helpers.training_sources import TINY
-from training.engine.imagenet import load_backbone
+from training.engine.backbone_weights import load_backbone
 from training.engine.learner import Learner
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -28,7 +28,7 @@ _RESNET = BackboneConfig(
     stem_width=16,
     feature_stages=(2, 3),
 )
-_FINER = replace(BUILTIN_CONFIG.backbone, feature_stages=(2, 4, 6))
+_FINER = replace(BUILTIN_CONFIG.backbone, feature_stages=(2, 3, 4, 6))
 
 
 def networks() -> dict[str, AiOSConfig]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import __version__
 from .cli import (
     OneLineParser,
     StartError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from .pipelines.export_settings import ExportChoice
     from .pipelines.inputs import Inputs
+    from .pipelines.manifest import Manifest
     from .pipelines.output_names import OutputNames
     from .pipelines.progress import Progress
     from .pipelines.video import VideoResult, VideoSettings
@@ -45,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _log.setLevel(logging.INFO)
     # Imported here because torch would delay --help by seconds.
+    from .pipelines.fingerprint import settings_fingerprint
     from .pipelines.inputs import list_inputs
+    from .pipelines.manifest import FolderInUseError, Manifest
 
     try:
         inputs = list_inputs(options.inputs)
@@ -54,8 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         predictor = load_predictor(options)
         warm_up_renderer()
-        problems = _process(predictor, inputs, options)
-    except (StartError, OSError) as error:
+        settings = settings_fingerprint(predictor, *_settings(options))
+        with Manifest(options.out, settings, options.overwrite) as manifest:
+            problems = _process(predictor, inputs, options, manifest)
+    except (StartError, FolderInUseError, OSError) as error:
         _log.error("%s", error)
         return 2
     except KeyboardInterrupt:
@@ -64,41 +70,56 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if problems else 0
 
 
+def _settings(options: argparse.Namespace) -> list[object]:
+    """Options on which the results of a photo or video depend, beside those of the predictor."""
+    names = "threshold max_people ground backdrop bones add fps seconds no_smoothing".split()
+    return [__version__, *(getattr(options, name) for name in names)]
+
+
 def _process(
-    predictor: AiOSPredictor, inputs: Inputs, options: argparse.Namespace
+    predictor: AiOSPredictor, inputs: Inputs, options: argparse.Namespace, manifest: Manifest
 ) -> list[tuple[str, str]]:
     """Process photos, then videos; returns name and reason of each failure.
 
     Failures and skipped files are written to `problems.csv`.
     """
     from .export.photo_files import write_file
-    from .pipelines.folder import problems_table
     from .pipelines.output_names import PROBLEMS, OutputNames
+    from .pipelines.tables import problems_table
 
     for name, reason in inputs.skipped[:_MAX_LOGGED_SKIPS]:
         _log.warning("Skipped %s: %s.", name, reason)
     if len(inputs.skipped) > _MAX_LOGGED_SKIPS:
         _log.warning("Skipped %d files in all; see %s.", len(inputs.skipped), PROBLEMS)
     names = OutputNames(options.out, [*inputs.photos, *inputs.videos])
-    problems = _photos(predictor, inputs.photos, options, names)
-    problems += _videos(predictor, inputs.videos, options, names)
+    problems = _photos(predictor, inputs.photos, options, names, manifest)
+    problems += _videos(predictor, inputs.videos, options, names, manifest)
     skipped = [(name, f"Skipped: {reason}.") for name, reason in inputs.skipped]
     if problems or skipped:
         write_file(options.out / PROBLEMS, problems_table(problems + skipped))
+    else:
+        (options.out / PROBLEMS).unlink(missing_ok=True)  # of an earlier run
     return problems
 
 
 def _photos(
-    predictor: AiOSPredictor, photos: list[Path], options: argparse.Namespace, names: OutputNames
+    predictor: AiOSPredictor,
+    photos: list[Path],
+    options: argparse.Namespace,
+    names: OutputNames,
+    manifest: Manifest,
 ) -> list[tuple[str, str]]:
     """Process photos; returns name and reason of each failure."""
     from tqdm import tqdm
 
     from .media.photo_sources import items_from_paths
-    from .pipelines.folder import FolderSettings, folder_sink, reconstruct_folder
+    from .pipelines.folder import EarlierRuns, FolderSettings, reconstruct_folder
+    from .pipelines.manifest import file_identity
+    from .pipelines.sinks import folder_sink
 
     if not photos:
         return []
+    earlier = EarlierRuns(manifest, [file_identity(path) for path in photos])
     settings = FolderSettings(options.threshold, options.max_people, _export_choice(options))
     with tqdm(total=len(photos), unit="photo", disable=None) as bar:
 
@@ -114,15 +135,26 @@ def _photos(
             lambda progress: _advance(bar, progress),
             log_problem,
             names,
+            earlier,
+        )
+    if result.earlier:
+        _log.info(
+            "%d photos were finished by an earlier run; --overwrite processes them again.",
+            result.earlier,
         )
     _log.info("%d of %d photos written to %s", result.photos, len(photos), options.out)
     return result.problems
 
 
 def _videos(
-    predictor: AiOSPredictor, videos: list[Path], options: argparse.Namespace, names: OutputNames
+    predictor: AiOSPredictor,
+    videos: list[Path],
+    options: argparse.Namespace,
+    names: OutputNames,
+    manifest: Manifest,
 ) -> list[tuple[str, str]]:
     """Process videos; returns name and reason of each failure."""
+    from .pipelines.manifest import file_identity
     from .pipelines.video import VideoSettings
 
     problems = []
@@ -134,11 +166,21 @@ def _videos(
         max_seconds=options.seconds,
         export=_export_choice(options),
     )
-    for path in videos:
-        result = _video(predictor, path, options.out, names.video(path.name), settings)
+    identities = [file_identity(path) for path in videos]
+    finished = [manifest.find(identity) for identity in identities]
+    for record in finished:
+        if record is not None:
+            names.reserve(record.stem)
+    for path, identity, record in zip(videos, identities, finished, strict=True):
+        if record is not None:
+            _log.info("%s was finished by an earlier run.", path.name)
+            continue
+        stem = names.video(path.name)
+        result = _video(predictor, path, options.out, stem, settings)
         if isinstance(result, str):
             problems.append((path.name, result))
             continue
+        manifest.add(identity, stem, {file.name: file.stat().st_size for file in result.files})
         for note in result.notes:
             _log.warning("%s", note)
         people = "1 person" if result.people == 1 else f"{result.people} people"
@@ -202,6 +244,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_FOLDER_OR_VIDEO")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="process inputs again that an earlier run has finished (default: skip them)",
+    )
     add_model_arguments(parser)
     parser.add_argument(
         "--max-people",

@@ -69,7 +69,7 @@ def test_photo_gives_four_files(weights, folder, tmp_path):
     results = {stem + suffix for stem in ("first", "second") for suffix in SUFFIXES}
     numbers = range(1, TINY.num_people + 1)
     results |= {f"{s}_person_{n}_smplx.npz" for s in ("first", "second") for n in numbers}
-    assert names == {*results, "people.csv", "problems.csv"}
+    assert names == {*results, "people.csv", "problems.csv", "finished.jsonl"}
     with (out / "people.csv").open(newline="", encoding="utf-8-sig") as table:
         rows = list(csv.DictReader(table))
     assert [row["photo"] for row in rows] == [
@@ -152,6 +152,7 @@ def test_threshold_and_max_people_are_applied(weights, folder, tmp_path):
     assert {path.name for path in (tmp_path / "none").iterdir()} == {
         *("first" + suffix for suffix in SUFFIXES),
         "people.csv",
+        "finished.jsonl",
     }
     assert run(weights, tmp_path / "two", photo, "--max-people", "2") == 0
     assert len(json.loads((tmp_path / "two" / "first.json").read_text())["people"]) == 2

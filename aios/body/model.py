@@ -5,6 +5,7 @@ Only this module imports `smplx`, whose licence is for non-commercial research.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,11 @@ class BodyModel:
     def device(self) -> torch.device:
         """Device of the tensors."""
         return self._surface.template.device
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the template, 64 hexadecimal digits; differs from body to body."""
+        return hashlib.sha256(self._surface.template.cpu().numpy().tobytes()).hexdigest()
 
     def joints(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Joints (P, 144, 3) of `__call__`, without the mesh: several times faster."""

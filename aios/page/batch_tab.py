@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 
 from ..media.photo_sources import MAX_FILES, InputError, PhotoItem, items_from_paths, items_from_zip
-from ..pipelines.folder import FolderResult, FolderSettings, ZipSink, reconstruct_folder
+from ..pipelines.folder import FolderResult, FolderSettings, reconstruct_folder
 from ..pipelines.progress import CancelledError, ProgressCallback
+from ..pipelines.sinks import ZipSink
 from ..predictor import AiOSPredictor
 from .context import PageContext
 from .jobs import STOPPED, JobHandler, connect_job, unexpected_error_text

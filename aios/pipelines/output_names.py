@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TABLE, PROBLEMS = "people.csv", "problems.csv"
+TABLE, PROBLEMS, MANIFEST = "people.csv", "problems.csv", "finished.jsonl"
 
 _PHOTO_ENDINGS = (".json", ".npz", ".glb", "_overlay.png")
 _VIDEO_ENDINGS = (".json", ".npz", "_overlay.mp4")
@@ -69,11 +69,15 @@ class OutputNames:
         while not self._is_free(candidate, file_name, is_video):
             number += 1
             candidate = f"{stem}_{number}"
-        key = _key(candidate)
+        self.reserve(candidate)
+        return candidate
+
+    def reserve(self, stem: str) -> None:
+        """Give `stem` to no input from now on."""
+        key = _key(stem)
         self._taken.add(key)
         if person := _PERSON.fullmatch(key):
             self._person_stems.add(person[1])
-        return candidate
 
     def _is_free(self, stem: str, file_name: str, is_video: bool) -> bool:
         key = _key(stem)
@@ -91,7 +95,7 @@ class OutputNames:
 
 def is_result(path: Path) -> bool:
     """Whether `path` was written by an earlier run: by its name and the files beside it."""
-    if path.name in (TABLE, PROBLEMS) or path.name.startswith(_UNFINISHED):
+    if path.name in (TABLE, PROBLEMS, MANIFEST) or path.name.startswith(_UNFINISHED):
         return True
     match = _RESULT.fullmatch(path.name)
     if match is None:

@@ -14,15 +14,10 @@ import trimesh
 from PIL import Image
 
 from aios.media.photo_sources import PhotoItem, items_from_zip
-from aios.pipelines.folder import (
-    FolderSettings,
-    ResultsFullError,
-    ZipSink,
-    batch_size,
-    folder_sink,
-    reconstruct_folder,
-)
+from aios.pipelines.batches import batch_size
+from aios.pipelines.folder import FolderSettings, reconstruct_folder
 from aios.pipelines.progress import CancelledError
+from aios.pipelines.sinks import ResultsFullError, ZipSink, folder_sink
 from aios.predictor import DEFAULT_BATCH_SIZE
 from tests.helpers.served import save_photo, tiny_predictor
 
@@ -173,7 +168,7 @@ def test_batches_are_used_where_they_are_faster(predictor):
 
 
 def test_large_photos_are_not_collected_in_a_batch(predictor, monkeypatch):
-    monkeypatch.setattr("aios.pipelines.folder._MAX_BATCH_PIXELS", 90 * 120 * 2)
+    monkeypatch.setattr("aios.pipelines.batches._MAX_BATCH_PIXELS", 90 * 120 * 2)
     sizes, usual = [], predictor.predict_batch
     monkeypatch.setattr(
         predictor,

@@ -19,7 +19,7 @@ from aios.network.config import (
 )
 from aios.network.config_dict import with_overrides
 
-from .data.augment import AugmentConfig
+from .data.augment import AugmentConfig, Framing
 from .data.instance_crop import InstanceCrop
 from .data.mixture import DataConfig
 from .data.photo_mix import MIXTURES, PhotoConfig
@@ -94,21 +94,39 @@ def _step_schedule(learning_rate: float, *drops: int) -> OptimConfig:
     )
 
 
+_SHARES = (0.35, 3.0)
+"""From whole figures to faces that fill the image."""
+_BUILTIN = TrainConfig(
+    stages=(
+        TrainStage(until=0.12, side=192, batch_size=16, dense_only=True, person_share=_SHARES),
+        TrainStage(until=0.5, side=192, batch_size=16, person_share=_SHARES),
+        TrainStage(until=1.0, side=256, batch_size=12, scale_3d=1.5, person_share=_SHARES),
+    ),
+    data=DataConfig(
+        real_share=0.55,
+        collage_share=0.2,
+        augment=AugmentConfig(framing=Framing(kept_area=0.12)),
+    ),
+    denoising=DenoisingConfig(queries=0),
+    optim=OptimConfig(learning_rate=8e-4),
+    train_proposals=64,
+    train_people=12,
+    train_batch_norm=False,
+    frozen_stages=len(BUILTIN_CONFIG.backbone.depths),
+    ema_decay=0.995,
+)
+
 CONFIGS: dict[str, TrainConfig] = {
-    "builtin": TrainConfig(frozen_stages=2),
-    "builtin_gpu": TrainConfig(
+    "builtin": _BUILTIN,
+    "builtin_gpu": replace(
+        _BUILTIN,
         stages=(
-            TrainStage(
-                until=0.2, side=160, batch_size=640, dense_only=True, person_share=(0.65, 1.2)
-            ),
-            TrainStage(until=0.4, side=192, batch_size=640, person_share=(0.45, 1.15)),
-            TrainStage(until=1.0, side=256, batch_size=640, scale_3d=1.5),
+            TrainStage(until=0.1, side=192, batch_size=640, dense_only=True, person_share=_SHARES),
+            TrainStage(until=0.4, side=192, batch_size=640, person_share=_SHARES),
+            TrainStage(until=1.0, side=256, batch_size=640, scale_3d=1.5, person_share=_SHARES),
         ),
-        data=DataConfig(workers=12, drawn_on_device=True, windows=4),
-        denoising=DenoisingConfig(queries=0),
+        data=replace(_BUILTIN.data, workers=12, drawn_on_device=True, windows=4),
         optim=OptimConfig(warmup_steps=30),
-        frozen_stages=2,
-        ema_decay=0.99,
         precision="bf16",
         minutes=24.0,
         checkpoint_minutes=1.0,

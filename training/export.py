@@ -15,6 +15,7 @@ from aios.weights.checkpoint import CheckpointError, save_safetensors
 from aios.weights.load import Placement
 
 from .engine.checkpointing import averaged_weights, load_newest
+from .engine.history import run_record
 
 
 def with_short_side(config: AiOSConfig, short_side: int) -> AiOSConfig:
@@ -44,7 +45,8 @@ def export(
         placed_by: source of people's positions, stored in the file.
 
     Returns:
-        Entry of the manifest: size, hash and settings of the file, cost of the training.
+        Entry of the manifest: size, hash and settings of the file, and the runs that made it,
+        see `history.run_record`.
 
     Raises:
         CheckpointError: the run has no usable checkpoint.
@@ -70,7 +72,7 @@ def export(
         "max_overlap": max_overlap,
         "placed_by": placed_by,
         "short_side": config.image.short_side,
-        "training": {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)},
+        "runs": [*state["origin"]["runs"], run_record(state)],
     }
 
 

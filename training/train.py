@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", help="folder of all data sets")
     parser.add_argument("--real", help="folder of photos of single people and of backgrounds")
     parser.add_argument("--cache", help="folder of cached synthetic scenes")
+    parser.add_argument("--annotated", help="folder written by training.annotate")
+    parser.add_argument("--annotated-images", help="folder that its image paths start from")
     parser.add_argument(
         "--mocap",
         default=os.environ.get(MOCAP_VARIABLE),
@@ -72,7 +74,7 @@ def _config(options: argparse.Namespace) -> TrainConfig:
     for name, value in (("start", options.start_from), ("backbone", options.backbone)):
         if value:
             changes.append(f"{name}={json.dumps(value)}")
-    for name in ("real", "cache"):
+    for name in ("real", "cache", "annotated", "annotated_images"):
         if getattr(options, name):
             changes.append(f"data.{name}={json.dumps(getattr(options, name))}")
     if options.mocap:

@@ -38,7 +38,9 @@ def test_exported_weights_predict_like_the_averaged_network(run, tmp_path):
     assert metadata["body_convention"] == "standin"
     manifest = json.loads((out.parent / "manifest.json").read_text())
     assert manifest["bytes"] == out.stat().st_size
-    assert manifest["training"]["steps"] == 3
+    (record,) = manifest["runs"]
+    assert (record["steps"], record["images"], record["processes"]) == (3, 9, 1)
+    assert record["settings"]["train_people"] == TINY.train_people
     model = AiOS(config).eval()
     load_strictly(model, state, out)
     images = random_batch(BodyModel.load()).images(config.image)

@@ -32,6 +32,7 @@ from .distributed import (
     world_size,
 )
 from .ema import build_average
+from .history import flattened, origin
 from .learner import Learner, StepShare
 from .optim import Position, build_optimizer, learning_rate_factor, set_learning_rate
 from .precision import build_scaler
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 MAY_CHANGE = (
     *("minutes", "steps", "epochs", "start", "backbone", "checkpoint_minutes", "log_every"),
     *("preview_every", "threads", "data.workers", "data.real", "data.cache", "data.mocap.folder"),
+    *("data.annotated", "data.annotated_images"),
     *("photos.root", "photos.trust_pickle"),
 )
 """Fields that may change on resume: length of the run, paths of data, logging."""
@@ -76,9 +78,10 @@ class Trainer:
         self.optimizer = build_optimizer(self.learner, config.optim)
         self.scaler = build_scaler(config.precision, self.device)
         self.average = build_average(self.learner.model, config.ema_decay)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.images = 0, 0.0, 0
         self.steps_per_epoch = 0
         folder.mkdir(parents=True, exist_ok=True)
+        self.origin = {} if found else origin(config)
         if found:
             self._resume(found[-1])
         elif not self.rank:
@@ -150,6 +153,7 @@ class Trainer:
         self.scaler.update()
         self.average.update_parameters(self.learner.model)
         self.step += 1
+        self.images += sum(len(batch) for batch in batches) * self.world_size
         state = {
             "norm": float(norm),
             "learning_rate": config.optim.learning_rate * factor,
@@ -222,6 +226,9 @@ class Trainer:
                 },
                 "step": self.step,
                 "seconds": self.seconds,
+                "images": self.images,
+                "processes": self.world_size,
+                "origin": self.origin,
             },
         )
 
@@ -234,6 +241,7 @@ class Trainer:
         self.average.module.load_state_dict(state["average"]["state"])
         self.average.n_averaged.fill_(state["average"]["updates"] + 1)
         self.step, self.seconds = state["step"], state["seconds"]
+        self.images, self.origin = state["images"], state["origin"]
         logger.info("continuing %s at step %d", path.name, self.step)
 
     def _steps_per_epoch(self, stream: Stream) -> int:
@@ -278,19 +286,10 @@ class Trainer:
 
 def _check_same(before: dict, now: dict, path: Path) -> None:
     """Refuse to resume with other settings than at the start, except `MAY_CHANGE`."""
-    first, second = _fields(before), _fields(now)
+    first, second = flattened(before), flattened(now)
     other = sorted(n for n in first.keys() | second.keys() if first.get(n) != second.get(n))
     if other := [name for name in other if name not in MAY_CHANGE]:
         raise CheckpointError(
             f"{path} was written with other settings of {', '.join(other)};"
             " use the same settings, or another folder"
         )
-
-
-def _fields(plain: dict, prefix: str = "") -> dict[str, object]:
-    """Flatten a nested dictionary; keys are joined by dots."""
-    found: dict[str, object] = {}
-    for name, value in plain.items():
-        key = f"{prefix}{name}"
-        found |= _fields(value, f"{key}.") if isinstance(value, dict) else {key: value}
-    return found

@@ -13,6 +13,7 @@ from .observation import COCO_OF_BODY_3D, Observation
 
 KEPT = ""
 _CERTAIN = 0.3
+_FEWEST_POINTS = 3
 _LIMBS = slice(5, 17)
 
 
@@ -29,6 +30,8 @@ class Gates:
         disagreement: maximum median distance between the two body networks, in box sides.
         hands_apart: maximum distance between fitted and detected wrist for a hand to be kept, in
             box sides.
+        detector_apart: maximum median distance between the keypoints of detector and body
+            network, in box sides, for a person to be kept without the fit.
     """
 
     score: float = 0.3
@@ -38,6 +41,7 @@ class Gates:
     error: float = 0.05
     disagreement: float = 0.12
     hands_apart: float = 0.08
+    detector_apart: float = 0.08
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Judgement:
         torso_cosine: (P,) cosine between the hip-to-shoulder directions of fit and keypoints.
         upright: (P,) orientation of the fitted torso: 1 upright in the image, -1 upside down.
         reasons: (P,) text.
+        points_only: (P,) bool, True for rejected people whose box and 2D keypoints are good, such
+            as heads and shoulders.
     """
 
     side_px: np.ndarray
@@ -61,6 +67,7 @@ class Judgement:
     torso_cosine: np.ndarray
     upright: np.ndarray
     reasons: np.ndarray
+    points_only: np.ndarray
 
     @property
     def kept(self) -> np.ndarray:
@@ -125,7 +132,22 @@ def judge(seen: Observation, fit: Fit, camera: Camera, gates: Gates | None = Non
     reasons = np.full(count, KEPT, dtype=object)
     for failed, reason in reversed(tests):
         reasons[failed] = reason
-    return Judgement(**figures, reasons=reasons.astype(str))
+    points_only = (
+        (reasons != KEPT)
+        & (seen.scores >= gates.score)
+        & (side >= gates.side_px)
+        & (certain.sum(1) >= _FEWEST_POINTS)
+        & (_detector_distance(seen, certain) / side < gates.detector_apart)
+    )
+    return Judgement(**figures, reasons=reasons.astype(str), points_only=points_only)
+
+
+def _detector_distance(seen: Observation, certain: np.ndarray) -> np.ndarray:
+    """(P,) median distance in pixels between certain keypoints of both networks."""
+    apart = np.linalg.norm(seen.detector[..., :2] - seen.body[..., :2], axis=-1)
+    apart = np.where(certain, apart, np.nan)
+    apart[~certain.any(1)] = np.inf
+    return np.nanmedian(apart, axis=1)
 
 
 def trusted_hands(seen: Observation, fit: Fit, camera: Camera, limit: float) -> np.ndarray:

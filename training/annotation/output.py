@@ -88,6 +88,8 @@ def write_table(path: Path, photos: Sequence[PhotoAnnotation]) -> None:
 def write_humandata(path: Path, photos: Sequence[PhotoAnnotation], flat_hands: bool) -> int:
     """Write one row per kept person; rejected people become regions to ignore.
 
+    People of whom only box and 2D keypoints are kept have `meta/smplx_valid` 0.
+
     Args:
         path: of the `.npz` file.
         photos: the annotated photos.
@@ -99,12 +101,13 @@ def write_humandata(path: Path, photos: Sequence[PhotoAnnotation], flat_hands: b
     rows: dict[str, list[np.ndarray]] = {}
     names, ends, ignored, ignored_in = [], [0], [np.zeros((0, 4))], [np.zeros(0, np.int64)]
     for photo in photos:
-        kept = np.flatnonzero(photo.judgement.kept)
+        written = photo.judgement.kept | photo.judgement.points_only
+        kept = np.flatnonzero(written)
         if not len(kept):
             continue
         for key, values in _rows(photo, kept).items():
             rows.setdefault(key, []).append(values)
-        others = np.flatnonzero(~photo.judgement.kept)
+        others = np.flatnonzero(~written)
         ignored.append(_xywh(photo.seen.boxes_xyxy_px[others]))
         ignored_in.append(np.full(len(others), len(ends) - 1))
         names += [photo.name] * len(kept)
@@ -129,28 +132,35 @@ def write_humandata(path: Path, photos: Sequence[PhotoAnnotation], flat_hands: b
 
 def _rows(photo: PhotoAnnotation, kept: np.ndarray) -> dict[str, np.ndarray]:
     """Columns of the kept people; "group/name" for entries of a dictionary."""
-    seen, fit, hands = photo.seen.select(kept), photo.fit.select(kept), photo.hands[kept]
+    seen, fit = photo.seen.select(kept), photo.fit.select(kept)
+    fitted = photo.judgement.kept[kept]
+    hands, face = photo.hands[kept] & fitted[:, None], fit.face_fitted & fitted
     count = len(kept)
-    joints_2d = _joints_2d(seen, fit, hands)
+    joints_2d = _joints_2d(seen, hands, face)
     confidence = np.zeros((count, 144), np.float32)
     confidence[:, list(BODY_JOINTS)] = 1
     confidence[:, list(LEFT_HAND_JOINTS)] = hands[:, :1]
     confidence[:, list(RIGHT_HAND_JOINTS)] = hands[:, 1:]
-    confidence[:, list(FACE_JOINTS)] = fit.face_fitted[:, None]
-    projected = photo.camera.project(fit.joints_3d)
+    confidence[:, list(FACE_JOINTS)] = face[:, None]
+    confidence *= fitted[:, None]
     camera = photo.camera
+    around = np.where(
+        fitted[:, None],
+        _box_around(camera.project(fit.joints_3d), _BOX_MARGIN, np.ones(count, bool))[:, :4],
+        _xywh(seen.boxes_xyxy_px),
+    )
     rows = {
-        "bbox_xywh": _box_around(projected, _BOX_MARGIN, np.ones(count, bool)),
+        "bbox_xywh": np.column_stack([around, np.ones(count)]).astype(np.float32),
         "keypoints2d_smplx": joints_2d,
         "keypoints3d_cam": np.concatenate([fit.joints_3d, confidence[..., None]], -1),
         "meta/height": np.full(count, camera.height),
         "meta/width": np.full(count, camera.width),
         "meta/gender": np.full(count, "neutral"),
-        "meta/smplx_valid": np.ones(count, np.uint8),
+        "meta/smplx_valid": fitted.astype(np.uint8),
         "meta/score": seen.scores,
         "lhand_bbox_xywh": _box_around(seen.hands[:, 0], _PART_MARGIN, hands[:, 0]),
         "rhand_bbox_xywh": _box_around(seen.hands[:, 1], _PART_MARGIN, hands[:, 1]),
-        "face_bbox_xywh": _box_around(seen.face[..., :2], 0.1, fit.face_fitted),
+        "face_bbox_xywh": _box_around(seen.face[..., :2], 0.1, face),
     }
     return rows | {
         f"smplx/{name}": getattr(fit, name).reshape(count, *_NESTED.get(name, (-1,)))
@@ -158,7 +168,7 @@ def _rows(photo: PhotoAnnotation, kept: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _joints_2d(seen: Observation, fit: Fit, hands: np.ndarray) -> np.ndarray:
+def _joints_2d(seen: Observation, hands: np.ndarray, face: np.ndarray) -> np.ndarray:
     """(P, 144, 3) x, y, confidence of the points predicted by the teachers."""
     joints = np.zeros((len(seen), 144, 3), np.float32)
     for side in (0, 1):
@@ -166,7 +176,7 @@ def _joints_2d(seen: Observation, fit: Fit, hands: np.ndarray) -> np.ndarray:
         joints[:, columns, :2] = seen.hands[:, side]
         joints[:, columns, 2] = hands[:, side, None]
     joints[:, list(LANDMARKS), :2] = seen.face[:, list(FACE_POINTS), :2]
-    joints[:, list(LANDMARKS), 2] = fit.face_fitted[:, None]
+    joints[:, list(LANDMARKS), 2] = face[:, None]
     # Last: wrists come from the body network.
     joints[:, list(COCO_JOINTS), :2] = seen.body[..., :2]
     joints[:, list(COCO_JOINTS), 2] = seen.body[..., 2] > _CERTAIN

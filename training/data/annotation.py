@@ -152,17 +152,15 @@ def _parameters(annotation: Annotation, known: np.ndarray) -> dict[str, Tensor]:
 
 
 def _joints(annotation: Annotation, data_set: DataSet, gate: np.ndarray) -> dict[str, Tensor]:
-    count = len(gate)
     points, confidence = _split(annotation.joints_2d, gate)
     joints_2d = mirrorable(points / torch.tensor(annotation.size_wh))
     values = joint_keypoints(joints_2d, confidence) | {"joints_2d": joints_2d}
     if annotation.joints_3d is not None:
         joints_3d, confidence_3d = _split(annotation.joints_3d, gate)
         values["joints_3d"] = joints_3d.float()
-        values["joints_3d_confidence"] = (
-            confidence if data_set.confidence_3d_from_2d else confidence_3d
-        )
-        values["joints_3d_valid"] = torch.full((count,), data_set.joints_3d)
+        chosen = confidence if data_set.confidence_3d_from_2d else confidence_3d
+        values["joints_3d_confidence"] = chosen
+        values["joints_3d_valid"] = (chosen > 0).any(1) & data_set.joints_3d
     return values
 
 

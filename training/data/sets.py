@@ -131,7 +131,6 @@ DATA_SETS: dict[str, DataSet] = {
         source="`python -m training.annotate`, from your own photos",
         train="annotated/annotations.npz",
         key_2d="smplx",
-        parts_gate_joints=True,
         unlisted_people=True,
     ),
     "synthetic": DataSet(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from aios.body.model import BodyModel
+from aios.geometry.boxes import cxcywh_to_xyxy
 from aios.resources import STANDIN_BODY
 from training import annotate
 from training.annotation import observation as observing
@@ -250,6 +251,33 @@ def test_set_is_read_by_training(fitted, tmp_path):
     keypoints = targets.keypoints_2d.numpy() * (WIDTH, HEIGHT)
     assert np.abs(keypoints - seen.body[..., :2]).max() < 0.01
     assert targets.left_hand_box_valid.all() and not targets.face_box_valid.any()
+
+
+def test_people_without_a_trusted_fit_are_written_with_box_and_points(fitted, tmp_path):
+    seen, fit = fitted
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    values = {name: getattr(seen, name).copy() for name in seen.__dataclass_fields__}
+    # A head and two shoulders, on which both networks agree.
+    values["body"][:, 7:, 2] = 0.1
+    values["detector"] = values["body"].copy()
+    bust = Observation(**values)
+    (photo,) = judged_photos(part_of(bust, fit), Gates())
+    assert photo.judgement.reasons.tolist() == ["too few certain keypoints"]
+    assert photo.judgement.points_only.tolist() == [True]
+    assert write_humandata(tmp_path / "annotations.npz", [photo], flat_hands=False) == 1
+    config = DataConfig(
+        annotated=str(tmp_path), annotated_images=str(tmp_path), drawn_on_device=True
+    )
+    targets = Sources(config).pick_person(np.random.default_rng(0)).targets
+    assert targets.smplx_valid.tolist() == [False] == targets.joints_3d_valid.tolist()
+    assert targets.keypoints_visible[0].tolist() == [1] * 7 + [0] * 10
+    assert not targets.left_hand_box_valid.any() and not targets.face_box_valid.any()
+    corners = cxcywh_to_xyxy(targets.boxes).numpy()[0] * (WIDTH, HEIGHT, WIDTH, HEIGHT)
+    assert np.abs(corners - bust.boxes_xyxy_px[0].clip(0, [WIDTH, HEIGHT] * 2)).max() < 0.5
+
+    values["detector"][..., :2] += 0.2 * HEIGHT
+    apart = Observation(**values)
+    assert judge(apart, fit, CAMERA).points_only.tolist() == [False]
 
 
 class CountingObservers:

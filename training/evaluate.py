@@ -69,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="refine poses to keypoints; default: that of the weights",
     )
+    add(
+        "--mean-hands",
+        action="store_true",
+        help="baseline for errors of hands: replace the predicted hand poses by the mean hand",
+    )
     add("--lists", type=Path, help="folder of the licensed vertex lists; default: that of the body")
     add("--data", type=Path, help="root folder of all data sets")
     add("--annotations", type=Path, help="path of the annotations, if not the default")
@@ -145,7 +150,9 @@ def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
         else:
             identity = _identity(benchmark, predictor, options)
             folder = options.out or _default_folder(benchmark, identity)
-            run_options = RunOptions(folder, options.batch, options.fresh, options.lists)
+            run_options = RunOptions(
+                folder, options.batch, options.fresh, options.lists, options.mean_hands
+            )
             run = evaluate(benchmark, samples, predictor, bodies, run_options, identity)
     # The process group is closed: only process 0 writes results.
     if run is None:
@@ -212,6 +219,7 @@ def _identity(
         "weights_sha256": _checksum(predictor.weights.path),
         "body": predictor.body.name,
         "refined": predictor.refine,
+        "mean_hands": options.mean_hands,
     }
     if benchmark.kind == "synthetic":
         identity["version"] = BENCHMARK_VERSION

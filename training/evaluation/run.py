@@ -20,6 +20,7 @@ from aios.prediction import Prediction
 from aios.predictor import AiOSPredictor
 
 from ..engine.distributed import gather, rank, world_size
+from .baselines import with_mean_hands
 from .benchmarks import Benchmark
 from .bodies import Bodies
 from .evaluator import Evaluator
@@ -54,6 +55,8 @@ class RunOptions:
     """Delete the results in the folder first."""
     lists: Path | None = None
     """Folder of the licensed vertex lists; None takes that of the body."""
+    mean_hands: bool = False
+    """Measure the baseline `with_mean_hands` instead of the predicted hands."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ def evaluate(
         for batch in own:
             loaded = [sample.load() for sample in batch]
             predictions = _predict(benchmark, predictor, [image for image, _ in loaded])
+            if options.mean_hands:
+                predictions = [with_mean_hands(each, predictor.body) for each in predictions]
             for sample, (_, truth), prediction in zip(batch, loaded, predictions, strict=True):
                 if sample.name not in finished:
                     log.add(*evaluator.compare(sample, prediction, truth))

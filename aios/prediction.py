@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -51,6 +51,7 @@ class Prediction:
         weights: name of the weights, see `WeightsInfo.name`.
         body: name of the body model, "SMPL-X" or "stand-in".
         refined: whether poses were refined to the predicted keypoints, see `refinement`.
+        kept: (P,) int64 indices among all people found, after `select`; None before.
     """
 
     people: People
@@ -61,6 +62,12 @@ class Prediction:
     weights: str
     body: str
     refined: bool = False
+    kept: np.ndarray | None = None
+
+    @property
+    def person_indices(self) -> np.ndarray:
+        """(P,) int64 indices among all people found, on which names and colours depend."""
+        return np.arange(len(self)) if self.kept is None else self.kept
 
     @property
     def depth_order(self) -> np.ndarray:
@@ -69,6 +76,21 @@ class Prediction:
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order))
         return ranks
+
+    def select(self, indices: Sequence[int]) -> Self:
+        """Keep some of the people, with their names and colours.
+
+        Args:
+            indices: from 0, in the order of the result.
+        """
+        chosen = np.array(indices, np.int64)
+        return replace(
+            self,
+            people=self.people.select(chosen),
+            vertices=self.vertices[chosen],
+            joints_3d=self.joints_3d[chosen],
+            kept=self.person_indices[chosen],
+        )
 
     def with_field_of_view(self, degrees: float) -> Self:
         """Change the field of view and move people so that their projections stay in place.

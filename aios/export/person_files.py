@@ -27,7 +27,7 @@ def person_files(
 
     Args:
         prediction: of one photo.
-        index: of the person.
+        index: of the person in `prediction`.
         offset: (3,) metres, y up, added to all positions, see `placement`.
         settings: body and options.
 
@@ -48,9 +48,10 @@ def person_files(
     files = {"_smplx.npz": sample_to_smplx(rest, betas, pose, names)}
     if "rigged" in settings.extras:
         skin = build_skin(settings.body, betas, settings.from_official)
-        color = person_colors(np.array([index]))[0]
+        number = prediction.person_indices[index]
+        color = person_colors(np.array([number]))[0]
         bones = bone_names(settings.bones)
-        character = Character(f"person_{index + 1}", rest, skin, color, bones)
+        character = Character(f"person_{number + 1}", rest, skin, color, bones)
         files["_rigged.glb"] = character_to_glb(character, pose)
     vertices = prediction.vertices[index] * CAMERA_TO_WORLD + offset
     for kind in ("obj", "ply"):

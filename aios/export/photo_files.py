@@ -39,8 +39,9 @@ def prediction_to_npz(prediction: Prediction, with_vertices: bool = False) -> by
                              flat_hand_mean=False, batch_size=P)
 
     Also `scores`, `query_indices`, boxes and keypoints in pixels of the photo, `weak_camera`,
-    `depth_order` from 1, `joints_3d` (P, 144, 3) metres with `joint_names` (144,),
-    `focal_length`, `principal_point` (2,), `image_size` (2,) width and height, and metadata:
+    `person_ids` as in the JSON, `depth_order` from 1, `joints_3d` (P, 144, 3) metres with
+    `joint_names` (144,), `focal_length`, `principal_point` (2,), `image_size` (2,) width and
+    height, and metadata:
     `gender`, `num_betas`, `num_expression_coeffs`, `use_pca`, `flat_hand_mean`, and the names
     `weights` and `body`, and `refined` (poses refined to keypoints).
 
@@ -60,6 +61,7 @@ def prediction_to_npz(prediction: Prediction, with_vertices: bool = False) -> by
     arrays |= {
         "leye_pose": np.zeros((count, 3), np.float32),
         "reye_pose": np.zeros((count, 3), np.float32),
+        "person_ids": prediction.person_indices + 1,
         "depth_order": prediction.depth_order + 1,
         "joints_3d": np.asarray(prediction.joints_3d, np.float32),
         "joint_names": np.array(JOINTS_3D_NAMES),
@@ -93,8 +95,8 @@ def prediction_to_glb(
     return people_to_glb(
         prediction.vertices,
         prediction.faces,
-        [f"person_{index + 1}" for index in prediction],
-        person_colors(len(prediction)),
+        [f"person_{index + 1}" for index in prediction.person_indices],
+        person_colors(prediction.person_indices),
         view=SceneCamera(prediction.camera, photo),
         offset=offset,
     )
@@ -156,7 +158,8 @@ def results_as_bytes(
     """
     document = prediction_to_json(prediction, photo_name)
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-    image = overlay(photo, prediction.vertices, prediction.faces, prediction.camera)
+    colors = person_colors(prediction.person_indices)
+    image = overlay(photo, prediction.vertices, prediction.faces, prediction.camera, colors)
     offset = floor_offset(prediction.vertices) if settings.ground else AT_CAMERA
     backdrop = photo if settings.backdrop else None
     files = {
@@ -165,8 +168,8 @@ def results_as_bytes(
         f"{stem}.glb": prediction_to_glb(prediction, backdrop, offset),
         f"{stem}_overlay.png": encode_png(image),
     }
-    for index in prediction:
-        for suffix, content in person_files(prediction, index, offset, settings).items():
+    for row, index in enumerate(prediction.person_indices):
+        for suffix, content in person_files(prediction, row, offset, settings).items():
             files[f"{stem}_person_{index + 1}{suffix}"] = content
     return files
 

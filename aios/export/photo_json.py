@@ -56,8 +56,9 @@ def prediction_to_json(prediction: Prediction, photo_name: str) -> dict[str, Any
     """Convert a prediction to JSON values.
 
     Pixels are rounded to three decimals, parameters keep full float32 precision.  `id` starts at
-    1 in the order of the scores and matches the GLB node (`person_1`); `depth_order` is 1 for the
-    nearest person.  `schemas/photo.schema.json` describes every field.
+    1 in the order of the scores, stays the same after `Prediction.select`, and matches the GLB node
+    (`person_1`); `depth_order` is 1 for the nearest of these people.
+    `schemas/photo.schema.json` describes every field.
 
     Args:
         prediction: of one photo.
@@ -80,7 +81,8 @@ def prediction_to_json(prediction: Prediction, photo_name: str) -> dict[str, Any
 
 def _person_to_json(prediction: Prediction, index: int) -> dict[str, Any]:
     people = prediction.people
-    person: dict[str, Any] = {"id": index + 1, "score": _exact(people.scores[index])}
+    person_id = int(prediction.person_indices[index]) + 1
+    person: dict[str, Any] = {"id": person_id, "score": _exact(people.scores[index])}
     for name, field in _BOX_FIELDS.items():
         person[name] = _rounded(getattr(people, field)[index])
     for name in _PIXEL_FIELDS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .image_file import MAX_PIXELS
 from .photo import display_name
+from .reduction import MAX_PIXELS
 
 if TYPE_CHECKING:
     import av

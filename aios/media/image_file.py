@@ -6,28 +6,36 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+import pillow_heif
+from PIL import (
+    ExifTags,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from .color import to_srgb
 from .file_kind import HEAD_BYTES, FileKind, Kind, kind_of_bytes
+from .reduction import MAX_DECODED_PIXELS, MAX_PIXELS, load_reduced, pixel_limit
 
-MAX_PIXELS = 50_000_000
-"""Larger images are refused from their header, before memory is allocated."""
 MAX_ASPECT = 50
 """Longer by shorter side; beyond it people would be invisible at the network's input size."""
 MAX_FILE_BYTES = 500_000_000
-"""Larger files are refused unread: `MAX_PIXELS` of 16-bit RGBA take 400 MB."""
+"""Larger files are refused unread: 50 megapixels of 16-bit RGBA take 400 MB."""
 MAX_SCANS = 200
 """Progressive JPEGs with more scans are refused: each scan decodes the whole image again."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF", "PPM")
 """Pillow plugins in use (JPEG includes MPO).  Others of Pillow's start external programs."""
-FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or PPM"
+FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF or PPM"
 
 T = TypeVar("T")
 
@@ -62,30 +70,57 @@ def open_image(content: bytes, name: str) -> Image.Image:
         content = content[:8] + b"avif" + content[12:]  # Pillow accepts few major brands
     if kind is not None and kind.label == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
         raise PhotoError(f"{name} has more than {MAX_SCANS} scans: save it as a plain JPEG.")
-    Image.init()  # registers the plugins outside Pillow's core
     try:
-        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = _open(content, kind)
         if image.format == "TIFF":
             image = _select_tiff_page(image, content, name)
     except UnidentifiedImageError as error:
         raise PhotoError(_not_readable(kind, name)) from error
-    check_size(image.width, image.height, name)
+    check_size(image.width, image.height, name, pixel_limit(image))
     return image
+
+
+def _open(content: bytes, kind: FileKind | None) -> Image.Image:
+    """Open an image without a limit of its size for JPEG files.
+
+    Raises:
+        UnidentifiedImageError: no format of `FORMATS`.
+    """
+    Image.init()  # registers the plugins outside Pillow's core
+    pillow_heif.register_heif_opener()
+    if kind is None or kind.label != "JPEG":
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    try:
+        return JpegImagePlugin.jpeg_factory(io.BytesIO(content))
+    except (SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error) as error:
+        raise UnidentifiedImageError(str(error)) from error
 
 
 def decode_image(image: Image.Image, name: str) -> Image.Image:
     """Decoded copy of `image`, upright by its EXIF orientation and converted to sRGB.
 
+    An image of more than `MAX_PIXELS` is reduced.
+
     Raises:
         PhotoError: too large or too narrow.
     """
-    check_size(image.width, image.height, name)
-    image.load()
+    check_size(image.width, image.height, name, pixel_limit(image))
+    decoded = load_reduced(image)
     try:
-        upright = ImageOps.exif_transpose(image)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        turned = decoded if decoded is image else _with_orientation(decoded, orientation)
+        upright = ImageOps.exif_transpose(turned)
     except Exception:  # damaged EXIF data raises nearly any class; the pixels are still usable
-        upright = image
+        upright = decoded
     return to_srgb(upright)
+
+
+def _with_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Set the orientation of a reduced image, which TIFF files hold outside the EXIF data."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image.info["exif"] = exif.tobytes()
+    return image
 
 
 def with_photo_errors(decode: Callable[[], T], name: str) -> T:
@@ -97,7 +132,7 @@ def with_photo_errors(decode: Callable[[], T], name: str) -> T:
     except MemoryError as error:
         raise PhotoError(f"There is not enough memory for {name}: make it smaller.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PhotoError(_too_large(name)) from error
+        raise PhotoError(_too_large(name, MAX_DECODED_PIXELS)) from error
     except UnidentifiedImageError as error:
         raise PhotoError(_not_readable(None, name)) from error
     except Exception as error:  # decoders raise nearly any class on damaged data
@@ -105,16 +140,16 @@ def with_photo_errors(decode: Callable[[], T], name: str) -> T:
         raise PhotoError(f"{name} is damaged or cut off: {reason}.") from error
 
 
-def check_size(width: int, height: int, name: str) -> None:
+def check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
     """Check a size in pixels.
 
     Raises:
-        PhotoError: no pixels, more than `MAX_PIXELS`, or longer than `MAX_ASPECT` allows.
+        PhotoError: no pixels, more than `limit`, or longer than `MAX_ASPECT` allows.
     """
     if width < 1 or height < 1:
         raise PhotoError(f"{name} has no pixels ({width}x{height}).")
-    if width * height > MAX_PIXELS:
-        raise PhotoError(_too_large(f"{name} ({width}x{height})"))
+    if width * height > limit:
+        raise PhotoError(_too_large(f"{name} ({width}x{height})", limit))
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise PhotoError(
             f"{name} is {width}x{height} pixels, which is too narrow:"
@@ -122,15 +157,13 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def _too_large(what: str) -> str:
-    return f"{what} has more than {MAX_PIXELS // 1_000_000} megapixels: make it smaller first."
+def _too_large(what: str, limit: int) -> str:
+    return f"{what} has more than {limit // 1_000_000} megapixels: make it smaller first."
 
 
 def _check_kind(kind: FileKind | None, name: str) -> None:
     if kind is None:
         return
-    if kind.label == "HEIC":
-        raise PhotoError(f"{name} is a HEIC photo, which is not supported: convert it to JPEG.")
     if kind.label == "camera raw":
         raise PhotoError(_camera_raw(name))
     if kind.kind is Kind.VIDEO:

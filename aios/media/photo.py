@@ -11,13 +11,13 @@ from PIL import Image
 
 from .image_file import (
     MAX_FILE_BYTES,
-    MAX_PIXELS,
     PhotoError,
     check_size,
     decode_image,
     open_image,
     with_photo_errors,
 )
+from .reduction import MAX_PIXELS
 
 __all__ = [
     "MAX_PIXELS",
@@ -37,9 +37,10 @@ PhotoSource = str | Path | bytes | np.ndarray | Image.Image
 def read_photo(source: PhotoSource) -> np.ndarray:
     """Read one photo.
 
-    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or PPM in any colour mode. Of animations the
-    first frame is read, of TIFF files the main page. Transparency is composited over white, the
-    EXIF orientation is applied, and an embedded ICC profile is converted to sRGB.
+    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF or PPM in any colour mode. Of
+    animations the first frame is read, of TIFF files the main page. Transparency is composited over
+    white, the EXIF orientation is applied, and an embedded ICC profile is converted to sRGB. Images
+    of more than `MAX_PIXELS` are reduced.
 
     Args:
         source: a path, the bytes of a file, a Pillow image, or an array: (H, W), (H, W, 1),

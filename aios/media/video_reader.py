@@ -13,8 +13,9 @@ import numpy as np
 
 from .container import VideoError, main_video_stream, open_media
 from .display import orientation_of, rgb_pixels
-from .image_file import MAX_ASPECT, MAX_PIXELS
+from .image_file import MAX_ASPECT
 from .photo import display_name
+from .reduction import MAX_PIXELS
 
 if TYPE_CHECKING:
     import av

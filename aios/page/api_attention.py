@@ -39,7 +39,7 @@ def add_attention_endpoint(context: PageContext, photo: Any, threshold: Any) -> 
         """Return the attention of one token of one person in a photo.
 
         Args:
-            photo: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
+            photo: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF file.
             person: number of the person, 1 for the highest score.
             token: name of the body box, joint, hand or face box, or hand or face point.
             layer: decoder layer, from 1; default is the last.

@@ -9,12 +9,15 @@ from typing import Any
 
 import gradio as gr
 
+from ..export.bone_names import BoneStyle
+from ..export.settings import Extra
 from ..media.photo_sources import MAX_FILES, InputError, PhotoItem, items_from_paths, items_from_zip
 from ..pipelines.folder import FolderResult, FolderSettings, reconstruct_folder
 from ..pipelines.progress import CancelledError, ProgressCallback
 from ..pipelines.sinks import ZipSink
 from ..predictor import AiOSPredictor
 from .context import PageContext
+from .export_options import export_choice, photo_options, refine_checkbox
 from .jobs import STOPPED, JobHandler, connect_job, unexpected_error_text
 from .visit import VisitEndedError
 from .widgets import number_slider
@@ -82,6 +85,8 @@ def _add_settings(context: PageContext) -> list[Any]:
         number_slider(
             *(1, context.max_people, most, 1), "Max people per photo", "Keeps the highest-scoring."
         ),
+        refine_checkbox(context.predictor),
+        *photo_options(),
     ]
 
 
@@ -92,11 +97,16 @@ class BatchHandler(JobHandler):
         """Serve all visitors of a page."""
         super().__init__(context, "photos", _NO_PHOTOS, [None, ""])
 
-    def show(
+    def show(  # noqa: PLR0913  one parameter for each widget
         self,
         files: list[str] | None,
         threshold: float,
         max_people: float,
+        refine: bool,
+        ground: bool,
+        bones: BoneStyle,
+        backdrop: bool,
+        extras: list[Extra],
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> list[Any]:
@@ -105,11 +115,13 @@ class BatchHandler(JobHandler):
             return [self.no_input, *self.empty_results]
         paths = [Path(path) for path in files]
         visit = self.context.visit(request)
-        settings = FolderSettings(threshold, int(max_people))
+        export = export_choice(ground, bones, backdrop, extras)
+        settings = FolderSettings(threshold, int(max_people), export)
+        predictor = visit.predictor.with_refinement(bool(refine))
         try:
             with self.jobs.run(visit, paths, progress) as (folder, report):
                 target = folder / "aios_results.zip"
-                result = _process(visit.predictor, paths, target, settings, report)
+                result = _process(predictor, paths, target, settings, report)
         except CancelledError:
             return [STOPPED, *self.empty_results]
         except (InputError, VisitEndedError) as error:

@@ -18,7 +18,7 @@ weights."""
 _COLUMNS = (
     ("Person", "Name and colour in the picture"),
     ("Confidence", "Detection confidence, 0 to 1"),
-    ("Depth order", "1 is nearest to the camera"),
+    ("Depth order", "From the nearest to the camera"),
     ("Distance", "From the camera to the pelvis, metres"),
     ("Box", "Left, top, width × height, pixels of the photo"),
 )
@@ -66,6 +66,12 @@ def people_rows(prediction: Prediction) -> list[dict[str, Any]]:
     ]
 
 
+def _ordinal(number: int) -> str:
+    """Ordinal, which is not mistaken for the number of a person."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10)
+    return f"{number}{ending or 'th'}"
+
+
 def people_html(prediction: Prediction, person: int | None = None) -> str:
     """Table of people with the row of index `person` highlighted; empty without people."""
     if not len(prediction):
@@ -82,15 +88,16 @@ def people_html(prediction: Prediction, person: int | None = None) -> str:
         x0, y0, x1, y1 = (round(v) for v in row["box_xyxy_px"])
         body += (
             f'<tr{mark}><th scope="row">{swatch}{row["name"]}</th><td>{row["score"]:.2f}</td>'
-            f"<td>{row['depth_order']}</td><td>{row['distance_m']:.2f} m</td>"
+            f"<td>{_ordinal(row['depth_order'])}</td><td>{row['distance_m']:.2f} m</td>"
             f"<td>{x0}, {y0}, {x1 - x0} × {y1 - y0}</td></tr>"
         )
     camera = prediction.camera
     focal, degrees = round(camera.focal_length), round(camera.field_of_view)
+    refined = " Meshes are refined to the 2D keypoints." if prediction.refined else ""
     return (
         f'<div class="aios-people" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
         "<p class='aios-note'>Distances assume a camera with a focal length of "
         f"{focal} pixels, a field of view of {degrees} degrees. Relative order is more reliable "
-        "than absolute distance.</p>"
+        f"than absolute distance.{refined}</p>"
     )

@@ -9,9 +9,13 @@ from typing import Any
 import gradio as gr
 
 from ..descriptions import person_name
+from ..export.bone_names import BoneStyle
+from ..export.settings import Extra
 from .context import PageContext, photo_errors
+from .export_options import export_choice
 from .parameters_view import parameters_html
 from .people_table import people_html, summary_text
+from .photo_files import FileChoice, FilePeople, FilesRequest
 from .photo_views import (
     ViewOptions,
     depth_view,
@@ -27,7 +31,14 @@ from .visit import Visit
 
 EVERYONE = ("Everyone", -1)
 """Label and value of the person dropdown without a selection."""
-DOWNLOADS = ("Results (JSON)", "SMPL-X (NPZ)", "Meshes (GLB)", "Overlay (PNG)")
+DOWNLOADS = (
+    "Results (JSON)",
+    "SMPL-X (NPZ)",
+    "Meshes (GLB)",
+    "Overlay (PNG)",
+    "Strip (PNG)",
+    "All files (ZIP)",
+)
 """Labels of the download buttons."""
 NO_PHOTO = "Choose a photo or try an example."
 _PICTURES = {
@@ -47,13 +58,14 @@ class PhotoHandlers:
         self._context = context
         self._views = views
 
-    def show(
+    def show(  # noqa: PLR0913  one parameter for each widget
         self,
         path: str | None,
         threshold: float,
         max_people: float,
         input_size: str,
         field_of_view: float,
+        refine: bool,
         view: str,
         person: int,
         request: gr.Request,
@@ -61,7 +73,9 @@ class PhotoHandlers:
         """Return summary, query, person dropdown, shown people, all views, all buttons."""
         if path is None:
             return self._empty(NO_PHOTO)
-        query = PhotoQuery(Path(path), threshold, int(max_people), input_size, field_of_view)
+        query = PhotoQuery(
+            Path(path), threshold, int(max_people), input_size, field_of_view, bool(refine)
+        )
         try:
             result = _result(self._context.visit(request), query)
         except gr.Error as error:
@@ -126,17 +140,54 @@ class PhotoHandlers:
         """Return the person dropdown, which another tab may have changed."""
         return gr.skip() if query is None else EVERYONE[1] if person is None else person
 
-    def write(self, query: PhotoQuery | None, request: gr.Request) -> list[Any]:
+    def choose_files(
+        self,
+        people: FilePeople,
+        ground: bool,
+        bones: BoneStyle,
+        backdrop: bool,
+        extras: list[Extra],
+    ) -> FileChoice:
+        """Return the options of the result files."""
+        return FileChoice(people, export_choice(ground, bones, backdrop, extras))
+
+    def expire_files(
+        self,
+        query: PhotoQuery | None,
+        person: int,
+        shown: list[int],
+        choice: FileChoice,
+        request: gr.Request,
+    ) -> list[Any]:
+        """Return disabled download buttons, or unchanged ones if their files are still right."""
+        if query is None:
+            return _disabled_buttons()
+        wanted = FilesRequest(query, choice.indices(person, shown), choice.export)
+        is_current = self._context.visit(request).want_files(wanted)
+        return [gr.skip() for _ in DOWNLOADS] if is_current else _disabled_buttons()
+
+    def write(
+        self,
+        query: PhotoQuery | None,
+        person: int,
+        shown: list[int],
+        choice: FileChoice,
+        request: gr.Request,
+    ) -> list[Any]:
         """Return the download buttons with their files. Without people there is no GLB."""
         visit = self._context.visit(request)
         if query is None or not visit.holds(query):
             return _disabled_buttons()
+        wanted = FilesRequest(query, choice.indices(person, shown), choice.export)
+        visit.want_files(wanted)
         with photo_errors():
-            files = visit.write(query)
+            files = visit.write(wanted)
+        if not visit.wants_files(wanted):
+            return [gr.skip() for _ in DOWNLOADS]
         glb = files.glb if files.people else None
         return [
             gr.DownloadButton(value=file, interactive=file is not None)
-            for file in (files.json, files.npz, glb, files.overlay)
+            for file in (files.json, files.npz, glb, files.overlay, files.strip, files.archive)
         ]
 
     def _empty(self, reason: str) -> list[Any]:

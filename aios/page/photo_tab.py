@@ -10,6 +10,8 @@ import gradio as gr
 
 from .context import FILES_QUEUE, MODEL_QUEUE, VIEWS_QUEUE, PageContext
 from .endpoints import add_endpoints
+from .export_options import photo_options, refine_checkbox
+from .photo_files import FileChoice
 from .photo_handlers import DOWNLOADS, EVERYONE, NO_PHOTO, PhotoHandlers
 from .photo_views import KEYPOINT_LAYERS
 from .widgets import add_examples, input_size_radio, number_slider, photo_input
@@ -37,6 +39,7 @@ class _Results:
     layers: gr.CheckboxGroup
     views: dict[str, Any]
     tabs: dict[str, gr.Tab]
+    files: list[Any]
     buttons: list[gr.DownloadButton]
     people: gr.HTML
 
@@ -60,11 +63,11 @@ def build_photo_tab(context: PageContext) -> None:
                 settings = _add_settings(context)
         inputs = [photo, *settings]
         _connect(context, tab, inputs, results)
-        add_endpoints(context, inputs)
+        add_endpoints(context, inputs, results.files[1:])
 
 
 def _add_settings(context: PageContext) -> list[Any]:
-    """Add confidence threshold, maximum number of people, input size and field of view."""
+    """Add threshold, maximum number of people, input size, field of view and refinement."""
     most = min(30, context.max_people)
     return [
         number_slider(
@@ -85,11 +88,12 @@ def _add_settings(context: PageContext) -> list[Any]:
             "Camera field of view",
             "Degrees across the longer side; changes distances. 0 = model default.",
         ),
+        refine_checkbox(context.predictor),
     ]
 
 
 def _add_results() -> _Results:
-    """Add summary, views, person selection, download buttons and table."""
+    """Add summary, views, person selection, table, file options and download buttons."""
     summary = gr.Markdown(NO_PHOTO, elem_id="summary")
     views, tabs = {}, {}
     with gr.Tabs(elem_id="views", overflow_behavior="wrap"):
@@ -112,12 +116,19 @@ def _add_results() -> _Results:
             elem_id="layers",
         )
     people = gr.HTML(padding=False, elem_id="people")
+    who = gr.Radio(
+        [("Visible people", "visible"), ("All people", "all"), ("Selected person", "selected")],
+        value="visible",
+        label="Downloads contain",
+        elem_id="file-people",
+    )
+    files = [who, *photo_options()]
     with gr.Row(elem_id="downloads"):
         buttons = [
-            gr.DownloadButton(label, interactive=False, size="sm", min_width=130)
+            gr.DownloadButton(label, interactive=False, size="sm", min_width=180)
             for label in DOWNLOADS
         ]
-    return _Results(summary, person, shown, layers, views, tabs, buttons, people)
+    return _Results(summary, person, shown, layers, views, tabs, files, buttons, people)
 
 
 def _add_view(name: str, label: str) -> Any:  # noqa: ANN401
@@ -149,10 +160,11 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
     """Connect inputs to results: a changed input updates the summary, then views, then files."""
     handlers = PhotoHandlers(context, list(widgets.views))
     query, selected = context.query, context.person
-    view = gr.State("overlay")
+    view, file_choice = gr.State("overlay"), gr.State(FileChoice())
     pictures = list(widgets.views.values())
     draw_inputs = [query, view, *widgets.options]
     drawn = [*pictures, widgets.people, selected]
+    file_inputs = [query, widgets.person, widgets.shown, file_choice]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     drawing: dict[str, Any] = {
         "concurrency_id": VIEWS_QUEUE,
@@ -160,6 +172,21 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
         "show_progress": "minimal",
         "api_visibility": "private",
     }
+
+    def write_after(event: Any) -> None:  # noqa: ANN401
+        expired = event.success(
+            handlers.expire_files, file_inputs, widgets.buttons, queue=False, **quiet
+        )
+        expired.success(
+            handlers.write,
+            file_inputs,
+            widgets.buttons,
+            concurrency_id=FILES_QUEUE,
+            concurrency_limit=1,
+            trigger_mode="always_last",
+            **quiet,
+        )
+
     inputs[0].change(None, inputs[0], None, js=_FOLLOW_RESULTS, **quiet)
     shown = gr.on(
         [part.change for part in inputs],
@@ -172,16 +199,12 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
         api_visibility="private",
         show_progress_on=[widgets.summary, *pictures],
     )
-    shown.success(handlers.draw, draw_inputs, drawn, **drawing).success(
-        handlers.write,
-        query,
-        widgets.buttons,
-        concurrency_id=FILES_QUEUE,
-        concurrency_limit=1,
-        **quiet,
-    )
+    write_after(shown.success(handlers.draw, draw_inputs, drawn, **drawing))
     changes = [part.input for part in widgets.options]
-    gr.on(changes, handlers.draw, draw_inputs, drawn, trigger_mode="always_last", **drawing)
+    redrawn = gr.on(
+        changes, handlers.draw, draw_inputs, drawn, trigger_mode="always_last", **drawing
+    )
+    write_after(redrawn)
     for name, view_tab in widgets.tabs.items():
         view_tab.select(partial(lambda name: name, name), None, view, **quiet).success(
             handlers.draw, draw_inputs, drawn, **drawing
@@ -190,9 +213,19 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
         picked = widgets.views[name].select(
             handlers.pick, [query, *widgets.options], widgets.person, queue=False, **quiet
         )
-        picked.success(handlers.draw, draw_inputs, drawn, **drawing)
+        write_after(picked.success(handlers.draw, draw_inputs, drawn, **drawing))
     # Tab Attention may have selected another person.
     opened = tab.select(
         handlers.reopen_tab, [query, selected], widgets.person, queue=False, **quiet
     )
-    opened.success(handlers.draw, draw_inputs, drawn, **drawing)
+    write_after(opened.success(handlers.draw, draw_inputs, drawn, **drawing))
+    write_after(
+        gr.on(
+            [part.input for part in widgets.files],
+            handlers.choose_files,
+            widgets.files,
+            file_choice,
+            queue=False,
+            **quiet,
+        )
+    )

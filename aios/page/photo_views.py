@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..export.scene_glb import people_to_glb
-from ..render.colors import person_colors
+from ..render.colors import FADED_RGB, person_colors
 from ..render.marks import (
     BODY_EDGES,
     FACE_EDGES,
@@ -25,7 +25,6 @@ from .results import PhotoResult
 
 KEYPOINT_LAYERS = ("boxes", "body", "hands", "face")
 """Layers that `keypoints_view` can draw."""
-_FADED_RGB = (168, 170, 178)
 _MAP_SIDE_PX = 400
 
 
@@ -50,10 +49,14 @@ class ViewOptions:
     def colors(self, count: int) -> np.ndarray:
         """(count, 3) uint8 sRGB, grey for all but the selected person."""
         colors = person_colors(count)
-        if self.person is not None:
-            others = np.arange(count) != self.person
-            colors[others] = _FADED_RGB
+        colors[self.faded(count)] = FADED_RGB
         return colors
+
+    def faded(self, count: int) -> np.ndarray:
+        """(count,) bool, True for all but the selected person."""
+        if self.person is None:
+            return np.zeros(count, bool)
+        return np.arange(count) != self.person
 
 
 def overlay_view(result: PhotoResult, options: ViewOptions) -> np.ndarray:
@@ -64,15 +67,16 @@ def overlay_view(result: PhotoResult, options: ViewOptions) -> np.ndarray:
 
 
 def depth_view(result: PhotoResult, options: ViewOptions) -> np.ndarray:
-    """Draw people coloured and numbered from near to far, with a legend in metres."""
-    prediction, (shown, colors) = result.on_screen, _shown_people(result, options)
+    """Draw people coloured by distance, with their distances and a legend in metres."""
+    prediction, shown = result.on_screen, options.shown(len(result.prediction))
     return depth_overlay(
         result.photo,
         prediction.vertices[shown],
         prediction.faces,
         prediction.camera,
-        prediction.depth_order[shown],
-        rings=colors,
+        prediction.joints_3d[shown, 0, 2],
+        indices=np.array(shown, np.int64),
+        faded=options.faded(len(prediction))[shown],
     )
 
 

@@ -40,6 +40,7 @@ class PhotoQuery:
         max_people: maximum number of people; the highest scores are kept.
         input_size: key of `AiOSPredictor.input_sizes`.
         field_of_view: degrees across the longer side; 0 uses the camera of the model.
+        refine: whether poses are refined to the keypoints; None takes that of the predictor.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class PhotoQuery:
     max_people: int
     input_size: str
     field_of_view: float = 0.0
+    refine: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class ResultCache:
             last_query, body, result = entry.last
             if body is predictor.body and replace(last_query, path=query.path) == query:
                 return result
+        if query.refine is not None:
+            predictor = predictor.with_refinement(query.refine)
         prediction = predictor.assemble(entry.candidates, query.threshold, query.max_people)
         if query.field_of_view:
             prediction = prediction.with_field_of_view(query.field_of_view)

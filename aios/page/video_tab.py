@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..descriptions import person_name
+from ..export.bone_names import BoneStyle
 from ..export.checks import ExportError
 from ..media.container import VIDEO_SUFFIXES, VideoError
 from ..media.photo import PhotoError
@@ -16,6 +17,7 @@ from ..media.photo_sources import safe_name
 from ..pipelines.progress import CancelledError
 from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
 from .context import PageContext
+from .export_options import export_choice, motion_options, refine_checkbox
 from .jobs import LONG_QUEUE, STOPPED, JobHandler, connect_job, unexpected_error_text
 from .visit import Visit, VisitEndedError
 from .widgets import add_examples, number_slider
@@ -23,7 +25,8 @@ from .widgets import add_examples, number_slider
 _NO_VIDEO = "Choose a video first."
 _FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names; `_smplx.npz`: one person
 for SMPL-X tools. BVH and GLB: the motion of each person on the SMPL-X skeleton, for Blender. All
-are in metres and camera space (y up, camera at the origin in BVH and GLB)."""
+are in metres and camera space (y up, camera at the origin in BVH and GLB, unless **On the ground**
+is on)."""
 
 
 def build_video_tab(context: PageContext) -> None:
@@ -96,6 +99,8 @@ def _add_settings(context: PageContext) -> list[Any]:
             label="Smooth motion",
             info="One-euro filter, and one body shape for each person.",
         ),
+        refine_checkbox(context.predictor),
+        *motion_options(),
     ]
 
 
@@ -106,7 +111,7 @@ class VideoHandler(JobHandler):
         """Serve all visitors of a page."""
         super().__init__(context, "video", _NO_VIDEO, [None, "", None])
 
-    def show(
+    def show(  # noqa: PLR0913  one parameter for each widget
         self,
         video: str | None,
         threshold: float,
@@ -114,16 +119,22 @@ class VideoHandler(JobHandler):
         max_seconds: float,
         max_rate: float,
         smooth: bool,
+        refine: bool,
+        ground: bool,
+        bones: BoneStyle,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> list[Any]:
         """Return status, overlay, table of people and files; an error is shown as the status."""
         if video is None:
             return [self.no_input, *self.empty_results]
-        settings = VideoSettings(threshold, int(max_people), bool(smooth), max_rate, max_seconds)
+        export = export_choice(ground, bones)
+        settings = VideoSettings(
+            threshold, int(max_people), bool(smooth), max_rate, max_seconds, export
+        )
         visit = self.context.visit(request)
         try:
-            result = self.process(visit, Path(video), settings, progress)
+            result = self.process(visit, Path(video), settings, bool(refine), progress)
         except gr.Error as error:
             gr.Warning(error.message)
             return [escape(error.message), *self.empty_results]
@@ -131,9 +142,21 @@ class VideoHandler(JobHandler):
         return [status_text(result), str(result.overlay), tracks_html(result), files]
 
     def process(
-        self, visit: Visit, video: Path, settings: VideoSettings, progress: gr.Progress
+        self,
+        visit: Visit,
+        video: Path,
+        settings: VideoSettings,
+        refine: bool,
+        progress: gr.Progress,
     ) -> VideoResult:
         """Process a video as the job of a visit.
+
+        Args:
+            visit: of the visitor.
+            video: file.
+            settings: of the job.
+            refine: whether poses are refined to the keypoints.
+            progress: of the page.
 
         Raises:
             gr.Error: the job was stopped or failed; the message is one sentence.
@@ -141,7 +164,8 @@ class VideoHandler(JobHandler):
         stem = safe_name(video.stem).replace("/", "_")
         try:
             with self.jobs.run(visit, [video], progress) as (folder, report):
-                return reconstruct_video(visit.predictor, video, folder, stem, settings, report)
+                predictor = visit.predictor.with_refinement(refine)
+                return reconstruct_video(predictor, video, folder, stem, settings, report)
         except CancelledError as error:
             raise gr.Error(STOPPED, print_exception=False) from error
         except (ExportError, PhotoError, VideoError, VisitEndedError) as error:
@@ -181,13 +205,16 @@ def tracks_html(result: VideoResult) -> str:
 
 
 def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]) -> None:
-    def video(
+    def video(  # noqa: PLR0913  the parameters are the arguments of the endpoint
         video: str | None,
         threshold: float,
         max_people: float,
         max_seconds: float,
         max_rate: float,
         smooth: bool,
+        refine: bool,
+        ground: bool,
+        bones: BoneStyle,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> tuple[dict[str, Any], str, list[str]]:
@@ -200,6 +227,10 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
             max_seconds: seconds to process from the start, 1 to 120.
             max_rate: maximum frame rate, 1 to 60; frames in between are skipped.
             smooth: whether to smooth motion and give each person one body shape.
+            refine: whether to move the meshes onto the predicted 2D keypoints.
+            ground: put the people of 3D files on the floor, around the origin, instead of the
+                camera.
+            bones: joint names of BVH and GLB files: smplx, mixamo or unreal.
             request: set by the server.
             progress: set by the server.
 
@@ -210,9 +241,12 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
         """
         if video is None:
             raise gr.Error("Send a video.", print_exception=False)
-        settings = VideoSettings(threshold, int(max_people), bool(smooth), max_rate, max_seconds)
+        export = export_choice(ground, bones)
+        settings = VideoSettings(
+            threshold, int(max_people), bool(smooth), max_rate, max_seconds, export
+        )
         visit = context.visit(request)
-        result = handler.process(visit, Path(video), settings, progress)
+        result = handler.process(visit, Path(video), settings, bool(refine), progress)
         files = [str(path) for path in (result.npz, *result.motions)]
         return result.summary, str(result.overlay), files
 

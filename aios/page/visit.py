@@ -13,16 +13,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ..body.model import BodyModel
-from ..export.photo_files import write_results
-from ..pipelines.export_settings import DEFAULT_EXPORT
 from ..predictor import AiOSPredictor
-from .results import PhotoQuery, PhotoResult, ResultCache, read_upload
+from .photo_files import FilesRequest, PhotoFiles, write_photo_files
+from .results import PhotoQuery, PhotoResult, ResultCache
 
 MAX_WAIT_SECONDS = 6 * 3600.0
 """Uploads of a queued job expire after this time at the latest."""
@@ -39,17 +37,6 @@ class VisitEndedError(RuntimeError):
     def __init__(self) -> None:
         """Create the error with its only message."""
         super().__init__("This visit has ended: reload the page.")
-
-
-class PhotoFiles(NamedTuple):
-    """Paths of the result files of one photo."""
-
-    json: Path
-    npz: Path
-    glb: Path
-    overlay: Path
-    people: list[Path]
-    """SMPL-X archive of each person."""
 
 
 class Visit:
@@ -75,6 +62,8 @@ class Visit:
         self._uploads: set[Path] = set()
         self._saved: dict[str, deque[Path]] = {}
         self._in_use: dict[Path, float] = {}
+        self._wanted_files: FilesRequest | None = None
+        self._written_files: tuple[FilesRequest, AiOSPredictor, PhotoFiles] | None = None
         self._last_request = time.monotonic()
         self._ended = False
         self._lock = threading.RLock()
@@ -127,22 +116,43 @@ class Visit:
         """Return whether `result` answers this query without running the network."""
         return self._cache.holds(self, query)
 
-    def write(self, query: PhotoQuery) -> PhotoFiles:
-        """Write the result files of a photo into a new folder, as the command line does.
+    def want_files(self, request: FilesRequest) -> bool:
+        """Note which files the visitor wants, and return whether they are written."""
+        with self._lock:
+            self._wanted_files = request
+            return self._find_files(request) is not None
+
+    def wants_files(self, request: FilesRequest) -> bool:
+        """Return whether `want_files` was last called with this request."""
+        with self._lock:
+            return self._wanted_files == request
+
+    def write(self, request: FilesRequest) -> PhotoFiles:
+        """Return the result files of a photo, written into a new folder unless they exist.
 
         Raises:
             PhotoError: as for `result`.
             ExportError: a number is not finite.
             VisitEndedError: as for `result`.
         """
-        prediction = self.result(query).prediction
-        folder = self.new_folder("results")
-        photo = read_upload(query.path)
-        settings = DEFAULT_EXPORT.settings(self.predictor)
-        json, npz, glb, overlay, *people = write_results(
-            prediction, photo, query.path.stem, folder, settings, query.path.name
-        )
-        return PhotoFiles(json, npz, glb, overlay, people)
+        with self._lock:
+            files = self._find_files(request)
+        if files is None:
+            predictor = self.predictor
+            result = self.result(request.query)
+            folder = self._new_version("results", "results")
+            settings = request.export.settings(predictor)
+            files = write_photo_files(request, result, folder, settings)
+            with self._lock:
+                self._written_files = request, predictor, files
+        return files
+
+    def _find_files(self, request: FilesRequest) -> PhotoFiles | None:
+        if self._written_files is None:
+            return None
+        written, predictor, files = self._written_files
+        is_same = written == request and predictor is self.predictor
+        return files if is_same and files.json.is_file() else None
 
     def folder(self) -> Path:
         """Return the folder for files of this visit, created by the first call."""
@@ -167,15 +177,20 @@ class Visit:
         """
         if isinstance(content, np.ndarray):
             content = _encode(content, Path(name).suffix)
-        folder = self.new_folder("file")
+        folder = self._new_version("file", name)
         (folder / name).write_bytes(content)
+        return str(folder / name)
+
+    def _new_version(self, prefix: str, name: str) -> Path:
+        """Create a folder for the files of a name, and delete the oldest earlier ones."""
+        folder = self.new_folder(prefix)
         with self._lock:
             folders = self._saved.setdefault(name, deque())
             folders.append(folder)
             expired = [folders.popleft() for _ in range(len(folders) - 1 - _OLDER_FILES)]
         for old in expired:
             shutil.rmtree(old, ignore_errors=True)
-        return str(folder / name)
+        return folder
 
     def add_uploads(self, paths: Iterable[Path]) -> None:
         """Register files sent by this visitor."""

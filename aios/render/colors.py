@@ -18,6 +18,8 @@ _PALETTE = (
     (172, 204, 92),
     (198, 146, 112),
 )
+FADED_RGB = (168, 170, 178)
+"""Of people beside a selected one."""
 _NEAR_SHADE, _FAR_SHADE = 240, 40
 """Range of the colour map in use; on its dark end, shading would not be visible."""
 

@@ -47,15 +47,17 @@ def draw_labels(
     texts: list[str],
     colors: np.ndarray,
     order: np.ndarray,
+    notes: list[str] | None = None,
 ) -> np.ndarray:
-    """Draw a round badge with a text at each point.
+    """Draw a round badge with a text at each point, and optionally a note below it.
 
     Args:
         image: (H, W, 3) uint8 RGB; not modified.
         points: (P, 2) x and y in pixels; NaN rows are skipped.
         texts: P short texts.
         colors: (P, 3) uint8 RGB of the rings.
-        order: (P,) depth order; badges of lower values are drawn over those of higher values.
+        order: (P,) depth; badges of lower values are drawn over those of higher values.
+        notes: P short texts; None for no notes.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -70,7 +72,21 @@ def draw_labels(
             continue
         _draw_disc(canvas, (x, y), radius, tuple(int(c) for c in colors[index]))
         draw.text((x, y), texts[index], fill=_TEXT_COLOR, font=font, anchor="mm")
+        if notes is not None:
+            _draw_note(draw, (x, y + 1.75 * radius), notes[index], radius)
     return np.array(canvas)
+
+
+def _draw_note(
+    draw: ImageDraw.ImageDraw, centre: tuple[float, float], text: str, radius: float
+) -> None:
+    """Draw a text on a dark, rounded panel."""
+    font = ImageFont.load_default(radius)
+    x, y = centre
+    half = font.getlength(text) / 2 + 0.4 * radius
+    panel = (x - half, y - 0.65 * radius, x + half, y + 0.65 * radius)
+    draw.rounded_rectangle(panel, 0.4 * radius, fill=_PANEL_COLOR)
+    draw.text(centre, text, fill=_TEXT_COLOR, font=font, anchor="mm")
 
 
 def _draw_disc(
@@ -87,13 +103,18 @@ def _draw_disc(
         canvas.paste(color, corner, large.resize((size, size), Image.Resampling.BOX))
 
 
-def draw_legend(image: np.ndarray, near: float, far: float, person: np.ndarray) -> np.ndarray:
+def draw_legend(
+    image: np.ndarray,
+    limits: tuple[float, float],
+    seen: tuple[float, float],
+    person: np.ndarray,
+) -> np.ndarray:
     """Draw the scale of `distance_colors` in the corner that covers least of the people.
 
     Args:
         image: (H, W, 3) uint8 RGB; not modified.
-        near: metres.
-        far: metres.
+        limits: near and far end of the scale, metres.
+        seen: smallest and largest distance in the image, metres.
         person: (h, w) int32 person index per pixel of the same view at any size, -1 for
             background.
 
@@ -105,7 +126,9 @@ def draw_legend(image: np.ndarray, near: float, far: float, person: np.ndarray) 
         return image
     unit = round(float(np.clip(0.02 * max(height, width), 10.0, 60.0)))
     font = ImageFont.load_default(unit)
-    texts = [f"{near:.1f} m  near", f"{np.sqrt(near * far):.1f} m", f"{far:.1f} m  far"]
+    near, far = limits
+    below, above = "< " if seen[0] < near else "", "> " if seen[1] > far else ""
+    texts = [f"{below}{near:.1f} m", f"{np.sqrt(near * far):.1f} m", f"{above}{far:.1f} m"]
     bar_height, bar_width = min(9 * unit, height // 2), unit
     text_width = round(max(font.getlength(text) for text in texts))
     size = (text_width + bar_width + 2 * unit, bar_height + 2 * unit)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..geometry.camera import Camera
 from . import opengl, software
-from .colors import distance_colors, person_colors
+from .colors import FADED_RGB, distance_colors, person_colors
 from .labels import draw_labels, draw_legend, label_points
 from .scene import (
     NEAR,
@@ -49,6 +49,8 @@ MAX_SIDE_PX = 2048
 _MARGIN_PX = 4
 _ROWS_AT_ONCE = 256
 _DIM_FACTOR, _DIM_OFFSET = 0.45, 20.0
+_MAX_DEPTH_RATIO = 3.0
+"""Ends of the colour scale of distances, relative to the median person."""
 _auto_without_gl = False
 
 
@@ -150,23 +152,25 @@ def depth_overlay(
     vertices: np.ndarray,
     faces: np.ndarray,
     camera: Camera,
-    depth_order: np.ndarray,
+    distances: np.ndarray,
     renderer: str | None = None,
-    rings: np.ndarray | None = None,
+    indices: np.ndarray | None = None,
+    faded: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Composite people, coloured by distance and numbered from near to far, over the dimmed photo.
+    """Composite people, coloured by distance, over the dimmed photo.
 
-    Invisible people get no number.  The ring of each number has the colour of the person in the
-    overlay.
+    Each visible person gets a badge with their number and the colour of the overlay, and below it
+    their distance.
 
     Args:
         photo: (H, W, 3) uint8 RGB; not modified.
         vertices: (P, V, 3) metres, camera frame; P may be 0.
         faces: (F, 3) vertex indices, shared by all people.
         camera: camera of the photo.
-        depth_order: (P,) 0 for the nearest person, which gets the number 1.
+        distances: (P,) metres, of each person.
         renderer: one of `RENDERERS`; None reads `AIOS_RENDERER`.
-        rings: (P, 3) uint8 sRGB of the rings; None for `person_colors`.
+        indices: (P,) of the people, for numbers (from 1) and colours; None for 0, 1, 2, ...
+        faded: (P,) bool, people who are grey; None for nobody.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -176,26 +180,31 @@ def depth_overlay(
         aios.render.opengl.OpenGLError: the renderer is `gl` and OpenGL is not available.
     """
     _check_photo(photo, camera)
-    if len(depth_order) != len(vertices):
-        raise ValueError(f"depth_order is of {len(depth_order)} people, wanted {len(vertices)}")
+    distances = np.asarray(distances)
+    if len(distances) != len(vertices):
+        raise ValueError(f"distances are of {len(distances)} people, wanted {len(vertices)}")
     gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     dimmed = cv2.cvtColor(
         cv2.convertScaleAbs(gray, None, _DIM_FACTOR, _DIM_OFFSET), cv2.COLOR_GRAY2RGB
     )
-    limits = _visible_depth_range(vertices, camera)
-    if limits is None:
+    seen = _visible_depth_range(vertices, camera)
+    if seen is None:
         return dimmed
+    limits = _without_outliers(seen, distances)
     reduced = _reduced_camera(camera)
     colors = distance_colors(np.nan_to_num(vertices[..., 2]), *limits)
+    if faded is not None:
+        colors[faded] = FADED_RGB
     drawn = _draw(vertices, faces, reduced, renderer, colors)
     image = _blend(dimmed, drawn, reduced)
     person = np.full((reduced.height, reduced.width), -1, np.int32)
     person[drawn.crop] = drawn.layers.person
     points = label_points(person, len(vertices)) * (camera.width / reduced.width)
-    texts = [str(int(rank) + 1) for rank in depth_order]
-    rings = person_colors(len(vertices)) if rings is None else rings
-    image = draw_labels(image, points, texts, rings, np.asarray(depth_order))
-    return draw_legend(image, *limits, person)
+    indices = np.arange(len(vertices)) if indices is None else np.asarray(indices)
+    numbers = [str(index + 1) for index in indices]
+    notes = [f"{distance:.1f} m" for distance in distances]
+    image = draw_labels(image, points, numbers, person_colors(indices), distances, notes)
+    return draw_legend(image, limits, seen, person)
 
 
 def warm_up() -> None:
@@ -218,6 +227,17 @@ def _visible_depth_range(vertices: np.ndarray, camera: Camera) -> tuple[float, f
         return None
     near, far = float(z[front][seen].min()), float(z[front][seen].max())
     return near, max(far, 1.001 * near)
+
+
+def _without_outliers(seen: tuple[float, float], distances: np.ndarray) -> tuple[float, float]:
+    """Limits of the colour scale, which a single very near or far person does not stretch."""
+    known = distances[np.isfinite(distances)]
+    if not len(known):
+        return seen
+    middle = float(np.median(known))
+    near = max(seen[0], middle / _MAX_DEPTH_RATIO)
+    far = min(seen[1], middle * _MAX_DEPTH_RATIO)
+    return (near, far) if near < far else seen
 
 
 def _check_photo(photo: np.ndarray, camera: Camera) -> None:

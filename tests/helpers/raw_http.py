@@ -6,6 +6,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 _SECONDS = 120
+FILE_DEFAULTS = (False, False, "smplx", False, [])
+"""Last arguments of `/reconstruct`: refinement and options of the files."""
 
 
 def send_file(address: str, path: Path) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from aios.media import image_file
+from aios.media import image_file, reduction
 from aios.media.photo import PhotoError, read_photo
 from tests.helpers.image_files import (
     LONG,
@@ -106,10 +106,84 @@ def test_avif_is_recognised_by_its_compatible_brands(brand):
     assert np.abs(read_photo(bytes(content))[9, 9].astype(int) - (200, 10, 10)).max() < 6
 
 
-def test_heic_with_the_brand_mif1_is_refused_with_advice():
-    content = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(99)
-    with pytest.raises(PhotoError, match="HEIC photo, which is not supported: convert it to JPEG"):
-        read_photo(content)
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heic_photo_is_read_upright(brand, orientation):
+    content = bytearray(encode(sides(), "HEIF", quality=90, exif=orientation_exif(orientation)))
+    content[8:12] = brand
+    expect_sides(read_photo(bytes(content)), orientation)
+
+
+def test_damaged_heic_photo_is_refused():
+    content = encode(sides(), "HEIF", quality=90)
+    for bad in (content[:200], content[: len(content) // 2]):
+        with pytest.raises(PhotoError, match="HEIC file that cannot be read|damaged"):
+            read_photo(bad)
+
+
+LARGE = {
+    "baseline": lambda exif: encode(sides(), "JPEG", quality=95, exif=exif),
+    "progressive": lambda exif: encode(sides(), "JPEG", quality=95, progressive=True, exif=exif),
+    "png": lambda exif: encode(sides(), "PNG", exif=exif),
+    "palette": lambda exif: encode(sides().convert("P"), "PNG", exif=exif),
+    "tiff": lambda exif: encode(sides(), "TIFF", exif=exif),
+    "heic": lambda exif: encode(sides(), "HEIF", quality=90, exif=exif),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_large_photo_is_reduced_upright(kind, orientation, monkeypatch):
+    monkeypatch.setattr(reduction, "MAX_PIXELS", 10_000)
+    photo = read_photo(LARGE[kind](orientation_exif(orientation)))
+    assert photo.shape[0] * photo.shape[1] <= 10_000
+    assert sorted(photo.shape[:2]) == pytest.approx([75, 100], abs=1)
+    expect_sides(photo, orientation)
+
+
+def test_large_photo_of_16_bits_is_reduced(monkeypatch):
+    monkeypatch.setattr(reduction, "MAX_PIXELS", 10_000)
+    ramp = np.tile(np.linspace(0, 65535, 400).astype(np.uint16), (300, 1))
+    photo = read_photo(encode(Image.fromarray(ramp), "PNG"))
+    assert photo.shape == (75, 100, 3)
+    assert np.abs(photo[40, :, 0].astype(int) - np.linspace(0, 255, 100)).max() < 4
+
+
+def test_only_a_jpeg_that_is_not_progressive_may_exceed_what_decoders_hold(monkeypatch):
+    monkeypatch.setattr(reduction, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(reduction, "MAX_DECODED_PIXELS", 100_000)
+    plain = orientation_exif(1)
+    expect_sides(read_photo(LARGE["baseline"](plain)), 1)
+    for kind in ("progressive", "png", "tiff", "heic"):
+        with pytest.raises(PhotoError, match="megapixels"):
+            read_photo(LARGE[kind](plain))
+    monkeypatch.setattr(reduction, "MAX_JPEG_PIXELS", 110_000)
+    with pytest.raises(PhotoError, match="megapixels"):
+        read_photo(LARGE["baseline"](plain))
+
+
+def sides():
+    """Picture of 400 x 300 pixels, red on the left, blue on the right."""
+    pixels = np.zeros((300, 400, 3), np.uint8)
+    pixels[:, :200] = 220, 30, 30
+    pixels[:, 200:] = 30, 30, 220
+    return Image.fromarray(pixels)
+
+
+def orientation_exif(orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif.tobytes()
+
+
+def expect_sides(photo, orientation):
+    """Red is on the left, or above for orientation 6, which is a turn by 90 degrees."""
+    photo = photo.astype(int) if orientation == 1 else photo.transpose(1, 0, 2).astype(int)
+    width = photo.shape[1]
+    assert photo.shape[0] < width
+    third = width // 3
+    assert np.abs(photo[:, :third] - (220, 30, 30)).max() < 30
+    assert np.abs(photo[:, -third:] - (30, 30, 220)).max() < 30
 
 
 @pytest.mark.parametrize(

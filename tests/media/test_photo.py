@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aios.media.photo import MAX_PIXELS, PhotoError, photo_pixels, read_photo
+from aios.media.photo import PhotoError, photo_pixels, read_photo
+from aios.media.reduction import MAX_DECODED_PIXELS
 
 HEIGHT, WIDTH = 24, 32
 
@@ -211,9 +212,9 @@ def header_only_png(width, height):
     return png_of([(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")])
 
 
-@pytest.mark.parametrize("side", [20_000, 8_000])
+@pytest.mark.parametrize("side", [20_000, 9_500])
 def test_decompression_bomb_is_refused_from_its_header(side):
-    assert side * side > MAX_PIXELS
+    assert side * side > MAX_DECODED_PIXELS
     with pytest.raises(PhotoError, match="megapixels"):
         read_photo(header_only_png(side, side))
 
@@ -267,7 +268,7 @@ def test_random_damage_raises_only_photo_errors(scene):
         (b"just some text, saved under the wrong name", "not a photo that can be read"),
         (b"<!doctype html><html></html>", "not a photo"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo but a PostScript"),
-        (b"\x00\x00\x00\x18ftypheic" + bytes(64), "HEIC.*convert it to JPEG"),
+        (b"\x00\x00\x00\x18ftypheic" + bytes(64), "HEIC file that cannot be read"),
         (b"\x00\x00\x00\x18ftypmif1" + bytes(64), "HEIC"),
     ],
 )

@@ -60,6 +60,11 @@ def test_four_endpoints_are_public_and_every_argument_is_described(client):
         ("max_people", "float"),
         ("input_size", "Literal['fast', 'balanced', 'full']"),
         ("field_of_view", "float"),
+        ("refine", "bool"),
+        ("ground", "bool"),
+        ("bones", "Literal['smplx', 'mixamo', 'unreal']"),
+        ("backdrop", "bool"),
+        ("extras", "list[Literal['rigged', 'obj', 'ply', 'vertices']]"),
     ]
     assert [name for name, _ in found["/attention"]] == [
         *("photo", "person", "token", "layer", "threshold", "level", "head")
@@ -233,7 +238,7 @@ def test_mcp_client_finds_the_skier(program):
     assert not plain.isError and not answer.isError
     assert "'people': [{" in plain.content[0].text and "_overlay.png" in plain.content[0].text
     people, *files = [part.text for part in answer.content if part.type == "text"]
-    assert "'people': [{" in people and len(files) == 4
+    assert "'people': [{" in people and len(files) == 5
     assert [part.mimeType for part in answer.content if part.type == "image"] == 2 * ["image/png"]
     assert refused.isError and "Confidence threshold must be a number" in refused.content[0].text
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from PIL import Image
 import app
 from aios.body.parameters import SMPLX_NAMES
 from aios.page import layout, server
+from tests.helpers.raw_http import FILE_DEFAULTS
 from tests.helpers.served import (
     STANDIN,
     count_forwards,
@@ -65,7 +67,9 @@ def refusal(client, path, **arguments):
 
 
 def test_reconstruct_returns_the_result_of_the_predictor(client, predictor, photo):
-    result, overlay, depth, npz, glb = reconstruct(client, photo, threshold=0.0, max_people=4)
+    result, overlay, depth, npz, glb, archive = reconstruct(
+        client, photo, threshold=0.0, max_people=4
+    )
     expected = predictor.predict(photo, 0.0, 4)
     assert (result["width"], result["height"], result["body"]) == (120, 90, "stand-in")
     assert result["photo"] == "people on a hill.png"
@@ -82,6 +86,20 @@ def test_reconstruct_returns_the_result_of_the_predictor(client, predictor, phot
     assert (drawn != np.asarray(Image.open(photo))).any()
     assert Image.open(depth).size == (240, 180)  # small photos are enlarged for the screen
     assert Path(overlay).name == "people on a hill_overlay.png"
+    names = ZipFile(archive).namelist()
+    assert {Path(overlay).name, Path(npz).name, Path(glb).name} < set(names)
+    assert sum(name.endswith("_smplx.npz") for name in names) == 4
+
+
+def test_options_change_the_files(client, photo):
+    options = {"refine": True, "ground": True, "backdrop": True, "extras": ["ply"]}
+    result, *_, glb, archive = reconstruct(client, photo, threshold=0.0, max_people=2, **options)
+    assert result["refined"]
+    assert "people on a hill_person_2.ply" in ZipFile(archive).namelist()
+    scene = trimesh.load_scene(glb)
+    assert len(scene.geometry) == 3  # two people and the backdrop
+    lows = [scene.geometry[f"person_{number}"].bounds[0, 1] for number in (1, 2)]
+    assert min(lows) == pytest.approx(0, abs=1e-5)
 
 
 def test_another_threshold_does_not_run_the_network_again(client, predictor, photo):
@@ -94,13 +112,14 @@ def test_another_threshold_does_not_run_the_network_again(client, predictor, pho
 
 
 def test_no_people_is_a_normal_result(client, photo):
-    result, overlay, depth, npz, glb = reconstruct(client, photo, threshold=1.0)
+    result, overlay, depth, npz, glb, archive = reconstruct(client, photo, threshold=1.0)
     assert result["people"] == []
     np.testing.assert_array_equal(np.asarray(Image.open(overlay)), np.asarray(Image.open(photo)))
     assert Path(depth).stat().st_size
     with np.load(npz) as arrays:
         assert arrays["body_pose"].shape == (0, 63)
     assert Path(glb).read_bytes().startswith(b"glTF")
+    assert len(ZipFile(archive).namelist()) == 3
 
 
 def _decompression_bomb(width, height):
@@ -213,14 +232,14 @@ def _answer_over_http(address, data):
 @pytest.mark.parametrize("path", ["/etc/passwd", str(STANDIN), "../../etc/passwd"])
 def test_files_that_were_not_uploaded_are_not_read(client, address, path):
     data = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    answer = _answer_over_http(address, [data, 0.0, 5, "full", 0])
+    answer = _answer_over_http(address, [data, 0.0, 5, "full", 0, *FILE_DEFAULTS])
     assert "event: error" in answer
     assert "event: complete" not in answer and path not in answer and "Traceback" not in answer
     assert client.predict(api_name="/status")["weights"] == "file"
 
 
 def test_nan_threshold_is_refused_in_one_sentence(address):
-    answer = _answer_over_http(address, [None, float("nan"), 5, "full", 0])
+    answer = _answer_over_http(address, [None, float("nan"), 5, "full", 0, *FILE_DEFAULTS])
     assert "Confidence threshold must be a number from 0 to 1." in answer
 
 
@@ -228,7 +247,7 @@ def test_nan_threshold_is_refused_in_one_sentence(address):
     "value", [[[float("nan"), 1.0], [0.5, 0.5]], "photo.jpg", {"url": "data:image/png;base64,AA"}]
 )
 def test_value_that_is_not_an_uploaded_file_is_refused_in_one_sentence(address, value):
-    answer = _answer_over_http(address, [value, 0.0, 5, "full", 0])
+    answer = _answer_over_http(address, [value, 0.0, 5, "full", 0, *FILE_DEFAULTS])
     assert "Send the photo as an uploaded file." in answer
 
 

@@ -1,15 +1,19 @@
 """Event handlers of the tabs, without a browser."""
 
+import json
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 
 from aios.page.attention_tab import AttentionHandlers
 from aios.page.context import PageContext, session_name
+from aios.page.photo_files import FileChoice
 from aios.page.photo_handlers import EVERYONE, PhotoHandlers
 from aios.page.photo_views import person_map
 from aios.page.results import PhotoQuery
@@ -19,6 +23,7 @@ from tests.helpers.served import count_forwards, save_photo, tiny_predictor
 
 VIEWS = ["overlay", "compare", "depth", "marks", "plan", "scene", "parameters"]
 ALL = list(range(5))
+VISIBLE = FileChoice("visible")
 LAYERS = ["boxes", "body", "hands", "face"]
 
 
@@ -54,7 +59,24 @@ def is_skip(update):
 
 
 def ask(photo, threshold=0.0, size="full", field_of_view=0):
-    return [str(photo), threshold, 30, size, field_of_view]
+    return [str(photo), threshold, 30, size, field_of_view, False]
+
+
+def photo_query(photo, threshold=0.0, field_of_view=0):
+    return PhotoQuery(photo, threshold, 30, "full", field_of_view, False)
+
+
+def write(handlers, query, person=-1, shown=ALL, choice=VISIBLE):
+    return handlers.write(query, person, shown, choice, visitor())
+
+
+def paths(buttons):
+    return [Path(button.value["path"]) for button in buttons]
+
+
+def json_ids(button):
+    document = json.loads(Path(button.value["path"]).read_text("utf-8"))
+    return [person["id"] for person in document["people"]]
 
 
 def click_on_a_person(context, query):
@@ -70,7 +92,7 @@ def click_on_a_person(context, query):
 
 def test_new_photo_keeps_the_visible_view_until_its_picture_is_drawn(handlers, photo):
     text, query, person, shown, *rest = handlers.show(*ask(photo), "depth", -1, visitor())
-    assert "5 people" in text and query == PhotoQuery(photo, 0.0, 30, "full", 0)
+    assert "5 people" in text and query == photo_query(photo)
     assert person.value == EVERYONE[1] and len(person.choices) == 6
     assert shown.value == ALL
     assert [is_skip(view) for view in rest[:7]] == [name == "depth" for name in VIEWS]
@@ -91,12 +113,12 @@ def test_missing_and_unreadable_photo_clear_the_results(handlers, photo, tmp_pat
         assert words in answer[0] and answer[1] is None
         assert answer[4:11] == [None] * 7
     assert handlers.draw(None, "overlay", -1, ALL, LAYERS, visitor()) == [*[None] * 7, "", None]
-    assert all(b.interactive is False for b in handlers.write(None, visitor()))
+    assert all(b.interactive is False for b in write(handlers, None))
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_only_the_visible_view_is_drawn(handlers, photo, view):
-    query = PhotoQuery(photo, 0.0, 30, "full", 0)
+    query = photo_query(photo)
     *views, table, person = handlers.draw(query, view, 2, ALL, LAYERS, visitor())
     assert [is_skip(v) for v in views] == [name != view for name in VIEWS]
     assert person == 2 and table.count("aios-chosen") == 1
@@ -117,13 +139,13 @@ def test_drawing_does_not_run_the_network(handlers, photo, predictor):
     runs = count_forwards(predictor)
     for field_of_view in (0, 50):
         for view in VIEWS:
-            query = PhotoQuery(photo, 0.0, 30, "full", field_of_view)
+            query = photo_query(photo, 0.0, field_of_view)
             handlers.draw(query, view, -1, ALL, LAYERS, visitor())
     assert not runs
 
 
 def test_click_selects_a_person_and_second_click_deselects(handlers, context, photo):
-    query = PhotoQuery(photo, 0.0, 30, "full", 0)
+    query = photo_query(photo)
     person, event = click_on_a_person(context, query)
     assert handlers.pick(query, -1, ALL, LAYERS, event, visitor()) == person
     assert handlers.pick(query, person, ALL, LAYERS, event, visitor()) == EVERYONE[1]
@@ -132,22 +154,103 @@ def test_click_selects_a_person_and_second_click_deselects(handlers, context, ph
 
 
 def test_glb_is_not_offered_without_people(handlers, photo):
-    query = PhotoQuery(photo, 1.0, 30, "full", 0)
+    query = photo_query(photo, 1.0)
     handlers.show(*ask(photo, 1.0), "overlay", -1, visitor())
-    buttons = handlers.write(query, visitor())
-    assert [button.interactive for button in buttons] == [True, True, False, True]
+    buttons = write(handlers, query)
+    assert [button.interactive for button in buttons] == [True, True, False, True, True, True]
+    names = zipfile.ZipFile(paths(buttons[5:])[0]).namelist()
+    assert names == ["group.json", "group.npz", "group_overlay.png", "group_strip.png"]
 
 
 def test_files_lie_in_the_folder_of_the_visit(handlers, context, photo):
     query = handlers.show(*ask(photo), "overlay", -1, visitor())[1]
     handlers.draw(query, "overlay", -1, ALL, LAYERS, visitor())
-    files = [Path(button.value["path"]) for button in handlers.write(query, visitor())]
-    assert [file.suffix for file in files] == [".json", ".npz", ".glb", ".png"]
+    files = paths(write(handlers, query))
+    assert [file.suffix for file in files] == [".json", ".npz", ".glb", ".png", ".png", ".zip"]
     folder = context.visit(visitor()).folder()
     assert all(folder in file.parents for file in files)
     assert context.visit(visitor("b")).folder() != folder
     context.sessions.leave("a")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("people", "person", "ids"),
+    [
+        ("visible", -1, [2, 4]),
+        ("visible", 3, [2, 4]),
+        ("all", 3, [1, 2, 3, 4, 5]),
+        ("selected", 3, [4]),
+        ("selected", -1, [2, 4]),
+    ],
+)
+def test_files_contain_the_chosen_people_under_their_numbers(handlers, photo, people, person, ids):
+    query = photo_query(photo)
+    handlers.show(*ask(photo), "overlay", -1, visitor())
+    buttons = write(handlers, query, person, [3, 1], FileChoice(people))
+    assert json_ids(buttons[0]) == ids
+    _, npz, glb, _, strip, archive = paths(buttons)
+    with np.load(npz) as arrays:
+        assert arrays["person_ids"].tolist() == ids
+        assert arrays["body_pose"].shape == (len(ids), 63)
+    names = {f"person_{number}" for number in ids}
+    assert set(trimesh.load_scene(glb).graph.nodes_geometry) == names
+    assert Image.open(strip).height == 768
+    whole = {name for name in zipfile.ZipFile(archive).namelist() if name.endswith("_smplx.npz")}
+    assert whole == {f"group_{name}_smplx.npz" for name in names}
+
+
+def test_files_have_the_chosen_options(handlers, photo):
+    query = photo_query(photo)
+    handlers.show(*ask(photo), "overlay", -1, visitor())
+    choice = handlers.choose_files("selected", True, "mixamo", True, ["rigged", "obj"])
+    buttons = write(handlers, query, 0, ALL, choice)
+    files = zipfile.ZipFile(paths(buttons)[5])
+    assert {"group_person_1.obj", "group_person_1_rigged.glb"} <= set(files.namelist())
+    assert b"mixamorig:Hips" in files.read("group_person_1_rigged.glb")
+    low, _ = trimesh.load_scene(paths(buttons)[2]).geometry["person_1"].bounds
+    assert low[1] == pytest.approx(0, abs=1e-5)
+
+
+def test_download_buttons_are_disabled_while_their_files_are_outdated(handlers, photo):
+    query = photo_query(photo)
+    handlers.show(*ask(photo), "overlay", -1, visitor())
+    selected = FileChoice("selected")
+    arguments = [query, 2, ALL, selected, visitor()]
+    assert not any(button.interactive for button in handlers.expire_files(*arguments))
+    first = write(handlers, query, 2, ALL, selected)
+    assert all(is_skip(button) for button in handlers.expire_files(*arguments))
+    assert paths(write(handlers, query, 2, [0, 2], selected)) == paths(first)
+    visible = handlers.expire_files(query, 2, [0, 2], VISIBLE, visitor())
+    assert not any(button.interactive for button in visible)
+    assert json_ids(write(handlers, query, 2, [0, 2])[0]) == [1, 3]
+
+
+def test_files_that_are_no_longer_wanted_are_not_offered(handlers, context, photo, monkeypatch):
+    query = photo_query(photo)
+    handlers.show(*ask(photo), "overlay", -1, visitor())
+    visit = context.visit(visitor())
+    usual = visit.write
+
+    def write_slowly(request):
+        files = usual(request)
+        handlers.expire_files(query, -1, [0], VISIBLE, visitor())
+        return files
+
+    monkeypatch.setattr(visit, "write", write_slowly)
+    assert all(is_skip(button) for button in write(handlers, query))
+
+
+def test_refinement_is_switched_without_the_network(handlers, photo, predictor):
+    plain = handlers.show(*ask(photo), "overlay", -1, visitor())[1]
+    runs = count_forwards(predictor)
+    refined = handlers.show(*ask(photo)[:-1], True, "overlay", -1, visitor())[1]
+    assert not runs
+    tables = [
+        handlers.draw(query, "overlay", -1, ALL, LAYERS, visitor())[-2]
+        for query in (plain, refined)
+    ]
+    assert ["refined" in table for table in tables] == [False, True]
 
 
 def test_older_pictures_are_deleted(context):
@@ -160,7 +263,7 @@ def test_older_pictures_are_deleted(context):
 
 def test_attention_follows_the_photo_and_the_person(context, photo):
     handlers = AttentionHandlers(context)
-    query = PhotoQuery(photo, 0.0, 30, "full", 0)
+    query = photo_query(photo)
     dropdown = handlers.open_tab(query, 2, visitor())
     assert dropdown.value == 2 and len(dropdown.choices) == 5
     assert handlers.open_tab(query, None, visitor()).value == 0
@@ -177,18 +280,18 @@ def test_attention_follows_the_photo_and_the_person(context, photo):
 
 def test_click_in_an_attention_picture_selects_a_person(context, photo):
     handlers = AttentionHandlers(context)
-    query = PhotoQuery(photo, 0.0, 30, "full", 0)
+    query = photo_query(photo)
     person, there = click_on_a_person(context, query)
     assert handlers.pick(query, 0, False, there, visitor()) == person
     assert is_skip(handlers.pick(query, 0, True, there, visitor()))
-    no_people = PhotoQuery(photo, 1.0, 30, "full", 0)
+    no_people = photo_query(photo, 1.0)
     assert handlers.pick(no_people, None, False, there, visitor()) is None
 
 
 def test_attention_without_photo_or_people_is_explained(context, photo):
     handlers = AttentionHandlers(context)
     assert handlers.open_tab(None, None, visitor()).choices == []
-    no_people = PhotoQuery(photo, 1.0, 30, "full", 0)
+    no_people = photo_query(photo, 1.0)
     assert handlers.open_tab(no_people, 0, visitor()).value is None
     selection = ("nose", 0, -1, -1, False)
     assert "Choose a photo" in handlers.draw(None, None, *selection, visitor())[0]

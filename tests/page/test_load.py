@@ -13,7 +13,7 @@ import pytest
 
 from aios.page import limits
 from tests.helpers.app_process import ROOT
-from tests.helpers.raw_http import call, file_data, send_file
+from tests.helpers.raw_http import FILE_DEFAULTS, call, file_data, send_file
 from tests.helpers.served import STANDIN, save_photo, served, tiny_predictor
 
 MAX_MEMORY_GROWTH = 1.1
@@ -38,7 +38,9 @@ def photos(tmp_path):
 
 def ask(address, photo):
     kind, answer = call(
-        address, "reconstruct", [file_data(send_file(address, photo)), 0.0, 1, "fast", 0]
+        address,
+        "reconstruct",
+        [file_data(send_file(address, photo)), 0.0, 1, "fast", 0, *FILE_DEFAULTS],
     )
     assert kind == "complete", answer
     return answer
@@ -54,7 +56,7 @@ def test_twenty_concurrent_visitors_get_their_own_results(address, photos):
         answers = list(visitors.map(lambda photo: ask(address, photo), photos))
     assert [a[0]["width"] for a in answers] == list(range(64, 84))
     assert [a[0]["photo"] for a in answers] == [photo.name for photo in photos]
-    assert len({file["path"] for a in answers for file in a[1:]}) == 80
+    assert len({file["path"] for a in answers for file in a[1:]}) == 100
 
 
 def test_memory_does_not_grow_between_50_and_500_requests(photos, tmp_path):
@@ -111,14 +113,14 @@ def test_upload_folder_is_not_listed(address, uploads):
     ("name", "data"),
     [
         ("reconstruct", []),
-        ("reconstruct", [None, None, None, None, None]),
-        ("reconstruct", [{"path": "/etc/passwd"}, 0.0, 1, "full", 0]),
-        ("reconstruct", [file_data("/etc/passwd"), 0.0, 1, "full", 0]),
-        ("reconstruct", [None, 0.0, 1, "huge", 0]),
-        ("reconstruct", [None, 0.0, 1, "full", 1e9]),
+        ("reconstruct", [*[None] * 10]),
+        ("reconstruct", [{"path": "/etc/passwd"}, 0.0, 1, "full", 0, *FILE_DEFAULTS]),
+        ("reconstruct", [file_data("/etc/passwd"), 0.0, 1, "full", 0, *FILE_DEFAULTS]),
+        ("reconstruct", [None, 0.0, 1, "huge", 0, *FILE_DEFAULTS]),
+        ("reconstruct", [None, 0.0, 1, "full", 1e9, *FILE_DEFAULTS]),
         ("attention", [file_data("../secret"), 1, "nose", 1, 0.0, 0, 0]),
-        ("video", [file_data("/etc/passwd"), 0.0, 1, 1, 1, True]),
-        ("video", [{"path": 7}, "x", [], {}, None, "y"]),
+        ("video", [file_data("/etc/passwd"), 0.0, 1, 1, 1, True, False, False, "smplx"]),
+        ("video", [{"path": 7}, "x", [], {}, None, "y", 1, 2, 3]),
     ],
 )
 def test_invalid_calls_are_refused(address, name, data):

@@ -51,7 +51,7 @@ def test_table_has_a_row_and_a_colour_for_each_person():
     assert html.count("<tr>") == 4
     colours = {part.split(")")[0] for part in html.split("background:rgb(")[1:]}
     assert len(colours) == 3
-    assert "<td>3</td><td>3.00 m</td><td>10, 20, 30 × 60</td>" in html
+    assert "<td>3rd</td><td>3.00 m</td><td>10, 20, 30 × 60</td>" in html
     assert people_html(prediction(0)) == ""
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from aios.page import sessions as sessions_module
+from aios.page.photo_files import FilesRequest
 from aios.page.results import SCREEN_SIDE_PX, PhotoQuery
 from aios.page.sessions import Sessions, sweep_regularly
 from aios.page.visit import MAX_WAIT_SECONDS, VisitEndedError
@@ -225,7 +226,7 @@ def test_sweeper_ends_with_its_sessions(predictor, folder):
 
 def test_result_files_have_the_size_of_the_photo(sessions, tmp_path):
     photo = save_photo(tmp_path / "large.png", 2 * SCREEN_SIDE_PX, 600)
-    files = sessions.visit("a").write(query(photo))
+    files = sessions.visit("a").write(FilesRequest(query(photo)))
     names = ["large.json", "large.npz", "large.glb", "large_overlay.png"]
     assert [file.name for file in files[:4]] == names
     assert [file.name for file in files.people] == [

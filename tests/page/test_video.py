@@ -90,6 +90,9 @@ def test_the_endpoint_is_documented(client):
         "max_seconds",
         "max_rate",
         "smooth",
+        "refine",
+        "ground",
+        "bones",
     ]
     assert "Track everyone" in about["description"]
 

@@ -243,7 +243,7 @@ def test_smallest_photos(size, renderer):
     image = overlay.overlay(photo, vertices, SPHERE_FACES, camera, renderer=renderer)
     assert image.shape == photo.shape
     assert (image != photo).any()
-    depth = depth_overlay(photo, vertices, SPHERE_FACES, camera, [0], renderer)
+    depth = depth_overlay(photo, vertices, SPHERE_FACES, camera, [5.0], renderer)
     assert depth.shape == photo.shape
 
 
@@ -262,11 +262,11 @@ def test_large_photo_is_rendered_reduced_and_upscaled():
     assert changed.sum() == pytest.approx(np.pi * radius**2, rel=0.02)
 
 
-def test_depth_overlay_numbers_people_from_near_to_far():
+def test_depth_overlay_colours_people_by_distance():
     photo = np.random.default_rng(0).integers(0, 256, (240, 400, 3), np.uint8)
     camera = camera_of(400, 240, 400)
     vertices = spheres((-1.2, 0, 6, 0.6), (0, 0, 4, 0.5), (2.2, 0, 9, 0.8))
-    image = depth_overlay(photo, vertices, SPHERE_FACES, camera, [1, 0, 2], "software")
+    image = depth_overlay(photo, vertices, SPHERE_FACES, camera, [6.0, 4.0, 9.0], "software")
     found = render_people(vertices, SPHERE_FACES, camera, "software")
     background = image[cv2.dilate((found.alpha > 0).astype(np.uint8), np.ones((31, 31))) == 0]
     gray = (background.max(1) == background.min(1)).mean()
@@ -278,10 +278,34 @@ def test_depth_overlay_numbers_people_from_near_to_far():
         mean = image[inside].astype(float).mean(0)
         redness.append(mean[0] - mean[2])
     assert redness[1] > redness[0] > redness[2]
-    other = depth_overlay(photo, vertices, SPHERE_FACES, camera, [1, 2, 0], "software")
+    other = depth_overlay(photo, vertices, SPHERE_FACES, camera, [6.0, 4.2, 9.1], "software")
     changed = (image != other).any(-1)
     assert changed.any()
-    assert set(np.unique(found.person[changed])) == {1, 2}  # only those two numbers differ
+    assert {1, 2} <= set(np.unique(found.person[changed])) <= {-1, 1, 2}  # only two labels differ
+    renamed = depth_overlay(
+        photo, vertices, SPHERE_FACES, camera, [6.0, 4.0, 9.0], "software", [0, 1, 6]
+    )
+    assert set(np.unique(found.person[(image != renamed).any(-1)])) <= {-1, 2}
+
+
+def test_depth_overlay_keeps_the_colours_beside_a_far_person():
+    photo = np.full((240, 400, 3), 128, np.uint8)
+    camera = camera_of(400, 240, 400)
+    vertices = spheres((-1.2, 0, 6, 0.6), (0, 0, 4, 0.5), (90, 0, 200, 0.8))
+    found = render_people(vertices, SPHERE_FACES, camera, "software")
+
+    def colour(image, index):
+        inside = cv2.erode((found.person == index).astype(np.uint8), np.ones((3, 3))) > 0
+        return np.median(image[inside].astype(float), axis=0)
+
+    image = depth_overlay(photo, vertices, SPHERE_FACES, camera, [6.0, 4.0, 200.0], "software")
+    difference = np.abs(colour(image, 0) - colour(image, 1)).max()
+    assert difference > 40
+    faded = depth_overlay(
+        *(photo, vertices, SPHERE_FACES, camera, [6.0, 4.0, 200.0], "software"),
+        faded=np.array([True, False, False]),
+    )
+    assert np.ptp(colour(faded, 0)) < 20 < np.ptp(colour(faded, 1))
 
 
 def test_label_point_is_inside_the_visible_region():

@@ -36,7 +36,7 @@ def _overlay(photo: np.ndarray, found: Prediction) -> np.ndarray:
 
 
 def _depth(photo: np.ndarray, found: Prediction) -> np.ndarray:
-    return depth_overlay(photo, found.vertices, found.faces, found.camera, found.depth_order)
+    return depth_overlay(photo, found.vertices, found.faces, found.camera, found.joints_3d[:, 0, 2])
 
 
 VIEWS: dict[str, View] = {

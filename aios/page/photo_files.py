@@ -74,6 +74,8 @@ class PhotoFiles(NamedTuple):
     """ZIP of all files."""
     people: list[Path]
     """Files of each person: SMPL-X archive and extras."""
+    numbers: list[int]
+    """Numbers of the people in the files, from 1."""
 
 
 def write_photo_files(
@@ -96,6 +98,7 @@ def write_photo_files(
     if request.people is not None:
         options = ViewOptions(frozenset(prediction) - frozenset(request.people))
         prediction = prediction.select(options.shown(len(prediction)))
+    numbers = [int(index) + 1 for index in prediction.person_indices]
     photo = read_upload(path)
     json, npz, glb, overlay, *people = write_results(
         prediction, photo, path.stem, folder, settings, path.name
@@ -110,4 +113,4 @@ def write_photo_files(
     with zipfile.ZipFile(archive, "w") as files:
         for file in (json, npz, *meshes, *drawn, *people):
             files.write(file, file.name)
-    return PhotoFiles(json, npz, glb, overlay, strip, archive, people)
+    return PhotoFiles(json, npz, glb, overlay, strip, archive, people, numbers)

@@ -15,7 +15,7 @@ from .context import PageContext, photo_errors
 from .export_options import export_choice
 from .parameters_view import parameters_html
 from .people_table import people_html, summary_text
-from .photo_files import FileChoice, FilePeople, FilesRequest
+from .photo_files import FileChoice, FilePeople, FilesRequest, PhotoFiles
 from .photo_views import (
     ViewOptions,
     depth_view,
@@ -40,6 +40,7 @@ DOWNLOADS = (
     "All files (ZIP)",
 )
 """Labels of the download buttons."""
+_WRITING = "Files are being written…"
 NO_PHOTO = "Choose a photo or try an example."
 _PICTURES = {
     "overlay": overlay_view,
@@ -70,7 +71,7 @@ class PhotoHandlers:
         person: int,
         request: gr.Request,
     ) -> list[Any]:
-        """Return summary, query, person dropdown, shown people, all views, all buttons."""
+        """Return summary, query, person dropdown, shown people, views, file note, buttons."""
         if path is None:
             return self._empty(NO_PHOTO)
         query = PhotoQuery(
@@ -95,7 +96,7 @@ class PhotoHandlers:
             gr.Dropdown(choices=[EVERYONE, *names], value=selected),
             gr.CheckboxGroup(choices=names, value=list(range(count))),
             *views,
-            *_disabled_buttons(),
+            *_no_files(_WRITING),
         ]
 
     def draw(
@@ -159,12 +160,12 @@ class PhotoHandlers:
         choice: FileChoice,
         request: gr.Request,
     ) -> list[Any]:
-        """Return disabled download buttons, or unchanged ones if their files are still right."""
+        """Return note and disabled download buttons, or no change if their files are right."""
         if query is None:
-            return _disabled_buttons()
+            return _no_files()
         wanted = FilesRequest(query, choice.indices(person, shown), choice.export)
         is_current = self._context.visit(request).want_files(wanted)
-        return [gr.skip() for _ in DOWNLOADS] if is_current else _disabled_buttons()
+        return _unchanged_files() if is_current else _no_files(_WRITING)
 
     def write(
         self,
@@ -174,26 +175,25 @@ class PhotoHandlers:
         choice: FileChoice,
         request: gr.Request,
     ) -> list[Any]:
-        """Return the download buttons with their files. Without people there is no GLB."""
+        """Return note and download buttons with their files. Without people there is no GLB."""
         visit = self._context.visit(request)
         if query is None or not visit.holds(query):
-            return _disabled_buttons()
+            return _no_files()
         wanted = FilesRequest(query, choice.indices(person, shown), choice.export)
         visit.want_files(wanted)
         with photo_errors():
             files = visit.write(wanted)
         if not visit.wants_files(wanted):
-            return [gr.skip() for _ in DOWNLOADS]
+            return _unchanged_files()
         glb = files.glb if files.people else None
-        return [
-            gr.DownloadButton(value=file, interactive=file is not None)
-            for file in (files.json, files.npz, glb, files.overlay, files.strip, files.archive)
-        ]
+        paths = (files.json, files.npz, glb, files.overlay, files.strip, files.archive)
+        buttons = [gr.DownloadButton(value=file, interactive=file is not None) for file in paths]
+        return [_files_text(files), *buttons]
 
     def _empty(self, reason: str) -> list[Any]:
         person = gr.Dropdown(choices=[EVERYONE], value=EVERYONE[1])
         shown = gr.CheckboxGroup(choices=[], value=[])
-        return [reason, None, person, shown, *(None for _ in self._views), *_disabled_buttons()]
+        return [reason, None, person, shown, *(None for _ in self._views), *_no_files()]
 
 
 def _result(visit: Visit, query: PhotoQuery) -> PhotoResult:
@@ -230,5 +230,15 @@ def _draw_view(
         return picture
 
 
-def _disabled_buttons() -> list[Any]:
-    return [gr.DownloadButton(value=None, interactive=False) for _ in DOWNLOADS]
+def _no_files(note: str = "") -> list[Any]:
+    """Return a note and disabled download buttons."""
+    return [note, *(gr.DownloadButton(value=None, interactive=False) for _ in DOWNLOADS)]
+
+
+def _unchanged_files() -> list[Any]:
+    return [gr.skip(), *(gr.skip() for _ in DOWNLOADS)]
+
+
+def _files_text(files: PhotoFiles) -> str:
+    numbers = ", ".join(str(number) for number in files.numbers)
+    return f"Files of person {numbers}." if numbers else "Files without people."

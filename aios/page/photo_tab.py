@@ -40,7 +40,7 @@ class _Results:
     views: dict[str, Any]
     tabs: dict[str, gr.Tab]
     files: list[Any]
-    buttons: list[gr.DownloadButton]
+    downloads: list[Any]
     people: gr.HTML
 
     @property
@@ -123,12 +123,13 @@ def _add_results() -> _Results:
         elem_id="file-people",
     )
     files = [who, *photo_options()]
+    note = gr.Markdown(elem_id="file-note", elem_classes="aios-small")
     with gr.Row(elem_id="downloads"):
         buttons = [
             gr.DownloadButton(label, interactive=False, size="sm", min_width=180)
             for label in DOWNLOADS
         ]
-    return _Results(summary, person, shown, layers, views, tabs, files, buttons, people)
+    return _Results(summary, person, shown, layers, views, tabs, files, [note, *buttons], people)
 
 
 def _add_view(name: str, label: str) -> Any:  # noqa: ANN401
@@ -175,12 +176,12 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
 
     def write_after(event: Any) -> None:  # noqa: ANN401
         expired = event.success(
-            handlers.expire_files, file_inputs, widgets.buttons, queue=False, **quiet
+            handlers.expire_files, file_inputs, widgets.downloads, queue=False, **quiet
         )
         expired.success(
             handlers.write,
             file_inputs,
-            widgets.buttons,
+            widgets.downloads,
             concurrency_id=FILES_QUEUE,
             concurrency_limit=1,
             trigger_mode="always_last",
@@ -192,7 +193,7 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
         [part.change for part in inputs],
         handlers.show,
         [*inputs, view, widgets.person],
-        [widgets.summary, query, widgets.person, widgets.shown, *pictures, *widgets.buttons],
+        [widgets.summary, query, widgets.person, widgets.shown, *pictures, *widgets.downloads],
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=1,
         trigger_mode="always_last",

@@ -71,11 +71,12 @@ def write(handlers, query, person=-1, shown=ALL, choice=VISIBLE):
 
 
 def paths(buttons):
-    return [Path(button.value["path"]) for button in buttons]
+    """Paths of download buttons after the note."""
+    return [Path(button.value["path"]) for button in buttons[1:]]
 
 
-def json_ids(button):
-    document = json.loads(Path(button.value["path"]).read_text("utf-8"))
+def json_ids(downloads):
+    document = json.loads(paths(downloads)[0].read_text("utf-8"))
     return [person["id"] for person in document["people"]]
 
 
@@ -97,7 +98,7 @@ def test_new_photo_keeps_the_visible_view_until_its_picture_is_drawn(handlers, p
     assert shown.value == ALL
     assert [is_skip(view) for view in rest[:7]] == [name == "depth" for name in VIEWS]
     assert [view for view in rest[:7] if not is_skip(view)] == [None] * 6
-    assert all(button.interactive is False for button in rest[7:])
+    assert all(button.interactive is False for button in rest[8:])
 
 
 def test_selected_person_stays_selected_while_there_are_enough_people(handlers, photo):
@@ -113,7 +114,7 @@ def test_missing_and_unreadable_photo_clear_the_results(handlers, photo, tmp_pat
         assert words in answer[0] and answer[1] is None
         assert answer[4:11] == [None] * 7
     assert handlers.draw(None, "overlay", -1, ALL, LAYERS, visitor()) == [*[None] * 7, "", None]
-    assert all(b.interactive is False for b in write(handlers, None))
+    assert all(b.interactive is False for b in write(handlers, None)[1:])
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -157,8 +158,8 @@ def test_glb_is_not_offered_without_people(handlers, photo):
     query = photo_query(photo, 1.0)
     handlers.show(*ask(photo, 1.0), "overlay", -1, visitor())
     buttons = write(handlers, query)
-    assert [button.interactive for button in buttons] == [True, True, False, True, True, True]
-    names = zipfile.ZipFile(paths(buttons[5:])[0]).namelist()
+    assert [button.interactive for button in buttons[1:]] == [True, True, False, True, True, True]
+    names = zipfile.ZipFile(paths(["", buttons[6]])[0]).namelist()
     assert names == ["group.json", "group.npz", "group_overlay.png", "group_strip.png"]
 
 
@@ -188,7 +189,8 @@ def test_files_contain_the_chosen_people_under_their_numbers(handlers, photo, pe
     query = photo_query(photo)
     handlers.show(*ask(photo), "overlay", -1, visitor())
     buttons = write(handlers, query, person, [3, 1], FileChoice(people))
-    assert json_ids(buttons[0]) == ids
+    assert json_ids(buttons) == ids
+    assert buttons[0] == f"Files of person {', '.join(map(str, ids))}."
     _, npz, glb, _, strip, archive = paths(buttons)
     with np.load(npz) as arrays:
         assert arrays["person_ids"].tolist() == ids
@@ -217,13 +219,13 @@ def test_download_buttons_are_disabled_while_their_files_are_outdated(handlers, 
     handlers.show(*ask(photo), "overlay", -1, visitor())
     selected = FileChoice("selected")
     arguments = [query, 2, ALL, selected, visitor()]
-    assert not any(button.interactive for button in handlers.expire_files(*arguments))
+    assert not any(button.interactive for button in handlers.expire_files(*arguments)[1:])
     first = write(handlers, query, 2, ALL, selected)
     assert all(is_skip(button) for button in handlers.expire_files(*arguments))
     assert paths(write(handlers, query, 2, [0, 2], selected)) == paths(first)
     visible = handlers.expire_files(query, 2, [0, 2], VISIBLE, visitor())
-    assert not any(button.interactive for button in visible)
-    assert json_ids(write(handlers, query, 2, [0, 2])[0]) == [1, 3]
+    assert not any(button.interactive for button in visible[1:])
+    assert json_ids(write(handlers, query, 2, [0, 2])) == [1, 3]
 
 
 def test_files_that_are_no_longer_wanted_are_not_offered(handlers, context, photo, monkeypatch):

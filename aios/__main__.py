@@ -15,6 +15,7 @@ from .cli import (
     add_model_arguments,
     add_video_arguments,
     configure_threads_and_malloc,
+    field_of_view,
     load_predictor,
     positive_integer,
     warm_up_renderer,
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         if not inputs.photos and not inputs.videos:
             raise StartError("There is no photo or video in the given paths.")
         options.out.mkdir(parents=True, exist_ok=True)
-        predictor = load_predictor(options)
+        predictor = load_predictor(options).with_input_size(options.input_size)
         warm_up_renderer()
         settings = settings_fingerprint(predictor, *_settings(options))
         with Manifest(options.out, settings, options.overwrite) as manifest:
@@ -72,7 +73,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _settings(options: argparse.Namespace) -> list[object]:
     """Options on which the results of a photo or video depend, beside those of the predictor."""
-    names = "threshold max_people ground backdrop bones add fps seconds no_smoothing".split()
+    names = (
+        "threshold max_people input_size field_of_view ground backdrop bones add fps seconds "
+        "no_smoothing"
+    ).split()
     return [__version__, *(getattr(options, name) for name in names)]
 
 
@@ -120,7 +124,9 @@ def _photos(
     if not photos:
         return []
     earlier = EarlierRuns(manifest, [file_identity(path) for path in photos])
-    settings = FolderSettings(options.threshold, options.max_people, _export_choice(options))
+    settings = FolderSettings(
+        options.threshold, options.max_people, options.field_of_view, _export_choice(options)
+    )
     with tqdm(total=len(photos), unit="photo", disable=None) as bar:
 
         def log_problem(sentence: str) -> None:
@@ -256,6 +262,20 @@ def _parser() -> argparse.ArgumentParser:
         default=30,
         metavar="N",
         help="people per photo or frame at most (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--input-size",
+        choices=("fast", "balanced", "full"),
+        default="full",
+        help="resolution of the network; lower is faster but misses small people"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--field-of-view",
+        type=field_of_view,
+        metavar="DEGREES",
+        help="of photos, across the longer side; changes distances (default: that of the EXIF data,"
+        " else of the model)",
     )
     parser.add_argument(
         "--ground",

@@ -138,6 +138,17 @@ def zero_to_one(text: str) -> float:
     return value
 
 
+def field_of_view(text: str) -> float:
+    """Argument type: degrees above 0 and below 180."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 180:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of degrees from 0 to 180")
+    return value
+
+
 def user_and_password(text: str) -> tuple[str, str]:
     """Argument type: `USER:PASS`; the password may contain colons."""
     user, _, password = text.partition(":")

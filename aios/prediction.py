@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ box.  Larger than the error of single keypoints, since a wrong pose shifts many 
 _DEPTH_SIGMA = 0.1
 """Standard deviation of the predicted depth, relative to it."""
 _MIN_DEPTH_M = 0.01
+FocalLengthSource = Literal["model", "exif", "chosen"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Prediction:
         weights: name of the weights, see `WeightsInfo.name`.
         body: name of the body model, "SMPL-X" or "stand-in".
         refined: whether poses were refined to the predicted keypoints, see `refinement`.
+        focal_length_from: whether the focal length is that of the model, of the photo's EXIF data,
+            or chosen.
         kept: (P,) int64 indices among all people found, after `select`; None before.
     """
 
@@ -62,6 +65,7 @@ class Prediction:
     weights: str
     body: str
     refined: bool = False
+    focal_length_from: FocalLengthSource = "model"
     kept: np.ndarray | None = None
 
     @property
@@ -92,13 +96,16 @@ class Prediction:
             kept=self.person_indices[chosen],
         )
 
-    def with_field_of_view(self, degrees: float) -> Self:
+    def with_field_of_view(
+        self, degrees: float, focal_length_from: FocalLengthSource = "chosen"
+    ) -> Self:
         """Change the field of view and move people so that their projections stay in place.
 
         `transl`, vertices and joints change; pose, shape, orientation and `weak_camera` do not.
 
         Args:
             degrees: field of view across the longer side of the photo.
+            focal_length_from: where it comes from.
 
         Raises:
             ValueError: not between 0 and 180 degrees.
@@ -106,7 +113,8 @@ class Prediction:
         camera = self.camera.with_field_of_view(degrees)
         joints = self.joints_3d[:, :NUM_BODY_JOINTS]
         shift = fit_translation(joints, self.camera.project(joints), camera)
-        return replace(self._moved(shift), camera=camera)
+        moved = self._moved(shift)
+        return replace(moved, camera=camera, focal_length_from=focal_length_from)
 
     def _moved(self, shift: np.ndarray) -> Self:
         """Move people by (P, 3) metres."""

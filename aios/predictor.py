@@ -51,6 +51,7 @@ class AiOSPredictor:
         speed: mode in use, "exact" or "fast".
         body: body model that is posed.
         refine: whether poses are refined to the predicted keypoints.
+        image: input size of the network.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class AiOSPredictor:
         self.model = accelerate(model, self.device, speed, _calibration_photos)
         self.speed = self.model.speed
         self.weights = weights
+        self.image = self.model.config.image
         self.refine = weights.placed_by == "keypoints" if refine is None else refine
         self.body = body.to(device=self.device)
         self._poser = self._build_poser(self.body)
@@ -128,6 +130,12 @@ class AiOSPredictor:
         """Copy with refinement on or off; both share the network and its lock."""
         other = copy.copy(self)
         other.refine = refine
+        return other
+
+    def with_input_size(self, name: str) -> Self:
+        """Copy with one of `input_sizes`; both share the network and its lock."""
+        other = copy.copy(self)
+        other.image = self.input_sizes[name]
         return other
 
     def _build_poser(self, body: BodyModel) -> BodyPoser:
@@ -195,7 +203,7 @@ class AiOSPredictor:
             batch_size: maximum number of photos per batch.
         """
         arrays = [photo_pixels(photo) for photo in photos]
-        config = self.model.config.image
+        config = self.image
         prepared = [prepare_photo(array, config, self.device) for array in arrays]
         by_size: dict[torch.Size, list[int]] = {}
         for index, pixels in enumerate(prepared):
@@ -225,7 +233,7 @@ class AiOSPredictor:
 
         Args:
             photo: see `predict`.
-            image: input size other than that of the weights, see `input_sizes`.
+            image: another input size than that of the predictor, see `input_sizes`.
             with_attention: also keep the attention of the decoder.
             min_score: 0-1; outputs of people below it may be skipped (only their score is valid),
                 so no lower threshold may be used.
@@ -233,7 +241,7 @@ class AiOSPredictor:
         Raises:
             PhotoError: the photo cannot be read.
         """
-        array, config = photo_pixels(photo), image or self.model.config.image
+        array, config = photo_pixels(photo), image or self.image
         images = batch_images([prepare_photo(array, config, self.device)])
         return self._run(images, [_placement(array, config)], with_attention, min_score)[0]
 

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from PIL import Image
 
 from aios.__main__ import main
 from aios.media.video_reader import VideoReader
+from aios.network.config import ImageConfig
 from aios.resources import STANDIN_BODY
 from aios.weights.checkpoint import save_safetensors
 from tests.helpers.clips import make_clip
 from tests.helpers.glb_reader import GlbReader
+from tests.helpers.image_files import save_photo_with_focal_length
 from tests.helpers.networks import TINY, random_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,9 +32,12 @@ SUFFIXES = (".json", ".npz", ".glb", "_overlay.png")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    return save_weights(tmp_path_factory.mktemp("weights") / "small.safetensors", TINY)
+
+
+def save_weights(path, config):
     extra = {"body_convention": "standin", "threshold": "0.0"}
-    save_safetensors(path, random_model(TINY, 0).state_dict(), TINY, extra)
+    save_safetensors(path, random_model(config, 0).state_dict(), config, extra)
     return path
 
 
@@ -350,6 +356,35 @@ def test_failed_video_is_listed_and_the_next_one_processed(
     assert stems(out) == ["b"]
     assert "Results of a.mp4 cannot be written: No space left on device." in caplog.text
     assert "a.mp4" in (out / "problems.csv").read_text("utf-8-sig")
+
+
+def test_camera_and_input_size_are_options(tmp_path):
+    # Large enough that the coarsest level has several pixels at the smallest input size.
+    weights = save_weights(
+        tmp_path / "small.safetensors",
+        replace(TINY, image=ImageConfig(short_side=96, long_side=128)),
+    )
+    photo = save_photo_with_focal_length(tmp_path / "phone.jpg", 26)
+    documents = []
+    for name, options in (
+        ("usual", ()),
+        ("other", ("--field-of-view", "80", "--input-size", "fast")),
+    ):
+        assert run(weights, tmp_path / name, photo, *options) == 0
+        documents.append(json.loads((tmp_path / name / "phone.json").read_text("utf-8")))
+    usual, other = documents
+    assert [d["focal_length_from"] for d in documents] == ["exif", "chosen"]
+    assert usual["camera"]["focal_length_px"] == pytest.approx(26 * 150 / 43.27, rel=1e-3)
+    expected = 60 / np.tan(np.radians(40))
+    assert other["camera"]["focal_length_px"] == pytest.approx(expected)
+    assert other["people"][0]["score"] != usual["people"][0]["score"]
+
+
+@pytest.mark.parametrize("value", ["0", "180", "wide"])
+def test_impossible_field_of_view_is_refused(value, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["photo.jpg", "--out", str(tmp_path), "--field-of-view", value])
+    assert "is not a number of degrees from 0 to 180" in capsys.readouterr().err
 
 
 def test_ground_backdrop_bones_and_further_files(weights, folder, tmp_path):

@@ -240,6 +240,7 @@ def test_field_of_view_moves_all_metric_fields_together():
     )
     np.testing.assert_allclose(moved.joints_3d[:, 7] - prediction.joints_3d[:, 7], shift, atol=1e-5)
     assert moved.camera.field_of_view == pytest.approx(60)
+    assert (prediction.focal_length_from, moved.focal_length_from) == ("model", "chosen")
     for name in FIELD_SHAPES:
         if name != "transl":
             np.testing.assert_array_equal(
@@ -248,6 +249,17 @@ def test_field_of_view_moves_all_metric_fields_together():
     back = moved.with_field_of_view(prediction.camera.field_of_view)
     np.testing.assert_allclose(back.people.transl, prediction.people.transl, rtol=0.02, atol=0.05)
     np.testing.assert_array_equal(moved.depth_order, prediction.depth_order)
+
+
+def test_selected_people_keep_their_indices():
+    prediction = some_prediction(4)
+    some = prediction.select([1, 2, 3]).select([0, 2])
+    assert prediction.person_indices.tolist() == [0, 1, 2, 3]
+    assert some.person_indices.tolist() == [1, 3]
+    np.testing.assert_array_equal(some.joints_3d, prediction.joints_3d[[1, 3]])
+    np.testing.assert_array_equal(some.people.scores, prediction.people.scores[[1, 3]])
+    assert sorted(some.depth_order) == [0, 1]
+    assert len(prediction.select([])) == 0
 
 
 def some_prediction(count):

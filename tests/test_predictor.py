@@ -216,6 +216,17 @@ def test_input_size_does_not_change_the_photo_frame(predictor):
     assert (coarse.people.scores != usual.people.scores).any()
 
 
+def test_predictor_of_another_input_size(predictor):
+    photo = noise(90, 120)
+    fast = predictor.with_input_size("fast")
+    expected = predictor.find_candidates(photo, image=predictor.input_sizes["fast"])
+    (batched,) = fast.predict_batch([photo], 0.0)
+    assert fast.input_sizes == predictor.input_sizes
+    for found in (fast.predict(photo, 0.0), batched):
+        assert found.camera == expected.camera
+        assert (found.people.scores == expected.people.scores[: len(found)]).all()
+
+
 @pytest.mark.parametrize(
     ("multiple", "wanted"), [(1, (512, 640, 800)), (32, (512, 640, 800)), (50, (500, 650, 800))]
 )

@@ -43,7 +43,8 @@ def prediction_to_npz(prediction: Prediction, with_vertices: bool = False) -> by
     `joint_names` (144,), `focal_length`, `principal_point` (2,), `image_size` (2,) width and
     height, and metadata:
     `gender`, `num_betas`, `num_expression_coeffs`, `use_pca`, `flat_hand_mean`, and the names
-    `weights` and `body`, and `refined` (poses refined to keypoints).
+    `weights` and `body`, `refined` (poses refined to keypoints), and `focal_length_from` as in the
+    JSON.
 
     Args:
         prediction: of one photo.
@@ -71,6 +72,7 @@ def prediction_to_npz(prediction: Prediction, with_vertices: bool = False) -> by
         arrays["faces"] = prediction.faces
     arrays |= npz_metadata(prediction.camera, prediction.weights, prediction.body)
     arrays["refined"] = np.bool_(prediction.refined)
+    arrays["focal_length_from"] = prediction.focal_length_from
     archive = io.BytesIO()
     np.savez_compressed(archive, allow_pickle=False, **arrays)
     return archive.getvalue()

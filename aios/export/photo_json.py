@@ -75,6 +75,7 @@ def prediction_to_json(prediction: Prediction, photo_name: str) -> dict[str, Any
         "body": prediction.body,
         "refined": prediction.refined,
         **camera_to_json(prediction.camera),
+        "focal_length_from": prediction.focal_length_from,
         "people": [_person_to_json(prediction, index) for index in prediction],
     }
 

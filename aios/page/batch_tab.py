@@ -116,7 +116,7 @@ class BatchHandler(JobHandler):
         paths = [Path(path) for path in files]
         visit = self.context.visit(request)
         export = export_choice(ground, bones, backdrop, extras)
-        settings = FolderSettings(threshold, int(max_people), export)
+        settings = FolderSettings(threshold, int(max_people), export=export)
         predictor = visit.predictor.with_refinement(bool(refine))
         try:
             with self.jobs.run(visit, paths, progress) as (folder, report):

@@ -52,7 +52,8 @@ def add_endpoints(context: PageContext, inputs: list[Any], file_options: list[An
             threshold: minimum confidence of a person, 0 to 1.
             max_people: maximum number of people; the highest-scoring are kept.
             input_size: inference resolution: fast, balanced or full.
-            field_of_view: degrees across the longer side of the photo; 0 for the model default.
+            field_of_view: degrees across the longer side of the photo; 0 for that of
+                the EXIF data, else of the model.
             refine: whether to move the meshes onto the predicted 2D keypoints.
             ground: put the people of 3D files on the floor, around the origin, instead of the
                 camera.

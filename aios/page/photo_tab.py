@@ -86,7 +86,7 @@ def _add_settings(context: PageContext) -> list[Any]:
             0,
             1,
             "Camera field of view",
-            "Degrees across the longer side; changes distances. 0 = model default.",
+            "Degrees across the longer side; changes distances. 0 = EXIF data, else the model.",
         ),
         refine_checkbox(context.predictor),
     ]

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from ..body.model import BodyModel
+from ..media.exif import exif_field_of_view
 from ..media.photo import PhotoError, read_photo
 from ..prediction import Candidates, Prediction
 from ..predictor import AiOSPredictor
@@ -39,7 +40,8 @@ class PhotoQuery:
         threshold: minimum score, 0-1.
         max_people: maximum number of people; the highest scores are kept.
         input_size: key of `AiOSPredictor.input_sizes`.
-        field_of_view: degrees across the longer side; 0 uses the camera of the model.
+        field_of_view: degrees across the longer side; 0 takes that of the EXIF data, else that of
+            the model.
         refine: whether poses are refined to the keypoints; None takes that of the predictor.
     """
 
@@ -84,6 +86,8 @@ class _Entry:
 
     photo: np.ndarray
     candidates: Candidates
+    field_of_view: float | None = None
+    """Degrees, of the EXIF data."""
     holders: dict[Hashable, float] = field(default_factory=dict)
     """Holder -> monotonic time of its last query."""
     last: tuple[PhotoQuery, BodyModel, PhotoResult] | None = None
@@ -133,6 +137,8 @@ class ResultCache:
         prediction = predictor.assemble(entry.candidates, query.threshold, query.max_people)
         if query.field_of_view:
             prediction = prediction.with_field_of_view(query.field_of_view)
+        elif entry.field_of_view is not None:
+            prediction = prediction.with_field_of_view(entry.field_of_view, "exif")
         result = PhotoResult(prediction, entry.candidates, entry.photo)
         entry.last = (query, predictor.body, result)
         self._shrink()
@@ -203,7 +209,7 @@ class ResultCache:
         photo = read_upload(query.path)
         size = self._predictor.input_sizes[query.input_size]
         candidates = self._predictor.find_candidates(photo, image=size, with_attention=True)
-        return _Entry(_screen_size(photo), candidates)
+        return _Entry(_screen_size(photo), candidates, exif_field_of_view(query.path))
 
     def _shrink(self) -> None:
         with self._lock:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..export.checks import ExportError
+from ..media.exif import exif_field_of_view
 from ..media.photo import PhotoError, read_photo
 from ..media.photo_sources import PhotoItem
 from ..media.prefetch import prefetch
@@ -68,10 +69,18 @@ class Batching:
 
 @dataclass(frozen=True)
 class PeopleLimits:
-    """Which people are kept, see `AiOSPredictor.predict`."""
+    """Which people are kept, see `AiOSPredictor.predict`, and the camera.
+
+    Attributes:
+        threshold: minimum score, 0-1; None takes that of the weights.
+        max_people: maximum number of people, best scores first.
+        field_of_view: degrees across the longer side; None takes that of the EXIF data, else that
+            of the model.
+    """
 
     threshold: float | None = None
     max_people: int = DEFAULT_MAX_PEOPLE
+    field_of_view: float | None = None
 
 
 @dataclass
@@ -82,6 +91,7 @@ class PhotoWork:
         index: of the item.
         item: the photo's name and source.
         photo: (H, W, 3) uint8 RGB, once decoded.
+        field_of_view: degrees, of the EXIF data, once decoded; None if unknown.
         prediction: once predicted.
         error: ended the work on this photo.
     """
@@ -89,6 +99,7 @@ class PhotoWork:
     index: int
     item: PhotoItem
     photo: np.ndarray | None = None
+    field_of_view: float | None = None
     prediction: Prediction | None = None
     error: Exception | None = None
 
@@ -126,7 +137,7 @@ def batch_size(predictor: AiOSPredictor) -> int:
     """Photos per run of the network that are fastest on the device of `predictor`."""
     if predictor.device.type != "cpu":
         return DEFAULT_BATCH_SIZE
-    short_side = predictor.model.config.image.short_side
+    short_side = predictor.image.short_side
     return _CPU_BATCH if short_side <= _CPU_BATCH_SHORT_SIDE_PX else 1
 
 
@@ -196,7 +207,9 @@ def _decode_ahead(
 
 def _decode(work: PhotoWork) -> PhotoWork:
     try:
-        work.photo = read_photo(work.item.read())
+        source = work.item.read()
+        work.photo = read_photo(source)
+        work.field_of_view = exif_field_of_view(source)
     except Exception as error:  # raised again when this photo is finished
         work.error = error
     return work
@@ -219,12 +232,18 @@ def _predict(
             return
     else:
         for work, prediction in zip(batch, predictions, strict=True):
-            work.prediction = prediction
+            work.prediction = _with_camera(prediction, limits.field_of_view, work.field_of_view)
         return
     # Outside the handler, where the exception no longer holds the memory of the failed batch.
     half = len(batch) // 2
     _predict(predictor, batch[:half], limits, size)
     _predict(predictor, batch[half:], limits, size)
+
+
+def _with_camera(prediction: Prediction, chosen: float | None, exif: float | None) -> Prediction:
+    if chosen is not None:
+        return prediction.with_field_of_view(chosen)
+    return prediction if exif is None else prediction.with_field_of_view(exif, "exif")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -74,6 +74,7 @@ def test_json_holds_all_fields(three):
         "height": 240,
         "weights": "test weights",
         "refined": False,
+        "focal_length_from": "model",
         "body": "stand-in",
         "camera": {"focal_length_px": 1234.5, "principal_point_px": [160.25, 120.0]},
     }

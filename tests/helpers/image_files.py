@@ -4,6 +4,7 @@ import struct
 import zlib
 
 import numpy as np
+from PIL import ExifTags, Image
 
 SHORT, LONG = 3, 4
 _CODES = {1: "B", 2: "B", SHORT: "H", LONG: "I", 7: "B"}
@@ -153,3 +154,12 @@ def cmyk_profile(lab_of_ink):
     lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + matrix + ramp * 4 + table + ramp * 3
     white = b"XYZ \0\0\0\0" + b"".join(map(_fixed, (0.9642, 1, 0.8249)))
     return _profile(b"CMYK", b"prtr", b"Lab ", {**_TEXTS, b"wtpt": white, b"A2B0": lut})
+
+
+def save_photo_with_focal_length(path, millimetres):
+    """Write a photo of 120 x 90 pixels whose EXIF data have a focal length for 35 mm film."""
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = millimetres
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path, exif=exif.tobytes())
+    return path

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from aios.media.photo import PhotoError
+from aios.page.people_table import people_html
 from aios.page.results import MAX_ENLARGEMENT, SCREEN_SIDE_PX, PhotoQuery, ResultCache
+from tests.helpers.image_files import save_photo_with_focal_length
 from tests.helpers.served import count_forwards, middle_threshold, save_photo, tiny_predictor
 
 
@@ -50,6 +52,17 @@ def test_only_another_photo_or_input_size_runs_the_network(cache, predictor, pho
     assert wide.prediction.camera.field_of_view == pytest.approx(70)
     ask(cache, "a", photo, size="fast")
     assert len(runs) == 1
+
+
+def test_field_of_view_is_that_of_the_exif_data_unless_chosen(cache, tmp_path):
+    path = save_photo_with_focal_length(tmp_path / "phone.jpg", 26)
+    result = ask(cache, "a", path).prediction
+    assert result.focal_length_from == "exif"
+    assert result.camera.field_of_view == pytest.approx(67.3, abs=0.1)
+    chosen = ask(cache, "a", path, field_of_view=70.0).prediction
+    assert chosen.focal_length_from == "chosen"
+    assert "67 degrees (from the EXIF data)" in people_html(result)
+    assert "70 degrees." in people_html(chosen)
 
 
 def test_result_equals_that_of_the_predictor(cache, predictor, photo):

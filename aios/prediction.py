@@ -9,16 +9,10 @@ from typing import Literal, Self
 import numpy as np
 
 from .attention import Attention
-from .geometry.camera import Camera, FitSigmas, fit_translation
-from .network.config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
+from .geometry.camera import Camera, fit_translation
+from .network.config import NUM_BODY_JOINTS
 from .people import People
 
-_KEYPOINT_SIGMA = 0.2
-"""Standard deviation of keypoints from the projected joints, relative to the longer side of the
-box.  Larger than the error of single keypoints, since a wrong pose shifts many of them together."""
-_DEPTH_SIGMA = 0.1
-"""Standard deviation of the predicted depth, relative to it."""
-_MIN_DEPTH_M = 0.01
 FocalLengthSource = Literal["model", "exif", "chosen"]
 
 
@@ -133,25 +127,3 @@ class Prediction:
     def __iter__(self) -> Iterator[int]:
         """Indices of the people, best score first."""
         return iter(range(len(self.people)))
-
-
-def keypoint_translation(people: People, joints_3d: np.ndarray, camera: Camera) -> np.ndarray:
-    """Translation that fits posed joints to the predicted 2D keypoints, near the predicted depth.
-
-    For weights whose keypoints locate a person in the image better than their camera.  The depth
-    stays close to the camera's, because a depth from keypoints alone is as wrong as the pose.
-
-    Args:
-        people: P people.
-        joints_3d: (P, 144, 3) metres, camera frame.
-        camera: camera of the photo.
-
-    Returns:
-        (P, 3) metres.
-    """
-    boxes = people.boxes_xyxy_px
-    sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
-    depth = joints_3d[:, 0, 2].clip(_MIN_DEPTH_M)
-    sigmas = FitSigmas(sides * _KEYPOINT_SIGMA, depth * _DEPTH_SIGMA)
-    joints = joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
-    return fit_translation(joints, people.keypoints_2d_px, camera, sigmas)

@@ -30,8 +30,9 @@ from .network.preprocessing import (
     prepare_photo,
 )
 from .people import People, people_from_table, people_table
+from .placement import keypoint_translation
 from .posing import BodyPoser
-from .prediction import Candidates, Prediction, keypoint_translation
+from .prediction import Candidates, Prediction
 from .refinement import refine_poses
 from .resources import EXAMPLES
 from .weights.load import WeightsInfo, load_model

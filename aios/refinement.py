@@ -18,6 +18,7 @@ from .body.kinematics import PARENTS
 from .geometry.camera import Camera
 from .network.config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
 from .people import People
+from .placement import keypoint_weights
 
 _PARENTS = PARENTS[:NUM_BODY_JOINTS]
 _HEAD = 15
@@ -40,7 +41,7 @@ class Refinement:
     """
 
     steps: int = 5
-    keypoint_spread: float = 0.14
+    keypoint_spread: float = 0.2
     rotation: float = 0.1
     hinge: float = 0.5
     trunk: float = 0.3
@@ -49,7 +50,7 @@ class Refinement:
 
 REFINEMENT = Refinement()
 
-_KEYPOINT_WEIGHTS = np.array([0.3, 0.2, 0.2, 0.3, 0.3] + [1.0] * 12)
+_KEYPOINT_WEIGHTS = np.array([0.6] * 5 + [1.0] * 12)
 _TRUNK = (0, 3, 6, 9, 12, 13, 14, 15)
 _KNEES, _LEFT_ELBOW, _RIGHT_ELBOW = (4, 5), 18, 19
 
@@ -136,6 +137,7 @@ class _PoseFit:
         offsets = joints[:, self._face] - joints[:, _HEAD, None]
         self._offsets = np.einsum("pji,pkj->pki", turns[:, _HEAD], offsets)
         self._prior = _prior(settings)
+        self._trust = _KEYPOINT_WEIGHTS * keypoint_weights(people, camera)
 
     def _global_rotations(self) -> np.ndarray:
         turns = self.rotations.copy()
@@ -167,7 +169,7 @@ class _PoseFit:
         residual = (seen - self._pixels) / self._sides[:, None, None]
         squared = (residual**2).sum(-1)
         spread = settings.keypoint_spread**2
-        weight = _KEYPOINT_WEIGHTS * (spread / (spread + squared)) ** 2 / spread
+        weight = self._trust * (spread / (spread + squared)) ** 2 / spread
         # Derivative of a projected point by the point: (P, 17, 2, 3).
         by_point = np.zeros((*points.shape[:2], 2, 3))
         by_point[..., 0, 0] = by_point[..., 1, 1] = (focal / depth)[..., 0]

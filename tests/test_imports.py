@@ -30,9 +30,10 @@ AIOS_ROOMS = {
     "tracking": "geometry people",
     "export": "resources geometry body render people prediction",
     "posing": "accelerate body people",
-    "refinement": "geometry body network people",
+    "placement": "geometry network people",
+    "refinement": "geometry body network people placement",
     "predictor": "resources geometry media network accelerate weights body people attention"
-    " prediction posing refinement",
+    " prediction posing placement refinement",
     "descriptions": "accelerate weights body",
     "cli": "weights body render predictor descriptions",
     "pipelines": "geometry media render tracking export people prediction predictor",

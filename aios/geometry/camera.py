@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 _SCALE_EPS = 1e-9
+_MIN_WEIGHT = 1e-3  # keeps the equations solvable if no point is trusted
 _SOLVER_ITERATIONS = 5
 _MIN_DEPTH_M = 1e-3
 
@@ -100,7 +101,11 @@ class FitSigmas:
 
 
 def fit_translation(
-    points: np.ndarray, pixels: np.ndarray, camera: Camera, sigmas: FitSigmas | None = None
+    points: np.ndarray,
+    pixels: np.ndarray,
+    camera: Camera,
+    sigmas: FitSigmas | None = None,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Translation of each body that minimises the reprojection error of its points.
 
@@ -112,6 +117,7 @@ def fit_translation(
         pixels: (P, K, 2) observed positions.
         camera: camera of the image.
         sigmas: adds a prior on the current depth; None fits the depth to the pixels alone.
+        weights: (P, K) of the points, 0 or more; None weights them equally.
 
     Returns:
         (P, 3) metres to add to all points of each body; 0 for a body with points at or behind the
@@ -135,8 +141,9 @@ def fit_translation(
     if sigmas is not None:
         # In units of rays, like the equations: pixels over focal length.
         prior[:, 2, 2] = (sigmas.pixels / sigmas.depth_m)[valid] ** 2 / camera.focal_length**2
+    trust = np.ones(1) if weights is None else np.maximum(weights[valid], _MIN_WEIGHT)
     for _ in range(_SOLVER_ITERATIONS):
-        weight = 1.0 / np.maximum(depth, _MIN_DEPTH_M) ** 2
+        weight = trust / np.maximum(depth, _MIN_DEPTH_M) ** 2
         left = np.einsum("pkri,pk,pkrj->pij", rows, weight, rows) + prior
         right = np.einsum("pkri,pk,pkr->pi", rows, weight, target)
         shift = np.linalg.solve(left, right[..., None])[..., 0]

@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 def _settings(options: argparse.Namespace) -> list[object]:
     """Options on which the results of a photo or video depend, beside those of the predictor."""
     names = (
-        "threshold max_people input_size field_of_view ground backdrop bones add fps seconds "
+        "speed threshold max_people input_size field_of_view ground backdrop bones add fps seconds "
         "no_smoothing"
     ).split()
     return [__version__, *(getattr(options, name) for name in names)]

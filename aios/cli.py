@@ -56,8 +56,8 @@ def configure_threads_and_malloc() -> None:
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --weights, --body, --device, --speed, --refine and --threshold."""
+def add_model_arguments(parser: argparse.ArgumentParser, with_device: bool = True) -> None:
+    """Add --weights, --body, --device if wanted, --speed, --refine and --threshold."""
     parser.add_argument(
         "--weights",
         default="auto",
@@ -70,7 +70,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="SMPL-X file or folder (default: $AIOS_SMPLX, else the built-in stand-in)",
     )
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 ... (default: best)")
+    if with_device:
+        parser.add_argument(
+            "--device", metavar="NAME", help="cpu, cuda, cuda:1 ... (default: best)"
+        )
     parser.add_argument(
         "--speed",
         choices=("exact", "fast"),

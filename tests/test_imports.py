@@ -37,6 +37,7 @@ AIOS_ROOMS = {
     "descriptions": "accelerate weights body",
     "cli": "weights body render predictor descriptions",
     "pipelines": "geometry media render tracking export people prediction predictor",
+    "cluster": "geometry media weights body export people prediction predictor cli pipelines",
     "__main__": "media render export predictor cli pipelines",
     "page": "resources accelerate media weights body render export people attention prediction"
     " predictor descriptions cli pipelines",
@@ -142,6 +143,12 @@ def test_scientific_extras_are_trainings_alone():
     outside = set(PROGRAM) - set(TRAINING)
     assert not users(outside, "tensorboard", "torch.utils.tensorboard", "matplotlib", "pandas")
     assert not users(outside, "torch.distributed")
+
+
+def test_packages_of_the_cluster_are_its_alone():
+    """Running on one machine needs none of the packages of the extra `cluster`."""
+    files = users(PROGRAM, "ray", "pyarrow", "fsspec")
+    assert files and {path.rpartition("/")[0] for path in files} == {"aios/cluster"}
 
 
 def test_smplx_is_behind_one_door_and_lazy():

@@ -11,10 +11,11 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -143,7 +144,7 @@ def batch_size(predictor: AiOSPredictor) -> int:
 
 def predicted(
     predictor: AiOSPredictor,
-    items: Sequence[PhotoItem],
+    items: Iterable[PhotoItem],
     limits: PeopleLimits,
     batching: Batching | None = None,
     is_finished: Callable[[int], bool] = lambda index: False,
@@ -154,7 +155,7 @@ def predicted(
 
     Args:
         predictor: runs the network; a batch that fails is halved, down to the photo at fault.
-        items: the photos.
+        items: the photos; at most one window ahead is taken.
         limits: which people are kept.
         batching: None for the fastest.
         is_finished: whether the item of an index is left out. It is still predicted if its window
@@ -171,18 +172,17 @@ def predicted(
 
 
 def _decoded(
-    items: Sequence[PhotoItem], batching: Batching, is_finished: Callable[[int], bool]
+    items: Iterable[PhotoItem], batching: Batching, is_finished: Callable[[int], bool]
 ) -> Iterator[list[PhotoWork]]:
     """Windows of decoded photos, in parts of about `_MAX_BATCH_PIXELS` at most."""
+    works = (PhotoWork(index, item) for index, item in enumerate(items))
     with ThreadPoolExecutor(batching.threads, thread_name_prefix="aios-decode") as pool:
-        for start in range(0, len(items), batching.window):
-            window = range(start, min(start + batching.window, len(items)))
-            if all(map(is_finished, window)):
+        while window := list(islice(works, batching.window)):
+            if all(is_finished(work.index) for work in window):
                 continue
             batch: list[PhotoWork] = []
             pixels = 0
-            works = (PhotoWork(index, items[index]) for index in window)
-            for work in _decode_ahead(pool, works, batching.threads):
+            for work in _decode_ahead(pool, window, batching.threads):
                 batch.append(work)
                 pixels += 0 if work.photo is None else work.photo.shape[0] * work.photo.shape[1]
                 if pixels >= _MAX_BATCH_PIXELS:
@@ -193,7 +193,7 @@ def _decoded(
 
 
 def _decode_ahead(
-    pool: ThreadPoolExecutor, works: Iterator[PhotoWork], count: int
+    pool: ThreadPoolExecutor, works: Iterable[PhotoWork], count: int
 ) -> Iterator[PhotoWork]:
     """Decode in order, with at most `count` photos in progress."""
     pending: deque[Future[PhotoWork]] = deque()

@@ -19,7 +19,7 @@ def weights_checksum(predictor: AiOSPredictor) -> str:
 
 
 def settings_fingerprint(predictor: AiOSPredictor, *settings: object) -> str:
-    """32 hexadecimal digits that differ if weights, body, speed or a setting differs.
+    """32 hexadecimal digits that differ if weights, body, refinement or a setting differs.
 
     Args:
         predictor: with the weights and the body.
@@ -29,7 +29,7 @@ def settings_fingerprint(predictor: AiOSPredictor, *settings: object) -> str:
         OSError: the file of the weights cannot be read.
     """
     checksums = [weights_checksum(predictor), predictor.body.checksum]
-    text = json.dumps([*checksums, predictor.speed, predictor.refine, settings], default=_sorted)
+    text = json.dumps([*checksums, predictor.refine, settings], default=_sorted)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -139,7 +139,7 @@ def reconstruct_video(
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
         work = Path(scratch)
         store = MotionStore(work / "motion")
-        camera, rate, notes = _find(predictor, source, settings, store, reporter)
+        camera, rate, notes = find_tracks(predictor, source, settings, store, reporter)
         video = work / f"{stem}_overlay.mp4"
         bounds = SceneBounds()
         notes += _draw(
@@ -163,14 +163,29 @@ def reconstruct_video(
     return VideoResult(overlay, npz, summary, motions, document)
 
 
-def _find(
+def find_tracks(
     predictor: AiOSPredictor,
     source: Path,
     settings: VideoSettings,
     store: MotionStore,
     reporter: ProgressReporter,
 ) -> tuple[Camera, float, list[str]]:
-    """Fill the store; returns the camera, frames per second and notes on unreadable parts."""
+    """Detect and track the people of a video.
+
+    Args:
+        predictor: detects people.
+        source: the video.
+        settings: of the job.
+        store: takes the tracks, and is finished.
+        reporter: with the stage `FIND`.
+
+    Returns:
+        Camera, frames per second and notes on unreadable parts.
+
+    Raises:
+        VideoError: the video cannot be read.
+        PhotoError: its frames cannot be processed.
+    """
     tracker = StreamTracker(
         predictor,
         settings.threshold,

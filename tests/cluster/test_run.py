@@ -1,0 +1,190 @@
+"""A cluster of two workers on this machine: the rows of one process, also after a kill."""
+
+import json
+import logging
+import os
+import signal
+from contextlib import nullcontext
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from aios.cli import StartError
+from aios.cluster import run as run_module
+from aios.cluster.__main__ import main
+from aios.cluster.parts import build_parts
+from aios.cluster.run import Resources, fitting_resources, ray_cluster, run_parts
+from aios.cluster.sources import find_sources
+from aios.cluster.worker import PartResult, PartWorker, WorkerSettings
+from aios.pipelines.batches import PeopleLimits
+from tests.helpers.served import save_photo
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+]
+
+TWO_WORKERS = Resources(2)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Ray on this machine; all its processes end with it."""
+    before = ray_processes()
+    with ray_cluster("local", TWO_WORKERS):
+        assert ray_processes() > before
+        yield
+    assert ray_processes() <= before
+
+
+def ray_processes() -> set[int]:
+    """Processes of servers of Ray."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text().strip() in ("raylet", "gcs_server"):
+                found.add(int(path.parent.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Sixteen photos, one of them broken."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index in range(15):
+        save_photo(folder / f"{index:02d}.png", 60 + index, 80)
+    (folder / "broken.jpg").write_bytes(b"")
+    return folder
+
+
+def settings(out, weights):
+    return WorkerSettings(str(out), str(weights), limits=PeopleLimits(0.0, 2))
+
+
+def rows(out, table):
+    """All rows of a table, in an order that does not depend on its files."""
+    paths = sorted((Path(out) / table).glob("*.parquet"))
+    found = [row for path in paths for row in pq.read_table(path).to_pylist()]
+    return sorted(found, key=lambda row: json.dumps([row["photo"], row.get("person")]))
+
+
+def test_a_killed_worker_costs_no_row_and_doubles_none(cluster, photos, weights, tmp_path):
+    parts = build_parts(find_sources([str(photos)]), 2)
+    alone, worker = settings(tmp_path / "alone", weights), PartWorker()
+    for part in parts:
+        worker({"part": part.to_json(), "settings": alone.to_bytes()})
+    results = []
+
+    def kill_the_first(part):
+        if not results:
+            os.kill(part.pid, signal.SIGKILL)
+        results.append(part)
+
+    together = settings(tmp_path / "together", weights)
+    job = run_parts(parts, together, TWO_WORKERS, kill_the_first)
+    assert {part.key for part in results} == {part.key for part in parts}
+    assert len({part.pid for part in results}) >= 2
+    assert (job.parts, job.errors) == (8, [])
+    for table, count in {"people": 30, "photos": 15, "failed": 1}.items():
+        found = rows(together.out, table)
+        assert len(found) == count
+        assert found == rows(alone.out, table)
+
+
+def test_workers_fit_the_cluster(cluster):
+    assert fitting_resources(None, None, None) == Resources(2, 1, 0.0)
+    assert fitting_resources(None, 2, None) == Resources(1, 2, 0.0)
+    assert fitting_resources(5, 1, 0.0) == Resources(5, 1, 0.0)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Parts of the command are processed by one worker in this process."""
+
+    def results(parts, settings, resources):
+        worker = PartWorker()
+        for part in parts:
+            row = {"part": part.to_json(), "settings": settings.to_bytes()}
+            yield PartResult(**worker(row))
+
+    monkeypatch.setattr(run_module, "_results", results)
+    monkeypatch.setattr(run_module, "ray_cluster", lambda *_: nullcontext())
+    monkeypatch.setattr(run_module, "fitting_resources", lambda *_: Resources(1))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.delenv("AIOS_SMPLX", raising=False)
+
+
+def test_unusable_weights_end_the_job_with_one_sentence(
+    in_this_process, photos, tmp_path, monkeypatch
+):
+    parts = build_parts(find_sources([str(photos)]), 2)
+    missing = settings(tmp_path / "out", tmp_path / "missing.safetensors")
+    with pytest.raises(StartError, match="No weights found"):
+        run_parts(parts, missing, TWO_WORKERS)
+    assert len(run_parts(parts[:2], missing, TWO_WORKERS).errors) == 2
+
+
+def test_command_does_what_is_missing(in_this_process, photos, weights, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--weights", str(weights), "--max-people", "2"]
+    options += ["--workers", "1", "--photos-per-part", "8"]
+    assert main([str(photos), *options]) == 1
+    assert "15 photos with 30 people" in caplog.text
+    assert "1 photos or videos failed" in caplog.text
+    before = rows(out, "people")
+    times = {path.name: path.stat().st_mtime_ns for path in (out / "people").iterdir()}
+    assert len(before) == 30 and len(times) == 2
+    caplog.clear()
+    assert main([str(photos), *options]) == 0
+    assert "Everything is finished" in caplog.text
+    # A part whose marker is missing was not finished.
+    marker = sorted((out / "photos").iterdir())[0]
+    marker.unlink()
+    assert main([str(photos), *options]) in (0, 1)
+    assert "1 of 2 parts are left" in caplog.text
+    assert rows(out, "people") == before
+    changed = {
+        path.name
+        for path in (out / "people").iterdir()
+        if path.stat().st_mtime_ns != times[path.name]
+    }
+    assert changed == {marker.name}
+    caplog.clear()
+    assert main([str(photos), *options, "--retry-failed"]) == 1
+    assert "1 of 2 parts are left" in caplog.text
+    assert rows(out, "people") == before and len(rows(out, "failed")) == 1
+    assert main([str(photos), *options, "--max-people", "1"]) == 2
+    assert "results of other weights, settings or version" in caplog.text
+    assert json.loads((out / "dataset.json").read_text())["max_people"] == 2
+    assert main([str(photos / "00.png"), *options, "--overwrite", "--max-people", "1"]) == 0
+    assert len(rows(out, "people")) == 1 and rows(out, "failed") == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["photos"],
+        ["--out", "out"],
+        ["photos", "--out", "out", "--workers", "0"],
+        ["photos", "--out", "out", "--gpus-per-worker", "-1"],
+        ["photos", "--out", "out", "--meshes", "fbx"],
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_missing_input_and_packages_are_one_sentence(weights, tmp_path, monkeypatch, caplog):
+    arguments = [str(tmp_path / "missing"), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--weights", str(weights)]) == 2
+    assert f"There is no {tmp_path}/missing." in caplog.text
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(arguments) == 2
+    assert 'There is no package ray: pip install ".[cluster]".' in caplog.text

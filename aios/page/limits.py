@@ -6,17 +6,36 @@ JSON of a call, and keeps the first part of an upload on disk when the connectio
 
 from __future__ import annotations
 
+import os
+
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_UPLOAD_FILE = "200mb"
+from ..cli import StartError
+
+
+def _from_environment(name: str, default: int) -> int:
+    """A whole number of at least 1 from an environment variable.
+
+    Raises:
+        StartError: it is not such a number.
+    """
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        raise StartError(f"{name} is {text!r}: set it to a whole number of at least 1.")
+    return int(text)
+
+
+MAX_UPLOAD_FILE = f"{_from_environment('AIOS_MAX_FILE_MB', 200)}mb"
 """One file, as an argument of `gr.Blocks.launch`. The SMPL-X body model has 110 MB."""
-MAX_UPLOAD_MB = 600
+MAX_UPLOAD_MB = _from_environment("AIOS_MAX_UPLOAD_MB", 600)
 """Sum of all files of one request."""
 MAX_CALL_MB = 20
 """Arguments of a call; one webcam frame is the largest of them."""
-MAX_WAITING = 32
+MAX_WAITING = _from_environment("AIOS_MAX_WAITING", 32)
 """Events in the queue of all visitors."""
+STOP_SECONDS = _from_environment("AIOS_STOP_SECONDS", 60)
+"""Longest time that a server which is asked to stop waits for its running events."""
 MAX_STATES = 100
 """Visitors whose widget state Gradio keeps, at a third of a megabyte each."""
 _MB = 1024 * 1024

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+from typing import TYPE_CHECKING, NoReturn
 
 from ..cli import (
     OneLineParser,
@@ -21,6 +22,11 @@ from ..cli import (
     warm_up_renderer,
 )
 from .space import load_page_predictor
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from .availability import Availability
 
 _log = logging.getLogger("aios.app")
 
@@ -46,12 +52,16 @@ def main(arguments: list[str] | None = None) -> int:
             port = find_port(options.host, options.port)
             predictor = load_page_predictor(options)
             from ..body.file import find_body_file
+            from .availability import Availability
             from .layout import build_page
             from .server import launch, share
 
-            page = build_page(predictor, options.threshold)
+            page, availability = build_page(predictor, options.threshold), Availability()
             private = [predictor.weights.path, find_body_file(options.body)]
-            address = launch(page, options.host, port, options.auth, private, options.mcp)
+            address = launch(
+                page, options.host, port, options.auth, private, options.mcp, availability
+            )
+            signal.signal(signal.SIGTERM, lambda *_: _stop(page, availability))
             _log.info("Page: %s", address)
             warm_up_renderer()
             if options.share:
@@ -63,3 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             _log.info("Stopped.")
     return 0
+
+
+def _stop(page: gr.Blocks, availability: Availability) -> NoReturn:
+    """End the program after the events that are running; at once if it is asked again."""
+    from .limits import STOP_SECONDS
+
+    if not availability.is_stopping:
+        _log.info("Stopping when the running jobs have ended, in %d s at most.", STOP_SECONDS)
+        availability.stop(page, STOP_SECONDS)
+    sys.exit(0)

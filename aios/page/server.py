@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from ..cli import StartError
 from ..resources import ASSETS
+from .availability import Availability, HealthCheck
 from .limits import MAX_STATES, MAX_UPLOAD_FILE, MAX_WAITING, RequestLimits
 
 _MCP_VERSION = "1.30.0"
@@ -27,6 +28,7 @@ def launch(
     auth: tuple[str, str] | None = None,
     never_served: Sequence[Path] = (),
     mcp: bool = False,
+    availability: Availability | None = None,
 ) -> str:
     """Start serving in the background and return the address.
 
@@ -37,12 +39,17 @@ def launch(
         auth: user name and password required from visitors.
         never_served: files that are refused to all visitors.
         mcp: serve MCP too; if False, the variable GRADIO_MCP_SERVER decides.
+        availability: told by `/health`; None for a server that is never stopped gracefully.
 
     Raises:
         StartError: the page cannot be served on this host and port.
     """
     if mcp and importlib.util.find_spec("mcp") is None:
         raise StartError(f"--mcp needs another package: pip install mcp=={_MCP_VERSION}.")
+    middleware = [
+        Middleware(HealthCheck, availability=availability or Availability()),
+        Middleware(RequestLimits),
+    ]
     fonts = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif"]
     theme = gr.themes.Default(
         primary_hue="indigo", font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]
@@ -63,7 +70,7 @@ def launch(
             state_session_capacity=MAX_STATES,
             ssr_mode=False,
             mcp_server=mcp or None,
-            app_kwargs={"middleware": [Middleware(RequestLimits)]},
+            app_kwargs={"middleware": middleware},
             theme=theme,
             css_paths=ASSETS / "page.css",
             js=(ASSETS / "page.js").read_text("utf-8"),

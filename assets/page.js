@@ -10,6 +10,8 @@
       const label = image.closest(".block").querySelector("[data-testid='block-label']");
       if (label) image.alt = label.innerText.trim();
     }
+    // A name needs a role.
+    for (const empty of document.querySelectorAll(".empty[aria-label]:not([role])")) empty.setAttribute("role", "img");
     for (const button of document.querySelectorAll("button:not([aria-label])")) {
       const image = button.querySelector("img[alt]");
       if (image && !button.innerText.trim()) button.setAttribute("aria-label", image.alt);

@@ -8,7 +8,7 @@ from .body_upload import add_body_upload
 from .context import PageContext
 from .model_summary import banner_html
 
-_ABOUT = """### What you see
+_ABOUT = """## What you see
 [AiOS](https://arxiv.org/abs/2403.17934) (Sun et al., CVPR 2024) detects all people in a photo and
 estimates body, hands and face in one pass over the full image, without cropping people. Each person
 becomes an SMPL-X mesh in the camera frame of the photo. This page runs an independent
@@ -19,15 +19,15 @@ implementation, written from the paper.
 * **Webcam** and **Video**: tracked people in steady colours; motion as BVH and animated GLB.
 * **Batch**: many photos in, one archive of results out.
 
-### Privacy
+## Privacy
 Photos stay on the server of this page and are visible to you only. Uploads and results are deleted
 when you close the page, or within an hour. The webcam sends nothing before you start it or take a
 snapshot.
 
-### API
+## API
 The same results are available over HTTP: see *Use via API* at the bottom of the page.
 
-### Licences
+## Licences
 The code is Apache-2.0. Weights, the SMPL-X body model and the `smplx` package are for
 non-commercial research; the stand-in body is in the public domain."""
 

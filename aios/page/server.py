@@ -53,7 +53,15 @@ def launch(
     fonts = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif"]
     theme = gr.themes.Default(
         primary_hue="indigo", font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]
-    ).set(block_info_text_color="*neutral_500", block_info_text_color_dark="*neutral_400")
+    ).set(
+        # Text needs a contrast of 4.5 : 1.
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+    )
     try:
         _, address, _ = page.queue(max_size=MAX_WAITING).launch(
             server_name=host,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, BrowserType, Locator, Page, expect, sync_playwright
 
@@ -78,6 +79,25 @@ def visit(browser: Browser, address: str, **settings) -> Iterator[Page]:
     context.close()
     assert asked
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+
+
+def expect_accessible(page: Page) -> None:
+    """Wait until axe has no serious finding; controls that fade in have little contrast."""
+    end = time.monotonic() + TIMEOUT_MS / 1000
+    while serious := serious_findings(page):
+        assert time.monotonic() < end, "\n".join(serious)
+        page.wait_for_timeout(500)
+
+
+def serious_findings(page: Page) -> list[str]:
+    """Rule, element and reason of each serious or critical finding of axe."""
+    response = Axe().run(page, options={"resultTypes": ["violations"]}).response
+    return [
+        f"{finding['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for finding in response["violations"]
+        if finding["impact"] in ("serious", "critical")
+        for node in finding["nodes"]
+    ]
 
 
 def upload(page: Page, photo: Path) -> None:

@@ -17,6 +17,7 @@ from tests.helpers.browsing import (
     TIMEOUT_MS,
     chromium,
     download,
+    expect_accessible,
     expect_drawn,
     expect_loaded,
     expect_people,
@@ -395,6 +396,23 @@ def test_phone_stays_where_the_visitor_scrolls(browser, address, predictor, tmp_
         gate.set()
         expect(page.get_by_role("button", name="Results (JSON)")).to_be_enabled()
         expect_true(page, "window.scrollY === 0")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_axe_has_no_serious_finding(browser, address, photo, scheme, width):
+    viewport = {"width": width, "height": 900}
+    with visit(browser, address, viewport=viewport, color_scheme=scheme) as page:
+        upload(page, photo)
+        expect(page.locator("#file-note")).to_contain_text("Files of person")
+        open_tab(page, "Parameters")
+        expect(page.locator("#parameters table")).to_be_visible()
+        expect_accessible(page)
+        open_tab(page, "Attention")
+        expect(page.locator("#attention-token img")).to_be_visible()
+        expect_accessible(page)
+        for tab in ("Webcam", "Video", "Batch", "About"):
+            open_tab(page, tab)
+            expect_accessible(page)
 
 
 def test_controls_have_names_and_tabs_open_by_keyboard(with_people):

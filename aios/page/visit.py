@@ -142,10 +142,27 @@ class Visit:
             result = self.result(request.query)
             folder = self._new_version("results", "results")
             settings = request.export.settings(predictor)
-            files = write_photo_files(request, result, folder, settings)
+            with self._deleting_if_ended(folder):
+                files = write_photo_files(request, result, folder, settings)
             with self._lock:
                 self._written_files = request, predictor, files
         return files
+
+    @contextmanager
+    def _deleting_if_ended(self, folder: Path) -> Iterator[None]:
+        """Delete what was written after the end of the visit.
+
+        Raises:
+            VisitEndedError: the visit has ended.
+        """
+        try:
+            yield
+        except OSError:  # the folder was deleted meanwhile
+            if not self.has_ended:
+                raise
+        if self.has_ended:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            raise VisitEndedError
 
     def _find_files(self, request: FilesRequest) -> PhotoFiles | None:
         if self._written_files is None:

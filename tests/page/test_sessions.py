@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from aios.page import sessions as sessions_module
+from aios.page import visit as visit_module
 from aios.page.photo_files import FilesRequest
 from aios.page.results import SCREEN_SIDE_PX, PhotoQuery
 from aios.page.sessions import Sessions, sweep_regularly
@@ -222,6 +223,24 @@ def test_sweeper_ends_with_its_sessions(predictor, folder):
     sweep_regularly(sessions, 0.01)
     del sessions
     wait_until(lambda: gc.collect() >= 0 and reference() is None)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_files_written_at_the_end_of_a_visit_are_deleted(sessions, tmp_path, monkeypatch, moment):
+    visit, usual = sessions.visit("a"), visit_module.write_photo_files
+
+    def leave_meanwhile(*arguments):
+        if moment == "before":
+            sessions.leave("a")
+        files = usual(*arguments)
+        sessions.leave("a")
+        return files
+
+    monkeypatch.setattr(visit_module, "write_photo_files", leave_meanwhile)
+    request = FilesRequest(query(save_photo(tmp_path / "mine.png")))
+    with pytest.raises(VisitEndedError):
+        visit.write(request)
+    assert not list(tmp_path.rglob("mine*.json"))
 
 
 def test_result_files_have_the_size_of_the_photo(sessions, tmp_path):

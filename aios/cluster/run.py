@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..cli import StartError
 from ..pipelines.progress import duration_text
@@ -110,8 +111,18 @@ def ray_cluster(address: str, resources: Resources | None = None) -> Iterator[No
             "include_dashboard": False,
             "object_store_memory": _LOCAL_OBJECT_STORE_BYTES,
         }
+    connect = partial(
+        ray.init, address, log_to_driver=False, logging_level=logging.ERROR, **options
+    )
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        try:
+            connect()
+        except Exception:
+            if address != "local":
+                raise
+            # On a machine under load, servers may take longer to start than Ray waits.
+            ray.shutdown()
+            connect()
         yield
     finally:
         ray.shutdown()

@@ -160,10 +160,10 @@ def test_photos_are_predicted_in_batches_with_the_results_of_single_ones(
 
 def test_batches_are_used_where_they_are_faster(predictor):
     assert batch_size(predictor) == 4
-    large = SimpleNamespace(image=SimpleNamespace(short_side=800))
-    on_cpu = SimpleNamespace(device=torch.device("cpu"), model=SimpleNamespace(config=large))
+    large = SimpleNamespace(short_side=800)
+    on_cpu = SimpleNamespace(device=torch.device("cpu"), image=large)
     assert batch_size(on_cpu) == 1
-    on_gpu = SimpleNamespace(device=torch.device("cuda"), model=SimpleNamespace(config=large))
+    on_gpu = SimpleNamespace(device=torch.device("cuda"), image=large)
     assert batch_size(on_gpu) == DEFAULT_BATCH_SIZE
 
 

@@ -6,6 +6,7 @@ Variants of the paper follow the name: "paper_phase1+naive+attention_full".
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -221,7 +222,18 @@ def named_config(name: str, changes: list[str]) -> TrainConfig:
         if not separator:
             raise ConfigError(f"--set needs key=value, got {change!r}")
         values[key] = _parse(text)
+        if not _is_finite(values[key]):
+            raise ConfigError(f"{key} must be a finite number, not {text}")
     return with_overrides(config, values)
+
+
+def _is_finite(value: Any) -> bool:  # noqa: ANN401 - JSON values have no narrower type
+    """Whether a JSON value has neither NaN nor infinity, which Python's JSON reader accepts."""
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _parse(text: str) -> Any:  # noqa: ANN401 - JSON values have no narrower type

@@ -22,6 +22,7 @@ from .config import CONFIGS, VARIANTS, named_config
 from .data.archive import DataError
 from .data.real_photos import RealDataError
 from .engine.distributed import process_group
+from .engine.run_folder import RunFolderError, run_folder
 from .engine.stream import open_stream
 from .engine.train_config import TrainConfig
 from .engine.trainer import NonFiniteLossError, Trainer
@@ -29,7 +30,7 @@ from .synthetic.mocap import MOCAP_VARIABLE, MocapError
 
 _REPORTED = (
     *(ConfigError, CheckpointError, DataError, MocapError, RealDataError, NonFiniteLossError),
-    FileNotFoundError,
+    *(RunFolderError, FileNotFoundError),
 )
 """Errors printed as one sentence, without traceback."""
 
@@ -97,11 +98,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = _config(options)
         torch.set_num_threads(config.threads)
-        with process_group():
+        with process_group(), run_folder(options.out):
             stream = open_stream(config)
             Trainer(config, options.out, BodyModel.load()).run(stream)
     except _REPORTED as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:  # a full disk, for example
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"the run stopped: {place}{error.strerror or error}\n")
         return 1
     return 0
 

@@ -6,13 +6,16 @@ import os
 import pickle
 import re
 import zipfile
+import zlib
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from ..resources import STANDIN_BODY
 from .array_pickle import StoredArray, load_array_pickle
+from .npz_members import read_npz
+from .plausible import find_implausible
 
 ENVIRONMENT_VARIABLE = "AIOS_SMPLX"
 NUM_VERTICES = 10475
@@ -37,6 +40,13 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
     "dynamic_lmk_bary_coords": (79, 17, 3),
 }
 _INTEGER = ("f", "kintree_table", "lmk_faces_idx", "dynamic_lmk_faces_idx")
+_MAX_FREE_SIZE = 50_000
+"""Most faces and shape components; SMPL-X has 20,908 and 400."""
+_MAX_PICKLE_BYTES = 1_500_000_000
+_START_BYTES = 64
+_PICKLE_STARTS = (b"\x80", b"(", b"}")
+_STANDIN_NOTE = "standin_note"
+_DAMAGED = (AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError)
 _OTHER_MODELS = {6890: "SMPL or SMPL+H", 778: "MANO", 5023: "FLAME"}
 _SHAPE_COMPONENTS = {20: 10, 400: 300}
 """Columns of `shapedirs` -> where its expression components start."""
@@ -93,22 +103,45 @@ def _find_in_folder(folder: Path) -> Path:
 
 
 def read_body_file(path: Path) -> BodyArrays:
-    """Read and validate the arrays that posing needs.
+    """Read and validate the arrays that posing needs; the content counts, not the suffix.
 
     Raises:
         BodyModelError: the file is not a neutral SMPL-X model in the `.npz` or `.pkl` layout.
     """
     try:
-        raw = _read_pickle(path) if path.suffix.lower() == ".pkl" else _read_npz(path)
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+        raw = _read_npz(path) if _is_archive(path, start) else _read_pickle(path)
+        arrays = _validated(path, raw)
     except OSError as error:
         raise BodyModelError(f"cannot read {path}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise BodyModelError(
+            f"there is not enough memory to read {path}: close other programs"
+        ) from error
+    if problem := find_implausible(arrays):
+        raise BodyModelError(f"{path} is not an SMPL-X model: {problem}; {_HINT}")
+    return BodyArrays(arrays, _STANDIN_NOTE in raw)
+
+
+def _is_archive(path: Path, start: bytes) -> bool:
+    """Whether the content of a file is an archive, or else is to be read as a pickle.
+
+    Raises:
+        BodyModelError: it is neither, by its first bytes.
+    """
+    if start.startswith(b"PK"):
+        return True
+    if start.startswith(b"version https://git-lfs"):
+        raise BodyModelError(f"{path} is a Git LFS pointer: fetch the file with `git lfs pull`")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise BodyModelError(f"{path} is a web page, not a body model: log in first; {_HINT}")
+    return path.suffix.lower() == ".npz" and start[:1] not in _PICKLE_STARTS
+
+
+def _validated(path: Path, raw: dict[str, Any]) -> dict[str, np.ndarray]:
     if "v_template" in raw:
-        count = len(np.atleast_1d(raw["v_template"]))
-        if count in _OTHER_MODELS:
-            raise BodyModelError(
-                f"{path} is a {_OTHER_MODELS[count]} model ({count} vertices), expected SMPL-X "
-                f"({NUM_VERTICES}); {_HINT}"
-            )
+        _check_vertex_count(path, len(np.atleast_1d(raw["v_template"])))
     missing = [name for name in _SHAPES if name not in raw]
     if missing:
         raise BodyModelError(
@@ -117,22 +150,41 @@ def read_body_file(path: Path) -> BodyArrays:
     arrays = {name: _checked(path, name, raw[name]) for name in _SHAPES}
     arrays["shapedirs"] = _ten_and_ten(path, arrays["shapedirs"])
     _check_indices(path, arrays)
-    return BodyArrays(arrays, "standin_note" in raw)
+    return arrays
+
+
+def _check_vertex_count(path: Path, count: int) -> None:
+    if count in _OTHER_MODELS:
+        raise BodyModelError(
+            f"{path} is a {_OTHER_MODELS[count]} model ({count} vertices), expected SMPL-X "
+            f"({NUM_VERTICES}); {_HINT}"
+        )
 
 
 def _checked(path: Path, name: str, value: np.ndarray) -> np.ndarray:
-    expected = _SHAPES[name]
-    if len(value.shape) != len(expected) or any(
-        b is not None and a != b for a, b in zip(value.shape, expected, strict=True)
-    ):
-        text = " x ".join("any" if n is None else str(n) for n in expected)
-        raise BodyModelError(
-            f"{path} is not an SMPL-X model: {name} has shape {value.shape}, expected {text}; "
-            f"{_HINT}"
-        )
+    _check_shape(path, name, value.shape)
     if value.dtype.kind not in "iuf" or not np.isfinite(value).all():
         raise BodyModelError(f"{path} is damaged: {name} has values that are not finite numbers")
-    return np.ascontiguousarray(value, np.int64 if name in _INTEGER else np.float32)
+    if name not in _INTEGER:
+        return np.ascontiguousarray(value, np.float32)
+    whole = np.ascontiguousarray(value, np.int64)
+    if not np.array_equal(whole, value):
+        raise BodyModelError(f"{path} is damaged: {name} has numbers that are not whole")
+    return whole
+
+
+def _check_shape(path: Path, name: str, shape: tuple[int, ...]) -> None:
+    if name == "v_template" and shape:
+        _check_vertex_count(path, shape[0])
+    expected = _SHAPES[name]
+    if len(shape) != len(expected) or any(
+        (size > _MAX_FREE_SIZE) if wanted is None else (size != wanted)
+        for size, wanted in zip(shape, expected, strict=True)
+    ):
+        text = " x ".join(f"up to {_MAX_FREE_SIZE}" if n is None else str(n) for n in expected)
+        raise BodyModelError(
+            f"{path} is not an SMPL-X model: {name} has shape {shape}, expected {text}; {_HINT}"
+        )
 
 
 def _ten_and_ten(path: Path, shapedirs: np.ndarray) -> np.ndarray:
@@ -165,29 +217,61 @@ def _indices_below(indices: np.ndarray, count: int) -> bool:
     return indices.size > 0 and int(indices.min()) >= 0 and int(indices.max()) < count
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    names = (*_SHAPES, "standin_note")
+def _read_npz(path: Path) -> dict[str, Any]:
+    def check(name: str, shape: tuple[int, ...]) -> None:
+        if name in _SHAPES:
+            _check_shape(path, name, shape)
+
     try:
         # Official files also have pickled dictionaries, which are not read.
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names if name in archive.files}
-    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raw = read_npz(path, (*_SHAPES, _STANDIN_NOTE), check)
+        if not raw and _holds_a_model(path):
+            raise BodyModelError(
+                f"{path} is an archive that contains other files: unpack it and give the"
+                f" {_NAMES[0]} in it"
+            )
+        return _dense(path, raw)
+    except BodyModelError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise BodyModelError(
+            f"{path} has a pickled array that contains {error}, which was not run; {_HINT}"
+        ) from error
+    except (*_DAMAGED, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise BodyModelError(f"{path} is not a readable .npz body model; {_HINT}") from error
 
 
-def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+def _holds_a_model(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return not any(name.endswith(".npy") for name in archive.namelist())
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _MAX_PICKLE_BYTES:
+        raise BodyModelError(f"{path} is too large for a body model; {_HINT}")
     with path.open("rb") as file:
         content = _unpickle(path, file)
     if not isinstance(content, dict):
         raise BodyModelError(f"{path} is not a body model pickle; {_HINT}")
+    return _dense(path, {name: value for name, value in content.items() if name in _SHAPES})
+
+
+def _dense(path: Path, stored: dict[str, Any]) -> dict[str, Any]:
+    """Arrays from arrays, sparse matrices and chumpy arrays."""
+    found = {}
     try:
-        return {
-            name: value.to_array() if isinstance(value, StoredArray) else np.asarray(value)
-            for name, value in content.items()
-            if name in _SHAPES
-        }
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        for name, value in stored.items():
+            if isinstance(value, StoredArray):
+                shape = value.shape
+                if shape is not None:
+                    _check_shape(path, name, shape)
+                value = value.to_array()
+            found[name] = np.asarray(value)
+    except BodyModelError:
+        raise
+    except _DAMAGED as error:
         raise BodyModelError(f"{path} is damaged; {_HINT}") from error
+    return found
 
 
 def _unpickle(path: Path, file: BinaryIO) -> object:
@@ -197,5 +281,7 @@ def _unpickle(path: Path, file: BinaryIO) -> object:
         raise BodyModelError(
             f"{path} is not a body model pickle, it contains {error}; {_HINT}"
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged pickle can raise nearly any exception
         raise BodyModelError(f"{path} is not a readable body model pickle; {_HINT}") from error

@@ -7,6 +7,7 @@ in its metadata.  Reading never executes code from a file.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import pickle
@@ -23,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..network.config import AiOSConfig
+from .config_sizes import find_absurd_size
 
 NOT_LOADED = {
     "body_model.": "SMPL-X constants; the body model comes from its own file",
@@ -215,7 +217,7 @@ def read_safetensors(path: str | Path) -> tuple[AiOSConfig, dict[str, Tensor], d
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             state = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError, RuntimeError) as error:
         raise CheckpointError(_unreadable(path, "a complete safetensors file", error)) from error
     if _CONFIG_KEY not in metadata:
         raise CheckpointError(
@@ -223,10 +225,12 @@ def read_safetensors(path: str | Path) -> tuple[AiOSConfig, dict[str, Tensor], d
         )
     try:
         config = AiOSConfig.from_dict(json.loads(metadata.pop(_CONFIG_KEY)))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path} has a network config of another version: {error}."
         ) from error
+    if problem := find_absurd_size(config):
+        raise CheckpointError(f"{path} is damaged: {problem}.")
     return config, state, metadata
 
 
@@ -260,6 +264,8 @@ def _require_file(path: Path) -> None:
 
 def _unreadable(path: Path, expected: str, error: Exception) -> str:
     """Error message for a file that is not `expected`; detects common download mistakes."""
+    if is_out_of_memory(error):
+        return f"There is not enough memory to read {path}: close other programs."
     with path.open("rb") as file:
         start = file.read(64)
     size = path.stat().st_size
@@ -273,6 +279,16 @@ def _unreadable(path: Path, expected: str, error: Exception) -> str:
     return (
         f"{path} ({size / 1e6:.1f} MB) is not {expected}, perhaps truncated:"
         f" download it again ({reason})."
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, the system or the allocator of torch ran out of memory."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
+        or any(words in text for words in ("allocate memory", "out of memory", "not enough memory"))
     )
 
 

@@ -45,6 +45,10 @@ from .download import TransferError, download
 
 METADATA_TIMEOUT_SECONDS = 10.0
 """Time limit for a request for the metadata of a file."""
+_PROXY_MESSAGE = (
+    "The Hub is not reachable through the proxy of the environment: set ALL_PROXY, HTTP_PROXY and"
+    " HTTPS_PROXY to http://HOST:PORT, or unset them."
+)
 _SAFE_ETAG = re.compile(r"[\w-][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TRUE_WORDS = {"1", "ON", "YES", "TRUE"}
@@ -242,8 +246,8 @@ def _hub_errors(repo_id: str, filename: str) -> Iterator[None]:
         raise HubError(_network_message(error)) from error
     except OSError as error:
         raise HubError(_disk_message(error)) from error
-    except ValueError as error:
-        raise HubError(f"{repo_id!r} is not a valid Hub repository name: {error}") from error
+    except (ImportError, ValueError) as error:
+        raise HubError(_name_or_proxy_message(error, repo_id)) from error
 
 
 def _status_message(error: HfHubHTTPError, repo_id: str) -> str:
@@ -262,6 +266,13 @@ def _status_message(error: HfHubHTTPError, repo_id: str) -> str:
     if status == 404 or isinstance(error, RepositoryNotFoundError):
         return f"{repo_id} does not exist on the Hub ({status}): check the name at {page}."
     return f"The Hub failed to serve {repo_id} (status {status}): try again later."
+
+
+def _name_or_proxy_message(error: Exception, repo_id: str) -> str:
+    # ImportError: of the package for SOCKS proxies.
+    if isinstance(error, ImportError) or "proxy" in str(error).lower():
+        return _PROXY_MESSAGE
+    return f"{repo_id!r} is not a valid Hub repository name: {error}"
 
 
 def _network_message(error: Exception) -> str:

@@ -15,7 +15,13 @@ from torch.overrides import TorchFunctionMode
 
 from ..network.config import AiOSConfig
 from ..resources import BUILTIN_WEIGHTS
-from .checkpoint import CheckpointError, load_strictly, read_released, read_safetensors
+from .checkpoint import (
+    CheckpointError,
+    is_out_of_memory,
+    load_strictly,
+    read_released,
+    read_safetensors,
+)
 from .hub import HubError, HubFileMissingError, fetch_file, fetch_metadata, find_cached
 
 if TYPE_CHECKING:
@@ -211,8 +217,15 @@ def _build(config: AiOSConfig, state: dict[str, Tensor], info: WeightsInfo) -> L
     # Imported here, so that finding and fetching weights does not import the network.
     from ..network.model import AiOS
 
-    with _SkipInit():
-        model = AiOS(config)
+    try:
+        with _SkipInit():
+            model = AiOS(config)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise CheckpointError(
+            f"There is not enough memory for the network of {info.path}: close other programs."
+        ) from error
     load_strictly(model, state, info.path, assign=True)
     return LoadedModel(model.eval(), config, info)
 

@@ -1,6 +1,7 @@
 """Weight files: reading, refusal of bad files, all-or-nothing loading, source selection."""
 
 import argparse
+import errno
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ from aios.weights.checkpoint import (
     read_released,
     read_safetensors,
     save_safetensors,
+    unpickle,
 )
 
 
@@ -405,6 +407,11 @@ def test_truncated_safetensors_is_named(tmp_path, model, config, share):
         ({"config": json.dumps({"backbone": {"colour": "red"}})}, "colour"),
         ({"config": json.dumps({"hidden_dim": 100})}, "hidden_dim"),
         ({"config": json.dumps({"hidden_dim": "wide"})}, "another version"),
+        ({"config": "[" * 100_000}, "another version"),
+        ({"config": json.dumps({"encoder_layers": 10**9})}, "encoder_layers=1000000000, above 200"),
+        ({"config": json.dumps({"hidden_dim": 2**30})}, "hidden_dim=1073741824, above 16384"),
+        ({"config": json.dumps({"image": {"long_side": 10**9}})}, "long_side=1000000000"),
+        ({"config": json.dumps({"backbone": {"depths": [10**8] * 4}})}, "depths.0=100000000"),
     ],
 )
 def test_safetensors_with_unreadable_config_is_refused(tmp_path, metadata, words):
@@ -412,6 +419,27 @@ def test_safetensors_with_unreadable_config_is_refused(tmp_path, metadata, words
     save_file({"a": torch.zeros(1)}, path, metadata)
     with pytest.raises(CheckpointError, match=rf"small\.safetensors.*{words}"):
         read_safetensors(path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_lack_of_memory_is_not_called_damage(tmp_path, model, config, monkeypatch, error):
+    def fail(*_arguments, **_options):
+        raise error
+
+    path = tmp_path / "good.safetensors"
+    save_safetensors(path, model.state_dict(), config)
+    monkeypatch.setattr("aios.weights.checkpoint.safe_open", fail)
+    monkeypatch.setattr("torch.load", fail)
+    for read in (read_safetensors, unpickle):
+        with pytest.raises(CheckpointError, match="There is not enough memory to read .*good"):
+            read(path)
 
 
 # Source selection; for the Hub see test_hub.

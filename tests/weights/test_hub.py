@@ -287,6 +287,18 @@ def test_missing_network_gives_one_sentence(no_network):
         hub.fetch_file(REPO, FILE)
 
 
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9", "ftp://x"])
+def test_proxy_of_another_kind_gives_one_sentence(no_network, monkeypatch, proxy):
+    close_session()
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(hub.HubError, match=r"through the proxy.*http://HOST:PORT"):
+        hub.fetch_file(REPO, FILE)
+    monkeypatch.delenv("ALL_PROXY")
+    close_session()
+
+
 def test_offline_mode_makes_no_request(server, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(hub.HubError, match="HF_HUB_OFFLINE"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,29 @@ from .batch_norm import without_counters
 
 _PATTERN = re.compile(r"step_(\d+)\.pt")
 KEPT = 3
+_REASON_LETTERS = 120
 
 
 def write_atomically(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` to `path` completely or not at all."""
+    """Write `state` to `path` completely or not at all.
+
+    Raises:
+        CheckpointError: it cannot be written, for example because the disk is full.
+    """
     temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({_reason(error)}): free disk space and run the same command"
+            " again; earlier checkpoints are complete"
+        ) from error
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -51,15 +65,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of tensors and plain values.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the file is damaged; the message names the checkpoint before it.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of a training run ({error}); "
-            "delete it to resume from the checkpoint before"
-        ) from error
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError as error:
+        raise CheckpointError(f"there is not enough memory to read {path}") from error
+    except Exception as error:  # a damaged pickle can raise nearly any exception
+        raise CheckpointError(damaged_text(path, _reason(error))) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(damaged_text(path, "no dictionary"))
+    return state
+
+
+def damaged_text(path: Path, reason: str) -> str:
+    """Message for a damaged checkpoint, with the one before it."""
+    earlier = [other.name for other in checkpoints(path.parent) if other.name < path.name]
+    then = f"resume from {earlier[-1]}" if earlier else "start again"
+    return f"{path} is not a checkpoint of a training run ({reason}): delete it to {then}"
+
+
+def _reason(error: Exception) -> str:
+    """First line of an error; PyTorch's messages have pages."""
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return text.splitlines()[0].split(". ")[0][:_REASON_LETTERS].rstrip(".")
 
 
 def load_newest(run: Path) -> dict[str, Any]:

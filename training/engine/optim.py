@@ -37,6 +37,10 @@ class OptimConfig:
         """Check the values."""
         if min(self.learning_rate, self.clip_norm) <= 0:
             raise ConfigError("learning_rate and clip_norm must be above 0")
+        if min(self.weight_decay, self.warmup_steps, self.backbone_factor, self.final_factor) < 0:
+            raise ConfigError(
+                "weight_decay, warmup_steps, backbone_factor and final_factor must not be negative"
+            )
         if self.drop_epochs and self.schedule != "steps":
             raise ConfigError("drop_epochs need schedule=steps")
 

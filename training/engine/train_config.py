@@ -34,6 +34,11 @@ class TrainStage:
     """Range of a person's size in a scene, as a share of the image; overrides `data.augment`.  The
     orientation of small people is too hard to learn at the start of a run."""
 
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.batch_size < 1 or self.side < 1:
+            raise ConfigError("batch_size and side of a stage must be at least 1")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -92,6 +97,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check that the settings fit together."""
+        self._check_numbers()
         ends = [stage.until for stage in self.stages]
         if not ends or ends != sorted(ends) or ends[-1] != 1.0:
             raise ConfigError("stages must end at rising shares of the run, the last at 1.0")
@@ -112,6 +118,21 @@ class TrainConfig:
             raise ConfigError(
                 "no loss would train the proposals: set dense_tokens or matching.proposals"
             )
+
+    def _check_numbers(self) -> None:
+        for name in ("threads", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in (
+            *("minutes", "steps", "epochs", "checkpoint_minutes", "preview_every", "seed"),
+            *("effective_batch", "dense_tokens"),
+        ):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.data.workers < 0:
+            raise ConfigError(f"data.workers must not be negative, not {self.data.workers}")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay must be at least 0 and below 1, not {self.ema_decay}")
 
     def stage_at(self, progress: float) -> TrainStage:
         """Stage at a finished share `progress` of the run, 0-1."""

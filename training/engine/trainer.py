@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from aios.weights.checkpoint import CheckpointError
 
 from ..data.batch import Batch
 from ..losses.validity import Counts
-from .checkpointing import checkpoints, load_checkpoint, save_checkpoint
+from .checkpointing import checkpoints, damaged_text, load_checkpoint, save_checkpoint
 from .distributed import (
     data_parallel,
     device,
@@ -234,15 +235,23 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         state = load_checkpoint(path)
+        try:
+            self._restore(state, path)
+        except CheckpointError:
+            raise
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(damaged_text(path, "parts are missing or differ")) from error
+        logger.info("continuing %s at step %d", path.name, self.step)
+
+    def _restore(self, state: dict[str, Any], path: Path) -> None:
         _check_same(json.loads(state["config"]), config_to_dict(self.config), path)
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(state["average"]["state"])
         self.average.n_averaged.fill_(state["average"]["updates"] + 1)
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.images, self.origin = state["images"], state["origin"]
-        logger.info("continuing %s at step %d", path.name, self.step)
 
     def _steps_per_epoch(self, stream: Stream) -> int:
         stage = self.config.stages[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,16 @@ def _summed(parts: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _drop_beyond(path: Path, step: int) -> None:
+    """Keep the lines up to `step`; incomplete and unreadable lines are dropped."""
     if not path.exists():
         return
-    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if _step_of(line) <= step))
+
+
+def _step_of(line: bytes) -> float:
+    try:
+        step = json.loads(line)["step"] if line.endswith(b"\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+    return step if isinstance(step, int | float) else math.inf

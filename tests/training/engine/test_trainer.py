@@ -214,5 +214,6 @@ def test_only_the_last_three_checkpoints_are_kept(tmp_path):
 def test_damaged_checkpoint_is_named_in_the_error(tmp_path):
     path = save_checkpoint(tmp_path, 1, {"step": 1})
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(CheckpointError, match=r"step_0000001\.pt is not a checkpoint"):
+    text = r"step_0000001\.pt is not a checkpoint .*: delete it to start again$"
+    with pytest.raises(CheckpointError, match=text):
         load_checkpoint(path)

@@ -18,8 +18,10 @@ from .cli import (
     field_of_view,
     load_predictor,
     positive_integer,
+    prepare_proxies,
     warm_up_renderer,
 )
+from .scratch import stop_on_signals
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -52,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     from .pipelines.inputs import list_inputs
     from .pipelines.manifest import FolderInUseError, Manifest
 
+    prepare_proxies()
+    stop_on_signals()
     try:
         inputs = list_inputs(options.inputs)
         if not inputs.photos and not inputs.videos:

@@ -12,6 +12,7 @@ import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from .predictor import AiOSPredictor
@@ -54,6 +55,35 @@ def configure_threads_and_malloc() -> None:
     if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
         with contextlib.suppress(OSError, AttributeError):  # another libc than glibc
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def prepare_proxies(host: str = "127.0.0.1") -> None:
+    """Ignore proxies that cannot be used, and use none for this machine.
+
+    The HTTP library raises exceptions for other schemes, even for requests that need no proxy.
+
+    Args:
+        host: that the page listens on.
+    """
+    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+        for variable in (name, name.lower()):
+            value = os.environ.get(variable, "")
+            if value and not _is_usable_proxy(value):
+                del os.environ[variable]
+                _log.warning("The proxy in %s is ignored: it must be http://HOST:PORT.", variable)
+    local = ("127.0.0.1", "localhost", "::1", host)
+    known = [os.environ.get(variable, "") for variable in ("NO_PROXY", "no_proxy")]
+    names = [part.strip() for text in (*known, *local) for part in text.split(",")]
+    for variable in ("NO_PROXY", "no_proxy"):
+        os.environ[variable] = ",".join(dict.fromkeys(filter(None, names)))
+
+
+def _is_usable_proxy(value: str) -> bool:
+    try:
+        address = urlsplit(value if "://" in value else f"http://{value}")
+        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # the port is not a number
+        return False
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, with_device: bool = True) -> None:
@@ -160,6 +190,11 @@ def user_and_password(text: str) -> tuple[str, str]:
     return user, password
 
 
+def host_name(text: str) -> str:
+    """Argument type: a host; an IPv6 address may be in brackets."""
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
 def port_number(text: str) -> int:
     """Argument type: a TCP port."""
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
@@ -221,9 +256,18 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--host",
+        type=host_name,
         default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         metavar="NAME",
         help="address to listen on; 0.0.0.0 allows other machines (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[name for name in os.environ.get("AIOS_ALLOWED_HOSTS", "").split(",") if name],
+        metavar="NAME",
+        help="also answer under this host name, as behind a reverse proxy; *.NAME for all names"
+        " below it, * for every name; repeat for several",
     )
     parser.add_argument(
         "--port",
@@ -253,6 +297,8 @@ def find_port(host: str, wanted: int | None) -> int:
     ports = range(FIRST_PORT, FIRST_PORT + PORTS_TRIED) if wanted is None else [wanted]
     for port in ports:
         reason = _bind_error(host, port)
+        if reason is None and ":" in host:  # Gradio needs the port on IPv4, too
+            reason = _bind_error("127.0.0.1", port)
         if reason is None:
             return port
         if reason.errno != errno.EADDRINUSE:

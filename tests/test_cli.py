@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 import aios.__main__
 import app
+from aios import cli
 from aios.cli import (
     OneLineParser,
     StartError,
@@ -160,3 +162,34 @@ def test_threads_share_one_arena_unless_the_environment_is_set(tmp_path, setting
     arenas = path.read_text().count("<heap ")
     assert arenas <= limit
     assert setting is None or arenas > 1
+
+
+@pytest.mark.parametrize(
+    ("proxy", "is_kept"),
+    [
+        ("http://127.0.0.1:9", True),
+        ("https://user:secret@proxy.example:8080", True),
+        ("proxy.example:8080", True),
+        ("socks5://127.0.0.1:9", False),
+        ("socks://127.0.0.1:9", False),
+        ("http://proxy:port", False),
+        ("junk://", False),
+    ],
+)
+def test_proxies_that_cannot_be_used_are_ignored(monkeypatch, caplog, proxy, is_kept):
+    for name in ("ALL_PROXY", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "intranet")
+    cli.prepare_proxies("myhost")
+    assert os.environ.get("ALL_PROXY", "") == (proxy if is_kept else "")
+    assert os.environ["NO_PROXY"] == "intranet,127.0.0.1,localhost,::1,myhost"
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"]
+    assert len(caplog.messages) == (not is_kept)
+    assert "secret" not in caplog.text
+    httpx.Client().close()
+
+
+@pytest.mark.parametrize("text", ["::1", "[::1]", "::", "0.0.0.0", "localhost"])
+def test_brackets_of_ipv6_addresses_are_optional(text):
+    assert cli.host_name(text) == text.strip("[]")

@@ -11,6 +11,10 @@ from scipy.spatial.transform import Rotation
 from ..body.kinematics import RestPose, local_rotations, pelvis_positions
 from .motion import MotionStore
 
+MAX_RATE = 240.0
+"""Frames per second of motion files at most."""
+_DENSE_PERCENT = 10
+_RATE_TOLERANCE = 0.1
 _TIME_TOLERANCE_S = 1e-6
 
 
@@ -34,6 +38,27 @@ class MotionSamples:
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.pelvis)
+
+
+def densest_rate(times: np.ndarray, nominal: float, most: float | None = None) -> float:
+    """Constant frame rate at which no frame of a video is lost.
+
+    Args:
+        times: (F,) seconds of the frames, increasing.
+        nominal: average frames per second that the file states; kept unless the rate varies.
+        most: upper limit, frames per second.
+
+    Returns:
+        Frames per second, `MAX_RATE` at most.
+    """
+    limit = MAX_RATE if most is None else min(most, MAX_RATE)
+    gaps = np.diff(times)
+    if not len(gaps):
+        return min(nominal, limit)
+    # Single shorter gaps are rounded or damaged times.
+    rate = 1 / max(float(np.percentile(gaps, _DENSE_PERCENT)), 1 / MAX_RATE)
+    is_nominal = abs(rate / nominal - 1) <= _RATE_TOLERANCE
+    return min(nominal if is_nominal else rate, limit)
 
 
 def resample(

@@ -18,6 +18,9 @@ VIDEO_SUFFIXES = frozenset(
 """Usual names of supported videos; files are recognised by their content."""
 FORMAT_NAMES = "MP4, MOV, WebM, MKV, AVI, MPEG, WMV, FLV, MXF, GIF or APNG"
 
+_GROWTH, _SMALL_PIXELS = 4, 1_000_000
+"""Pictures may have this many times the pixels that the header states, or this many."""
+
 # Other demuxers open further files or addresses that the file names.
 _DEMUXERS = "mov,matroska,avi,gif,apng,mpegts,mpeg,asf,flv,mxf"
 
@@ -76,8 +79,10 @@ def main_video_stream(container: av.container.InputContainer, name: str) -> av.V
     defaults = [video for video in streams if video.disposition & video.disposition.default]
     chosen = max(defaults or streams, key=_pixel_count)
     chosen.thread_type = "AUTO"
-    # Bounds the memory of a stream whose pictures grow.
-    chosen.codec_context.options = {"max_pixels": str(MAX_PIXELS + 1)}
+    # Bounds the memory of a stream whose pictures grow: a decoder holds a picture per thread.
+    stated = _pixel_count(chosen)
+    limit = max(_GROWTH * stated, _SMALL_PIXELS) if stated else MAX_PIXELS
+    chosen.codec_context.options = {"max_pixels": str(min(limit, MAX_PIXELS) + 1)}
     return chosen
 
 

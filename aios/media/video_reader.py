@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,8 @@ from .reduction import MAX_PIXELS
 if TYPE_CHECKING:
     import av
 
+SKIPPED_FRAMES = 50
+"""Dropped frames between two calls of `on_skip`."""
 _MICROSECONDS = 1_000_000
 _TOLERATED_GAP_S, _TOLERATED_GAP_SHARE = 0.5, 0.05
 _DEFAULT_RATE = 25.0
@@ -69,7 +71,11 @@ class VideoReader:
     """
 
     def __init__(
-        self, path: str | Path, max_rate: float | None = None, max_seconds: float | None = None
+        self,
+        path: str | Path,
+        max_rate: float | None = None,
+        max_seconds: float | None = None,
+        on_skip: Callable[[], None] = lambda: None,
     ) -> None:
         """Open the file and decode the first frame.
 
@@ -77,10 +83,12 @@ class VideoReader:
             path: a file of any name in one of `container.FORMAT_NAMES`.
             max_rate: frames per second; frames in between are dropped. None keeps all.
             max_seconds: duration to read, from the start; None reads the whole video.
+            on_skip: called after every `SKIPPED_FRAMES` dropped frames; may raise to stop.
 
         Raises:
             VideoError: not a video, no frame can be decoded, or it is too large.
         """
+        self._on_skip = on_skip
         self._name = display_name(Path(path))
         self.problem = ""
         self._damage = ""
@@ -115,7 +123,7 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the remaining frames."""
-        due, last, count = float("-inf"), float("-inf"), 0
+        due, last, count, skipped = float("-inf"), float("-inf"), 0, 0
         frame, self._pending = self._pending, None
         while frame is not None:
             time = self._time(frame, last)
@@ -126,6 +134,10 @@ class VideoReader:
                 due = (time if time > due + self._gap else due) + self._gap
                 count += 1
                 yield Frame(self._pixels(frame), time)
+            else:
+                skipped += 1
+                if skipped % SKIPPED_FRAMES == 0:
+                    self._on_skip()
             last = max(last, time)
             frame = next(self._decoded, None)
         self.problem = self._missing_part(last, count)

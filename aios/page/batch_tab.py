@@ -113,7 +113,7 @@ class BatchHandler(JobHandler):
         """Return status, archive and table of problems; an error is shown as the status."""
         if not files:
             return [self.no_input, *self.empty_results]
-        paths = [Path(path) for path in files]
+        paths = list(dict.fromkeys(Path(path) for path in files))  # a call may repeat them
         visit = self.context.visit(request)
         export = export_choice(ground, bones, backdrop, extras)
         settings = FolderSettings(threshold, int(max_people), export=export)

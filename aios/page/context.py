@@ -12,6 +12,7 @@ import gradio as gr
 
 from ..media.photo import PhotoError
 from ..predictor import AiOSPredictor
+from .limits import DISK_FULL, DISK_FULL_TEXT
 from .sessions import Sessions
 from .visit import Visit, VisitEndedError
 
@@ -71,6 +72,8 @@ def photo_errors() -> Iterator[None]:
     except VisitEndedError as error:
         raise gr.Error(str(error), print_exception=False) from error
     except (MemoryError, OSError, RuntimeError, ValueError) as error:
+        if getattr(error, "errno", None) in DISK_FULL:
+            raise gr.Error(DISK_FULL_TEXT, print_exception=False) from error
         _log.exception("A photo failed")
         raise gr.Error(
             "This photo could not be processed; try a smaller one.", print_exception=False

@@ -16,6 +16,7 @@ import gradio as gr
 
 from ..pipelines.progress import CancelledError, Progress, ProgressCallback
 from .context import PageContext
+from .limits import DISK_FULL, DISK_FULL_TEXT
 from .visit import Visit
 
 LONG_QUEUE = "long"
@@ -188,6 +189,8 @@ def connect_job(
 
 def unexpected_error_text(error: Exception, what: str) -> str:
     """Log an unexpected exception and return a sentence without file names for the visitor."""
+    if getattr(error, "errno", None) in DISK_FULL:
+        return DISK_FULL_TEXT
     _log.error("%s failed: %s", what, type(error).__name__, exc_info=error)
     return f"{what} could not be processed; try a smaller one."
 

@@ -10,10 +10,12 @@ from gradio.utils import get_upload_folder
 
 from ..predictor import AiOSPredictor
 from .about_tab import build_about_tab
+from .arguments import answer_in_sentences, check_arguments
 from .attention_tab import build_attention_tab
 from .batch_tab import build_batch_tab
 from .context import PageContext, session_name
 from .model_summary import accuracy_note
+from .page_state import forget_state
 from .photo_tab import build_photo_tab
 from .sessions import EXPIRY_SECONDS, Sessions, sweep_regularly
 from .video_tab import build_video_tab
@@ -64,19 +66,19 @@ def build_page(predictor: AiOSPredictor, threshold: float | None = None) -> gr.B
         gr.Markdown(_PRIVACY, elem_id="privacy")
 
         def leave(request: gr.Request) -> None:
-            examples = _example_files(page)
-            for path in sessions.leave(session_name(request)):
-                if str(path) in page.upload_file_set and str(path) not in examples:
-                    path.unlink(missing_ok=True)
+            session = session_name(request)
+
+            def delete(uploads: list[Path]) -> None:
+                for path in uploads:
+                    if str(path) in page.upload_file_set:
+                        page.upload_file_set.discard(str(path))
+                        path.unlink(missing_ok=True)
+                forget_state(page, session)
+
+            sessions.leave_later(session, delete)
 
         page.unload(leave)
+    check_arguments(page)
+    answer_in_sentences(page)
+    page.sessions = sessions  # `server.launch` needs them
     return page
-
-
-def _example_files(page: gr.Blocks) -> set[str]:
-    """Files that the page itself shows.
-
-    Gradio stores files by content and name, so an example that a visitor uploads is the same file.
-    """
-    blocks = page.blocks.values()
-    return {path for block in blocks for path in getattr(block, "keep_in_cache", ())}

@@ -24,6 +24,8 @@ from ..media.photo import PhotoError, read_photo
 from ..prediction import Candidates, Prediction
 from ..predictor import AiOSPredictor
 
+MAX_ENTRIES = 32
+"""Photos in memory at most: calls of the API, each with another photo, reach this soon."""
 SCREEN_SIDE_PX = 1600
 """Longest side of pictures on the page. Result files keep the size of the photo."""
 ENLARGED_SIDE_PX = 1024
@@ -148,7 +150,7 @@ class ResultCache:
         """Return whether the network output of a photo is cached for `holder`."""
         if not query.path.is_file():
             return False
-        key = _key(query)
+        key = content_key(query)
         with self._lock:
             entry = self._entries.get(key)
             return entry is not None and holder in entry.holders
@@ -182,7 +184,7 @@ class ResultCache:
             return self._nbytes()
 
     def _find(self, holder: Hashable, query: PhotoQuery) -> _Entry:
-        key = _key(query)
+        key = content_key(query)
         entry = self._register(key, holder, None)
         if entry is None:
             # One run at a time, so that simultaneous queries for one photo share one run.
@@ -213,7 +215,9 @@ class ResultCache:
 
     def _shrink(self) -> None:
         with self._lock:
-            while len(self._entries) > 1 and self._nbytes() > self._max_bytes:
+            while len(self._entries) > MAX_ENTRIES or (
+                len(self._entries) > 1 and self._nbytes() > self._max_bytes
+            ):
                 self._entries.popitem(last=False)
 
     def _nbytes(self) -> int:
@@ -233,8 +237,8 @@ def read_upload(path: Path) -> np.ndarray:
         raise PhotoError(str(error).replace(str(path), path.name)) from error
 
 
-def _key(query: PhotoQuery) -> tuple[str, str]:
-    """Return content hash and input size, on which the network output depends.
+def content_key(query: PhotoQuery) -> tuple[str, str]:
+    """Content hash and input size, on which the network output depends.
 
     Raises:
         PhotoError: the file does not exist.

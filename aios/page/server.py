@@ -14,7 +14,12 @@ from starlette.middleware import Middleware
 from ..cli import StartError
 from ..resources import ASSETS
 from .availability import Availability, HealthCheck
-from .limits import MAX_STATES, MAX_UPLOAD_FILE, MAX_WAITING, RequestLimits
+from .guard import AllowedHosts, Heartbeats, LoginPace, allowed_hosts
+from .limits import MAX_STATES, MAX_UPLOAD_FILE_MB, MAX_WAITING, RequestLimits
+from .mcp_login import accept_large_calls, use_uploads_in_mcp
+from .page_state import OpenPagesFirst, own_folders
+from .queue_places import limit_waiting_jobs
+from .sessions import Sessions
 
 _MCP_VERSION = "1.30.0"
 
@@ -29,6 +34,7 @@ def launch(
     never_served: Sequence[Path] = (),
     mcp: bool = False,
     availability: Availability | None = None,
+    hosts: Sequence[str] = (),
 ) -> str:
     """Start serving in the background and return the address.
 
@@ -40,16 +46,13 @@ def launch(
         never_served: files that are refused to all visitors.
         mcp: serve MCP too; if False, the variable GRADIO_MCP_SERVER decides.
         availability: told by `/health`; None for a server that is never stopped gracefully.
+        hosts: further names under which the page is served, see `guard.allowed_hosts`.
 
     Raises:
         StartError: the page cannot be served on this host and port.
     """
     if mcp and importlib.util.find_spec("mcp") is None:
         raise StartError(f"--mcp needs another package: pip install mcp=={_MCP_VERSION}.")
-    middleware = [
-        Middleware(HealthCheck, availability=availability or Availability()),
-        Middleware(RequestLimits),
-    ]
     fonts = ["ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "sans-serif"]
     theme = gr.themes.Default(
         primary_hue="indigo", font=fonts, font_mono=["ui-monospace", "Consolas", "monospace"]
@@ -62,9 +65,23 @@ def launch(
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover_dark="*primary_700",
     )
+    sessions: Sessions = page.sessions  # type: ignore[attr-defined]  # set by `build_page`
+    names, any_address = allowed_hosts(host, hosts)
+    middleware = [
+        Middleware(HealthCheck, availability=availability or Availability()),
+        Middleware(AllowedHosts, names=names, any_address=any_address),
+        Middleware(LoginPace, auth=auth),
+        Middleware(RequestLimits),
+        Middleware(Heartbeats, sessions=sessions),
+    ]
+    own_folders()
+    if importlib.util.find_spec("mcp") is not None:
+        accept_large_calls()
+    # Addresses contain IPv6 hosts in brackets.
+    shown = f"[{host}]" if ":" in host else host
     try:
-        _, address, _ = page.queue(max_size=MAX_WAITING).launch(
-            server_name=host,
+        app, address, _ = page.queue(max_size=MAX_WAITING).launch(
+            server_name=shown,
             server_port=port,
             auth=auth,
             share=False,
@@ -73,7 +90,7 @@ def launch(
             show_error=False,
             run_history=False,
             footer_links=["api", "settings"],
-            max_file_size=MAX_UPLOAD_FILE,
+            max_file_size=f"{MAX_UPLOAD_FILE_MB}mb",
             blocked_paths=[str(path.resolve()) for path in (ASSETS / "body", *never_served)],
             state_session_capacity=MAX_STATES,
             ssr_mode=False,
@@ -82,10 +99,17 @@ def launch(
             theme=theme,
             css_paths=ASSETS / "page.css",
             js=(ASSETS / "page.js").read_text("utf-8"),
+            # Without the check that the page answers within 3 s, which busy machines miss.
+            _frontend=False,
         )
     except (OSError, ValueError) as error:
         raise StartError(f"The page cannot be served on {host}: {error}") from error
-    return address
+    app.state_holder = OpenPagesFirst(sessions.is_connected)
+    app.state_holder.set_blocks(page)
+    limit_waiting_jobs(page)
+    if mcp_server := page.mcp_server_obj:
+        use_uploads_in_mcp(mcp_server, auth)
+    return address.replace("[::]", "[::1]")
 
 
 def share(page: gr.Blocks, port: int) -> None:

@@ -1,7 +1,8 @@
 """Current visits, with expiry.
 
-A visit starts with the first request of a session and ends when the page is closed or one hour
-after the last request. Files of running and queued jobs do not expire.
+A visit starts with the first request of a session and ends `GRACE_SECONDS` after the page is
+closed, unless it connects again meanwhile, or one hour after the last request. Files of running
+and queued jobs do not expire.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ import logging
 import threading
 import time
 import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..predictor import AiOSPredictor
+from .result_folders import ResultFolders
 from .results import ResultCache
 from .visit import Visit
 
 EXPIRY_SECONDS = 3600.0
 """Time after the last request at which a visit ends."""
-_CACHE_BYTES = 300_000_000
+GRACE_SECONDS = 60.0
+"""Time after the loss of the connection to a page at which its visit ends."""
+_CACHE_BYTES = 100_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +44,9 @@ class Sessions:
             cache_bytes: memory for cached results.
         """
         self.cache = ResultCache(predictor, cache_bytes)
+        self.folders = ResultFolders()
         self._predictor = predictor
+        self._connections: Counter[str] = Counter()
         self._folder = folder
         self._visits: dict[str, Visit] = {}
         self._lock = threading.Lock()
@@ -47,10 +56,42 @@ class Sessions:
         with self._lock:
             visit = self._visits.get(session)
             if visit is None:
-                visit = Visit(self._predictor, self.cache, self._folder)
+                visit = Visit(self._predictor, self.cache, self.folders, self._folder)
                 self._visits[session] = visit
             visit.touch()
             return visit
+
+    @contextmanager
+    def connected(self, session: str) -> Iterator[None]:
+        """Count a connection of an open page for as long as the block runs."""
+        with self._lock:
+            self._connections[session] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connections[session] -= 1
+                if self._connections[session] <= 0:
+                    del self._connections[session]
+
+    def is_connected(self, session: str) -> bool:
+        """Whether a page of this session is open."""
+        with self._lock:
+            return session in self._connections
+
+    def leave_later(self, session: str, then: Callable[[list[Path]], None]) -> None:
+        """Call `leave` after `GRACE_SECONDS` and `then` with its result, unless the page is back.
+
+        A short loss of the network looks like a closed page.
+        """
+
+        def work() -> None:
+            if not self.is_connected(session):
+                then(self.leave(session))
+
+        timer = threading.Timer(GRACE_SECONDS, work)
+        timer.daemon = True
+        timer.start()
 
     def leave(self, session: str) -> list[Path]:
         """End the visit of a session.

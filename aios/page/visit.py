@@ -18,8 +18,10 @@ import cv2
 import numpy as np
 
 from ..body.model import BodyModel
+from ..pipelines.live import LiveStream
 from ..predictor import AiOSPredictor
 from .photo_files import FilesRequest, PhotoFiles, write_photo_files
+from .result_folders import ResultFolders
 from .results import PhotoQuery, PhotoResult, ResultCache
 
 MAX_WAIT_SECONDS = 6 * 3600.0
@@ -46,14 +48,18 @@ class Visit:
     register something raise `VisitEndedError`.
     """
 
-    def __init__(self, predictor: AiOSPredictor, cache: ResultCache, parent: Path) -> None:
+    def __init__(
+        self, predictor: AiOSPredictor, cache: ResultCache, folders: ResultFolders, parent: Path
+    ) -> None:
         """Start a visit.
 
         Args:
             predictor: predictor of the page.
             cache: network outputs of all visitors.
+            folders: folders of result files of all visitors.
             parent: folder in which the folder of this visit is created.
         """
+        self._folders = folders
         self._page_predictor = predictor
         self._cache = cache
         self._parent = parent
@@ -64,6 +70,7 @@ class Visit:
         self._in_use: dict[Path, float] = {}
         self._wanted_files: FilesRequest | None = None
         self._written_files: tuple[FilesRequest, AiOSPredictor, PhotoFiles] | None = None
+        self._stream: LiveStream | None = None
         self._last_request = time.monotonic()
         self._ended = False
         self._lock = threading.RLock()
@@ -95,6 +102,24 @@ class Visit:
         with self._active():
             own = None if body is None else self._page_predictor.with_body(body)
             self._own_predictor = own
+
+    def stream(self) -> LiveStream:
+        """Return the webcam stream of this visit, a new one after a change of the body model."""
+        with self._active():
+            old = self._stream
+            if old is None or old.predictor is not self.predictor:
+                self._stream = LiveStream(self.predictor)
+                if old is not None:
+                    old.close()
+            assert self._stream is not None
+            return self._stream
+
+    def end_stream(self) -> None:
+        """Stop the webcam stream and drop its frames."""
+        with self._lock:
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     def result(self, query: PhotoQuery) -> PhotoResult:
         """Return the people of a photo.
@@ -144,6 +169,7 @@ class Visit:
             settings = request.export.settings(predictor)
             with self._deleting_if_ended(folder):
                 files = write_photo_files(request, result, folder, settings)
+                self._folders.add(self, folder)
             with self._lock:
                 self._written_files = request, predictor, files
         return files
@@ -247,8 +273,11 @@ class Visit:
         with self._lock:
             self._in_use = {path: end for path, end in self._in_use.items() if end > now}
             paths = list(self._in_use)
+            stream = self._stream
         for path in paths:
             _reset_age(path)
+        if stream is not None and stream.is_idle():
+            self.end_stream()
 
     def is_expired(self, oldest: float) -> bool:
         """Return whether no job runs and the last request was before monotonic time `oldest`."""
@@ -263,7 +292,11 @@ class Visit:
             folder, self._folder = self._folder, None
             own, self._own_predictor = self._own_predictor, None
             self._in_use.clear()
+            stream, self._stream = self._stream, None
         self._cache.release(self, None if own is None else own.body)
+        self._folders.drop(self)
+        if stream is not None:
+            stream.close()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from ..pipelines.live import LiveFrame, LiveSettings, LiveStream
+from ..pipelines.live import LiveFrame, LiveSettings
 from .context import PageContext, photo_errors
-from .widgets import input_size_radio, number_slider
+from .widgets import camera_input, input_size_radio, live_picture, number_slider
 
 _STREAM_QUEUE = "webcam"
 _MAX_STREAMS = 2
@@ -18,7 +18,6 @@ _TURN_SECONDS = 120
 _FRAME_SECONDS = 0.1
 _INSTRUCTIONS = """Click the camera to allow access, then **Record** to start and **Stop** to end.
 Nothing of the stream is stored."""
-_CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
 
 
 def build_webcam_tab(context: PageContext) -> None:
@@ -27,35 +26,17 @@ def build_webcam_tab(context: PageContext) -> None:
         # The stylesheet places the three columns: on a phone, results come before settings.
         with gr.Row(elem_classes="aios-grid"):
             with gr.Column(elem_classes="aios-choice"):
-                camera = gr.Image(
-                    label="Camera",
-                    sources=["webcam"],
-                    type="numpy",
-                    streaming=True,
-                    webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
-                    height=300,
-                    buttons=[],
-                    elem_id="camera",
-                )
+                camera = camera_input()
             with gr.Column(elem_classes="aios-results"):
                 speed = gr.Markdown(_INSTRUCTIONS, elem_id="speed")
-                picture = gr.Image(
-                    label="Meshes",
-                    streaming=True,
-                    interactive=False,
-                    format="jpeg",
-                    buttons=["fullscreen"],
-                    elem_id="live",
-                    elem_classes="aios-picture",
-                )
+                picture = live_picture()
             with gr.Column(elem_classes="aios-settings"):
                 settings = _add_settings(context)
-        stream = gr.State(None, time_to_live=_TURN_SECONDS)
         # While a frame is processed, newer ones replace each other; the latest is next.
         camera.stream(
             LiveHandler(context),
-            [camera, stream, *settings],
-            [picture, speed, stream],
+            [camera, *settings],
+            [picture, speed],
             time_limit=_TURN_SECONDS,
             stream_every=_FRAME_SECONDS,
             concurrency_id=_STREAM_QUEUE,
@@ -90,22 +71,19 @@ class LiveHandler:
     def __call__(
         self,
         frame: np.ndarray | None,
-        stream: LiveStream | None,
         threshold: float,
         size: str,
         smooth: bool,
         request: gr.Request,
-    ) -> tuple[Any, str, LiveStream | None]:
-        """Return the picture, the speed as text, and the stream for the next frame."""
+    ) -> tuple[np.ndarray | None, str]:
+        """Return the picture and the speed as text."""
+        visit = self._context.visit(request)
         if frame is None:
-            return None, _INSTRUCTIONS, None
-        predictor = self._context.visit(request).predictor
-        # The visitor may have uploaded another body model since the last frame.
-        if stream is None or stream.predictor is not predictor:
-            stream = LiveStream(predictor)
+            visit.end_stream()
+            return None, _INSTRUCTIONS
         with photo_errors():
-            shown = stream(frame, LiveSettings(threshold, size, smooth))
-        return shown.picture, speed_text(shown), stream
+            shown = visit.stream()(frame, LiveSettings(threshold, size, smooth))
+        return shown.picture, speed_text(shown)
 
 
 def speed_text(frame: LiveFrame) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any
 
+import cv2
 import gradio as gr
-from gradio.data_classes import ImageData
+import numpy as np
+from gradio.data_classes import Base64ImageData, ImageData
+from gradio.processing_utils import save_file_to_cache
 
+from ..media.photo import PhotoError, read_photo
 from ..predictor import AiOSPredictor
 from ..resources import EXAMPLES
 
 _MAX_QUOTED_LETTERS = 60
+_CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
 
 
 class _PhotoData(ImageData):
@@ -47,6 +54,58 @@ def photo_input() -> gr.Image:
     return photo
 
 
+def camera_input() -> gr.Image:
+    """Return a camera; handlers receive each frame as (h, w, 3) uint8 RGB, or None at the end.
+
+    Frames are read like photos, from memory: Gradio would open any format that Pillow knows.
+    """
+    camera = gr.Image(
+        label="Camera",
+        sources=["webcam"],
+        type="numpy",
+        streaming=True,
+        webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
+        height=300,
+        buttons=[],
+        elem_id="camera",
+    )
+
+    def preprocess(payload: ImageData | None) -> np.ndarray | None:
+        if payload is None or payload.url is None:
+            return None
+        try:
+            return read_photo(base64.b64decode(payload.url.partition(",")[2], validate=True))
+        except (PhotoError, binascii.Error, ValueError) as error:
+            raise gr.Error("The camera sent no usable picture.", print_exception=False) from error
+
+    camera.takes_frames = True  # type: ignore[attr-defined]  # see `arguments.checked`
+    camera.preprocess = preprocess  # type: ignore[method-assign]
+    return camera
+
+
+def live_picture() -> gr.Image:
+    """Return the output of a stream; its pictures, (h, w, 3) uint8 RGB, are sent without files."""
+    picture = gr.Image(
+        label="Meshes",
+        streaming=True,
+        interactive=False,
+        format="jpeg",
+        buttons=["fullscreen"],
+        elem_id="live",
+        elem_classes="aios-picture",
+    )
+
+    def postprocess(value: np.ndarray | None) -> Base64ImageData | None:
+        if value is None:
+            return None
+        content = cv2.imencode(".jpg", cv2.cvtColor(value, cv2.COLOR_RGB2BGR))[1].tobytes()
+        text = base64.b64encode(content).decode("ascii")
+        return Base64ImageData(url=f"data:image/jpeg;base64,{text}")
+
+    picture.postprocess = postprocess  # type: ignore[method-assign, assignment]
+    return picture
+
+
 def add_examples(widget: gr.components.Component, pattern: str, label: str) -> None:
     """Add the files of `assets/examples` that match `pattern`; nothing if there are none."""
     if examples := sorted(EXAMPLES.glob(pattern)):
@@ -56,6 +115,10 @@ def add_examples(widget: gr.components.Component, pattern: str, label: str) -> N
             cache_examples=False,
             label=label,
             api_visibility="private",
+        )
+        # Gradio deletes the copies of files, unlike those of pictures, after an hour.
+        widget.keep_in_cache.update(
+            save_file_to_cache(path, widget.GRADIO_CACHE) for path in examples
         )
 
 

@@ -17,6 +17,8 @@ from .stream_tracker import StreamTracker, TrackedPeople
 
 DRAWN_SIDE_PX = 512
 """Longer side of drawn frames at most: drawing larger ones costs more than the network."""
+IDLE_SECONDS = 30.0
+"""Time without a frame after which a stream may be closed."""
 _RATE_WINDOW_S = 3.0
 _RESTART_PAUSE_S = 5.0
 
@@ -76,6 +78,16 @@ class LiveStream:
         self._network = ThreadPoolExecutor(1, thread_name_prefix="aios-live")
         self._pending: Future[_Detected] | None = None
         self._done: deque[float] = deque()
+        self._last_frame = time.monotonic()
+
+    def is_idle(self) -> bool:
+        """Whether no frame has arrived for `IDLE_SECONDS`."""
+        return time.monotonic() - self._last_frame > IDLE_SECONDS
+
+    def close(self) -> None:
+        """End the thread of the network and drop all frames; later calls fail."""
+        self._network.shutdown(wait=False, cancel_futures=True)
+        self._tracker = self._pending = None
 
     def __call__(self, frame: np.ndarray, settings: LiveSettings) -> LiveFrame:
         """Submit the next frame, (H, W, 3) uint8 RGB, and return the previous one.
@@ -83,7 +95,7 @@ class LiveStream:
         Raises:
             PhotoError: the previous frame cannot be processed.
         """
-        now = time.monotonic()
+        now = self._last_frame = time.monotonic()
         tracker = self._tracker_for(settings, now)
         pending = self._network.submit(self._detect, tracker, frame, settings, now)
         previous, self._pending = self._pending or pending, pending

@@ -79,6 +79,10 @@ class ProgressReporter:
             self._total = max(self._total, self._done)
         self._notify()
 
+    def repeat(self) -> None:
+        """Report the last step again, which lets the job be stopped in a long step."""
+        self._notify()
+
     def _notify(self) -> None:
         names = list(self._stages)
         index = names.index(self._stage)

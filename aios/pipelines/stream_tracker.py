@@ -70,10 +70,8 @@ class StreamTracker:
         self._predictor = predictor
         self._max_people = max_people
         self._smoothing = smoothing
-        self._max_gap_s = tracking.max_gap_s
         self._tracker = Tracker(threshold, tracking)
         self._filters: dict[int, PersonFilter] = {}
-        self._seen: dict[int, float] = {}
 
     def __call__(self, frame: np.ndarray, time: float) -> TrackedPeople:
         """Detect and track the people of the next frame.
@@ -119,9 +117,8 @@ class StreamTracker:
         for index, number in enumerate(numbers.tolist()):
             person = self._filters.setdefault(number, PersonFilter(self._smoothing or SMOOTHING))
             smoothed.append(person(people.select(slice(index, index + 1)), time))
-            self._seen[number] = time
-        for number in [n for n, seen in self._seen.items() if time - seen > self._max_gap_s]:
-            del self._filters[number], self._seen[number]
+        for number in self._filters.keys() - self._tracker.numbers:
+            del self._filters[number]
         return _concatenate(smoothed) if smoothed else people
 
 

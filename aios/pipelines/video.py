@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..export.motion import MotionStore
 from ..export.motion_files import motion_to_npz, write_track_files
 from ..export.photo_json import CONVENTIONS, camera_to_json
 from ..export.placement import AT_CAMERA, SceneBounds
+from ..export.resample import densest_rate
 from ..geometry.camera import Camera
 from ..media.prefetch import prefetch
 from ..media.video_reader import Frame, VideoReader
@@ -63,9 +64,9 @@ class VideoSettings:
     max_seconds: float | None = None
     export: ExportChoice = DEFAULT_EXPORT
 
-    def open(self, source: Path) -> VideoReader:
-        """Open `source` for the frames to process."""
-        return VideoReader(source, self.max_rate, self.max_seconds)
+    def open(self, source: Path, on_skip: Callable[[], None]) -> VideoReader:
+        """Open `source` for the frames to process; `on_skip` is called between them."""
+        return VideoReader(source, self.max_rate, self.max_seconds, on_skip)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,14 @@ def reconstruct_video(
         video = work / f"{stem}_overlay.mp4"
         bounds = SceneBounds()
         notes += _draw(
-            predictor, settings.open(source), camera, store, reporter, video, source, bounds
+            predictor,
+            settings.open(source, reporter.repeat),
+            camera,
+            store,
+            reporter,
+            video,
+            source,
+            bounds,
         )
         offset = bounds.floor_offset() if settings.export.ground else AT_CAMERA
         npz, summary = work / f"{stem}.npz", work / f"{stem}.json"
@@ -193,15 +201,21 @@ def find_tracks(
         SMOOTHING if settings.smooth else None,
     )
     camera: Camera | None = None
-    with settings.open(source) as reader, closing(prefetch(reader)) as frames:
+    with settings.open(source, reporter.repeat) as reader, closing(prefetch(reader)) as frames:
         reporter.begin(FIND, reader.expected_frames)
         for frame in frames:
             tracked = tracker(frame.pixels, frame.time)
             store.add(tracked.people, tracked.numbers, frame.time)
             camera = tracked.camera
             reporter.step()
-        rate = min(reader.info.rate, settings.max_rate or reader.info.rate)
+        nominal = min(reader.info.rate, settings.max_rate or reader.info.rate)
         notes = [reader.problem] if reader.problem else []
+    rate = densest_rate(store.times, nominal, settings.max_rate)
+    if rate > nominal:
+        notes.append(
+            f"{source.name} has a variable frame rate: its BVH and SMPL-X files have {rate:.4g}"
+            " frames per second, the densest of the video."
+        )
     store.finish(_MIN_TRACK_FRAMES, settings.smooth)
     assert camera is not None  # a reader has at least one frame
     return camera, rate, notes

@@ -24,8 +24,11 @@ class Tracking:
 
     Attributes:
         max_gap_s: seconds without a detection after which a track ends.
+        max_gap_frames: frames without a detection that a track survives at least, however far
+            apart they are: below one frame a second, each gap is longer than `max_gap_s`.
         max_distance: largest distance from the predicted to the detected position.
-        distance_growth: increase of `max_distance` per second without a detection.
+        distance_growth: increase of `max_distance` per second without a detection, up to
+            `max_gap_s`.
         weak_share: detections with a score below the threshold, but of at least this share of it,
             continue a track and never start one.
         weak_distance: `max_distance` of these detections.
@@ -34,6 +37,7 @@ class Tracking:
     """
 
     max_gap_s: float = 1.0
+    max_gap_frames: int = 3
     max_distance: float = 0.5
     distance_growth: float = 1.0
     weak_share: float = 0.5
@@ -53,6 +57,7 @@ class _Track:
     depth: float
     colors: np.ndarray
     last_time: float
+    missed: int = 0
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
     def predict(self, time: float) -> np.ndarray:
@@ -81,6 +86,11 @@ class Tracker:
         """`update` ignores people below this score."""
         return self._threshold * self._settings.weak_share
 
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Numbers of the tracks that may continue."""
+        return frozenset(track.number for track in self._tracks)
+
     def update(self, people: People, time: float, colors: np.ndarray | None = None) -> np.ndarray:
         """Assign track numbers to the people of the next frame.
 
@@ -95,8 +105,9 @@ class Tracker:
         """
         if colors is None:
             colors = np.full((len(people), 6), np.nan)
-        max_gap = self._settings.max_gap_s
-        self._tracks = [track for track in self._tracks if time - track.last_time <= max_gap]
+        self._tracks = [track for track in self._tracks if self._is_alive(track, time)]
+        for track in self._tracks:
+            track.missed += 1
         numbers = np.zeros(len(people), np.int64)
         sizes = person_sizes(people)
         strong = people.scores >= self._threshold
@@ -117,6 +128,11 @@ class Tracker:
         for index in np.flatnonzero(strong & (numbers == 0)).tolist():
             numbers[index] = self._start(people, index, sizes[index], colors[index], time)
         return numbers
+
+    def _is_alive(self, track: _Track, time: float) -> bool:
+        settings = self._settings
+        is_recent = time - track.last_time <= settings.max_gap_s
+        return is_recent or track.missed < settings.max_gap_frames
 
     def _costs(
         self,
@@ -145,6 +161,7 @@ class Tracker:
         """(T,) largest cost at which each track matches."""
         base = self._settings.weak_distance if weak else self._settings.max_distance
         gaps = np.array([time - track.last_time for track in tracks])
+        gaps = np.minimum(gaps, self._settings.max_gap_s)
         return base + (0.0 if weak else self._settings.distance_growth) * gaps
 
     def _start(
@@ -170,7 +187,7 @@ class Tracker:
         # Time constant of 0.1 s: a single jump changes the velocity little.
         share = elapsed / (elapsed + 0.1)
         track.velocity = track.velocity + share * (velocity - track.velocity)
-        track.points, track.size, track.last_time = points, size, time
+        track.points, track.size, track.last_time, track.missed = points, size, time, 0
         track.depth = float(_log_depths(people)[index])
         mixed = _COLOR_MEMORY * track.colors + (1 - _COLOR_MEMORY) * colors
         known = np.where(np.isnan(colors), track.colors, colors)

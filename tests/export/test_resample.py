@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation, Slerp
 
 from aios.body.kinematics import build_rest_pose, local_rotations, pelvis_positions
-from aios.export.resample import count_samples, resample
+from aios.export.resample import count_samples, densest_rate, resample
 from tests.helpers.motions import make_store, records
 from tests.helpers.served import tiny_predictor
 
@@ -59,3 +59,21 @@ def test_single_frame_gives_a_single_sample(rest, tmp_path):
     store = make_store(tmp_path / "motion", 1)
     pelvis, _, _, interpolated = sampled(rest, store, 30.0)
     assert len(pelvis) == 1 and not interpolated.any()
+
+
+@pytest.mark.parametrize(
+    ("gaps", "nominal", "most", "expected"),
+    [
+        ([], 25.0, None, 25.0),
+        ([0.04] * 20, 25.0, None, 25.0),
+        ([0.033, 0.034, 0.033, 0.034] * 9, 29.97, None, 29.97),
+        ([1 / 15] * 19 + [1.4] + [1 / 15] * 19, 10.2, None, 15.0),
+        (([0.03] * 9 + [0.23]) * 4, 20.0, None, 1 / 0.03),
+        (([0.03] * 9 + [0.23]) * 4, 10.0, 10.0, 10.0),
+        ([2.0] * 5, 0.5, None, 0.5),
+        ([1e-6] * 30, 25.0, None, 240.0),
+    ],
+)
+def test_densest_rate_keeps_every_frame(gaps, nominal, most, expected):
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    assert densest_rate(times, nominal, most) == pytest.approx(expected)

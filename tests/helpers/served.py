@@ -12,6 +12,7 @@ from PIL import Image
 
 from aios import AiOSPredictor, BodyModel, WeightsInfo
 from aios.network.config import ImageConfig
+from aios.page import sessions
 from aios.page.layout import build_page
 from aios.page.server import launch
 from tests.helpers.networks import TINY, random_model
@@ -64,13 +65,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(predictor: AiOSPredictor, folder: Path) -> Iterator[str]:
-    """Serve the page and yield its address; uploads and results go to `folder`."""
+def served(
+    predictor: AiOSPredictor, folder: Path, host: str = "127.0.0.1", **options
+) -> Iterator[str]:
+    """Serve the page and yield its address; uploads and results go to `folder`.
+
+    `options` are those of `server.launch`.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        patch.setattr(sessions, "GRACE_SECONDS", 1.0)
         page = build_page(predictor)
         try:
-            yield launch(page, "127.0.0.1", free_port())
+            yield launch(page, host, free_port(), **options)
         finally:
             page.close(verbose=False)

@@ -261,3 +261,29 @@ def test_name_that_is_not_utf8_is_read(tmp_path):
 def test_device_is_refused(path):
     with pytest.raises(VideoError, match="is not a regular file"):
         VideoReader(path)
+
+
+def test_skipped_frames_can_be_interrupted(tmp_path):
+    """Thousands of frames within a millisecond are dropped, and the job can still be stopped."""
+    path = make_clip(tmp_path / "dense.mkv", 120, rate=1000)
+
+    def stop():
+        raise InterruptedError
+
+    with VideoReader(path, max_rate=1.0, on_skip=stop) as reader, pytest.raises(InterruptedError):
+        for _ in reader:
+            pass
+    with VideoReader(path, max_rate=1.0) as reader:
+        assert len(list(reader)) == 1
+
+
+def test_pictures_that_grow_are_dropped(tmp_path):
+    """A decoder holds a picture per thread, so that growing pictures take gigabytes."""
+    small = make_clip(tmp_path / "small.ts", 5, (64, 48)).read_bytes()
+    large = make_clip(tmp_path / "large.ts", 5, (1600, 1200)).read_bytes()
+    path = tmp_path / "grows.ts"
+    path.write_bytes(small + large)
+    with VideoReader(path) as reader:
+        frames = list(reader)
+        assert 1 <= len(frames) <= 5 and reader.problem
+    assert {frame.pixels.shape for frame in frames} == {(48, 64, 3)}

@@ -193,6 +193,9 @@ def test_mcp_without_its_package_is_refused_in_one_sentence(monkeypatch):
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     environment = clean_environment(tmp_path_factory.mktemp("home"))
+    # Proxies that cannot be used, or do not answer, do not matter for a page on this machine.
+    environment |= {"ALL_PROXY": "socks5://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    del environment["NO_PROXY"]
     with app_process(ROOT, environment, "--weights", "builtin", "--mcp") as (address, _log):
         yield address
 

@@ -64,7 +64,7 @@ def test_server_that_stops_refuses_new_work_and_lets_running_work_end(tmp_path, 
 
 
 def test_limits_are_read_from_environment_variables():
-    names = "MAX_UPLOAD_FILE, MAX_UPLOAD_MB, MAX_WAITING, STOP_SECONDS"
+    names = "MAX_UPLOAD_FILE_MB, MAX_UPLOAD_MB, MAX_WAITING, STOP_SECONDS"
     code = f"from aios.page.limits import {names}\nprint({names})"
     values = {
         "AIOS_MAX_FILE_MB": "5",
@@ -76,7 +76,7 @@ def test_limits_are_read_from_environment_variables():
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | values, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["5mb", "6", "7", "8"], done.stderr
+    assert done.stdout.split() == ["5", "6", "7", "8"], done.stderr
     bad = os.environ | {"AIOS_MAX_WAITING": "many"}
     done = subprocess.run(command, cwd=ROOT, env=bad, capture_output=True, text=True)
     assert "AIOS_MAX_WAITING is 'many': set it to a whole number" in done.stderr

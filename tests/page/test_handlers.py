@@ -1,6 +1,9 @@
 """Event handlers of the tabs, without a browser."""
 
+import base64
+import io
 import json
+import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +12,8 @@ import gradio as gr
 import numpy as np
 import pytest
 import trimesh
+from gradio.data_classes import ImageData
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from aios.page.attention_tab import AttentionHandlers
@@ -19,6 +24,8 @@ from aios.page.photo_views import person_map
 from aios.page.results import PhotoQuery
 from aios.page.sessions import Sessions
 from aios.page.webcam_tab import LiveHandler
+from aios.page.widgets import camera_input, live_picture
+from aios.pipelines import live
 from tests.helpers.served import count_forwards, save_photo, tiny_predictor
 
 VIEWS = ["overlay", "compare", "depth", "marks", "plan", "scene", "parameters"]
@@ -305,25 +312,69 @@ def test_attention_without_photo_or_people_is_explained(context, photo):
 def test_stream_shows_frames_until_it_ends(context):
     handler = LiveHandler(context)
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
-    picture, text, stream = handler(frame, None, 0.0, "fast", True, visitor())
+    picture, text = handler(frame, 0.0, "fast", True, visitor())
     assert picture.shape == frame.shape and "5 people" in text
-    picture, text, again = handler(frame, stream, 0.0, "fast", True, visitor())
-    assert again is stream and "frames per second" in text
-    assert handler(None, stream, 0.0, "fast", True, visitor())[0] is None
+    stream = context.visit(visitor()).stream()
+    picture, text = handler(frame, 0.0, "fast", True, visitor())
+    assert context.visit(visitor()).stream() is stream and "frames per second" in text
+    assert handler(None, 0.0, "fast", True, visitor())[0] is None
+    assert context.visit(visitor()).stream() is not stream
     with pytest.raises(gr.Error, match="narrow"):
-        handler(np.zeros((2, 4000, 3), np.uint8), None, 0.0, "fast", True, visitor())
+        handler(np.zeros((2, 4000, 3), np.uint8), 0.0, "fast", True, visitor())
 
 
 def test_stream_uses_a_body_uploaded_meanwhile(context, predictor):
-    handler = LiveHandler(context)
-    frame = np.zeros((90, 120, 3), np.uint8)
-    arguments = (0.0, "fast", True, visitor())
-    stream = handler(frame, None, *arguments)[2]
+    visit = context.visit(visitor())
+    stream = visit.stream()
     assert stream.predictor is predictor
-    context.visit(visitor()).use_body(predictor.body)
-    stream = handler(frame, stream, *arguments)[2]
-    assert stream.predictor is context.visit(visitor()).predictor is not predictor
-    assert handler(frame, stream, *arguments)[2] is stream
+    visit.use_body(predictor.body)
+    assert visit.stream().predictor is visit.predictor is not predictor
+    assert visit.stream() is visit.stream() is not stream
+
+
+def test_stream_leaves_no_thread_and_no_file(context, monkeypatch):
+    def threads():
+        return [t for t in threading.enumerate() if t.name.startswith("aios-live")]
+
+    handler, frame = LiveHandler(context), np.zeros((90, 120, 3), np.uint8)
+    before = set(threads())
+    for name in ("a", "b", "c"):
+        handler(frame, 0.0, "fast", True, visitor(name))
+    assert len(set(threads()) - before) == 3
+    context.sessions.leave("a")
+    handler(None, 0.0, "fast", True, visitor("b"))
+    monkeypatch.setattr(live, "IDLE_SECONDS", -1.0)
+    context.sessions.sweep()
+    for thread in set(threads()) - before:
+        thread.join(60)
+    assert set(threads()) <= before
+    assert not [path for path in Path(get_upload_folder()).rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop", b"BM", b"no picture"]
+)
+def test_camera_frame_that_is_no_picture_is_refused(content, monkeypatch):
+    def no_program(*_arguments, **_options):
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", no_program)
+    with gr.Blocks():
+        camera = camera_input()
+    url = "data:image/png;base64," + base64.b64encode(content).decode()
+    with pytest.raises(gr.Error, match="no usable picture"):
+        camera.preprocess(ImageData(url=url))
+    assert camera.preprocess(None) is None
+
+
+def test_live_picture_is_sent_without_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "none"))
+    with gr.Blocks():
+        picture = live_picture()
+    sent = picture.postprocess(np.full((20, 30, 3), 200, np.uint8))
+    assert sent.url.startswith("data:image/jpeg;base64,") and not (tmp_path / "none").exists()
+    content = base64.b64decode(sent.url.partition(",")[2])
+    assert np.allclose(np.asarray(Image.open(io.BytesIO(content))), 200, atol=3)
 
 
 def test_requests_without_a_session_get_different_names():

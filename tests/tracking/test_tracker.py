@@ -1,6 +1,7 @@
 """Track numbers stay with people through jitter, crossings and short occlusions."""
 
 import numpy as np
+import pytest
 
 from aios.tracking.tracker import Tracker, clothes_colors, person_sizes
 from tests.helpers.people_makers import make_person, together
@@ -112,3 +113,25 @@ def test_clothes_colors_of_visible_parts():
     np.testing.assert_allclose(colors[0, :3], colors[0, 3:])
     assert np.isnan(colors[2:]).all()
     np.testing.assert_allclose(clothes_colors(frame, people.select(slice(0, 1)))[0], colors[0])
+
+
+@pytest.mark.parametrize("gap_s", [1.2, 2.0, 8.0, 3600.0])
+def test_patience_is_in_frames_below_one_frame_a_second(gap_s):
+    """Slide shows, time lapse, slow webcams and screen recordings with pauses."""
+    two, empty = together(make_person(), make_person((400, 100))), together()
+    tracker = Tracker(0.5)
+
+    def numbers(frames):
+        return [tracker.update(people, next(times)).tolist() for people in frames]
+
+    times = iter(np.arange(20) * gap_s)
+    assert numbers([two] * 4) == [[1, 2]] * 4
+    assert numbers([empty, empty, two])[-1] == [1, 2]
+    assert numbers([empty] * 3 + [two])[-1] == [3, 4]
+
+
+def test_distance_to_a_track_does_not_grow_without_limit():
+    near, far = make_person((100, 100)), make_person((1900, 100))
+    tracker = Tracker(0.5)
+    assert tracker.update(together(near), 0.0).tolist() == [1]
+    assert tracker.update(together(far), 60.0).tolist() == [2]

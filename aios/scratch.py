@@ -68,7 +68,9 @@ def stop_on_signals() -> None:
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread can set handlers
     for name in ("SIGTERM", "SIGHUP"):
-        if found := getattr(signal, name, None):
+        found = getattr(signal, name, None)
+        # `nohup` ignores the signal of a closed terminal.
+        if found is not None and signal.getsignal(found) is not signal.SIG_IGN:
             signal.signal(found, stop)
 
 

@@ -44,13 +44,18 @@ def test_folder_of_a_killed_program_is_deleted_by_the_next(tmp_path):
 
 
 def test_signals_to_end_raise_keyboard_interrupt():
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     try:
         stop_on_signals()
         for number in before:
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
                 signal.sigtimedwait([], 5)
+        # As under `nohup`.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        stop_on_signals()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -28,9 +28,6 @@ from .reduction import MAX_DECODED_PIXELS, MAX_PIXELS, load_reduced, pixel_limit
 
 MAX_ASPECT = 50
 """Longer by shorter side; beyond it people would be invisible at the network's input size."""
-MAX_PANORAMA = 4
-"""Width by height; in wider photos, reduced to the network's input size, people are not found or
-are found as giants."""
 MAX_FILE_BYTES = 500_000_000
 """Larger files are refused unread: 50 megapixels of 16-bit RGBA take 400 MB."""
 MAX_SCANS = 200
@@ -147,8 +144,7 @@ def check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> N
     """Check a size in pixels.
 
     Raises:
-        PhotoError: no pixels, more than `limit`, longer than `MAX_ASPECT` or wider than
-            `MAX_PANORAMA` allows.
+        PhotoError: no pixels, more than `limit`, or longer than `MAX_ASPECT` allows.
     """
     if width < 1 or height < 1:
         raise PhotoError(f"{name} has no pixels ({width}x{height}).")
@@ -158,11 +154,6 @@ def check_size(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> N
         raise PhotoError(
             f"{name} is {width}x{height} pixels, which is too narrow:"
             f" one side may be at most {MAX_ASPECT} times the other."
-        )
-    if width > MAX_PANORAMA * height:
-        raise PhotoError(
-            f"{name} is a panorama of {width}x{height} pixels, in which people are too small:"
-            f" crop it to parts that are at most {MAX_PANORAMA} times as wide as high."
         )
 
 

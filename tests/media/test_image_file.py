@@ -309,21 +309,3 @@ def test_cmyk_photo_is_converted_by_its_profile(fmt):
     assert plain[0] < 30 and plain[1] > 200
     converted = read_photo(encode(image, fmt, icc_profile=cmyk_profile(lab)))[7, 7].tolist()
     assert converted[0] > 230 and converted[1] < 60 and converted[2] < 60
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        ((401, 100), "a panorama of 401x100 pixels.*at most 4 times as wide as high"),
-        ((8000, 1200), "panorama"),
-        ((400, 100), None),
-        ((100, 2000), None),
-        ((100, 5001), "too narrow"),
-    ],
-)
-def test_panorama_is_refused_and_a_tall_crop_is_not(size, text):
-    if text is None:
-        image_file.check_size(*size, "a.jpg")
-        return
-    with pytest.raises(PhotoError, match=text):
-        image_file.check_size(*size, "a.jpg")

@@ -21,7 +21,7 @@ from .cli import (
     prepare_proxies,
     warm_up_renderer,
 )
-from .scratch import stop_on_signals
+from .pipelines.scratch import stop_on_signals
 
 if TYPE_CHECKING:
     from tqdm import tqdm

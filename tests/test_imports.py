@@ -17,7 +17,6 @@ PROGRAM = [*PACKAGE, *PAGE, *TRAINING, APP]
 # up: each entry may only name entries above it, so there is no circle between rooms.
 AIOS_ROOMS = {
     "resources": "",
-    "scratch": "",
     "geometry": "",
     "media": "",
     "network": "geometry",
@@ -39,9 +38,9 @@ AIOS_ROOMS = {
     "cli": "weights body render predictor descriptions",
     "pipelines": "geometry media render tracking export people prediction predictor",
     "cluster": "geometry media weights body export people prediction predictor cli pipelines",
-    "__main__": "scratch media render export predictor cli pipelines",
-    "page": "resources scratch accelerate media weights body render export people attention"
-    " prediction predictor descriptions cli pipelines",
+    "__main__": "media render export predictor cli pipelines",
+    "page": "resources accelerate media weights body render export people attention prediction"
+    " predictor descriptions cli pipelines",
 }
 TRAINING_ROOMS = {
     "joints": "",

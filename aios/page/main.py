@@ -22,7 +22,7 @@ from ..cli import (
     prepare_proxies,
     warm_up_renderer,
 )
-from ..scratch import scratch_folder, stop_on_signals
+from ..pipelines.scratch import scratch_folder, stop_on_signals
 from .space import load_page_predictor
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from aios.scratch import scratch_folder, stop_on_signals
+from aios.pipelines.scratch import scratch_folder, stop_on_signals
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from aios.scratch import scratch_folder
+from aios.pipelines.scratch import scratch_folder
 with scratch_folder("x-", Path(sys.argv[1])) as folder:
     (folder / "photo").write_text("private")
     os.kill(os.getpid(), 9)

@@ -10,7 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from aios.network.config import AiOSConfig
+import torch
+from torch import Tensor
+
+from aios.network.config import STAGES, AiOSConfig
+from aios.network.model import AiOS
 from aios.weights.checkpoint import CheckpointError, save_safetensors
 from aios.weights.load import Placement
 
@@ -24,6 +28,16 @@ def with_short_side(config: AiOSConfig, short_side: int) -> AiOSConfig:
     scale = short_side / image.short_side
     sized = replace(image, short_side=short_side, long_side=round(image.long_side * scale))
     return replace(config, image=sized, focal_length=config.focal_length * scale)
+
+
+def with_final_heads(
+    config: AiOSConfig, weights: dict[str, Tensor]
+) -> tuple[AiOSConfig, dict[str, Tensor]]:
+    """Drop the SMPL-X heads of all decoder stages but the last, which inference does not use."""
+    config = replace(config, smplx_stages=STAGES[-1:])
+    with torch.device("meta"):
+        names = AiOS(config).state_dict().keys()
+    return config, {name: weights[name] for name in names}
 
 
 def export(
@@ -52,7 +66,7 @@ def export(
         CheckpointError: the run has no usable checkpoint.
     """
     state = load_newest(run)
-    config, weights = averaged_weights(state, run)
+    config, weights = with_final_heads(*averaged_weights(state, run))
     if short_side is not None:
         config = with_short_side(config, short_side)
     out.parent.mkdir(parents=True, exist_ok=True)

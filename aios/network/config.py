@@ -216,5 +216,6 @@ BUILTIN_CONFIG = AiOSConfig(
     num_people=20,
     proposal_size=0.15,
     focal_length=1000.0,
+    smplx_stages=("refine_whole_body",),
 )
 """Network of the built-in weights, small enough to ship and to train without a GPU."""

@@ -78,11 +78,13 @@ def checked(values: Sequence[Any], blocks: Sequence[Any]) -> list[Any]:
         gr.Error: a file that was not uploaded, or too many values.
     """
     left = [_MAX_NODES]
-    frames = [getattr(block, "takes_frames", False) for block in blocks]
-    frames += [False] * (len(values) - len(frames))
+    # A call may leave out the last arguments.
+    takers = [getattr(block, "takes_frames", False) for block in blocks]
     return [
-        value if is_frame and _is_frame(value) else _checked(value, left, 0)
-        for value, is_frame in zip(values, frames, strict=True)
+        value
+        if index < len(takers) and takers[index] and _is_frame(value)
+        else _checked(value, left, 0)
+        for index, value in enumerate(values)
     ]
 
 

@@ -78,7 +78,7 @@ def checked(values: Sequence[Any], blocks: Sequence[Any]) -> list[Any]:
         gr.Error: a file that was not uploaded, or too many values.
     """
     left = [_MAX_NODES]
-    # A call may leave out the last arguments.
+    # Gradio reports a wrong number of arguments later.
     takers = [getattr(block, "takes_frames", False) for block in blocks]
     return [
         value

@@ -71,7 +71,8 @@ def test_upload_of_a_running_job_outlives_the_cache_expiry(predictor, tmp_path, 
     with served(predictor, tmp_path / "uploads") as address:
         paths["clip"] = Path(send_file(address, clip))
         paths["other"] = Path(send_file(address, other))
-        arguments = [file_data(str(paths["clip"])), 0.0, 3, 20, 5, True]
+        options = [True, False, False, "smplx"]
+        arguments = [file_data(str(paths["clip"])), 0.0, 3, 20, 5, *options]
         kind, outputs = call(address, "video", arguments)
         assert kind == "complete", outputs
         assert outputs[0]["frames"] == 2

@@ -34,11 +34,6 @@ class TrainStage:
     """Range of a person's size in a scene, as a share of the image; overrides `data.augment`.  The
     orientation of small people is too hard to learn at the start of a run."""
 
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if self.batch_size < 1 or self.side < 1:
-            raise ConfigError("batch_size and side of a stage must be at least 1")
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -120,6 +115,8 @@ class TrainConfig:
             )
 
     def _check_numbers(self) -> None:
+        if any(stage.batch_size < 1 or stage.side < 1 for stage in self.stages):
+            raise ConfigError("batch_size and side of a stage must be at least 1")
         for name in ("threads", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -1,8 +1,8 @@
 # The page with the built-in weights, as a user without privileges.
 #
-#   docker build -t aios .                                                        CPU
-#   docker build --build-arg TORCH_INDEX=https://pypi.org/simple -t aios-cuda .   CUDA
-#   docker run -p 7860:7860 aios                             add --gpus all for CUDA
+#   docker build -t aios .                                      CPU
+#   docker build --build-arg TORCH_INDEX= -t aios-cuda .        CUDA
+#   docker run -p 7860:7860 aios                                add --gpus all for CUDA
 FROM python:3.12-slim-bookworm
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -16,7 +16,7 @@ RUN apt-get update -q \
 RUN useradd --uid 1000 --create-home aios
 WORKDIR /home/aios/app
 COPY requirements.txt ./
-RUN pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" -r requirements.txt
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements.txt
 COPY app.py ./
 COPY aios aios
 COPY assets assets

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import pillow_heif
+import pi_heif
 from PIL import (
     ExifTags,
     Image,
@@ -87,7 +87,7 @@ def _open(content: bytes, kind: FileKind | None) -> Image.Image:
         UnidentifiedImageError: no format of `FORMATS`.
     """
     Image.init()  # registers the plugins outside Pillow's core
-    pillow_heif.register_heif_opener()
+    pi_heif.register_heif_opener()
     if kind is None or kind.label != "JPEG":
         return Image.open(io.BytesIO(content), formats=FORMATS)
     try:

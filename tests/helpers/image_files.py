@@ -1,13 +1,22 @@
 """Image files written byte by byte, of kinds that Pillow does not write."""
 
+import io
 import struct
 import zlib
 
 import numpy as np
+import pillow_heif
 from PIL import ExifTags, Image
 
 SHORT, LONG = 3, 4
 _CODES = {1: "B", 2: "B", SHORT: "H", LONG: "I", 7: "B"}
+
+
+def heic(image, **options):
+    """An HEIC file; the program itself only decodes them."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, **options)
+    return buffer.getvalue()
 
 
 def tiff(pages, order="<"):

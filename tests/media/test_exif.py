@@ -8,6 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from aios.media.exif import exif_field_of_view
+from tests.helpers.image_files import heic
 
 FOCAL_35MM = 26
 LANDSCAPE = 67.3
@@ -22,6 +23,8 @@ def photo(size=(400, 300), focal=FOCAL_35MM, written=None, orientation=1, kind="
         details[ExifTags.Base.FocalLengthIn35mmFilm] = focal
     if written is not None:
         details[ExifTags.Base.ExifImageWidth], details[ExifTags.Base.ExifImageHeight] = written
+    if kind == "HEIF":
+        return heic(Image.new("RGB", size), exif=exif.tobytes())
     content = io.BytesIO()
     Image.new("RGB", size).save(content, kind, exif=exif.tobytes())
     return content.getvalue()

@@ -13,6 +13,7 @@ from tests.helpers.image_files import (
     SHORT,
     cmyk_profile,
     grey_profile,
+    heic,
     rgb_profile,
     tiff,
     tiff_page,
@@ -109,13 +110,13 @@ def test_avif_is_recognised_by_its_compatible_brands(brand):
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_heic_photo_is_read_upright(brand, orientation):
-    content = bytearray(encode(sides(), "HEIF", quality=90, exif=orientation_exif(orientation)))
+    content = bytearray(heic(sides(), quality=90, exif=orientation_exif(orientation)))
     content[8:12] = brand
     expect_sides(read_photo(bytes(content)), orientation)
 
 
 def test_damaged_heic_photo_is_refused():
-    content = encode(sides(), "HEIF", quality=90)
+    content = heic(sides(), quality=90)
     for bad in (content[:200], content[: len(content) // 2]):
         with pytest.raises(PhotoError, match="HEIC file that cannot be read|damaged"):
             read_photo(bad)
@@ -127,7 +128,7 @@ LARGE = {
     "png": lambda exif: encode(sides(), "PNG", exif=exif),
     "palette": lambda exif: encode(sides().convert("P"), "PNG", exif=exif),
     "tiff": lambda exif: encode(sides(), "TIFF", exif=exif),
-    "heic": lambda exif: encode(sides(), "HEIF", quality=90, exif=exif),
+    "heic": lambda exif: heic(sides(), quality=90, exif=exif),
 }
 
 

@@ -88,3 +88,73 @@
   };
   new ResizeObserver(scroll).observe(document.body);
 })();
+// Links carry the open tab, the open view, the example and settings. What the address says is read
+// once, because widgets that appear write their usual values.
+(() => {
+  const given = new URLSearchParams(window.location.search);
+  const slug = (text) => text.trim().toLowerCase().replace(/[^a-z0-9]+/g, "-");
+  const write = (name, text) => {
+    const address = new URL(window.location);
+    if (text === null) address.searchParams.delete(name);
+    else address.searchParams.set(name, text);
+    if (address.href !== window.location.href) history.replaceState(history.state, "", address);
+  };
+  const value = (setting) => {
+    const text = given.get(setting.name)?.trim();
+    if (setting.choices) return setting.choices.find(([known]) => known === text)?.[1];
+    const number = text ? Number(text) : NaN;
+    return number >= setting.min && number <= setting.max ? number : undefined;
+  };
+  window.aiosWriteLink = (setting, value) => {
+    const text = setting.choices ? setting.choices.find(([, known]) => known === value)?.[0] : value;
+    write(setting.name, value === setting.usual || text === undefined ? null : String(text));
+  };
+  window.aiosReadLink = (settings, values) => settings.map((setting, index) => {
+    const found = value(setting) ?? values[index];
+    window.aiosWriteLink(setting, found);
+    return found;
+  });
+  const stem = (name) => name.replace(/\.\w+$/, "");
+  window.aiosWriteExample = (names, photo) => {
+    const name = decodeURIComponent((photo?.url ?? photo?.path ?? "").split("/").pop());
+    write("example", names.includes(name) ? stem(name) : null);
+  };
+  const groupOf = (tab) => tab.closest("#views") ? "show" : tab.closest("#tabs") ? "tab" : null;
+  document.addEventListener("click", (event) => {
+    const tab = event.target.closest("[role=tab]");
+    const group = tab && groupOf(tab);
+    if (group) write(group, slug(tab.innerText));
+  });
+  // In this order: the view and the example are in the first tab, and need it to be open.
+  const steps = ["show", "example", "tab"].filter((name) => given.get(name));
+  const step = {
+    example: () => {
+      const items = [...document.querySelectorAll("#photo-choice .gallery-item")];
+      const image = (item) => decodeURIComponent(item.querySelector("img")?.src.split("/").pop() ?? "");
+      if (!items.some(image)) return false;
+      const item = items.find((one) => stem(image(one)) === given.get("example"));
+      if (!item) return true;
+      if (!document.querySelector("#photo img")) {
+        if (!item.dataset.chosen) item.click();
+        item.dataset.chosen = "true";
+      }
+      return Boolean(document.querySelector("#people table"));
+    },
+  };
+  step.show = step.tab = (name) => {
+    const tabs = [...document.querySelectorAll("#tabs [role=tab]")]
+      .filter((tab) => groupOf(tab) === name && tab.checkVisibility({ visibilityProperty: true }));
+    if (!tabs.length) return false;
+    const tab = tabs.find((one) => slug(one.innerText) === given.get(name));
+    if (!tab || tab.getAttribute("aria-selected") === "true") return true;
+    tab.click();
+    return false;
+  };
+  const advance = () => {
+    while (steps.length && step[steps[0]](steps[0])) steps.shift();
+    if (!steps.length) observer.disconnect();
+  };
+  const observer = new MutationObserver(advance);
+  observer.observe(document.body, { childList: true, subtree: true, attributeFilter: ["aria-selected", "src"] });
+  advance();
+})();

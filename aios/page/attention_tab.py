@@ -12,6 +12,7 @@ from .attention_export import attention_to_npz
 from .attention_pictures import attention_figure, matrix_pictures, token_pictures
 from .attention_query import AttentionMissingError, AttentionQuery, people_with_attention
 from .context import FILES_QUEUE, VIEWS_QUEUE, PageContext, photo_errors
+from .links import connect_settings
 from .photo_views import ViewOptions, person_at
 from .results import PhotoQuery, PhotoResult
 from .visit import Visit
@@ -25,6 +26,8 @@ _MATRICES = """Rows attend to columns; brighter is more. Between people, each bl
 people and its cells are their box tokens: body, left hand, right hand and face, as far as the layer
 has them."""
 _ALL = -1
+_LINK_NAMES = ("token", "layer", "level", "head", "closeup")
+"""Names of the settings in links."""
 
 
 def build_attention_tab(context: PageContext) -> None:
@@ -56,6 +59,7 @@ def build_attention_tab(context: PageContext) -> None:
                         gr.DownloadButton(label, interactive=False, size="sm", min_width=130)
                         for label in ("Figure (PNG)", "Attention (NPZ)")
                     ]
+    connect_settings(context.page, dict(zip(_LINK_NAMES, controls[1:], strict=True)))
     _connect(context, tab, controls, [text, *pictures, *matrices], buttons)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from ..resources import EXAMPLES
 from .context import FILES_QUEUE, MODEL_QUEUE, VIEWS_QUEUE, PageContext
 from .endpoints import add_endpoints
 from .export_options import photo_options, refine_checkbox
+from .links import connect_example, connect_settings
 from .photo_files import FileChoice
 from .photo_handlers import DOWNLOADS, EVERYONE, NO_PHOTO, PhotoHandlers
 from .photo_views import KEYPOINT_LAYERS
@@ -25,6 +27,9 @@ VIEW_LABELS = {
     "scene": "3D",
     "parameters": "Parameters",
 }
+_EXAMPLE_PHOTOS = "*.jpg"
+_LINK_NAMES = ("threshold", "people", "size", "fov", "refine")
+"""Names of the settings in links."""
 _FOLLOW_RESULTS = "(photo) => { if (photo) window.aiosFollowResults(); }"
 """On a phone the results lie below the photo, out of sight. `assets/page.js` scrolls to them."""
 
@@ -56,7 +61,7 @@ def build_photo_tab(context: PageContext) -> None:
         with gr.Row(elem_classes="aios-grid"):
             with gr.Column(elem_id="photo-choice", elem_classes="aios-choice"):
                 photo = photo_input()
-                add_examples(photo, "*.jpg", "Examples")
+                add_examples(photo, _EXAMPLE_PHOTOS, "Examples")
             with gr.Column(elem_id="photo-results", elem_classes="aios-results"):
                 results = _add_results()
             with gr.Column(elem_classes="aios-settings"):
@@ -64,6 +69,8 @@ def build_photo_tab(context: PageContext) -> None:
         inputs = [photo, *settings]
         _connect(context, tab, inputs, results)
         add_endpoints(context, inputs, results.files[1:])
+        connect_settings(context.page, dict(zip(_LINK_NAMES, settings, strict=True)))
+        connect_example(photo, EXAMPLES.glob(_EXAMPLE_PHOTOS))
 
 
 def _add_settings(context: PageContext) -> list[Any]:

@@ -66,15 +66,22 @@ def chromium(folder: Path) -> Iterator[Browser]:
 
 
 @contextmanager
-def visit(browser: Browser, address: str, **settings) -> Iterator[Page]:
-    """Open the page as a new visitor; at the end, check that no other server was contacted."""
+def visit(browser: Browser, address: str, query: str = "", **settings) -> Iterator[Page]:
+    """Open the page as a new visitor; at the end, check that no other server was contacted.
+
+    Args:
+        browser: with which to visit.
+        address: of the page.
+        query: end of the address, from "?".
+        settings: of the browser context.
+    """
     settings.setdefault("viewport", {"width": 1280, "height": 900})
     context = browser.new_context(**settings)
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
+    page.goto(address + query)
     yield page
     context.close()
     assert asked

@@ -417,6 +417,38 @@ def test_axe_has_no_serious_finding(browser, address, photo, scheme, width):
             expect_accessible(page)
 
 
+def test_link_carries_view_and_settings(browser, address, photo):
+    query = "?show=depth&size=fast&threshold=0.25&people=2&fov=500&refine=maybe"
+    with visit(browser, address, query) as page:
+        expect(page.get_by_role("tab", name="Depth")).to_have_attribute("aria-selected", "true")
+        expect(page.locator("#input-size input").first).to_be_checked()
+        threshold = page.get_by_label("number input for Confidence threshold").first
+        expect(threshold).to_have_value("0.25")
+        # Values that are not allowed are ignored.
+        expect(page.get_by_label("number input for Camera field of view")).to_have_value("0")
+        expect(page).to_have_url(f"{address}?show=depth&size=fast&threshold=0.25&people=2")
+        set_number(page, "Confidence threshold", 0)
+        upload(page, photo)
+        expect_people(page, 2)
+        expect(page.locator("#depth img")).to_be_visible()
+        set_number(page, "Max people", 3)
+        page.locator("#input-size input").last.check()
+        expect_people(page, 3)
+        open_tab(page, "Keypoints")
+        open_tab(page, "Attention")
+        carried = "?show=keypoints&people=3&tab=attention"
+        expect(page).to_have_url(f"{address}{carried}")
+
+
+def test_link_carries_an_example_and_its_attention(browser, address):
+    query = "?tab=attention&example=photo_skier&token=left+wrist&layer=2&head=all&level=2"
+    with visit(browser, address, query) as page:
+        text = page.locator("#attention-text")
+        expect(text).to_contain_text("Person 1, left wrist")
+        expect(text).to_contain_text("decoder layer 2")
+        expect(page).to_have_url(re.compile("example=photo_skier.*&layer=2&level=2$"))
+
+
 def test_controls_have_names_and_tabs_open_by_keyboard(with_people):
     page = with_people
     expect_true(page, f"({NAMELESS})().length === 0")

@@ -12,7 +12,7 @@ from ..export.photo_files import encode_png
 from .attention_export import attention_to_json, attention_to_npz
 from .attention_pictures import attention_figure
 from .attention_query import AttentionMissingError, AttentionQuery
-from .context import MODEL_QUEUE, PageContext, photo_errors
+from .context import MODEL_QUEUE, PHOTOS_AT_ONCE, PageContext, photo_errors
 from .results import PhotoQuery
 from .widgets import choice_dropdown, number_slider
 
@@ -84,7 +84,7 @@ def add_attention_endpoint(context: PageContext, photo: Any, threshold: Any) -> 
             gr.File(visible=False, label="All stored attention (NPZ)"),
         ],
         concurrency_id=MODEL_QUEUE,
-        concurrency_limit=1,
+        concurrency_limit=PHOTOS_AT_ONCE,
         api_name="attention",
     )
 

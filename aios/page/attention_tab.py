@@ -11,7 +11,7 @@ from ..descriptions import person_name
 from .attention_export import attention_to_npz
 from .attention_pictures import attention_figure, matrix_pictures, token_pictures
 from .attention_query import AttentionMissingError, AttentionQuery, people_with_attention
-from .context import FILES_QUEUE, VIEWS_QUEUE, PageContext, photo_errors
+from .context import FILES_QUEUE, PHOTOS_AT_ONCE, VIEWS_QUEUE, PageContext, photo_errors
 from .links import connect_settings
 from .photo_views import ViewOptions, person_at
 from .results import PhotoQuery, PhotoResult
@@ -121,7 +121,7 @@ def _connect(
     }
     files: dict[str, Any] = {
         "concurrency_id": FILES_QUEUE,
-        "concurrency_limit": 1,
+        "concurrency_limit": PHOTOS_AT_ONCE,
         "show_progress": "hidden",
         "api_visibility": "private",
     }

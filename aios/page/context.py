@@ -17,12 +17,15 @@ from .sessions import Sessions
 from .visit import Visit, VisitEndedError
 
 MODEL_QUEUE = "model"
-"""Concurrency id of events that run the network on a photo, one at a time."""
+"""Concurrency id of events that run the network on a photo, `PHOTOS_AT_ONCE` of them, one for each
+visitor."""
+PHOTOS_AT_ONCE = 3
+"""A photo that takes long to decode does not keep others waiting; the network runs for one."""
 VIEWS_QUEUE = "views"
 """Concurrency id of events that draw cached results, one at a time: in parallel, an older picture
 could arrive last."""
 FILES_QUEUE = "files"
-"""Concurrency id of events that write files without the network."""
+"""Concurrency id of events that write files without the network, one for each visitor."""
 
 _log = logging.getLogger(__name__)
 

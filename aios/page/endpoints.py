@@ -13,7 +13,7 @@ from ..export.photo_files import encode_png, prediction_to_json
 from ..export.settings import Extra
 from ..media.reduction import MAX_PIXELS
 from .api_attention import add_attention_endpoint
-from .context import MODEL_QUEUE, PageContext, photo_errors
+from .context import MODEL_QUEUE, PHOTOS_AT_ONCE, PageContext, photo_errors
 from .export_options import export_choice
 from .limits import MAX_CALL_MB, MAX_UPLOAD_MB, MAX_WAITING
 from .model_summary import status_values
@@ -97,7 +97,7 @@ def add_endpoints(context: PageContext, inputs: list[Any], file_options: list[An
         [*inputs, *file_options],
         outputs,
         concurrency_id=MODEL_QUEUE,
-        concurrency_limit=1,
+        concurrency_limit=PHOTOS_AT_ONCE,
         api_name="reconstruct",
     )
     add_attention_endpoint(context, *inputs[:2])

@@ -99,7 +99,7 @@ def write_photo_files(
         options = ViewOptions(frozenset(prediction) - frozenset(request.people))
         prediction = prediction.select(options.shown(len(prediction)))
     numbers = [int(index) + 1 for index in prediction.person_indices]
-    photo = read_upload(path)
+    photo = read_upload(path).pixels
     json, npz, glb, overlay, *people = write_results(
         prediction, photo, path.stem, folder, settings, path.name
     )

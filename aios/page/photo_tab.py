@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..resources import EXAMPLES
-from .context import FILES_QUEUE, MODEL_QUEUE, VIEWS_QUEUE, PageContext
+from .context import FILES_QUEUE, MODEL_QUEUE, PHOTOS_AT_ONCE, VIEWS_QUEUE, PageContext
 from .endpoints import add_endpoints
 from .export_options import photo_options, refine_checkbox
 from .links import connect_example, connect_settings
@@ -190,7 +190,7 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
             file_inputs,
             widgets.downloads,
             concurrency_id=FILES_QUEUE,
-            concurrency_limit=1,
+            concurrency_limit=PHOTOS_AT_ONCE,
             trigger_mode="always_last",
             **quiet,
         )
@@ -202,7 +202,7 @@ def _connect(context: PageContext, tab: gr.Tab, inputs: list[Any], widgets: _Res
         [*inputs, view, widgets.person],
         [widgets.summary, query, widgets.person, widgets.shown, *pictures, *widgets.downloads],
         concurrency_id=MODEL_QUEUE,
-        concurrency_limit=1,
+        concurrency_limit=PHOTOS_AT_ONCE,
         trigger_mode="always_last",
         api_visibility="private",
         show_progress_on=[widgets.summary, *pictures],

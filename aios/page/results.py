@@ -14,13 +14,14 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import cv2
 import numpy as np
 
 from ..body.model import BodyModel
-from ..media.exif import exif_field_of_view
-from ..media.photo import PhotoError, read_photo
+from ..media.decoder import DecodedPhoto, read_photo_apart
+from ..media.photo import PhotoError
 from ..prediction import Candidates, Prediction
 from ..predictor import AiOSPredictor
 
@@ -116,7 +117,7 @@ class ResultCache:
         self._max_bytes = max_bytes
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._lock = threading.Lock()
-        self._running = threading.Lock()
+        self._running: WeakValueDictionary[tuple[str, str], threading.Lock] = WeakValueDictionary()
 
     def result(self, holder: Hashable, predictor: AiOSPredictor, query: PhotoQuery) -> PhotoResult:
         """Return the result of a photo and register `holder` for it.
@@ -187,8 +188,10 @@ class ResultCache:
         key = content_key(query)
         entry = self._register(key, holder, None)
         if entry is None:
-            # One run at a time, so that simultaneous queries for one photo share one run.
-            with self._running:
+            with self._lock:
+                running = self._running.setdefault(key, threading.Lock())
+            # Simultaneous queries for one photo share one run; other photos do not wait for it.
+            with running:
                 entry = self._register(key, holder, None)
                 if entry is None:
                     entry = self._register(key, holder, self._run(query))
@@ -208,10 +211,10 @@ class ResultCache:
             return entry
 
     def _run(self, query: PhotoQuery) -> _Entry:
-        photo = read_upload(query.path)
+        photo, field_of_view = read_upload(query.path)
         size = self._predictor.input_sizes[query.input_size]
         candidates = self._predictor.find_candidates(photo, image=size, with_attention=True)
-        return _Entry(_screen_size(photo), candidates, exif_field_of_view(query.path))
+        return _Entry(_screen_size(photo), candidates, field_of_view)
 
     def _shrink(self) -> None:
         with self._lock:
@@ -224,15 +227,15 @@ class ResultCache:
         return sum(entry.nbytes for entry in self._entries.values())
 
 
-def read_upload(path: Path) -> np.ndarray:
-    """Read an uploaded photo as (H, W, 3) uint8 RGB.
+def read_upload(path: Path) -> DecodedPhoto:
+    """Read an uploaded photo in another process.
 
     Raises:
         PhotoError: the photo cannot be read. The message contains the file name only, because
             server folders are private.
     """
     try:
-        return read_photo(path)
+        return read_photo_apart(path)
     except PhotoError as error:
         raise PhotoError(str(error).replace(str(path), path.name)) from error
 

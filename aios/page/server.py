@@ -18,7 +18,7 @@ from .guard import AllowedHosts, Heartbeats, LoginPace, allowed_hosts
 from .limits import MAX_STATES, MAX_UPLOAD_FILE_MB, MAX_WAITING, RequestLimits
 from .mcp_login import accept_large_calls, use_uploads_in_mcp
 from .page_state import OpenPagesFirst, own_folders
-from .queue_places import limit_waiting_jobs
+from .queue_places import limit_waiting_jobs, run_one_photo_each
 from .sessions import Sessions
 
 _MCP_VERSION = "1.30.0"
@@ -107,6 +107,7 @@ def launch(
     app.state_holder = OpenPagesFirst(sessions.is_connected)
     app.state_holder.set_blocks(page)
     limit_waiting_jobs(page)
+    run_one_photo_each(page)
     if mcp_server := page.mcp_server_obj:
         use_uploads_in_mcp(mcp_server, auth)
     return address.replace("[::]", "[::1]")

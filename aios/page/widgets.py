@@ -12,7 +12,8 @@ import numpy as np
 from gradio.data_classes import Base64ImageData, ImageData
 from gradio.processing_utils import save_file_to_cache
 
-from ..media.photo import PhotoError, read_photo
+from ..media.decoder import read_photo_apart
+from ..media.photo import PhotoError
 from ..predictor import AiOSPredictor
 from ..resources import EXAMPLES
 
@@ -74,7 +75,8 @@ def camera_input() -> gr.Image:
         if payload is None or payload.url is None:
             return None
         try:
-            return read_photo(base64.b64decode(payload.url.partition(",")[2], validate=True))
+            content = base64.b64decode(payload.url.partition(",")[2], validate=True)
+            return read_photo_apart(content).pixels
         except (PhotoError, binascii.Error, ValueError) as error:
             raise gr.Error("The camera sent no usable picture.", print_exception=False) from error
 

@@ -20,8 +20,8 @@ from itertools import islice
 import numpy as np
 
 from ..export.checks import ExportError
-from ..media.exif import exif_field_of_view
-from ..media.photo import PhotoError, read_photo
+from ..media.decoder import read_photo_apart
+from ..media.photo import PhotoError
 from ..media.photo_sources import PhotoItem
 from ..media.prefetch import prefetch
 from ..prediction import Prediction
@@ -51,7 +51,7 @@ class Batching:
         size: photos per run of the network at most.
         window: photos that are sorted by input size together; a multiple of `size` fills batches
             of photos of mixed sizes.
-        threads: that decode photos.
+        threads: that wait for photos, each decoded in a process of its own.
     """
 
     size: int
@@ -207,9 +207,7 @@ def _decode_ahead(
 
 def _decode(work: PhotoWork) -> PhotoWork:
     try:
-        source = work.item.read()
-        work.photo = read_photo(source)
-        work.field_of_view = exif_field_of_view(source)
+        work.photo, work.field_of_view = read_photo_apart(work.item.read())
     except Exception as error:  # raised again when this photo is finished
         work.error = error
     return work

@@ -26,7 +26,12 @@ from aios.page import guard, limits, queue_places
 from aios.page.guard import SHARE_DOMAIN, AllowedHosts, LoginPace, allowed_hosts
 from aios.page.limits import RequestLimits
 from aios.page.page_state import OpenPagesFirst
-from aios.page.queue_places import MAX_JOBS, MAX_OWN_JOBS, limit_waiting_jobs
+from aios.page.queue_places import (
+    MAX_JOBS,
+    MAX_OWN_JOBS,
+    limit_waiting_jobs,
+    run_one_photo_each,
+)
 from tests.helpers.app_process import ROOT, app_process, clean_environment
 from tests.helpers.served import free_port, served, tiny_predictor
 
@@ -220,6 +225,42 @@ def test_one_visitor_does_not_fill_the_queue(monkeypatch):
     assert [join(str(n), "8.8.8.8") for n in range(33)] == [True] * MAX_OWN_JOBS + [False] * 31
     assert sum(join(str(n), "127.0.0.1") for n in range(33)) == MAX_JOBS - 2 * MAX_OWN_JOBS
     assert join("photo", "127.0.0.1", "model")
+
+
+@pytest.mark.parametrize("kind", ["model", "files"])
+def test_one_visitor_holds_one_place_for_photos(kind):
+    def event(session, host="127.0.0.1"):
+        request = SimpleNamespace(client=SimpleNamespace(host=host))
+        return SimpleNamespace(session_hash=session, request=request, concurrency_id=kind)
+
+    waiting = [event("a"), event("a"), event("b", "8.8.8.8"), event("c", "8.8.8.8"), event("d")]
+    a, second_of_a, b, c, d = waiting
+    part = SimpleNamespace(
+        queue=waiting, concurrency_id=kind, concurrency_limit=3, current_concurrency=0
+    )
+    queue = SimpleNamespace(
+        event_queue_per_concurrency_id={kind: part}, active_jobs=[None, None, None, None]
+    )
+    run_one_photo_each(SimpleNamespace(_queue=queue))
+
+    def start():
+        found = queue.get_events()
+        if found is None:
+            return None
+        events, is_batch, name = found
+        assert (is_batch, name) == (False, kind)
+        queue.active_jobs[queue.active_jobs.index(None)] = events
+        part.current_concurrency += 1
+        return events[0]
+
+    assert [start() for _ in range(4)] == [a, b, d, None]
+    queue.active_jobs[0] = None
+    part.current_concurrency -= 1
+    assert start() is second_of_a
+    queue.active_jobs[1] = None
+    part.current_concurrency -= 1
+    assert start() is c
+    assert not waiting
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from aios.pipelines.progress import CancelledError, Progress
 from tests.helpers.clips import frame_pixels, make_clip
 from tests.helpers.raw_http import call, file_data, send_file
 from tests.helpers.served import save_photo, served, tiny_predictor
+from tests.helpers.waiting import wait_until
 
 STEP = Progress("Photo", 1, 2, 0.5, None)
 VISITOR = SimpleNamespace(session_hash="a")
@@ -42,13 +43,6 @@ def handler(predictor, sessions):
 
 def ignore(*_share, **_text):
     """Progress bar without a page."""
-
-
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("one_thread")

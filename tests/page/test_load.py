@@ -13,8 +13,10 @@ import pytest
 
 from aios.page import limits
 from tests.helpers.app_process import ROOT
+from tests.helpers.decoders import odd_decoders
 from tests.helpers.raw_http import FILE_DEFAULTS, call, file_data, send_file
 from tests.helpers.served import STANDIN, save_photo, served, tiny_predictor
+from tests.helpers.waiting import wait_until
 
 MAX_MEMORY_GROWTH = 1.1
 
@@ -57,6 +59,27 @@ def test_twenty_concurrent_visitors_get_their_own_results(address, photos):
     assert [a[0]["width"] for a in answers] == list(range(64, 84))
     assert [a[0]["photo"] for a in answers] == [photo.name for photo in photos]
     assert len({file["path"] for a in answers for file in a[1:]}) == 100
+
+
+def test_photo_that_takes_long_keeps_no_other_visitor_waiting(tmp_path, monkeypatch):
+    odd_decoders(monkeypatch)
+    (tmp_path / "uploads").mkdir()
+    slow = save_photo(tmp_path / "waiting.png")
+    others = [save_photo(tmp_path / f"{k}.png", 60 + k) for k in range(3)]
+    with served(tiny_predictor(), tmp_path / "uploads") as address, ThreadPoolExecutor(2) as pool:
+        paths = [send_file(address, slow) for _ in range(2)]
+        arguments = [0.0, 1, "fast", 0, *FILE_DEFAULTS]
+        pending = [
+            pool.submit(call, address, "reconstruct", [file_data(path), *arguments])
+            for path in paths
+        ]
+        # Equal photos share one decoding.
+        wait_until(lambda: any(Path(f"{path}.started").exists() for path in paths))
+        assert [ask(address, photo)[0]["width"] for photo in others] == [60, 61, 62]
+        assert not any(each.done() for each in pending)
+        for path in paths:
+            Path(f"{path}.go").touch()
+        assert [each.result()[0] for each in pending] == ["complete"] * 2
 
 
 def test_memory_does_not_grow_between_50_and_200_requests(tmp_path):

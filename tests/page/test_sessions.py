@@ -16,6 +16,7 @@ from aios.page.results import SCREEN_SIDE_PX, PhotoQuery
 from aios.page.sessions import Sessions, sweep_regularly
 from aios.page.visit import MAX_WAIT_SECONDS, VisitEndedError
 from tests.helpers.served import count_forwards, save_photo, tiny_predictor
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -252,10 +253,3 @@ def test_result_files_have_the_size_of_the_photo(sessions, tmp_path):
         f"large_person_{k}_smplx.npz" for k in range(1, 6)
     ]
     assert Image.open(files.overlay).size == (2 * SCREEN_SIDE_PX, 600)
-
-
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -1,0 +1,12 @@
+"""Wait for a condition."""
+
+import time
+from collections.abc import Callable
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a minute at most."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

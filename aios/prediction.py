@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
 import numpy as np
 
 from .attention import Attention
+from .geometry.boxes import nms
 from .geometry.camera import Camera, fit_translation
+from .geometry.tiles import Tile
 from .network.config import NUM_BODY_JOINTS
 from .people import People
+
+_MAX_TILE_OVERLAP = 0.5
+"""IoU above which people of two tiles are one."""
+_MAX_TILE_PEOPLE = 1000
 
 FocalLengthSource = Literal["model", "exif", "chosen"]
 
@@ -31,6 +37,70 @@ class Candidates:
     camera: Camera
     attention: Attention | None = None
     placed: bool = False
+
+
+def candidates_of_tiles(
+    found: Sequence[Candidates], parts: Sequence[Tile], camera: Camera
+) -> Candidates:
+    """People of all tiles in pixels and camera of the whole photo.
+
+    Of a person in two tiles only one is kept. Attention is not.
+
+    Args:
+        found: people of each tile.
+        parts: the tiles.
+        camera: of the photo.
+    """
+    together: list[People] = []
+    for index, (candidates, tile) in enumerate(zip(found, parts, strict=True)):
+        own = _in_core(_in_photo(candidates, tile, camera), tile, camera)
+        queries = own.query_indices + index * len(candidates.people)
+        together.append(replace(own, query_indices=queries))
+    people = People(
+        **{
+            field.name: np.concatenate([getattr(each, field.name) for each in together])
+            for field in fields(People)
+        }
+    )
+    best = people.select(np.argsort(-people.scores, kind="stable")[:_MAX_TILE_PEOPLE])
+    return Candidates(best.select(nms(best.boxes_xyxy_px, _MAX_TILE_OVERLAP)), camera)
+
+
+def _in_core(people: People, tile: Tile, camera: Camera) -> People:
+    axis = 0 if camera.width > camera.height else 1
+    centres = (people.boxes_xyxy_px[:, axis] + people.boxes_xyxy_px[:, axis + 2]) / 2
+    low, high = tile.core
+    return people.select((centres >= low) & (centres < high))
+
+
+def _in_photo(candidates: Candidates, tile: Tile, camera: Camera) -> People:
+    """People with the pixels of the photo, at the distance that gives the same size there."""
+    people, view = candidates.people, candidates.camera
+    moved = {}
+    for field in fields(People):
+        if field.name.endswith("_px"):  # points (x, y) or boxes (x, y, x, y)
+            values = getattr(people, field.name)
+            moved[field.name] = values + np.resize(
+                np.array(tile.origin, np.float32), values.shape[-1]
+            )
+    x, y, depth = people.transl.astype(np.float64).T
+    far = depth * camera.focal_length / view.focal_length
+    # Sideways, the ray through the same pixel: x / depth * focal length + principal point.
+    shifts = [
+        (of_tile + origin - of_photo) / camera.focal_length
+        for of_tile, origin, of_photo in zip(
+            view.principal_point, tile.origin, camera.principal_point, strict=True
+        )
+    ]
+    transl = np.stack([x + shifts[0] * far, y + shifts[1] * far, far], 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # people that the network has skipped
+        weak_camera = np.concatenate([transl[:, :2], np.ones((len(transl), 1))], 1) / transl[:, 2:]
+    return replace(
+        people,
+        transl=transl.astype(np.float32),
+        weak_camera=weak_camera[:, [2, 0, 1]].astype(np.float32),
+        **moved,
+    )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from .accelerate.install import Speed, accelerate
 from .attention import keep_attention, watch_self_attention
 from .body.model import BodyModel
 from .geometry.camera import Camera
+from .geometry.tiles import tiles
 from .media.photo import PhotoSource, photo_pixels, read_photo
 from .network.config import ImageConfig
 from .network.model import AiOS
@@ -32,7 +33,7 @@ from .network.preprocessing import (
 from .people import People, people_from_table, people_table
 from .placement import keypoint_translation
 from .posing import BodyPoser
-from .prediction import Candidates, Prediction
+from .prediction import Candidates, Prediction, candidates_of_tiles
 from .refinement import refine_poses
 from .resources import EXAMPLES
 from .weights.load import WeightsInfo, load_model
@@ -205,11 +206,15 @@ class AiOSPredictor:
         """
         arrays = [photo_pixels(photo) for photo in photos]
         config = self.image
-        prepared = [prepare_photo(array, config, self.device) for array in arrays]
-        by_size: dict[torch.Size, list[int]] = {}
-        for index, pixels in enumerate(prepared):
-            by_size.setdefault(pixels.shape, []).append(index)
         results: dict[int, Prediction] = {}
+        prepared: dict[int, Tensor] = {}
+        by_size: dict[torch.Size, list[int]] = {}
+        for index, array in enumerate(arrays):
+            if tiles(array.shape[1], array.shape[0]):
+                results[index] = self.predict(array, threshold, max_people)
+                continue
+            prepared[index] = prepare_photo(array, config, self.device)
+            by_size.setdefault(prepared[index].shape, []).append(index)
         batches = [
             indices[start : start + batch_size]
             for indices in by_size.values()
@@ -232,10 +237,12 @@ class AiOSPredictor:
     ) -> Candidates:
         """Run the network once, for `assemble` with any threshold.
 
+        It runs for each tile of a panorama, see `geometry.tiles`.
+
         Args:
             photo: see `predict`.
             image: another input size than that of the predictor, see `input_sizes`.
-            with_attention: also keep the attention of the decoder.
+            with_attention: also keep the attention of the decoder; not that of panoramas.
             min_score: 0-1; outputs of people below it may be skipped (only their score is valid),
                 so no lower threshold may be used.
 
@@ -243,6 +250,13 @@ class AiOSPredictor:
             PhotoError: the photo cannot be read.
         """
         array, config = photo_pixels(photo), image or self.image
+        if parts := tiles(array.shape[1], array.shape[0]):
+            found = [
+                self.find_candidates(part.cut(array), image=config, min_score=min_score)
+                for part in parts
+            ]
+            camera = _placement(array, config).camera(self.model.config.focal_length)
+            return candidates_of_tiles(found, parts, camera)
         images = batch_images([prepare_photo(array, config, self.device)])
         return self._run(images, [_placement(array, config)], with_attention, min_score)[0]
 

@@ -85,7 +85,8 @@ def find_attention(result: PhotoResult, person: int) -> tuple[Attention, int]:
     )
     if attention is None or row is None:
         raise AttentionMissingError(
-            f"Attention is stored only for the {KEPT_PEOPLE} people with the highest scores."
+            f"Attention is stored only for the {KEPT_PEOPLE} people with the highest scores, and"
+            " not for panoramas."
         )
     return attention, row
 

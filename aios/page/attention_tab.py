@@ -18,7 +18,9 @@ from .results import PhotoQuery, PhotoResult
 from .visit import Visit
 
 _NO_PHOTO = "Choose a photo in the tab **Photo** first."
-_NO_PEOPLE = "No people were found in this photo: see the tab **Photo**."
+_NO_PEOPLE = (
+    "No attention is stored: this photo has no people or is a panorama. See the tab **Photo**."
+)
 _ABOUT = """Each person is a set of *tokens*: a body box, joints, hand and face boxes and their
 points. In each decoder layer, a token attends to a few sampling points around its reference box
 (cross-attention, Figure 5 of the paper) and to other tokens (self-attention, Figure 8)."""

@@ -38,6 +38,24 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+SIGNAL_IN_A_VIDEO = """
+import os, pathlib, sys
+import torch
+from aios.__main__ import main
+from aios.pipelines import video
+torch.set_num_threads(1)
+left, number, usual = int(sys.argv.pop(1)), int(sys.argv.pop(1)), video.StreamTracker.__call__
+def track(*arguments):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), number)
+    return usual(*arguments)
+video.StreamTracker.__call__ = track
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.fixture(autouse=True)
 def same_everywhere(monkeypatch):
     """The stand-in body, and no OpenGL context."""
@@ -106,6 +124,26 @@ def test_killed_run_continues_with_the_same_outputs(weights, photos, tmp_path, r
     assert main(arguments(weights, photos, parts)) == 1
     assert runs == [4, 2]  # the first window is finished but for the broken photo
     assert contents(parts) == contents(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_signal_during_a_video_leaves_no_unfinished_files(weights, tmp_path, number):
+    clip, out = make_clip(tmp_path / "clip.mp4", 12), tmp_path / "out"
+    code = [sys.executable, "-c", SIGNAL_IN_A_VIDEO, "5", str(int(number))]
+    stopped = subprocess.run(
+        [*code, *arguments(weights, clip, out)], cwd=ROOT, capture_output=True, text=True
+    )
+    left = sorted(path.name for path in out.iterdir())
+    if number == signal.SIGKILL:
+        assert stopped.returncode == -signal.SIGKILL, stopped.stderr
+        assert left[0].startswith(".unfinished-")
+    else:
+        assert stopped.returncode == 1, stopped.stderr
+        assert stopped.stderr.splitlines()[-1] == f"Stopped; finished results are in {out}."
+        assert left == ["finished.jsonl"]
+    assert main(arguments(weights, clip, out)) == 0
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert (out / "clip_overlay.mp4").is_file()
 
 
 def test_second_run_predicts_nothing_and_changes_nothing(weights, photos, tmp_path, runs, caplog):

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -72,7 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
             warm_up_renderer()
             if options.share:
                 share(page, port)
-            page.block_thread()
+            # `page.block_thread` would return after a signal, and the end of Python aborts jobs.
+            while True:
+                time.sleep(1)
         except StartError as error:
             _log.error("%s", error)
             return 2

@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from .output_names import MANIFEST
+from .output_names import MANIFEST, UNFINISHED
 from .tables import PersonRow
 
 _UNFINISHED_FILE = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
@@ -68,6 +69,8 @@ class Manifest:
             for path in folder.iterdir():
                 if _UNFINISHED_FILE.fullmatch(path.name):
                     path.unlink(missing_ok=True)
+                elif path.name.startswith(UNFINISHED):
+                    shutil.rmtree(path, ignore_errors=True)
         except BaseException:
             self._file.close()
             raise

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TABLE, PROBLEMS, MANIFEST = "people.csv", "problems.csv", "finished.jsonl"
+UNFINISHED = ".unfinished-"
+"""Start of the names of folders with the files of a running video."""
 
 _PHOTO_ENDINGS = (".json", ".npz", ".glb", "_overlay.png")
 _VIDEO_ENDINGS = (".json", ".npz", "_overlay.mp4")
@@ -22,7 +24,6 @@ _RESULT = re.compile(
     r"|\.json|\.npz|\.glb)",
     re.DOTALL,
 )
-_UNFINISHED = ".unfinished-"
 _SOURCE = re.compile(rb'\{\s*"(?:photo|video)":\s*("(?:[^"\\]|\\.)*")')
 _SOURCE_BYTES = 4000
 # File systems allow 255 bytes; endings, a number and the suffix of temporary files come on top.
@@ -95,7 +96,7 @@ class OutputNames:
 
 def is_result(path: Path) -> bool:
     """Whether `path` was written by an earlier run: by its name and the files beside it."""
-    if path.name in (TABLE, PROBLEMS, MANIFEST) or path.name.startswith(_UNFINISHED):
+    if path.name in (TABLE, PROBLEMS, MANIFEST) or path.name.startswith(UNFINISHED):
         return True
     match = _RESULT.fullmatch(path.name)
     if match is None:

@@ -41,7 +41,8 @@ def scratch_folder(prefix: str, parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
-        _lock_path(folder).unlink(missing_ok=True)
+        if not folder.exists():  # else the next program deletes it
+            _lock_path(folder).unlink(missing_ok=True)
 
 
 def delete_abandoned(prefix: str, parent: Path) -> None:

@@ -34,6 +34,7 @@ from ..render.overlay import overlay, person_colors
 from ..render.scene import NEAR
 from ..tracking.smoothing import SMOOTHING
 from .export_settings import DEFAULT_EXPORT, ExportChoice
+from .output_names import UNFINISHED
 from .progress import ProgressCallback, ProgressReporter
 from .stream_tracker import StreamTracker, TrackedPeople
 
@@ -137,7 +138,7 @@ def reconstruct_video(
     """
     reporter = ProgressReporter(report, _STAGES)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as scratch:
         work = Path(scratch)
         store = MotionStore(work / "motion")
         camera, rate, notes = find_tracks(predictor, source, settings, store, reporter)

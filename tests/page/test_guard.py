@@ -33,6 +33,8 @@ from aios.page.queue_places import (
     run_one_photo_each,
 )
 from tests.helpers.app_process import ROOT, app_process, clean_environment
+from tests.helpers.clips import make_clip
+from tests.helpers.raw_http import file_data, send_file
 from tests.helpers.served import free_port, served, tiny_predictor
 
 
@@ -429,3 +431,33 @@ def test_signals_leave_no_uploads(tmp_path, number):
     if number == signal.SIGKILL:
         with app_process(ROOT, environment, "--weights", "builtin"):
             assert not folder.exists()
+
+
+def test_signal_during_a_video_ends_the_page_without_leaving_files(tmp_path):
+    """The video has not ended when the server has waited for it."""
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    environment = clean_environment(home) | {"TMPDIR": str(temporary), "AIOS_STOP_SECONDS": "1"}
+    port = free_port()
+    command = [sys.executable, "app.py", "--weights", "builtin", "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=-2
+    )
+    assert any("Page: " in line for line in process.stdout)
+    address = f"http://127.0.0.1:{port}/"
+    path = send_file(address, make_clip(tmp_path / "clip.mp4", 1000))
+    content = {"data": [file_data(path), 0.3, 5, 120, 60, True, False, False, "smplx"]}
+    request = Request(
+        f"{address}gradio_api/call/video",
+        json.dumps(content).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
+    wait_for(lambda: list(temporary.glob("aios-page-*/visitor-*/*/.unfinished-*")))
+    os.kill(process.pid, signal.SIGTERM)
+    log = process.stdout.read()
+    assert process.wait(60) == 0, log
+    assert "Stopping when the running jobs have ended, in 1 s at most." in log
+    assert not list(temporary.glob("aios-page-*"))

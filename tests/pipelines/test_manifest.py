@@ -108,6 +108,8 @@ def test_one_run_at_a_time(tmp_path):
 def test_unfinished_files_of_a_killed_run_are_removed(tmp_path):
     for name in (".a.json.123.tmp", ".hidden", "a.1.tmp"):
         (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".unfinished-x").mkdir()
+    (tmp_path / ".unfinished-x" / "clip.npz").write_bytes(b"")
     with Manifest(tmp_path, "s"):
         assert {path.name for path in tmp_path.iterdir()} == {".hidden", "a.1.tmp", MANIFEST}
 

@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     from .pipelines.fingerprint import settings_fingerprint
     from .pipelines.inputs import list_inputs
     from .pipelines.manifest import FolderInUseError, Manifest
+    from .pipelines.processes import ProcessStartError
 
     prepare_proxies()
     stop_on_signals()
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = settings_fingerprint(predictor, *_settings(options))
         with Manifest(options.out, settings, options.overwrite) as manifest:
             problems = _process(predictor, inputs, options, manifest)
-    except (StartError, FolderInUseError, OSError) as error:
+    except (StartError, FolderInUseError, ProcessStartError, OSError) as error:
         _log.error("%s", error)
         return 2
     except KeyboardInterrupt:
@@ -122,16 +123,22 @@ def _photos(
 
     from .media.photo_sources import items_from_paths
     from .pipelines.folder import EarlierRuns, FolderSettings, reconstruct_folder
+    from .pipelines.machine import plan_processes, threads_of, torch_threads, useful_processes
     from .pipelines.manifest import file_identity
     from .pipelines.sinks import folder_sink
 
     if not photos:
         return []
-    earlier = EarlierRuns(manifest, [file_identity(path) for path in photos])
+    earlier = EarlierRuns(manifest, [file_identity(path) for path in photos], names)
     settings = FolderSettings(
         options.threshold, options.max_people, options.field_of_view, _export_choice(options)
     )
-    with tqdm(total=len(photos), unit="photo", disable=None) as bar:
+    processes = options.processes or useful_processes(predictor, len(photos))
+    side_by_side = plan_processes(
+        predictor, processes, options.weights, options.body, configure_threads_and_malloc
+    )
+    bar = tqdm(total=len(photos), unit="photo", disable=None)
+    with bar, torch_threads(threads_of(predictor, processes)):
 
         def log_problem(sentence: str) -> None:
             bar.clear()
@@ -144,8 +151,8 @@ def _photos(
             settings,
             lambda progress: _advance(bar, progress),
             log_problem,
-            names,
             earlier,
+            side_by_side,
         )
     if result.earlier:
         _log.info(
@@ -258,6 +265,12 @@ def _parser() -> argparse.ArgumentParser:
         "--overwrite",
         action="store_true",
         help="process inputs again that an earlier run has finished (default: skip them)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=positive_integer,
+        metavar="N",
+        help="processes side by side for photos (default: as many as the machine has use for)",
     )
     add_model_arguments(parser)
     parser.add_argument(

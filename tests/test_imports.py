@@ -36,7 +36,7 @@ AIOS_ROOMS = {
     " prediction posing placement refinement",
     "descriptions": "accelerate weights body",
     "cli": "weights body render predictor descriptions",
-    "pipelines": "geometry media render tracking export people prediction predictor",
+    "pipelines": "geometry media render body tracking export people prediction predictor",
     "cluster": "geometry media weights body export people prediction predictor cli pipelines",
     "__main__": "media render export predictor cli pipelines",
     "page": "resources accelerate media weights body render export people attention prediction"

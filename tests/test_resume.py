@@ -1,5 +1,7 @@
 """The command line after an interruption: finished inputs are skipped, outputs are the same."""
 
+import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +15,7 @@ from PIL import Image
 
 from aios.__main__ import main
 from aios.network.config import ImageConfig
+from aios.pipelines.manifest import Manifest
 from aios.predictor import AiOSPredictor
 from aios.weights.checkpoint import save_safetensors
 from tests.helpers.clips import make_clip
@@ -106,12 +109,20 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_killed_run_continues_with_the_same_outputs(weights, photos, tmp_path, runs):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert main(arguments(weights, photos, whole)) == 1
-    assert runs == [3, 4, 2]
-    runs.clear()
-    # In the middle of the files of the sixth photo, after a batch that is written in part.
+@pytest.fixture(scope="module")
+def whole(weights, photos, tmp_path_factory):
+    """Outputs of a run of one process without interruption."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIOS_RENDERER", "software")
+        patch.delenv("AIOS_SMPLX", raising=False)
+        out = tmp_path_factory.mktemp("whole")
+        assert main(arguments(weights, photos, out)) == 1
+    return contents(out)
+
+
+def test_killed_run_continues_with_the_same_outputs(weights, photos, whole, tmp_path, runs):
+    parts = tmp_path / "parts"
+    # In the middle of the files of the sixth photo.
     code = [sys.executable, "-c", KILL_AT_RENAME, str(5 * 6 + 3)]
     killed = subprocess.run(
         [*code, *arguments(weights, photos, parts)], cwd=ROOT, capture_output=True, text=True
@@ -122,8 +133,52 @@ def test_killed_run_continues_with_the_same_outputs(weights, photos, tmp_path, r
     assert [name for name in left if name.endswith(".tmp")]
     assert "people.csv" not in left
     assert main(arguments(weights, photos, parts)) == 1
-    assert runs == [4, 2]  # the first window is finished but for the broken photo
-    assert contents(parts) == contents(whole)
+    assert runs == [1] * 4
+    assert contents(parts) == whole
+
+
+def at_the_first_photo(monkeypatch, do):
+    """Call `do` once, as soon as a photo is recorded as finished."""
+    usual, calls = Manifest.add, []
+
+    def add(self, *arguments):
+        usual(self, *arguments)
+        calls.append(None)
+        if len(calls) == 1:
+            do()
+
+    monkeypatch.setattr(Manifest, "add", add)
+    return calls
+
+
+def test_processes_give_the_outputs_of_one_also_after_a_kill(
+    weights, photos, whole, tmp_path, monkeypatch, caplog
+):
+    calls = at_the_first_photo(monkeypatch, lambda: multiprocessing.active_children()[0].kill())
+    caplog.set_level(logging.INFO)
+    assert main(arguments(weights, photos, tmp_path, "--processes", "2")) == 1
+    assert len(calls) == 9 and not multiprocessing.active_children()
+    assert "9 of 10 photos written" in caplog.text
+    assert contents(tmp_path) == whole
+
+
+def test_stopped_processes_continue_with_the_same_outputs(
+    weights, photos, whole, tmp_path, monkeypatch, capfd
+):
+    """A terminal sends Ctrl-C to all processes; the rest is done by one."""
+
+    def interrupt():
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGINT)
+        raise KeyboardInterrupt
+
+    calls = at_the_first_photo(monkeypatch, interrupt)
+    assert main(arguments(weights, photos, tmp_path, "--processes", "2")) == 1
+    assert len(calls) == 1 and not multiprocessing.active_children()
+    assert "Traceback" not in capfd.readouterr().err
+    assert len((tmp_path / "people.csv").read_text("utf-8-sig").splitlines()) == 1
+    assert main(arguments(weights, photos, tmp_path)) == 1
+    assert len(calls) == 9 and contents(tmp_path) == whole
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
@@ -177,7 +232,7 @@ def test_changed_photos_settings_and_results_are_processed_again(weights, photos
     (folder / "6.png").write_bytes((photos / "6.png").read_bytes())
     runs.clear()
     assert main(arguments(weights, folder, out)) == 0
-    assert runs == [4, 2]
+    assert runs == [1] * 3
     assert (out / "2.glb").exists()
     assert (out / "5.glb").read_bytes() == (out / "6.glb").read_bytes()
     rows = (out / "people.csv").read_text("utf-8-sig").splitlines()

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -54,8 +55,8 @@ class PhotoItem:
 
 
 def items_from_paths(paths: Iterable[Path]) -> list[PhotoItem]:
-    """One item for each file."""
-    return [PhotoItem(path.name, lambda path=path: path) for path in paths]  # type: ignore[misc]
+    """One item for each file; it can be pickled."""
+    return [PhotoItem(path.name, partial(Path, path)) for path in paths]
 
 
 @contextmanager

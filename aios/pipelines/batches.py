@@ -34,14 +34,6 @@ _MAX_BATCH_PIXELS = 50_000_000
 _DECODING_THREADS = 8
 _WINDOW_BATCHES = 4
 
-# Fastest of four runs on two busy CPU cores, 640x480 photos: the built-in network takes 485 ms per
-# photo alone, 363 in batches of 2, 335 in batches of 4 and 345 in batches of 8. The paper's network
-# takes 14.4 s alone and 15.8 s in batches of 4, which need 0.7 GB more memory.
-# A folder of 12 photos with the built-in network takes 1.03 s per photo one after another, and 0.60
-# with batches and three stages side by side.
-_CPU_BATCH = 4
-_CPU_BATCH_SHORT_SIDE_PX = 512
-
 
 @dataclass(frozen=True)
 class Batching:
@@ -135,11 +127,13 @@ class PhotoWork:
 
 
 def batch_size(predictor: AiOSPredictor) -> int:
-    """Photos per run of the network that are fastest on the device of `predictor`."""
-    if predictor.device.type != "cpu":
-        return DEFAULT_BATCH_SIZE
-    short_side = predictor.image.short_side
-    return _CPU_BATCH if short_side <= _CPU_BATCH_SHORT_SIDE_PX else 1
+    """Photos per run of the network that are fastest on the device of `predictor`.
+
+    On a CPU this is 1: with one thread, the built-in network takes 115 ms per photo alone, 127 in
+    batches of 4 and 146 in batches of 8. Results are then those of `AiOSPredictor.predict` to the
+    bit.
+    """
+    return 1 if predictor.device.type == "cpu" else DEFAULT_BATCH_SIZE
 
 
 def predicted(
@@ -169,6 +163,14 @@ def predicted(
                 readable = [work for work in batch if work.photo is not None]
                 _predict(predictor, readable, limits, batching.size)
             yield from unfinished
+
+
+def predicted_alone(predictor: AiOSPredictor, work: PhotoWork, limits: PeopleLimits) -> PhotoWork:
+    """Decode and predict one photo in this thread; `work` then has a prediction or an error."""
+    _decode(work)
+    if work.photo is not None:
+        _predict(predictor, [work], limits, 1)
+    return work
 
 
 def _decoded(

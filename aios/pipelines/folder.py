@@ -1,44 +1,45 @@
 """Photos of a folder, list or archive: results of each, one table of people, one of failures.
 
-Three stages run side by side: threads decode the next photos, a thread predicts, and the calling
-thread draws and writes.
+In one process, three stages run side by side: threads decode the next photos, a thread predicts,
+and the calling thread draws and writes. With several, each does all of this for one photo after
+another, but the calling process writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ..export.checks import ExportError
-from ..export.photo_files import results_as_bytes
-from ..export.settings import ExportSettings
 from ..media.photo import PhotoError
 from ..media.photo_sources import PhotoItem
 from ..media.prefetch import prefetch
-from ..prediction import Prediction
 from ..predictor import AiOSPredictor
-from ..render.opengl import OpenGLError
-from .batches import PeopleLimits, PhotoWork, predicted
-from .export_settings import DEFAULT_EXPORT, ExportChoice
+from .batches import PhotoWork, predicted
 from .manifest import Finished, Manifest
 from .output_names import PROBLEMS, TABLE, OutputNames
+from .photo_results import (
+    FolderSettings,
+    PhotoResults,
+    SideBySide,
+    results_here,
+    results_side_by_side,
+)
 from .progress import ProgressCallback, ProgressReporter
 from .sinks import OutputError, ResultsFullError, Sink
-from .tables import PeopleTable, PersonRow, person_rows, problems_table
+from .tables import PeopleTable, PersonRow, problems_table
+
+__all__ = [
+    "STAGE",
+    "EarlierRuns",
+    "FolderResult",
+    "FolderSettings",
+    "reconstruct_folder",
+]
 
 STAGE = "Photo"
 
 _FULL = "Not processed: the results of earlier photos fill the archive."
-
-
-@dataclass(frozen=True)
-class FolderSettings(PeopleLimits):
-    """Settings for each photo, see `PeopleLimits` and `ExportSettings`."""
-
-    export: ExportChoice = DEFAULT_EXPORT
 
 
 @dataclass
@@ -65,10 +66,12 @@ class EarlierRuns:
     Attributes:
         manifest: of the output folder.
         identities: of the items, see `file_identity`; an empty one is processed in every run.
+        names: of output files.
     """
 
     manifest: Manifest
     identities: Sequence[str]
+    names: OutputNames
 
     def find(self, index: int) -> Finished | None:
         """Results of an item from an earlier run."""
@@ -82,8 +85,8 @@ def reconstruct_folder(
     settings: FolderSettings,
     report: ProgressCallback,
     on_problem: Callable[[str], None] = lambda sentence: None,
-    names: OutputNames | None = None,
     earlier: EarlierRuns | None = None,
+    side_by_side: SideBySide | None = None,
 ) -> FolderResult:
     """Process every photo that can be processed.
 
@@ -99,18 +102,23 @@ def reconstruct_folder(
         settings: for the predictor and the files.
         report: called after each photo; may raise to stop the job.
         on_problem: called with the reason of each failure.
-        names: of output files; None gives names that are unique within this job.
         earlier: finished photos, which are skipped and whose rows stay in the table; None
-            processes all and records none.
+            processes all, records none, and gives names that are unique within this job.
+        side_by_side: processes to use; None uses this one alone. The results are the same to the
+            bit if the threads are.
+
+    Raises:
+        ProcessStartError: the processes end before they are ready.
     """
-    job = _FolderJob(predictor, sink, settings, names or OutputNames(), earlier)
+    job = _FolderJob(sink, earlier)
+    names = OutputNames() if earlier is None else earlier.names
     reporter = ProgressReporter(report, {STAGE: 1.0})
     with PeopleTable() as table:
         try:
             finished = job.reserve_finished(len(items))
             reporter.begin(STAGE, len(items) - len(finished))
-            works = predicted(predictor, items, settings, None, finished.__contains__)
-            with closing(prefetch(works)) as results:
+            left = _results(predictor, items, settings, names, finished, side_by_side)
+            with closing(left) as results:
                 for index, item in enumerate(items):
                     if index in finished:
                         job.keep(index, table)
@@ -118,10 +126,10 @@ def reconstruct_folder(
                     try:
                         job.write(next(results), table)
                     except ResultsFullError:
-                        job.result.problems += [(left.name, _FULL) for left in items[index:]]
+                        job.result.problems += [(rest.name, _FULL) for rest in items[index:]]
                         on_problem(_FULL)
                         break
-                    except (ExportError, OpenGLError, OutputError, PhotoError) as error:
+                    except (OutputError, PhotoError) as error:
                         job.result.problems.append((item.name, str(error)))
                         on_problem(str(error))
                     reporter.step()
@@ -132,20 +140,36 @@ def reconstruct_folder(
     return job.result
 
 
+def _results(
+    predictor: AiOSPredictor,
+    items: Sequence[PhotoItem],
+    settings: FolderSettings,
+    names: OutputNames,
+    finished: Collection[int],
+    side_by_side: SideBySide | None,
+) -> Generator[PhotoResults, None, None]:
+    """Results of the unfinished items, in order."""
+    export = settings.export.settings(predictor)
+    if side_by_side is None or side_by_side.load is None:
+        works = predicted(predictor, items, settings, None, finished.__contains__)
+    else:
+        works = (
+            PhotoWork(index, item) for index, item in enumerate(items) if index not in finished
+        )
+    if side_by_side is None:
+        yield from results_here(works, names.photo, export)
+        return
+    with closing(prefetch(works)) as ready:
+        yield from results_side_by_side(
+            ready, names.photo, settings, side_by_side, export.from_official
+        )
+
+
 class _FolderJob:
     """Writes the results of a job and counts them."""
 
-    def __init__(
-        self,
-        predictor: AiOSPredictor,
-        sink: Sink,
-        settings: FolderSettings,
-        names: OutputNames,
-        earlier: EarlierRuns | None,
-    ) -> None:
+    def __init__(self, sink: Sink, earlier: EarlierRuns | None) -> None:
         self._sink = sink
-        self._export: ExportSettings = settings.export.settings(predictor)
-        self._names = names
         self._earlier = earlier
         self.result = FolderResult()
 
@@ -157,7 +181,7 @@ class _FolderJob:
             record = self._earlier.find(index)
             if record is not None:
                 finished.add(index)
-                self._names.reserve(record.stem)
+                self._earlier.names.reserve(record.stem)
         return finished
 
     def keep(self, index: int, table: PeopleTable) -> None:
@@ -167,22 +191,22 @@ class _FolderJob:
             self._count(record.rows, table)
             self.result.earlier += 1
 
-    def write(self, work: PhotoWork, table: PeopleTable) -> None:
-        """Write the files and rows of one photo, then record it as finished."""
-        name = work.item.name
-        stem = self._names.photo(name)
-        files: dict[str, bytes] = {}
+    def write(self, photo: PhotoResults, table: PeopleTable) -> None:
+        """Write the files and rows of one photo, then record it as finished.
 
-        def convert(prediction: Prediction, photo: np.ndarray) -> None:
-            files.update(results_as_bytes(prediction, photo, stem, name, self._export))
-
-        prediction = work.finish(convert)
-        self._sink(files)
-        rows = person_rows(name, stem, prediction)
+        Raises:
+            PhotoError: there are no results.
+            OutputError: they cannot be written.
+            ResultsFullError: the sink has no room.
+        """
+        if photo.problem:
+            raise PhotoError(photo.problem)
+        self._sink(photo.files)
         if self._earlier is not None:
-            sizes = {path: len(content) for path, content in files.items()}
-            self._earlier.manifest.add(self._earlier.identities[work.index], stem, sizes, rows)
-        self._count(rows, table)
+            sizes = {path: len(content) for path, content in photo.files.items()}
+            identity = self._earlier.identities[photo.index]
+            self._earlier.manifest.add(identity, photo.stem, sizes, photo.rows)
+        self._count(photo.rows, table)
 
     def write_tables(self, table: PeopleTable) -> None:
         """Write `people.csv` and, after failures, `problems.csv`."""

@@ -1,39 +1,48 @@
-"""Photos a second one by one, in batches and with Ray: `python -m tests.benchmark.folder`.
+"""Photos a second of a folder one by one and by processes: `python -m tests.benchmark.folder`.
 
-Copies of the example photos are predicted by one process one by one, by the batches of the folder
-pipeline, and by two Ray workers that write tables; each figure is the fastest of several runs. The
-three ways take turns, so that the load of the machine is the same for all of them. Files and
-overlays are left out.
+Copies of the example photos are worked on with all files, as by `python -m aios`: by a plain loop
+in one process (read, predict, write), and by the folder pipeline with one and with several
+processes; then without files, as by `python -m aios.cluster`: by one process and by Ray workers.
+The ways of each kind take turns, so that the load of the machine is the same for all of them; the
+ratio is the median of those of each turn. The start of processes is left out: time counts from a
+tenth of the photos on.
 """
 
 import argparse
 import contextlib
+import filecmp
+import itertools
 import shutil
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from aios.cli import configure_threads_and_malloc, positive_integer
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def main() -> None:
-    options = _parser().parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
     configure_threads_and_malloc()
     with tempfile.TemporaryDirectory() as folder:
         photos = copies_of_examples(Path(folder) / "photos", options.photos)
-        sys.stdout.write(report(measure(photos, Path(folder), options)))
+        for title, ways in (
+            ("all files", _ways_with_files(photos, Path(folder), options)),
+            ("tables", _ways_with_tables(photos, Path(folder), options)),
+        ):
+            with ways as found:
+                sys.stdout.write(report(title, in_turns(found, options.turns)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmark.folder", description=__doc__)
     parser.add_argument("--weights", default="builtin")
-    parser.add_argument("--photos", type=positive_integer, default=48)
-    parser.add_argument("--workers", type=positive_integer, default=2)
-    parser.add_argument("--repeats", type=positive_integer, default=2)
+    parser.add_argument("--photos", type=positive_integer, default=120)
+    parser.add_argument("--processes", type=positive_integer, default=2)
+    parser.add_argument("--turns", type=positive_integer, default=3)
     return parser
 
 
@@ -49,62 +58,139 @@ def copies_of_examples(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def measure(photos: list[Path], folder: Path, options: argparse.Namespace) -> dict[str, dict]:
-    """Photos a second and largest memory by way."""
-    from aios.cluster.parts import build_parts
-    from aios.cluster.run import Resources, ray_cluster, run_parts
-    from aios.cluster.sources import find_sources
-    from aios.cluster.worker import WorkerSettings
+class Clock:
+    """Rate of the photos after the first tenth."""
+
+    def __init__(self, count: int) -> None:
+        self._skipped, self._times = max(1, count // 10), []
+
+    def __call__(self, *_) -> None:
+        """Note that a photo is finished."""
+        self._times.append(time.perf_counter())
+
+    @property
+    def rate(self) -> float:
+        counted = self._times[self._skipped - 1 :]
+        return (len(counted) - 1) / (counted[-1] - counted[0])
+
+
+Ways = dict[str, Callable[[], float]]
+
+
+@contextlib.contextmanager
+def _ways_with_files(photos: list[Path], folder: Path, options: argparse.Namespace):
+    """Ways to write all files of all photos, each with its photos a second."""
+    from aios.export.photo_files import write_results
+    from aios.media.photo import read_photo
     from aios.media.photo_sources import items_from_paths
-    from aios.pipelines.batches import PeopleLimits, predicted
+    from aios.pipelines.export_settings import DEFAULT_EXPORT
+    from aios.pipelines.folder import FolderSettings, reconstruct_folder
+    from aios.pipelines.machine import plan_processes, threads_of, torch_threads
+    from aios.pipelines.sinks import folder_sink
     from aios.predictor import AiOSPredictor
 
     predictor = AiOSPredictor.from_pretrained(options.weights, device="cpu")
-    predictor.predict(photos[0])
-    resources = Resources(options.workers)
-    parts = build_parts(find_sources([str(photos[0].parent)]), -(-len(photos) // 8))
-    memory: list[float] = []
+    outs = {name: folder / name for name in ("loop", "one", "several")}
 
-    def one_by_one() -> float:
-        return _seconds(lambda: [predictor.predict(photo) for photo in photos])
+    def loop() -> float:
+        out, clock = _empty(outs["loop"]), Clock(len(photos))
+        settings = DEFAULT_EXPORT.settings(predictor)
+        for path in photos:
+            photo = read_photo(path)
+            prediction = predictor.predict(photo)
+            write_results(prediction, photo, path.stem, out, settings, path.name)
+            clock()
+        return clock.rate
 
-    def batches() -> float:
-        items = items_from_paths(photos)
-        return _seconds(lambda: list(predicted(predictor, items, PeopleLimits())))
+    def pipeline(name: str, processes: int) -> float:
+        out, clock = _empty(outs[name]), Clock(len(photos))
+        threads = threads_of(predictor, processes)
+        side_by_side = plan_processes(predictor, processes, options.weights, None)
+        items, settings = items_from_paths(photos), FolderSettings()
+        with torch_threads(threads):
+            reconstruct_folder(
+                predictor,
+                items,
+                folder_sink(out),
+                settings,
+                lambda progress: clock() if progress.done else None,
+                side_by_side=side_by_side,
+            )
+        return clock.rate
 
-    def ray() -> float:
-        out = tempfile.mkdtemp(dir=folder)
-        job = run_parts(parts, WorkerSettings(out, options.weights), resources)
-        memory.append(job.peak_mb)
-        return job.seconds
+    yield {
+        "loop in one process": loop,
+        "pipeline in one process": partial(pipeline, "one", 1),
+        f"{options.processes} processes": partial(pipeline, "several", options.processes),
+    }
+    with torch_threads(threads_of(predictor, options.processes)):
+        loop()
+    same = all(
+        filecmp.cmp(path, outs[name] / path.name, shallow=False)
+        for path in outs["loop"].iterdir()
+        for name in ("one", "several")
+    )
+    sys.stdout.write(f"files equal to the bit to those of the loop: {'yes' if same else 'NO'}\n")
 
-    ways: dict[str, Callable[[], float]] = {"one by one": one_by_one, "batches": batches}
-    seconds: dict[str, list[float]] = {}
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(ray_cluster("local", resources))
-        ways[f"Ray, {options.workers} workers"] = ray
-        for _ in range(options.repeats):
-            for name, way in ways.items():
-                seconds.setdefault(name, []).append(way())
-    found = {name: {"rate": len(photos) / min(values)} for name, values in seconds.items()}
-    found[f"Ray, {options.workers} workers"]["peak_mb"] = max(memory)
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+@contextlib.contextmanager
+def _ways_with_tables(photos: list[Path], folder: Path, options: argparse.Namespace):
+    """Ways to write the tables of all photos, each with its photos a second."""
+    from aios.cluster.parts import build_parts
+    from aios.cluster.run import Resources, ray_cluster, run_parts
+    from aios.cluster.sources import find_sources
+    from aios.cluster.worker import PartWorker, WorkerSettings
+
+    parts = build_parts(find_sources([str(photos[0].parent)]), max(1, len(photos) // 24))
+    worker, numbers = PartWorker(), itertools.count()
+
+    def settings() -> WorkerSettings:
+        return WorkerSettings(str(folder / f"tables{next(numbers)}"), options.weights)
+
+    def one_process() -> float:
+        own, clock = settings().to_bytes(), Clock(len(parts))
+        for part in parts:
+            worker({"part": part.to_json(), "settings": own})
+            clock()
+        return clock.rate * len(photos) / len(parts)
+
+    def ray(workers: int) -> float:
+        clock = Clock(len(parts))
+        run_parts(parts, settings(), Resources(workers), clock)
+        return clock.rate * len(photos) / len(parts)
+
+    with ray_cluster("local", Resources(options.processes)):
+        yield {
+            "one process": one_process,
+            "Ray, 1 worker": partial(ray, 1),
+            f"Ray, {options.processes} workers": partial(ray, options.processes),
+        }
+
+
+def in_turns(ways: Ways, turns: int) -> dict[str, list[float]]:
+    """Photos a second of each way in each turn."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, way in ways.items():
+            found[name].append(way())
     return found
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def report(found: dict[str, dict]) -> str:
-    """A Markdown table with the ratios to the first way."""
-    first = next(iter(found.values()))["rate"]
-    lines = ["| way | photos/s | ratio | memory of a worker |", "|---|---|---|---|"]
-    for name, values in found.items():
-        memory = f"{values['peak_mb']:.0f} MB" if "peak_mb" in values else ""
-        ratio = values["rate"] / first
-        lines.append(f"| {name} | {values['rate']:.2f} | {ratio:.2f} | {memory} |")
+def report(title: str, found: dict[str, list[float]]) -> str:
+    """A Markdown table of median rates and of ratios to the first way."""
+    first = next(iter(found.values()))
+    lines = [f"| {title} | photos/s | ratio | lowest and highest |", "|---|---|---|---|"]
+    for name, rates in found.items():
+        ratios = [rate / other for rate, other in zip(rates, first, strict=True)]
+        middle = statistics.median(ratios)
+        spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
+        lines.append(f"| {name} | {statistics.median(rates):.2f} | {middle:.2f} | {spread} |")
     return "\n".join(lines) + "\n"
 
 

@@ -10,10 +10,10 @@ from tests.benchmark.plan import Job, plan
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_table_has_ratios_to_one_by_one():
-    text = report({"one by one": {"rate": 2.0}, "Ray": {"rate": 5.0, "peak_mb": 612.3}})
-    assert "| one by one | 2.00 | 1.00 |  |" in text
-    assert "| Ray | 5.00 | 2.50 | 612 MB |" in text
+def test_table_has_the_median_of_the_ratios_of_each_turn():
+    text = report("rows", {"one": [2.0, 1.0, 4.0], "two": [4.0, 3.0, 4.0]})
+    assert "| one | 2.00 | 1.00 | 1.00-1.00 |" in text
+    assert "| two | 4.00 | 2.00 | 1.00-3.00 |" in text
 
 
 def test_copies_repeat_the_examples(tmp_path):

@@ -13,9 +13,11 @@ import torch
 import trimesh
 from PIL import Image
 
+from aios.body.model import BodyModel
 from aios.media.photo_sources import PhotoItem, items_from_zip
 from aios.pipelines.batches import batch_size
 from aios.pipelines.folder import FolderSettings, reconstruct_folder
+from aios.pipelines.photo_results import SideBySide
 from aios.pipelines.progress import CancelledError
 from aios.pipelines.sinks import ResultsFullError, ZipSink, folder_sink
 from aios.predictor import DEFAULT_BATCH_SIZE
@@ -27,6 +29,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(autouse=True)
 def software(monkeypatch):
     monkeypatch.setenv("AIOS_RENDERER", "software")
+
+
+@pytest.fixture
+def batches_of_four(monkeypatch):
+    """As on a GPU, in batches."""
+    monkeypatch.setattr("aios.pipelines.batches.batch_size", lambda predictor: 4)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +112,7 @@ def test_archive_has_results_of_each_photo_and_tables(predictor, mixed, tmp_path
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), MemoryError(), ValueError()])
 def test_unexpected_error_fails_only_the_photo_at_fault(
-    predictor, mixed, tmp_path, monkeypatch, error
+    predictor, mixed, tmp_path, monkeypatch, batches_of_four, error
 ):
     usual, sizes = predictor.predict_batch, []
 
@@ -129,7 +137,7 @@ def test_unexpected_error_fails_only_the_photo_at_fault(
 
 
 def test_photos_are_predicted_in_batches_with_the_results_of_single_ones(
-    predictor, tmp_path, monkeypatch
+    predictor, monkeypatch, batches_of_four
 ):
     rng = np.random.default_rng(0)
     photos = [
@@ -159,15 +167,28 @@ def test_photos_are_predicted_in_batches_with_the_results_of_single_ones(
 
 
 def test_batches_are_used_where_they_are_faster(predictor):
-    assert batch_size(predictor) == 4
-    large = SimpleNamespace(short_side=800)
-    on_cpu = SimpleNamespace(device=torch.device("cpu"), image=large)
-    assert batch_size(on_cpu) == 1
-    on_gpu = SimpleNamespace(device=torch.device("cuda"), image=large)
+    assert batch_size(predictor) == 1
+    on_gpu = SimpleNamespace(device=torch.device("cuda"))
     assert batch_size(on_gpu) == DEFAULT_BATCH_SIZE
 
 
-def test_large_photos_are_not_collected_in_a_batch(predictor, monkeypatch):
+def test_another_process_draws_what_this_one_predicts(predictor, photo):
+    """As with a GPU, which one process uses."""
+    items = [PhotoItem(f"{name}.png", lambda: photo) for name in "abc"]
+    items.insert(1, PhotoItem("bad.png", lambda: b"no photo"))
+    found = []
+    for side_by_side in (None, SideBySide(1, 1, BodyModel.load)):
+        files = {}
+        settings = FolderSettings(0.0, 2)
+        result = reconstruct_folder(
+            predictor, items, files.update, settings, lambda _: None, side_by_side=side_by_side
+        )
+        found.append((result, files))
+    assert found[0] == found[1]
+    assert found[0][0].photos == 3 and len(found[0][0].problems) == 1
+
+
+def test_large_photos_are_not_collected_in_a_batch(predictor, monkeypatch, batches_of_four):
     monkeypatch.setattr("aios.pipelines.batches._MAX_BATCH_PIXELS", 90 * 120 * 2)
     sizes, usual = [], predictor.predict_batch
     monkeypatch.setattr(
@@ -278,7 +299,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(predictor, tmp_path, mon
     )
     results = {"{}.bin": bytes(100_000)}
     monkeypatch.setattr(
-        "aios.pipelines.folder.results_as_bytes",
+        "aios.pipelines.photo_results.results_as_bytes",
         lambda prediction, photo, stem, *_: {k.format(stem): v for k, v in results.items()},
     )
 

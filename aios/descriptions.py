@@ -25,7 +25,7 @@ def body_text(body: BodyModel) -> str:
     """Description of the body model."""
     if body.is_standin:
         return "the built-in stand-in, in the SMPL-X layout"
-    return "SMPL-X"
+    return "SMPL-X, neutral"
 
 
 def speed_text(speed: Speed) -> str:

@@ -81,11 +81,12 @@ def find_body_file(source: str | Path | None) -> Path:
         path = _find_in_folder(path)
     if not path.is_file():
         raise BodyModelError(f"no body model at {path}: expected {_NAMES[0]}; {_HINT}")
-    gender = re.search(r"SMPLX[_-](MALE|FEMALE)", path.name, re.IGNORECASE)
+    # The arrays of a file do not tell the gender.
+    gender = re.search(r"(?<![a-z])(fe)?male(?![a-z])", path.name, re.IGNORECASE)
     if gender:
         raise BodyModelError(
-            f"{path} is the {gender[1].lower()} SMPL-X body, but AiOS predicts shapes of the "
-            f"neutral one; {_HINT}"
+            f"{path} is the {gender[0].lower()} SMPL-X body by its name, but AiOS predicts shapes"
+            f" of the neutral one; {_HINT}"
         )
     if path.suffix.lower() not in (".npz", ".pkl"):
         raise BodyModelError(f"{path} must be an .npz or .pkl body model; {_HINT}")

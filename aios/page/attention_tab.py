@@ -19,7 +19,8 @@ from .visit import Visit
 
 _NO_PHOTO = "Choose a photo in the tab **Photo** first."
 _NO_PEOPLE = (
-    "No attention is stored: this photo has no people or is a panorama. See the tab **Photo**."
+    "No people were found in this photo, or it is a panorama, whose attention is not stored: see"
+    " the tab **Photo**."
 )
 _ABOUT = """Each person is a set of *tokens*: a body box, joints, hand and face boxes and their
 points. In each decoder layer, a token attends to a few sampling points around its reference box

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import zipfile
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..export.photo_files import encode_png, write_file, write_results
 from ..export.settings import ExportSettings
+from ..media.photo import PhotoError
 from ..pipelines.export_settings import DEFAULT_EXPORT, ExportChoice
+from ..predictor import AiOSPredictor
 from .photo_strip import strip_view
 from .photo_views import ViewOptions
-from .results import PhotoQuery, PhotoResult, read_upload
+from .results import PhotoQuery, PhotoResult, content_key, read_upload
 
 FilePeople = Literal["all", "visible", "selected"]
 """People in the result files."""
@@ -76,6 +79,36 @@ class PhotoFiles(NamedTuple):
     """Files of each person: SMPL-X archive and extras."""
     numbers: list[int]
     """Numbers of the people in the files, from 1."""
+
+
+class WrittenFiles:
+    """Latest result files of a visitor, by the content of the photo instead of its path."""
+
+    def __init__(self, count: int) -> None:
+        """Remember the files of `count` requests."""
+        self._latest: deque[tuple[object, AiOSPredictor, PhotoFiles]] = deque(maxlen=count)
+
+    def find(self, request: FilesRequest, predictor: AiOSPredictor) -> PhotoFiles | None:
+        """Files of an equal photo with equal options and predictor, unless they were deleted."""
+        wanted = _by_content(request)
+        for key, owner, files in self._latest:
+            if key == wanted and owner is predictor and files.json.is_file():
+                return files
+        return None
+
+    def add(self, request: FilesRequest, predictor: AiOSPredictor, files: PhotoFiles) -> None:
+        """Remember files."""
+        self._latest.append((_by_content(request), predictor, files))
+
+
+def _by_content(request: FilesRequest) -> object:
+    """What the result files depend on: content and name of the photo, and all options."""
+    path = request.query.path
+    try:
+        content = content_key(request.query)[0]
+    except PhotoError:  # deleted
+        content = str(path)
+    return content, replace(request, query=replace(request.query, path=Path(path.name)))
 
 
 def write_photo_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ import numpy as np
 from ..body.model import BodyModel
 from ..pipelines.live import LiveStream
 from ..predictor import AiOSPredictor
-from .photo_files import FilesRequest, PhotoFiles, write_photo_files
+from .photo_files import FilesRequest, PhotoFiles, WrittenFiles, write_photo_files
 from .result_folders import ResultFolders
 from .results import PhotoQuery, PhotoResult, ResultCache
 
@@ -67,9 +68,10 @@ class Visit:
         self._folder: Path | None = None
         self._uploads: set[Path] = set()
         self._saved: dict[str, deque[Path]] = {}
+        self._digests: dict[Path, bytes] = {}
         self._in_use: dict[Path, float] = {}
         self._wanted_files: FilesRequest | None = None
-        self._written_files: tuple[FilesRequest, AiOSPredictor, PhotoFiles] | None = None
+        self._written_files = WrittenFiles(1 + _OLDER_FILES)
         self._stream: LiveStream | None = None
         self._last_request = time.monotonic()
         self._ended = False
@@ -145,7 +147,7 @@ class Visit:
         """Note which files the visitor wants, and return whether they are written."""
         with self._lock:
             self._wanted_files = request
-            return self._find_files(request) is not None
+            return self._written_files.find(request, self.predictor) is not None
 
     def wants_files(self, request: FilesRequest) -> bool:
         """Return whether `want_files` was last called with this request."""
@@ -155,13 +157,15 @@ class Visit:
     def write(self, request: FilesRequest) -> PhotoFiles:
         """Return the result files of a photo, written into a new folder unless they exist.
 
+        A photo that is sent again shares them.
+
         Raises:
             PhotoError: as for `result`.
             ExportError: a number is not finite.
             VisitEndedError: as for `result`.
         """
         with self._lock:
-            files = self._find_files(request)
+            files = self._written_files.find(request, self.predictor)
         if files is None:
             predictor = self.predictor
             result = self.result(request.query)
@@ -171,7 +175,7 @@ class Visit:
                 files = write_photo_files(request, result, folder, settings)
                 self._folders.add(self, folder)
             with self._lock:
-                self._written_files = request, predictor, files
+                self._written_files.add(request, predictor, files)
         return files
 
     @contextmanager
@@ -189,13 +193,6 @@ class Visit:
         if self.has_ended:
             shutil.rmtree(folder.parent, ignore_errors=True)
             raise VisitEndedError
-
-    def _find_files(self, request: FilesRequest) -> PhotoFiles | None:
-        if self._written_files is None:
-            return None
-        written, predictor, files = self._written_files
-        is_same = written == request and predictor is self.predictor
-        return files if is_same and files.json.is_file() else None
 
     def folder(self) -> Path:
         """Return the folder for files of this visit, created by the first call."""
@@ -216,12 +213,19 @@ class Visit:
             content: bytes, or a picture (h, w, 3) uint8 RGB.
 
         Returns:
-            A path that is new for each call, because browsers cache by address.
+            A path that is new for each content, because browsers cache by address.
         """
         if isinstance(content, np.ndarray):
             content = _encode(content, Path(name).suffix)
+        digest = hashlib.sha256(content).digest()
+        with self._lock:
+            for old in self._saved.get(name, ()):
+                if self._digests.get(old) == digest and (old / name).is_file():
+                    return str(old / name)
         folder = self._new_version("file", name)
         (folder / name).write_bytes(content)
+        with self._lock:
+            self._digests[folder] = digest
         return str(folder / name)
 
     def _new_version(self, prefix: str, name: str) -> Path:
@@ -231,6 +235,8 @@ class Visit:
             folders = self._saved.setdefault(name, deque())
             folders.append(folder)
             expired = [folders.popleft() for _ in range(len(folders) - 1 - _OLDER_FILES)]
+            for old in expired:
+                self._digests.pop(old, None)
         for old in expired:
             shutil.rmtree(old, ignore_errors=True)
         return folder

@@ -2,12 +2,15 @@
 
 import io
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.sparse import csc_matrix, csr_matrix
 
 from aios.body.array_pickle import StoredArray, load_array_pickle
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "body"
 
 
 def load(content):
@@ -43,3 +46,12 @@ def test_sparse_matrices_become_dense(kind):
 def test_other_classes_are_refused(value):
     with pytest.raises(pickle.UnpicklingError):
         load(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_pickles_of_the_real_chumpy_are_read(protocol):
+    """Written by chumpy 0.70 on Python 3.8, see `tests/data`."""
+    found = load((DATA / f"chumpy_protocol_{protocol}.pkl").read_bytes())
+    np.testing.assert_array_equal(found["shapedirs"].to_array(), np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(found["J_regressor"].to_array(), np.eye(2, 3))
+    assert found["f"].tolist() == [0, 1, 2]

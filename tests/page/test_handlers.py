@@ -263,9 +263,9 @@ def test_refinement_is_switched_without_the_network(handlers, photo, predictor):
 
 
 def test_older_pictures_are_deleted(context):
-    picture = np.zeros((10, 12, 3), np.uint8)
+    pictures = [np.full((10, 12, 3), 20 * k, np.uint8) for k in range(8)]
     visit = context.visit(visitor())
-    paths = [Path(visit.save("x.jpg", picture)) for _ in range(8)]
+    paths = [Path(visit.save("x.jpg", picture)) for picture in pictures]
     assert len(set(paths)) == 8
     assert [path.exists() for path in paths] == [False] * 4 + [True] * 4
 

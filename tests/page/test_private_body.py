@@ -256,7 +256,7 @@ def _oversized_header(path):
         ("a.npz", lambda path: path.write_bytes(b""), "a.npz is not a readable"),
         ("a.npz", lambda path: path.write_bytes(b"PK\3\4 and no more"), "a.npz is not a readable"),
         ("a.pkl", lambda path: path.write_bytes(b"cos\nsystem\n."), "a.pkl is not an .npz file"),
-        ("SMPLX_MALE.npz", lambda path: np.savez(path, f=1), "is the male SMPL-X body"),
+        ("SMPLX_MALE.npz", lambda path: np.savez(path, f=1), "is the male SMPL-X body by its name"),
         ("a.npz", lambda path: np.savez(path, betas=1), "it lacks v_template"),
         ("a.npz", lambda path: np.savez(path, v_template=np.zeros((6890, 3))), "SMPL or SMPL+H"),
         ("a.npz", _oversized_header, "v_template has shape (100000000000000, 3)"),

@@ -5,6 +5,8 @@ import os
 import threading
 import time
 import weakref
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -209,12 +211,12 @@ def test_sweeper_survives_an_error(sessions, monkeypatch, caplog):
 
 def test_files_that_vanish_meanwhile_are_skipped(sessions):
     visit = sessions.visit("a")
-    for _ in range(4):
-        path = visit.save("x.jpg", b"picture")
+    for k in range(4):
+        path = visit.save("x.jpg", b"picture %d" % k)
         os.unlink(path)
         os.rmdir(os.path.dirname(path))
-    for _ in range(4):
-        visit.save("x.jpg", b"picture")
+    for k in range(4):
+        visit.save("x.jpg", b"picture %d" % k)
     assert len(list(visit.folder().rglob("x.jpg"))) == 4
 
 
@@ -224,6 +226,35 @@ def test_sweeper_ends_with_its_sessions(predictor, folder):
     sweep_regularly(sessions, 0.01)
     del sessions
     wait_until(lambda: gc.collect() >= 0 and reference() is None)
+
+
+def test_equal_contents_share_a_file(sessions):
+    visit = sessions.visit("a")
+    first, other = visit.save("x.jpg", b"picture"), visit.save("x.jpg", b"another")
+    assert visit.save("x.jpg", b"picture") == first != other
+    assert visit.save("y.jpg", b"picture") not in (first, other)
+    os.unlink(first)
+    assert Path(visit.save("x.jpg", b"picture")).read_bytes() == b"picture"
+
+
+def test_photo_that_is_sent_again_shares_its_result_files(sessions, photo, tmp_path):
+    """Each upload has a folder of its own."""
+    paths = [tmp_path / str(k) / photo.name for k in range(3)]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(photo.read_bytes())
+    changed = replace(query(paths[0]), threshold=0.4)
+    renamed = query(photo.rename(tmp_path / "renamed.png"))
+    visit = sessions.visit("a")
+    first = visit.write(FilesRequest(query(paths[0])))
+    assert visit.write(FilesRequest(query(paths[1]))) is first
+    others = [visit.write(FilesRequest(other)) for other in (changed, renamed)]
+    assert all(other.json != first.json for other in others)
+    assert visit.write(FilesRequest(query(paths[2]))) is first
+    assert visit.want_files(FilesRequest(query(paths[2])))
+    assert len(list(visit.folder().glob("results-*"))) == 3
+    # Another visitor has files of their own.
+    assert sessions.visit("b").write(FilesRequest(query(paths[0]))).json != first.json
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -245,11 +276,11 @@ def test_files_written_at_the_end_of_a_visit_are_deleted(sessions, tmp_path, mon
 
 
 def test_result_files_have_the_size_of_the_photo(sessions, tmp_path):
-    photo = save_photo(tmp_path / "large.png", 2 * SCREEN_SIDE_PX, 600)
+    photo = save_photo(tmp_path / "large.png", 2 * SCREEN_SIDE_PX, 900)
     files = sessions.visit("a").write(FilesRequest(query(photo)))
     names = ["large.json", "large.npz", "large.glb", "large_overlay.png"]
     assert [file.name for file in files[:4]] == names
     assert [file.name for file in files.people] == [
         f"large_person_{k}_smplx.npz" for k in range(1, 6)
     ]
-    assert Image.open(files.overlay).size == (2 * SCREEN_SIDE_PX, 600)
+    assert Image.open(files.overlay).size == (2 * SCREEN_SIDE_PX, 900)

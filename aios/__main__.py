@@ -13,9 +13,9 @@ from .cli import (
     OneLineParser,
     StartError,
     add_model_arguments,
+    add_photo_arguments,
     add_video_arguments,
     configure_threads_and_malloc,
-    field_of_view,
     load_predictor,
     positive_integer,
     prepare_proxies,
@@ -280,20 +280,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="people per photo or frame at most (default: %(default)s)",
     )
-    parser.add_argument(
-        "--input-size",
-        choices=("fast", "balanced", "full"),
-        default="full",
-        help="resolution of the network; lower is faster but misses small people"
-        " (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--field-of-view",
-        type=field_of_view,
-        metavar="DEGREES",
-        help="of photos, across the longer side; changes distances (default: that of the EXIF data,"
-        " else of the model)",
-    )
+    add_photo_arguments(parser)
     parser.add_argument(
         "--ground",
         action="store_true",

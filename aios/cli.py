@@ -124,6 +124,24 @@ def add_model_arguments(parser: argparse.ArgumentParser, with_device: bool = Tru
     )
 
 
+def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --input-size and --field-of-view."""
+    parser.add_argument(
+        "--input-size",
+        choices=("fast", "balanced", "full"),
+        default="full",
+        help="resolution of the network; lower is faster but misses small people"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--field-of-view",
+        type=field_of_view,
+        metavar="DEGREES",
+        help="of photos, across the longer side; changes distances (default: that of the EXIF data,"
+        " else of the model)",
+    )
+
+
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --fps, --seconds and --no-smoothing."""
     parser.add_argument(

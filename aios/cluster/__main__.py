@@ -14,6 +14,7 @@ from ..cli import (
     OneLineParser,
     StartError,
     add_model_arguments,
+    add_photo_arguments,
     add_video_arguments,
     configure_threads_and_malloc,
     positive_integer,
@@ -96,7 +97,7 @@ def _settings(options: argparse.Namespace) -> tuple[WorkerSettings, dict[str, ob
 
     options.device = "cpu"  # of this process, which only looks at the weights
     predictor = load_predictor(options)
-    limits = PeopleLimits(options.threshold, options.max_people)
+    limits = PeopleLimits(options.threshold, options.max_people, options.field_of_view)
     clips = VideoSettings(
         limits.threshold,
         limits.max_people,
@@ -111,6 +112,7 @@ def _settings(options: argparse.Namespace) -> tuple[WorkerSettings, dict[str, ob
         body=None if options.body is None else str(options.body),
         speed=options.speed,
         refine=options.refine,
+        input_size=options.input_size,
         checksum=checksum,
         limits=limits,
         clips=clips,
@@ -127,6 +129,8 @@ def _settings(options: argparse.Namespace) -> tuple[WorkerSettings, dict[str, ob
         "speed": options.speed,
         "threshold": predictor.weights.threshold if limits.threshold is None else limits.threshold,
         "max_people": limits.max_people,
+        "input_size": options.input_size,
+        "field_of_view": limits.field_of_view,
         "meshes": options.meshes,
         "smooth": clips.smooth,
         "fps": clips.max_rate,
@@ -265,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
         help="people per photo or frame at most (default: %(default)s)",
     )
     add_model_arguments(parser, with_device=False)
+    add_photo_arguments(parser)
     add_video_arguments(parser)
     return parser
 

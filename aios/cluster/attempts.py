@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 
 from .store import ATTEMPTS, Store
@@ -59,5 +60,10 @@ class Attempt:
 
     def _write(self, index: int | None) -> None:
         current = None if index is None else str(index)
-        notes = {"number": self.number, "deaths": self._deaths, "current": current}
+        notes = {
+            "number": self.number,
+            "deaths": self._deaths,
+            "current": current,
+            "process": os.getpid(),
+        }
         self.store.write(f"{ATTEMPTS}/{self.key}.json", json.dumps(notes).encode())

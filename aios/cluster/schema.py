@@ -28,6 +28,7 @@ _ORIGIN = [
     pa.field("weights_sha256", pa.string()),
     pa.field("body", pa.string()),
     pa.field("refined", pa.bool_()),
+    pa.field("input_size", pa.string()),
 ]
 
 
@@ -61,6 +62,7 @@ PEOPLE = _schema(
     pa.field("depth_order", pa.int32()),
     *_person_fields(),
     *_CAMERA,
+    pa.field("focal_length_from", pa.string()),
     *_ORIGIN,
 )
 PEOPLE_WITH_VERTICES = PEOPLE.append(pa.field("vertices", pa.list_(pa.float32())))
@@ -110,6 +112,7 @@ def people_batch(
     """
     count = len(prediction)
     same = {"photo": name, **camera_values(prediction.camera), **origin}
+    same["focal_length_from"] = prediction.focal_length_from
     columns = person_columns(vars(prediction.people), count)
     columns["person"] = pa.array(np.arange(1, count + 1), pa.int32())
     columns["depth_order"] = pa.array(prediction.depth_order + 1, pa.int32())

@@ -52,8 +52,9 @@ class WorkerSettings:
     Attributes:
         out: folder or bucket of results.
         weights: see `AiOSPredictor.from_pretrained`, as are `body`, `speed` and `refine`.
+        input_size: see `AiOSPredictor.with_input_size`.
         checksum: SHA-256 that the weights must have; empty accepts any.
-        limits: which people are kept.
+        limits: which people are kept, and the camera of photos.
         clips: settings of videos.
         meshes: "glb" writes a GLB for each photo, "vertices" adds a column to the people.
         batch: photos per run of the network; None for the fastest.
@@ -66,6 +67,7 @@ class WorkerSettings:
     body: str | None = None
     speed: Literal["exact", "fast"] = "exact"
     refine: bool | None = None
+    input_size: str = "full"
     checksum: str = ""
     limits: PeopleLimits = PeopleLimits()
     clips: VideoSettings = VideoSettings()
@@ -173,7 +175,7 @@ class PartWorker:
             "cuda" if settings.on_gpu else "cpu",
             settings.speed,
             settings.refine,
-        )
+        ).with_input_size(settings.input_size)
         checksum = weights_checksum(self._predictor)
         if settings.checksum not in ("", checksum):
             path = self._predictor.weights.path
@@ -182,6 +184,7 @@ class PartWorker:
             "weights_sha256": checksum,
             "body": self._predictor.body.name,
             "refined": self._predictor.refine,
+            "input_size": settings.input_size,
         }
         self._batch = settings.batch or batch_size(self._predictor)
         self._limits, self._meshes = settings.limits, settings.meshes

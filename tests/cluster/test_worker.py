@@ -16,9 +16,12 @@ from aios.cluster.parts import Part, build_parts
 from aios.cluster.sources import find_sources
 from aios.cluster.store import Store
 from aios.cluster.worker import PartResult, PartWorker, WorkerSettings
+from aios.media.exif import exif_field_of_view
 from aios.pipelines.batches import PeopleLimits
 from aios.predictor import AiOSPredictor
 from tests.helpers.clips import make_clip
+from tests.helpers.image_files import save_photo_with_focal_length
+from tests.helpers.served import save_photo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -122,6 +125,28 @@ def test_clip_gives_tracks(worker, settings, tmp_path):
     assert len(tracks[0]["body_pose"]) == 63 and tracks[0]["second"] >= 0
     [failed] = read(settings, "failed")
     assert "broken.mp4 is not a video" in failed["problem"]
+
+
+def test_camera_and_input_size_are_those_of_the_predictor(worker, settings, weights, tmp_path):
+    save_photo_with_focal_length(tmp_path / "exif.jpg", 28)
+    save_photo(tmp_path / "none.png")
+    predictor = AiOSPredictor.from_pretrained(weights, device="cpu").with_input_size("fast")
+    settings = replace(settings, input_size="fast")
+    for degrees, sources in ((None, ["exif", "model"]), (50.0, ["chosen", "chosen"])):
+        limits, out = replace(settings.limits, field_of_view=degrees), f"{tmp_path}/{degrees}"
+        own = replace(settings, limits=limits, out=out)
+        process(worker, own, tmp_path / "exif.jpg", tmp_path / "none.png")
+        rows = read(own, "people")[::3]
+        assert [row["focal_length_from"] for row in rows] == sources
+        assert {row["input_size"] for row in [*rows, *read(own, "photos")]} == {"fast"}
+        for row, angle in zip(
+            rows, (degrees or exif_field_of_view(tmp_path / "exif.jpg"), degrees), strict=True
+        ):
+            alone = predictor.predict(row["photo"], 0.0, 3)
+            if angle is not None:
+                alone = alone.with_field_of_view(angle)
+            assert row["focal_length_px"] == pytest.approx(alone.camera.focal_length)
+            np.testing.assert_allclose(row["transl"], alone.people.transl[0], rtol=1e-5)
 
 
 def test_meshes_as_files_or_as_a_column(worker, settings, photos):

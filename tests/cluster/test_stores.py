@@ -38,27 +38,25 @@ def s3():
     server.stop()
 
 
-@pytest.fixture(scope="module", params=["gs", "hf"])
-def in_memory(request):
-    """Address of a store in memory with the scheme of a service."""
+@pytest.fixture(params=["s3", "gs", "hf"])
+def place(request):
+    """Address of a store; those of Google and Hugging Face are kept in memory."""
+    scheme = request.param
+    if scheme == "s3":
+        yield request.getfixturevalue("s3")
+        return
 
     class Service(MemoryFileSystem):
-        protocol = (request.param,)
-        store = {}
-        pseudo_dirs = [""]
+        protocol = (scheme,)
+        store, pseudo_dirs = {}, [""]
 
         @classmethod
         def _strip_protocol(cls, path):
-            return super()._strip_protocol(path.removeprefix(f"{request.param}:/"))
+            return super()._strip_protocol(path.removeprefix(f"{scheme}:/"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(_registry, request.param, Service)
-        yield f"{request.param}://datasets/user/name"
-
-
-@pytest.fixture(params=["s3", "in_memory"])
-def place(request):
-    return request.getfixturevalue(request.param)
+        patch.setitem(_registry, scheme, Service)
+        yield f"{scheme}:///datasets/user/name"  # as such a store names its files
 
 
 def process(location, out, weights):

@@ -29,6 +29,7 @@ FIELD_SHAPES: dict[str, tuple[int, ...]] = {
     "right_hand_boxes_xyxy_px": (4,),
     "face_boxes_xyxy_px": (4,),
     "keypoints_2d_px": (17, 2),
+    "keypoint_scores": (17,),
     "left_hand_keypoints_2d_px": (6, 2),
     "right_hand_keypoints_2d_px": (6, 2),
     "face_keypoints_2d_px": (6, 2),
@@ -61,6 +62,8 @@ class People:
     """(P, 4)"""
     keypoints_2d_px: np.ndarray
     """(P, 17, 2) in COCO order."""
+    keypoint_scores: np.ndarray
+    """(P, 17) 0-1, how clearly each keypoint is seen; 1 if the network has no keypoint maps."""
     left_hand_keypoints_2d_px: np.ndarray
     """(P, 6, 2) wrist, then the tips of thumb, index, middle, ring, pinky."""
     right_hand_keypoints_2d_px: np.ndarray
@@ -164,6 +167,9 @@ def people_table(output: LayerOutput) -> Tensor:
         "right_hand_boxes_xyxy_px": boxes(output.right_hand_boxes),
         "face_boxes_xyxy_px": boxes(output.face_boxes),
         "keypoints_2d_px": points(output.keypoints_2d, NUM_BODY_KEYPOINTS),
+        "keypoint_scores": scores.new_ones((*scores.shape, NUM_BODY_KEYPOINTS))
+        if output.keypoint_scores is None
+        else output.keypoint_scores,
         "left_hand_keypoints_2d_px": points(output.left_hand_keypoints_2d, NUM_HAND_KEYPOINTS),
         "right_hand_keypoints_2d_px": points(output.right_hand_keypoints_2d, NUM_HAND_KEYPOINTS),
         "face_keypoints_2d_px": points(output.face_keypoints_2d, NUM_FACE_KEYPOINTS),

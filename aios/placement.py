@@ -19,6 +19,8 @@ _TOUCH = 0.02
 """A box within this distance of a border touches it, in longer sides of the box."""
 _BAND = (0.15, 0.25)
 """Distances from the border, in the same unit, between which weights rise from 0 to 1."""
+_LEAST_TRUST, _CLEAR_SCORE = 0.15, 0.4
+"""Trust in a keypoint of score 0, and rise of the score from there to a trust of 1."""
 _CROWD = 4
 """Minimum number of keypoints of a cut person near the border."""
 _SHORT_LEGS = 0.5
@@ -27,7 +29,7 @@ _NOSE, _HIPS, _ANKLES = 0, slice(11, 13), slice(15, 17)
 
 
 def keypoint_weights(people: People, camera: Camera) -> np.ndarray:
-    """Trust in each keypoint: low for those outside the image.
+    """Trust in each keypoint: low for those that are not clearly seen or outside the image.
 
     The network predicts keypoints inside the image only.  In a portrait, hips, knees and ankles
     crowd together near the border.
@@ -43,7 +45,7 @@ def keypoint_weights(people: People, camera: Camera) -> np.ndarray:
     side = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1), 1.0)
     size = np.array([camera.width, camera.height], np.float64)
     keypoints = people.keypoints_2d_px.astype(np.float64)
-    weights = np.ones(keypoints.shape[:2])
+    weights = np.clip(_LEAST_TRUST + people.keypoint_scores / _CLEAR_SCORE, 0.0, 1.0)
     hips = keypoints[:, _HIPS].mean(1)
     legs = np.linalg.norm(keypoints[:, _ANKLES].mean(1) - hips, axis=1)
     short = legs < _SHORT_LEGS * np.linalg.norm(keypoints[:, _NOSE] - hips, axis=1)

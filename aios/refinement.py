@@ -40,12 +40,12 @@ class Refinement:
         depth: prior on the logarithm of the depth.
     """
 
-    steps: int = 5
-    keypoint_spread: float = 0.2
-    rotation: float = 0.1
-    hinge: float = 0.5
-    trunk: float = 0.3
-    depth: float = 0.5
+    steps: int = 10
+    keypoint_spread: float = 0.3
+    rotation: float = 0.05
+    hinge: float = 0.3
+    trunk: float = 0.2
+    depth: float = 0.3
 
 
 REFINEMENT = Refinement()

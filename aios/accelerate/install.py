@@ -20,6 +20,7 @@ from torch import nn
 
 from ..network.decoder_layer import DecoderLayer
 from ..network.encoder import EncoderLayer
+from ..network.keypoint_maps import move_to_peaks
 from ..network.model import AiOS
 from ..network.outputs import AiOSOutput, PrefixQueries
 from ..network.preprocessing import ImageBatch
@@ -92,7 +93,7 @@ class AcceleratedAiOS(AiOS):
                 **shortcut,
             )
         return AiOSOutput(
-            final=result.outputs[-1],
+            final=move_to_peaks(result.outputs[-1], encoded),
             proposals=proposals,
             selected_queries=result.selected_queries,
             encoded=encoded,

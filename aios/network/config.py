@@ -62,6 +62,8 @@ class PyramidConfig:
     """Channels of the convolution after the last stage."""
     widths: tuple[int, int, int, int] = (64, 32, 24, 24)
     """Channels of the maps of stride 32, 16, 8 and 4."""
+    keypoint_width: int = 0
+    """Channels of the heads of `keypoint_maps.KeypointHeads`; 0 for a pyramid without them."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +194,9 @@ MOVENET_BACKBONE = BackboneConfig(
     stem_width=48,
     feature_stages=(3, 4, 6),
     padding="same",
-    pyramid=PyramidConfig(),
+    pyramid=PyramidConfig(keypoint_width=96),
 )
-"""MobileNetV2 and feature pyramid of MoveNet multipose (Google, 2021)."""
+"""MobileNetV2, feature pyramid and keypoint heads of MoveNet multipose (Google, 2021)."""
 
 BUILTIN_CONFIG = AiOSConfig(
     image=ImageConfig(

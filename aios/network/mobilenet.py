@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .config import BackboneConfig
 from .feature_pyramid import LATERAL_STRIDES, FeaturePyramid, to_stride
 from .frozen_batch_norm import FrozenBatchNorm2d
+from .keypoint_maps import KeypointHeads
 from .same_padding import SamePadConv2d
 
 _EXPANSION = 6
@@ -79,6 +80,10 @@ class MobileNetV2(nn.Module):
             self._pyramid_stages = [len(config.depths) - 1, *laterals]
             widths = [config.widths[stage] for stage in self._pyramid_stages]
             self.pyramid = FeaturePyramid(config.pyramid, widths)
+        self.keypoints: KeypointHeads | None = None
+        if config.pyramid is not None and config.pyramid.keypoint_width:
+            cells = config.feature_strides[0] // LATERAL_STRIDES[-1]
+            self.keypoints = KeypointHeads(config.pyramid, cells)
         self._num_stages = max((*config.feature_stages, *self._pyramid_stages)) + 1
         self._config = config
         self.feature_channels = self._count_channels()

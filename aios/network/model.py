@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from torch import nn
 
 from .backbone import LevelProjections, build_backbone
 from .config import AiOSConfig
 from .decoder import Decoder
 from .encoder import Encoder
+from .keypoint_maps import move_to_peaks
 from .outputs import AiOSOutput, EncodedImage, PrefixQueries
 from .preprocessing import ImageBatch
 from .queries import Proposals
@@ -60,7 +63,7 @@ class AiOS(nn.Module):
             keep_attention=keep_attention,
         )
         return AiOSOutput(
-            final=result.outputs[-1],
+            final=move_to_peaks(result.outputs[-1], encoded),
             proposals=proposals,
             selected_queries=result.selected_queries,
             encoded=encoded,
@@ -70,5 +73,9 @@ class AiOS(nn.Module):
 
     def encode(self, images: ImageBatch) -> EncodedImage:
         """Backbone, projection to feature levels, and encoder."""
-        levels = self.level_projections(self.backbone(images.pixels))
-        return self.encoder(levels, images.padding_mask)
+        features = self.backbone(images.pixels)
+        encoded = self.encoder(self.level_projections(features), images.padding_mask)
+        keypoints = getattr(self.backbone, "keypoints", None)
+        if keypoints is None or self.training:
+            return encoded
+        return dataclasses.replace(encoded, keypoint_maps=keypoints(features[0]))

@@ -7,6 +7,7 @@ centre x, centre y, width, height.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -64,6 +65,8 @@ class LayerOutput:
     """(B, P, 6, 2)"""
     face_keypoints_2d: Tensor | None = None
     """(B, P, 6, 2)"""
+    keypoint_scores: Tensor | None = None
+    """(B, P, 17) 0-1, height of the keypoint maps at the body keypoints; None without maps."""
     smplx: SmplxOutput | None = None
     prefix_class_logits: Tensor | None = None
     """(B, N, 2) of the prefix queries (denoising), or None."""
@@ -86,6 +89,16 @@ class ProposalOutput:
 
 
 @dataclass(frozen=True)
+class KeypointMaps:
+    """Maps of the K body keypoints, see `keypoint_maps.KeypointHeads`."""
+
+    log_heat: Tensor
+    """(B, K, h, w) logarithm of the heat, which is 0-1."""
+    offsets: Tensor
+    """(B, K, 2, h, w) x and y from the index of a cell to the keypoint, cells."""
+
+
+@dataclass(frozen=True)
 class EncodedImage:
     """Image tokens after the encoder, and their layout."""
 
@@ -97,6 +110,8 @@ class EncodedImage:
     """(height, width) of each of the L levels."""
     valid_ratios: Tensor
     """(B, L, 2) un-padded share of each level in x and y."""
+    keypoint_maps: KeypointMaps | None = dataclasses.field(default=None, kw_only=True)
+    """Outside training, for backbones with keypoint heads; else None."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Backbone weights from MoveNet multipose (Google, Apache-2.0), as a TensorFlow.js graph model.
 
-Its MobileNetV2 and feature pyramid are those of `aios.network.config.MOVENET_BACKBONE`. Batch norms
+Its MobileNetV2, feature pyramid and keypoint heads are those of `aios.network.config.MOVENET_BACKBONE`. Batch norms
 are folded into the convolutions; here they have weight 1, mean 0, variance 1 - eps and the folded
 bias.
 """
@@ -19,7 +19,8 @@ from aios.weights.checkpoint import CheckpointError
 
 from ..tensorflow_js import read_model
 
-_PREFIX = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
+_ROOT = "StatefulPartitionedCall/"
+_PREFIX = f"{_ROOT}center_net_mobile_net_v2fpn_feature_extractor/model_1/"
 _EPS = FrozenBatchNorm2d(1).eps
 _BLOCKS = 17
 _PYRAMID_LEVELS = 3
@@ -49,7 +50,8 @@ def _backbone_state(weights: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
 
     def array(name: str) -> Tensor:
-        return torch.from_numpy(np.array(weights[_PREFIX + name], np.float32))
+        prefix = _ROOT if name.startswith("kpt_") else _PREFIX
+        return torch.from_numpy(np.array(weights[prefix + name], np.float32))
 
     def conv(ours: str, theirs: str) -> None:
         state[f"{ours}.weight"] = array(theirs).permute(3, 2, 0, 1).contiguous()
@@ -90,4 +92,12 @@ def _backbone_state(weights: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         depthwise(f"{separable}.depthwise", f"{theirs}/ReadVariableOp")
         conv(f"{separable}.pointwise", f"{theirs}_weights")
         state[f"{separable}.pointwise.bias"] = array(f"{theirs}_bn_offset")
+    for head, theirs, number in (("heat", "kpt_heatmap_0", 6), ("offsets", "kpt_offset_0", 8)):
+        separable, last = f"keypoints.{head}.0", f"keypoints.{head}.1"
+        first = f"{theirs}/separable_conv2d_{number}"
+        depthwise(f"{separable}.depthwise", f"{first}/separable_conv2d/ReadVariableOp")
+        conv(f"{separable}.pointwise", f"{first}/separable_conv2d/ReadVariableOp_1")
+        state[f"{separable}.pointwise.bias"] = array(f"{first}/BiasAdd/ReadVariableOp")
+        conv(last, f"{theirs}/conv2d_{number + 1}/Conv2D/ReadVariableOp")
+        state[f"{last}.bias"] = array(f"{theirs}/conv2d_{number + 1}/BiasAdd/ReadVariableOp")
     return state

@@ -86,6 +86,15 @@ def test_a_portrait_is_placed_by_head_and_shoulders(upright):
     assert placed[0, 0, 2] == pytest.approx(true[0, 0, 2], rel=0.15)
 
 
+def test_keypoints_that_are_hardly_seen_are_trusted_less(upright):
+    people, joints = upright
+    whole, _ = portrait(people, joints, 8.0)
+    scores = np.linspace(0, 1, 17, dtype=np.float32)[None]
+    weights = keypoint_weights(replace(whole, keypoint_scores=scores), CAMERA)[0]
+    assert 0 < weights[0] < 0.3 and weights[-1] == 1
+    assert (np.diff(weights) >= 0).all()
+
+
 def test_nobody_has_no_weights():
     nobody = synthetic_prediction(0).people
     assert keypoint_weights(nobody, CAMERA).shape == (0, 17)

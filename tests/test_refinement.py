@@ -31,6 +31,7 @@ def joints_of(body, people):
 
 def people_with(count, **values):
     fields = {n: np.zeros((count, *shape), np.float32) for n, shape in FIELD_SHAPES.items()}
+    fields["keypoint_scores"] += 1
     return People(**fields | {n: v.astype(np.float32) for n, v in values.items()})
 
 

@@ -80,7 +80,9 @@ def move_to_peaks(output: LayerOutput, encoded: EncodedImage) -> LayerOutput:
     height, width = maps.log_heat.shape[-2:]
     extent = encoded.valid_ratios[:, 0] * encoded.valid_ratios.new_tensor([width, height])
     moved = [
-        _peaks(maps.log_heat[i], maps.offsets[i], output.keypoints_2d[i], output.boxes[i], extent[i])
+        _peaks(
+            maps.log_heat[i], maps.offsets[i], output.keypoints_2d[i], output.boxes[i], extent[i]
+        )
         for i in range(len(extent))
     ]
     keypoints, scores = (torch.stack(each) for each in zip(*moved, strict=True))

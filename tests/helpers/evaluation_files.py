@@ -170,6 +170,7 @@ def as_people(targets: Targets, size_wh: tuple[int, int]) -> People:
     values |= {name: getattr(targets, name).numpy() for name in SMPLX_NAMES}
     values["scores"] = np.linspace(0.95, 0.8, count, dtype=np.float32)
     values["boxes_xyxy_px"] = low_high.numpy() * np.tile(size, 2)
+    values["keypoint_scores"] = np.ones((count, 17), np.float32)
     values["keypoints_2d_px"] = targets.keypoints_2d.numpy() * size
     return People(**values)
 

@@ -16,6 +16,7 @@ def make_person(center=(100.0, 100.0), size=60.0, depth=8.0, score=0.9, **fields
         for name, shape in FIELD_SHAPES.items()
     }
     values["scores"] = np.array([score], np.float32)
+    values["keypoint_scores"] = np.ones((1, 17), np.float32)
     values["boxes_xyxy_px"] = box[None]
     values["keypoints_2d_px"] = keypoints[None].astype(np.float32)
     values["transl"] = np.array([[0.0, 0.0, depth]], np.float32)

@@ -20,6 +20,7 @@ def synthetic_prediction(count, camera=CAMERA):
         for name, shape in FIELD_SHAPES.items()
     }
     fields["query_indices"] = np.arange(count) * 7
+    fields["keypoint_scores"] = np.ones((count, 17), np.float32)
     fields["scores"] = np.sort(random.uniform(0.3, 1, count).astype(np.float32))[::-1]
     for name in FIELD_SHAPES:
         if name.endswith("_px"):

@@ -157,6 +157,7 @@ def as_prediction(photo: PhotoAnnotation, body: BodyModel, gated: bool) -> Predi
         "scores": seen.scores,
         "boxes_xyxy_px": seen.boxes_xyxy_px,
         "keypoints_2d_px": seen.body[..., :2],
+        "keypoint_scores": seen.body[..., 2],
     }
     return Prediction(
         people=People(**values),

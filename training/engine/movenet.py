@@ -1,8 +1,8 @@
 """Backbone weights from MoveNet multipose (Google, Apache-2.0), as a TensorFlow.js graph model.
 
-Its MobileNetV2, feature pyramid and keypoint heads are those of `aios.network.config.MOVENET_BACKBONE`. Batch norms
-are folded into the convolutions; here they have weight 1, mean 0, variance 1 - eps and the folded
-bias.
+Its MobileNetV2, feature pyramid and keypoint heads are those of
+`aios.network.config.MOVENET_BACKBONE`. Batch norms are folded into the convolutions; here they have
+weight 1, mean 0, variance 1 - eps and the folded bias.
 """
 
 from __future__ import annotations

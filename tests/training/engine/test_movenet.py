@@ -15,7 +15,8 @@ from training.engine.frozen_backbone import FrozenBackbone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PREFIX = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
+ROOT = "StatefulPartitionedCall/"
+PREFIX = f"{ROOT}center_net_mobile_net_v2fpn_feature_extractor/model_1/"
 
 
 def movenet_shapes():
@@ -45,7 +46,18 @@ def movenet_shapes():
         shapes[f"{name}/ReadVariableOp"] = (3, 3, coarser, 1)
         shapes[f"{name}_weights"] = (1, 1, coarser, width)
         shapes[f"{name}_bn_offset"] = (width,)
-    return {PREFIX + name: shape for name, shape in shapes.items()}
+    named = {PREFIX + name: shape for name, shape in shapes.items()}
+    for head, number, out in (("kpt_heatmap_0", 6, 17), ("kpt_offset_0", 8, 34)):
+        separable, last = (
+            f"{ROOT}{head}/separable_conv2d_{number}",
+            f"{ROOT}{head}/conv2d_{number + 1}",
+        )
+        named[f"{separable}/separable_conv2d/ReadVariableOp"] = (3, 3, 24, 1)
+        named[f"{separable}/separable_conv2d/ReadVariableOp_1"] = (1, 1, 24, 96)
+        named[f"{separable}/BiasAdd/ReadVariableOp"] = (96,)
+        named[f"{last}/Conv2D/ReadVariableOp"] = (1, 1, 96, out)
+        named[f"{last}/BiasAdd/ReadVariableOp"] = (out,)
+    return named
 
 
 def write_movenet(folder, shapes):

@@ -19,8 +19,8 @@ _SMALL_SHORT_SIDE_PX = 512
 """Input sizes up to this one belong to networks that two threads do not make faster."""
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
-# Measured with 640x480 photos: a process takes 0.7 GB with the built-in network and 2.6 GB with the
-# paper's. It is ready after about 5 s.
+# A process takes 0.7 GB with the built-in network (measured with 640x480 photos); the other numbers
+# are estimates.
 _SMALL_BYTES, _LARGE_BYTES = 1_000_000_000, 3_500_000_000
 _SMALL_PHOTOS, _LARGE_PHOTOS = 40, 4
 """Photos for which another process saves more time than it takes to start."""

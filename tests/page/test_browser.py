@@ -1,5 +1,6 @@
 """The page in a real browser, each tab from input to downloaded result."""
 
+import contextlib
 import json
 import re
 import threading
@@ -12,6 +13,7 @@ import trimesh
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from aios.page.context import PHOTOS_AT_ONCE
 from aios.resources import ASSETS
 from tests.helpers.browsing import (
     TIMEOUT_MS,
@@ -298,18 +300,15 @@ def test_waiting_visitors_see_their_position_in_the_queue(
         return usual(*arguments, **more)
 
     monkeypatch.setattr(predictor, "find_candidates", wait_and_find)
-    with (
-        visit(browser, address) as first,
-        visit(browser, address) as second,
-        visit(browser, address) as third,
-    ):
-        upload(first, save_photo(tmp_path / "slow.png", 100, 200))
-        expect(first.locator("#photo-results")).to_contain_text("processing")
-        for place, page in enumerate((second, third), start=1):
-            upload(page, save_photo(tmp_path / f"{place}.png", 100, 210 + place))
-            expect(page.locator("#photo-results")).to_contain_text(f"queue: {place}/{place}")
+    with contextlib.ExitStack() as stack:
+        visits = [stack.enter_context(visit(browser, address)) for _ in range(PHOTOS_AT_ONCE + 2)]
+        for number, page in enumerate(visits):
+            upload(page, save_photo(tmp_path / f"{number}.png", 100, 200 + number))
+            place = number - PHOTOS_AT_ONCE + 1
+            shown = "processing" if place < 1 else f"queue: {place}/{place}"
+            expect(page.locator("#photo-results")).to_contain_text(shown)
         gate.set()
-        for page in (first, second, third):
+        for page in visits:
             expect_people(page, 5)
 
 

@@ -42,6 +42,9 @@ sys.exit(main(sys.argv[1:]))
 
 
 SIGNAL_IN_A_VIDEO = """
+import signal
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored below nohup
 import os, pathlib, sys
 import torch
 from aios.__main__ import main

@@ -158,3 +158,19 @@
   observer.observe(document.body, { childList: true, subtree: true, attributeFilter: ["aria-selected", "src"] });
   advance();
 })();
+// 3D views: their script is loaded when the first one appears.
+(() => {
+  const start = async (element) => {
+    element.dataset.started = "true";
+    try {
+      const viewer = await import(new URL("viewer/viewer.js", document.baseURI).href);
+      await viewer.start(element);
+    } catch (error) {
+      console.error(error);
+      element.innerHTML = "<p class='aios-viewer-error' role='alert'>The 3D view cannot be shown. It needs a browser with WebGL.</p>";
+    }
+  };
+  const find = () => document.querySelectorAll(".aios-viewer:not([data-started])").forEach(start);
+  new MutationObserver(find).observe(document.body, { childList: true, subtree: true });
+  find();
+})();

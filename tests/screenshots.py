@@ -40,6 +40,8 @@ def _scene(browser: Browser, address: str) -> None:
     with visit(browser, address, viewport=_WINDOW, color_scheme="dark") as page:
         _show(page, "scene_two.jpg")
         open_tab(page, "3D")
+        expect(page.locator("#scene [data-ready]")).to_be_visible()
+        page.locator("#scene").get_by_label("Look at").select_option("Everyone and camera")
         expect_drawn(page.locator("#scene canvas"))
         _save(page, "page_scene.jpg")
 

@@ -39,8 +39,8 @@ AIOS_ROOMS = {
     "pipelines": "geometry media render body tracking export people prediction predictor",
     "cluster": "geometry media weights body export people prediction predictor cli pipelines",
     "__main__": "media render export predictor cli pipelines",
-    "page": "resources accelerate media weights body render export people attention prediction"
-    " predictor descriptions cli pipelines",
+    "page": "resources geometry accelerate media weights body render export people attention"
+    " prediction predictor descriptions cli pipelines",
 }
 TRAINING_ROOMS = {
     "joints": "",

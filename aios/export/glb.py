@@ -16,8 +16,6 @@ FLOAT, USHORT, UINT = 5126, 5123, 5125
 """Component types of glTF accessors."""
 VERTEX_TARGET, INDEX_TARGET = 34962, 34963
 """Buffer view targets of glTF: vertex attributes and triangle indices."""
-LINES = 1
-"""Primitive mode of glTF: pairs of vertices."""
 
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _BYTES = {FLOAT: 4, USHORT: 2, UINT: 4}
@@ -103,22 +101,20 @@ class GlbBuilder:
         self._contents.append((self.document["bufferViews"][view]["byteOffset"], content))
         return self.add("images", bufferView=view, mimeType=mime_type)
 
-    def add_material(self, name: str, color: np.ndarray, opacity: float = 1.0) -> int:
+    def add_material(self, name: str, color: np.ndarray) -> int:
         """Append a matte material; returns its index.
 
         Args:
             name: of the material.
             color: (3,) uint8 sRGB.
-            opacity: 0-1.
         """
         linear = srgb_to_linear(np.asarray(color, np.float32) / 255.0).tolist()
         surface = {
-            "baseColorFactor": [*linear, opacity],
+            "baseColorFactor": [*linear, 1.0],
             "metallicFactor": 0.0,
             "roughnessFactor": 0.7,
         }
-        blending = {} if opacity >= 1 else {"alphaMode": "BLEND"}
-        return self.add("materials", name=name, pbrMetallicRoughness=surface, **blending)
+        return self.add("materials", name=name, pbrMetallicRoughness=surface)
 
     def write(self, file: BinaryIO) -> int:
         """Write the file; reserved space is filled with zeros.

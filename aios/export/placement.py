@@ -28,6 +28,10 @@ class SceneBounds:
             self._low = np.minimum(self._low, points.min(0))
             self._high = np.maximum(self._high, points.max(0))
 
+    def corners(self) -> np.ndarray | None:
+        """(2, 3) lowest and highest coordinates, metres, y up; None if the box is empty."""
+        return np.stack([self._low, self._high]) if np.isfinite(self._low).all() else None
+
     def floor_offset(self) -> np.ndarray:
         """Offset that puts people on the floor, in the middle.
 
@@ -36,10 +40,11 @@ class SceneBounds:
             `body.kinematics`: the lowest vertex gets y = 0, the centre of the box x = z = 0.
             Zero if the box is empty.
         """
-        if not np.isfinite(self._low).all():
+        corners = self.corners()
+        if corners is None:
             return AT_CAMERA
-        centre = (self._low + self._high) / 2
-        return -np.array([centre[0], self._low[1], centre[2]])
+        centre = corners.mean(0)
+        return -np.array([centre[0], corners[0, 1], centre[2]])
 
 
 def floor_offset(vertices: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from ..body.kinematics import CAMERA_TO_WORLD
 from ..geometry.camera import Camera
 from ..render.scene import NEAR, vertex_normals
-from .glb import INDEX_TARGET, LINES, VERTEX_TARGET, GlbBuilder
+from .glb import INDEX_TARGET, VERTEX_TARGET, GlbBuilder
 from .placement import AT_CAMERA
 
 _BACKDROP_MARGIN = 1.05
@@ -25,23 +25,6 @@ _EMPTY_BACKDROP_M = 5.0
 _TEXTURE_SIDE_PX = 2048
 _JPEG_QUALITY = 90
 _CLAMP_TO_EDGE = 33071
-
-
-@dataclass(frozen=True)
-class MeshStyle:
-    """Appearance of the meshes.
-
-    Attributes:
-        opacity: 0-1.
-        wireframe: draw the edges of the triangles instead of the surface.
-    """
-
-    opacity: float = 1.0
-    wireframe: bool = False
-
-
-SOLID = MeshStyle()
-"""Opaque surfaces."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +45,6 @@ def people_to_glb(
     faces: np.ndarray,
     names: Sequence[str],
     colors: np.ndarray,
-    style: MeshStyle = SOLID,
     view: SceneCamera | None = None,
     offset: np.ndarray = AT_CAMERA,
 ) -> bytes:
@@ -73,7 +55,6 @@ def people_to_glb(
         faces: (F, 3) vertex indices, shared by all people.
         names: P node names.
         colors: (P, 3) uint8 sRGB.
-        style: appearance of all meshes.
         view: camera to add; None for no camera.
         offset: (3,) metres, y up, added to all positions.
     """
@@ -81,16 +62,15 @@ def people_to_glb(
     if len(vertices):
         points = (vertices * CAMERA_TO_WORLD + offset).astype(np.float32)
         normals = vertex_normals(points, faces)
-        topology = _edges(faces) if style.wireframe else np.asarray(faces)
-        indices = builder.add_array(topology.astype(np.uint32).reshape(-1), "SCALAR", INDEX_TARGET)
-        mode = {"mode": LINES} if style.wireframe else {}
+        triangles = np.asarray(faces).astype(np.uint32).reshape(-1)
+        indices = builder.add_array(triangles, "SCALAR", INDEX_TARGET)
         for person, name in enumerate(names):
             attributes = {
                 "POSITION": builder.add_array(points[person], "VEC3", VERTEX_TARGET),
                 "NORMAL": builder.add_array(normals[person], "VEC3", VERTEX_TARGET),
             }
-            material = builder.add_material(name, colors[person], style.opacity)
-            primitive = {"attributes": attributes, "indices": indices, "material": material, **mode}
+            material = builder.add_material(name, colors[person])
+            primitive = {"attributes": attributes, "indices": indices, "material": material}
             mesh = builder.add("meshes", name=name, primitives=[primitive])
             builder.add_root(builder.add("nodes", name=name, mesh=mesh))
     if view is not None:
@@ -169,9 +149,3 @@ def _encode_jpeg(photo: np.ndarray) -> bytes:
         photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     return bytes(cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), options)[1])
-
-
-def _edges(faces: np.ndarray) -> np.ndarray:
-    """(F, 3) triangles -> (E, 2) edges, each once."""
-    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    return np.unique(np.sort(pairs, 1), axis=0)

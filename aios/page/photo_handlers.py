@@ -26,7 +26,7 @@ from .photo_views import (
     scene_view,
 )
 from .results import PhotoQuery, PhotoResult
-from .scene_view import AZIMUTH_DEGREES, POLAR_DEGREES, initial_distance
+from .scene_view import photo_scene_html
 from .visit import Visit
 
 EVERYONE = ("Everyone", -1)
@@ -218,12 +218,9 @@ def _draw_view(
         return parameters_html(result.prediction, options.person or 0)
     with photo_errors():
         if view == "scene":
-            scene = visit.save(f"{stem}_scene.glb", scene_view(result, options))
-            shown = options.shown(len(result.prediction))
-            distance = initial_distance(result.prediction.vertices[shown])
-            return gr.Model3D(
-                value=scene, camera_position=(AZIMUTH_DEGREES, POLAR_DEGREES, distance)
-            )
+            meshes = visit.save(f"{stem}_scene.glb", scene_view(result, options))
+            photo = visit.save(f"{stem}_scene.jpg", result.photo)
+            return photo_scene_html(result, options, meshes, photo, stem)
         picture = visit.save(f"{stem}_{view}.jpg", _PICTURES[view](result, options))
         if view == "compare":
             return visit.save(f"{stem}_photo.jpg", result.photo), picture

@@ -148,14 +148,7 @@ def _add_view(name: str, label: str) -> Any:  # noqa: ANN401
             slider_position=50,
             elem_id=name,
         )
-    if name == "scene":
-        return gr.Model3D(
-            label="Drag to rotate, scroll to zoom",
-            height=520,
-            interactive=False,
-            elem_id=name,
-        )
-    if name == "parameters":
+    if name in ("scene", "parameters"):
         return gr.HTML(padding=False, elem_id=name)
     buttons: list[Any] = ["download", "fullscreen"]
     classes = ["aios-picture", "aios-unlabelled"]

@@ -1,33 +1,127 @@
-"""Initial camera of the 3D view."""
+"""Scenes of the 3D viewer in `assets/viewer/`: people, camera and photo as JSON in an element."""
 
 from __future__ import annotations
 
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
 import numpy as np
 
-AZIMUTH_DEGREES, POLAR_DEGREES = 90.0, 80.0
-"""Initial angles of `gr.Model3D`: in front of the people, slightly from above."""
-_HALF_VIEW = 0.4
-"""Half the vertical field of view of the browser's camera, radians."""
-_MARGIN = 1.15
-_MIN_DISTANCE_M = 1.0
+from ..body.joint_names import JOINTS_3D_NAMES
+from ..body.kinematics import CAMERA_TO_WORLD
+from ..descriptions import person_name
+from ..export.placement import AT_CAMERA, SceneBounds
+from ..geometry.camera import Camera
+from ..pipelines.video import VideoResult
+from .photo_views import ViewOptions
+from .results import PhotoResult
+
+_PARTS = {
+    "head": ("head",),
+    "face": ("left_eye_smplhf", "right_eye_smplhf"),
+    "left_hand": ("left_wrist", "left_middle1"),
+    "right_hand": ("right_wrist", "right_middle1"),
+}
+"""Part of a person for close-ups -> joints in its middle."""
+_EMPTY_BOX = ((-1.0, -1.0, -4.0), (1.0, 1.0, -2.0))
+"""Box of a scene without people: low and high corner, metres, y up."""
 
 
-def initial_distance(vertices: np.ndarray) -> float:
-    """Return the camera distance from the scene's center at which all people are in view.
+def photo_scene_html(
+    result: PhotoResult, options: ViewOptions, meshes: str, photo: str, key: str
+) -> str:
+    """Element with the people of a photo.
 
     Args:
-        vertices: (P, V, 3) metres, camera frame of the photo.
-
-    Returns:
-        Metres, for a view that is at least as wide as it is high.
+        result: of the photo.
+        options: hidden people are left out.
+        meshes: path of the GLB of `photo_views.scene_view`.
+        photo: path of the photo at screen size.
+        key: the viewer keeps its settings between scenes of the same key.
     """
-    points = vertices[np.isfinite(vertices).all((1, 2))].reshape(-1, 3)
-    if not len(points):
-        return _MIN_DISTANCE_M
-    # y and z have the opposite direction in glTF.
-    points = (points - (points.min(0) + points.max(0)) / 2) * (1, -1, -1)
-    tilt = np.radians(POLAR_DEGREES)
-    forward = points @ (0, np.cos(tilt), np.sin(tilt))
-    up = points @ (0, np.sin(tilt), -np.cos(tilt))
-    offset = np.maximum(np.abs(points[:, 0]), np.abs(up))
-    return max(float((forward + _MARGIN * offset / np.tan(_HALF_VIEW)).max()), _MIN_DISTANCE_M)
+    prediction = result.prediction
+    shown = options.shown(len(prediction))
+    bounds = SceneBounds()
+    bounds.add(prediction.vertices[shown])
+    people = [
+        {
+            "number": index + 1,
+            "name": person_name(index),
+            "node": f"person_{index + 1}",
+            "parts": _parts(prediction.joints_3d[index]),
+        }
+        for index in shown
+    ]
+    return _scene_html(
+        {
+            "key": key,
+            "meshes": _url(meshes),
+            "photo": _url(photo),
+            "people": people,
+            "camera": _camera_values(prediction.camera, AT_CAMERA),
+            "box": _box(bounds, AT_CAMERA),
+        }
+    )
+
+
+def video_scene_html(result: VideoResult) -> str:
+    """Element with the moving people of a video; empty without people."""
+    tracks = result.summary["tracks"]
+    if not tracks:
+        return ""
+    people = [
+        {
+            "number": track["number"],
+            "name": person_name(track["number"] - 1),
+            "url": _url(str(result.overlay.with_name(track["glb"]))),
+            "first": track["first_second"],
+            "last": track["last_second"],
+        }
+        for track in tracks
+    ]
+    return _scene_html(
+        {
+            "key": str(result.overlay),
+            "video": _url(str(result.overlay)),
+            "seconds": result.summary["seconds"],
+            "people": people,
+            "camera": _camera_values(result.camera, result.offset),
+            "box": _box(result.bounds, result.offset),
+        }
+    )
+
+
+def _scene_html(scene: dict[str, Any]) -> str:
+    text = escape(json.dumps(scene, allow_nan=False))
+    return f'<div class="aios-viewer" data-scene="{text}"></div>'
+
+
+def _url(path: str) -> str:
+    """Address of a result file, relative to that of the page."""
+    return f"gradio_api/file={quote(Path(path).as_posix())}"
+
+
+def _parts(joints_3d: np.ndarray) -> dict[str, list[list[float]]]:
+    points = joints_3d * CAMERA_TO_WORLD
+    return {
+        part: points[[JOINTS_3D_NAMES.index(name) for name in names]].tolist()
+        for part, names in _PARTS.items()
+    }
+
+
+def _camera_values(camera: Camera, offset: np.ndarray) -> dict[str, Any]:
+    return {
+        "position": offset.tolist(),
+        "width": camera.width,
+        "height": camera.height,
+        "focal": float(camera.focal_length),
+        "principal": np.asarray(camera.principal_point, float).tolist(),
+    }
+
+
+def _box(bounds: SceneBounds, offset: np.ndarray) -> list[list[float]]:
+    corners = bounds.corners()
+    return np.asarray(_EMPTY_BOX if corners is None else corners + offset).tolist()

@@ -20,6 +20,7 @@ from .mcp_login import accept_large_calls, use_uploads_in_mcp
 from .page_state import OpenPagesFirst, own_folders
 from .queue_places import limit_waiting_jobs, run_one_photo_each
 from .sessions import Sessions
+from .viewer_files import ViewerFiles
 
 _MCP_VERSION = "1.30.0"
 
@@ -70,6 +71,7 @@ def launch(
     middleware = [
         Middleware(HealthCheck, availability=availability or Availability()),
         Middleware(AllowedHosts, names=names, any_address=any_address),
+        Middleware(ViewerFiles),
         Middleware(LoginPace, auth=auth),
         Middleware(RequestLimits),
         Middleware(Heartbeats, sessions=sessions),

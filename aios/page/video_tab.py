@@ -19,6 +19,7 @@ from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
 from .context import PageContext
 from .export_options import export_choice, motion_options, refine_checkbox
 from .jobs import LONG_QUEUE, STOPPED, JobHandler, connect_job, unexpected_error_text
+from .scene_view import video_scene_html
 from .visit import Visit, VisitEndedError
 from .widgets import add_examples, number_slider
 
@@ -52,15 +53,16 @@ def build_video_tab(context: PageContext) -> None:
 
 
 def _add_results() -> list[Any]:
-    """Add status, overlay, table of people and files."""
+    """Add status, overlay, 3D view, table of people and files."""
     status = gr.Markdown(_NO_VIDEO, elem_id="video-status")
     overlay = gr.Video(
         label="Video with meshes", interactive=False, buttons=["download"], elem_id="video-overlay"
     )
+    scene = gr.HTML(padding=False, elem_id="video-scene")
     people = gr.HTML(padding=False, elem_id="video-people")
     files = gr.File(label="Files", file_count="multiple", interactive=False, elem_id="video-files")
     gr.Markdown(_FILES_NOTE)
-    return [status, overlay, people, files]
+    return [status, overlay, scene, people, files]
 
 
 def _add_video() -> gr.File:
@@ -109,7 +111,7 @@ class VideoHandler(JobHandler):
 
     def __init__(self, context: PageContext) -> None:
         """Serve all visitors of a page."""
-        super().__init__(context, "video", _NO_VIDEO, [None, "", None])
+        super().__init__(context, "video", _NO_VIDEO, [None, "", "", None])
 
     def show(  # noqa: PLR0913  one parameter for each widget
         self,
@@ -125,7 +127,7 @@ class VideoHandler(JobHandler):
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> list[Any]:
-        """Return status, overlay, table of people and files; an error is shown as the status."""
+        """Return status, overlay, 3D view, table and files; an error is shown as the status."""
         if video is None:
             return [self.no_input, *self.empty_results]
         export = export_choice(ground, bones)
@@ -139,7 +141,8 @@ class VideoHandler(JobHandler):
             gr.Warning(error.message)
             return [escape(error.message), *self.empty_results]
         files = [str(path) for path in (result.npz, result.json, *result.motions)]
-        return [status_text(result), str(result.overlay), tracks_html(result), files]
+        scene = video_scene_html(result)
+        return [status_text(result), str(result.overlay), scene, tracks_html(result), files]
 
     def process(
         self,

@@ -80,6 +80,9 @@ class VideoResult:
         json: summary.
         motions: a BVH and an animated GLB for each person.
         summary: content of `json`.
+        camera: of all frames.
+        bounds: of all posed people.
+        offset: (3,) metres, y up, added to the positions of the motion files.
     """
 
     overlay: Path
@@ -87,6 +90,9 @@ class VideoResult:
     json: Path
     motions: list[Path]
     summary: dict[str, Any]
+    camera: Camera
+    bounds: SceneBounds
+    offset: np.ndarray
 
     @property
     def files(self) -> list[Path]:
@@ -169,7 +175,7 @@ def reconstruct_video(
         # Bytes of a file name that are not UTF-8 become JSON escapes.
         summary.write_bytes(text.encode("utf-8", "backslashreplace"))
         overlay, npz, summary, *motions = [path.replace(folder / path.name) for path in written]
-    return VideoResult(overlay, npz, summary, motions, document)
+    return VideoResult(overlay, npz, summary, motions, document, camera, bounds, offset)
 
 
 def find_tracks(

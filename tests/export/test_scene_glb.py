@@ -1,4 +1,4 @@
-"""GLB scenes: style, camera and backdrop, read by trimesh and rendered by pyrender."""
+"""GLB scenes: camera and backdrop, read by trimesh and rendered by pyrender."""
 
 import io
 
@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from aios.export.glb import LINES
 from aios.export.photo_files import prediction_to_glb
 from aios.export.placement import floor_offset
-from aios.export.scene_glb import MeshStyle, people_to_glb
+from aios.export.scene_glb import people_to_glb
 from aios.geometry.camera import Camera
 from aios.render.colors import person_colors
 from aios.render.overlay import render_people
@@ -82,27 +81,16 @@ def test_backdrop_without_people():
     assert (depth[2:-2, 2:-2] > 0).all()
 
 
-def test_names_colours_and_opacity_are_as_given():
+def test_names_and_colours_are_as_given():
     colors = person_colors(2)
     vertices = np.concatenate([CORNERS, CORNERS + 2])
-    content = people_to_glb(vertices, SQUARE, ["a", "b"], colors, MeshStyle(opacity=0.25))
+    content = people_to_glb(vertices, SQUARE, ["a", "b"], colors)
     document = GlbReader(content).document
     assert [node["name"] for node in document["nodes"]] == ["a", "b"]
-    assert [material["alphaMode"] for material in document["materials"]] == ["BLEND"] * 2
     for material, color in zip(document["materials"], colors, strict=True):
         *linear, alpha = material["pbrMetallicRoughness"]["baseColorFactor"]
         np.testing.assert_allclose(np.array(linear) ** (1 / 2.2) * 255, color, atol=0.01)
-        assert alpha == 0.25
-
-
-def test_wireframe_has_each_edge_once():
-    style = MeshStyle(wireframe=True)
-    reader = GlbReader(people_to_glb(CORNERS, SQUARE, ["a"], person_colors(1), style))
-    [primitive] = reader.document["meshes"][0]["primitives"]
-    assert primitive["mode"] == LINES
-    edges = reader.array(primitive["indices"]).reshape(-1, 2)
-    expected = [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3)]
-    assert sorted(map(tuple, edges.tolist())) == expected
+        assert alpha == 1
 
 
 def test_people_share_their_triangles():

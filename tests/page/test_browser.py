@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from aios.page.context import PHOTOS_AT_ONCE
 from aios.resources import ASSETS
@@ -183,19 +183,74 @@ def test_every_view_shows_a_picture(with_people):
     expect_true(with_people, two)
 
 
-def test_3d_scene_is_rendered_and_rotates(with_people):
-    open_tab(with_people, "3D")
-    canvas = with_people.locator("#scene canvas")
+def open_3d(page: Page) -> Locator:
+    open_tab(page, "3D")
+    expect(page.locator("#scene [data-ready]")).to_be_visible()
+    canvas = page.locator("#scene canvas")
     expect_drawn(canvas)
+    return canvas
+
+
+def expect_changed(canvas: Locator, before: np.ndarray) -> np.ndarray:
+    """Wait until a 3D scene differs in 200 pixels; returns its pixels."""
     end = time.monotonic() + TIMEOUT_MS / 1000
+    while (np.abs((now := seen(canvas)) - before).max(2) > 40).sum() < 200:
+        assert time.monotonic() < end, "nothing changed"
+    return now
+
+
+def test_3d_scene_is_rendered_and_rotates(with_people):
+    canvas = open_3d(with_people)
     before, box = seen(canvas), canvas.bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     with_people.mouse.move(*middle)
     with_people.mouse.down()
     with_people.mouse.move(middle[0] + 150, middle[1], steps=5)
     with_people.mouse.up()
-    while (np.abs(seen(canvas) - before).max(2) > 40).sum() < 200:
-        assert time.monotonic() < end, "nothing turned"
+    turned = expect_changed(canvas, before)
+    canvas.press("ArrowLeft")
+    expect_changed(canvas, turned)
+
+
+def test_3d_view_of_the_camera_equals_the_overlay(with_people):
+    over, bare = picture(with_people, "#overlay"), picture(with_people, "#photo")
+    height, width = over.shape[:2]
+    bare = np.asarray(Image.fromarray(bare.astype(np.uint8)).resize((width, height))).astype(int)
+    canvas = open_3d(with_people)
+    before = seen(canvas)
+    with_people.get_by_role("button", name="Camera view").click()
+    view = expect_changed(canvas, before)
+    scale = min(view.shape[1] / width, view.shape[0] / height)
+    size = round(width * scale), round(height * scale)
+    left, top = (view.shape[1] - size[0]) // 2, (view.shape[0] - size[1]) // 2
+    shown = view[top : top + size[1], left : left + size[0]].astype(np.uint8)
+    shown = np.asarray(Image.fromarray(shown).resize((width, height))).astype(int)
+    expected, found = (np.abs(one - bare).max(2) > 60 for one in (over, shown))
+    assert (expected & found).sum() > 0.8 * (expected | found).sum()
+
+
+def test_3d_view_shows_people_close_up_and_keeps_its_settings(with_people):
+    page, canvas = with_people, open_3d(with_people)
+    before = seen(canvas)
+    page.locator("#scene").get_by_label("Look at").select_option("Person 2")
+    before = expect_changed(canvas, before)
+    for part in ("Face", "Left hand", "Right hand"):
+        page.locator("#scene").get_by_label("Close-up").select_option(part)
+        before = expect_changed(canvas, before)
+    page.locator("#scene").get_by_label("Wireframe").check()
+    before = expect_changed(canvas, before)
+    page.locator("#scene").get_by_label("Opacity").fill("0.3")
+    before = expect_changed(canvas, before)
+    page.get_by_role("button", name="Turntable").click()
+    before = expect_changed(canvas, before)
+    page.get_by_role("button", name="Turntable").click()
+    page.locator("#scene").get_by_label("Look at").select_option("Everyone and camera")
+    expect_changed(canvas, before)
+    page.locator("#person input").press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#people tr.aios-chosen")).to_have_count(1)
+    expect(page.locator("#scene").get_by_label("Wireframe")).to_be_checked()
 
 
 def test_click_selects_a_person_in_all_tabs(with_people):
@@ -407,6 +462,8 @@ def test_axe_has_no_serious_finding(browser, address, photo, scheme, width):
         expect(page.locator("#file-note")).to_contain_text("Files of person")
         open_tab(page, "Parameters")
         expect(page.locator("#parameters table")).to_be_visible()
+        expect_accessible(page)
+        open_3d(page)
         expect_accessible(page)
         open_tab(page, "Attention")
         expect(page.locator("#attention-token img")).to_be_visible()

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 
 from aios.media.video_reader import VideoReader
 from aios.prediction import Candidates
-from tests.helpers.browsing import TIMEOUT_MS, chromium, open_tab, visit
+from tests.helpers.browsing import TIMEOUT_MS, chromium, expect_drawn, open_tab, visit
 from tests.helpers.clips import frame_pixels, make_clip
 from tests.helpers.served import save_photo, served, tiny_predictor
 
@@ -138,6 +138,15 @@ def test_video_gives_overlay_and_files(page, gate, tmp_path):
         assert reader.info.has_sound
         frames = list(reader)
     assert np.abs(frames[5].pixels.astype(int) - frame_pixels(0, SIZE)).max() > 60
+
+    scene = page.locator("#video-scene")
+    expect(scene.locator("[data-ready]")).to_be_visible()
+    expect_drawn(scene.locator("canvas"))
+    scene.get_by_label("Time").fill("0.5")
+    expect(scene.locator("output")).to_have_text("0.5 / 1.1 s")
+    scene.get_by_role("button", name="Play").click()
+    expect(scene.locator("output")).to_have_text("1.1 / 1.1 s")
+    expect(scene.get_by_role("button", name="Play")).to_be_visible()
 
     endings = (".bvh", ".glb", "_smplx.npz")
     tracks = [f"dance_track_{n}{ending}" for n in range(1, 6) for ending in endings]

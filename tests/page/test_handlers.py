@@ -136,8 +136,7 @@ def test_only_the_visible_view_is_drawn(handlers, photo, view):
     elif view == "compare":
         assert len({Image.open(path).size for path in drawn}) == 1
     elif view == "scene":
-        assert Path(drawn.value["path"]).read_bytes().startswith(b"glTF")
-        assert drawn.camera_position[2] > 1
+        assert drawn.startswith('<div class="aios-viewer"') and "group_scene.glb" in drawn
     else:
         assert Path(drawn).name == f"group_{view}.jpg" and Image.open(drawn).size[0] >= 480
 

@@ -1,23 +1,64 @@
-"""Initial camera of the 3D view."""
+"""Scenes of the 3D viewer."""
+
+import html
+import json
+import re
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from aios.page.scene_view import POLAR_DEGREES, initial_distance
+from aios.export.placement import AT_CAMERA, SceneBounds
+from aios.page.photo_views import ViewOptions
+from aios.page.results import PhotoResult
+from aios.page.scene_view import photo_scene_html, video_scene_html
+from aios.pipelines.video import VideoResult
+from aios.prediction import Candidates
+from tests.helpers.predictions import CAMERA, synthetic_prediction
 
 
-def test_everyone_fits_into_the_initial_view():
-    rng = np.random.default_rng(0)
-    for reach in ((0.3, 0.9, 0.2), (4, 1, 0.5), (1, 1, 12)):
-        people = rng.uniform(-1, 1, (3, 400, 3)) * reach + (0.5, -2, 20)
-        distance = initial_distance(people)
-        points = people.reshape(-1, 3) - (people.min((0, 1)) + people.max((0, 1))) / 2
-        # Camera frame -> glTF (y up) -> camera above, looking down at the center.
-        points = points * (1, -1, -1)
-        down = np.radians(90 - POLAR_DEGREES)
-        forward = np.array([0, -np.sin(down), -np.cos(down)])
-        up = np.array([0, np.cos(down), -np.sin(down)])
-        depth = distance + points @ forward
-        projected = np.stack([points[:, 0], points @ up], 1) / depth[:, None] / np.tan(0.4)
-        assert depth.min() > 0
-        assert 0.8 < np.abs(projected).max() < 0.9
-    assert initial_distance(np.zeros((0, 8, 3))) == initial_distance(np.full((1, 8, 3), np.nan))
+def scene(text):
+    return json.loads(html.unescape(re.search('data-scene="([^"]*)"', text)[1]))
+
+
+def photo_scene(count, options):
+    prediction = synthetic_prediction(count, CAMERA)
+    candidates = Candidates(prediction.people, prediction.camera)
+    photo = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    result = PhotoResult(prediction, candidates, photo)
+    paths = "/tmp/a b/m.glb", "/tmp/a b/p.jpg"
+    return scene(photo_scene_html(result, options, *paths, "key")), prediction
+
+
+def test_photo_scene_holds_the_visible_people_and_their_parts():
+    found, prediction = photo_scene(3, ViewOptions(hidden=frozenset({1})))
+    assert [person["node"] for person in found["people"]] == ["person_1", "person_3"]
+    assert found["meshes"] == "gradio_api/file=/tmp/a%20b/m.glb"
+    points = prediction.vertices[[0, 2]] * (1, -1, -1)
+    np.testing.assert_allclose(found["box"], [points.min((0, 1)), points.max((0, 1))], rtol=1e-5)
+    [head] = found["people"][1]["parts"]["head"]
+    np.testing.assert_allclose(head, prediction.joints_3d[2, 15] * (1, -1, -1), rtol=1e-5)
+    assert found["camera"]["position"] == [0, 0, 0]
+    assert found["camera"]["focal"] == pytest.approx(CAMERA.focal_length)
+
+
+def test_photo_scene_without_people_has_a_box():
+    found, _ = photo_scene(0, ViewOptions())
+    low, high = found["box"]
+    assert not found["people"] and (np.array(low) < high).all()
+
+
+def test_video_scene_has_one_file_per_track():
+    track = {"number": 1, "glb": "c_track_1.glb", "first_second": 0.1, "last_second": 0.9}
+    summary = {"tracks": [track], "seconds": 1.0}
+    bounds = SceneBounds()
+    bounds.add(np.array([[[0, 0, 3], [1, 1, 4]]], np.float32))
+    offset = np.array([0.0, 2.0, 0.0])
+    files = Path("/r/c_overlay.mp4"), Path("/r/c.npz"), Path("/r/c.json")
+    result = VideoResult(*files, [], summary, CAMERA, bounds, offset)
+    found = scene(video_scene_html(result))
+    assert found["video"] == "gradio_api/file=/r/c_overlay.mp4"
+    assert found["people"][0]["url"] == "gradio_api/file=/r/c_track_1.glb"
+    assert found["box"] == [[0, 1, -4], [1, 2, -3]]
+    empty = VideoResult(*files, [], {"tracks": []}, CAMERA, SceneBounds(), AT_CAMERA)
+    assert video_scene_html(empty) == ""

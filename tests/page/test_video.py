@@ -7,11 +7,13 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from aios.export.placement import AT_CAMERA, SceneBounds
 from aios.media.video_reader import VideoReader
 from aios.page import batch_tab, video_tab
 from aios.pipelines.folder import FolderResult
 from aios.pipelines.video import VideoResult
 from tests.helpers.clips import frame_pixels, make_clip
+from tests.helpers.predictions import CAMERA
 from tests.helpers.served import served, tiny_predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,7 +101,8 @@ def test_the_endpoint_is_documented(client):
 
 def video_result(frames, tracks, notes=()):
     summary = {"frames": frames, "tracks": [None] * tracks, "notes": list(notes)}
-    return VideoResult(Path("a.mp4"), Path("a.npz"), Path("a.json"), [], summary)
+    files = Path("a.mp4"), Path("a.npz"), Path("a.json"), []
+    return VideoResult(*files, summary, CAMERA, SceneBounds(), AT_CAMERA)
 
 
 def test_video_status_counts_people_and_escapes_notes():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from .pipelines.export_settings import ExportChoice
+    from .pipelines.folder import FolderResult
     from .pipelines.inputs import Inputs
     from .pipelines.manifest import Manifest
     from .pipelines.output_names import OutputNames
@@ -90,7 +91,7 @@ def _process(
 ) -> list[tuple[str, str]]:
     """Process photos, then videos; returns name and reason of each failure.
 
-    Failures and skipped files are written to `problems.csv`.
+    Failures, skipped files and photos that are cut off are written to `problems.csv`.
     """
     from .export.photo_files import write_file
     from .pipelines.output_names import PROBLEMS, OutputNames
@@ -101,11 +102,11 @@ def _process(
     if len(inputs.skipped) > _MAX_LOGGED_SKIPS:
         _log.warning("Skipped %d files in all; see %s.", len(inputs.skipped), PROBLEMS)
     names = OutputNames(options.out, [*inputs.photos, *inputs.videos])
-    problems = _photos(predictor, inputs.photos, options, names, manifest)
-    problems += _videos(predictor, inputs.videos, options, names, manifest)
+    photos = _photos(predictor, inputs.photos, options, names, manifest)
+    problems = photos.problems + _videos(predictor, inputs.videos, options, names, manifest)
     skipped = [(name, f"Skipped: {reason}.") for name, reason in inputs.skipped]
-    if problems or skipped:
-        write_file(options.out / PROBLEMS, problems_table(problems + skipped))
+    if rows := problems + photos.notes + skipped:
+        write_file(options.out / PROBLEMS, problems_table(rows))
     else:
         (options.out / PROBLEMS).unlink(missing_ok=True)  # of an earlier run
     return problems
@@ -117,18 +118,23 @@ def _photos(
     options: argparse.Namespace,
     names: OutputNames,
     manifest: Manifest,
-) -> list[tuple[str, str]]:
-    """Process photos; returns name and reason of each failure."""
+) -> FolderResult:
+    """Process photos."""
     from tqdm import tqdm
 
     from .media.photo_sources import items_from_paths
-    from .pipelines.folder import EarlierRuns, FolderSettings, reconstruct_folder
+    from .pipelines.folder import (
+        EarlierRuns,
+        FolderResult,
+        FolderSettings,
+        reconstruct_folder,
+    )
     from .pipelines.machine import plan_processes, threads_of, torch_threads, useful_processes
     from .pipelines.manifest import file_identity
     from .pipelines.sinks import folder_sink
 
     if not photos:
-        return []
+        return FolderResult()
     earlier = EarlierRuns(manifest, [file_identity(path) for path in photos], names)
     settings = FolderSettings(
         options.threshold, options.max_people, options.field_of_view, _export_choice(options)
@@ -160,7 +166,7 @@ def _photos(
             result.earlier,
         )
     _log.info("%d of %d photos written to %s", result.photos, len(photos), options.out)
-    return result.problems
+    return result
 
 
 def _videos(
@@ -257,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
         "STEM_person_N_smplx.npz (layout of AMASS); for each video, STEM_overlay.mp4, STEM.npz "
         "(all frames), STEM.json, and STEM_track_N.bvh, STEM_track_N.glb (animated) and "
         "STEM_track_N_smplx.npz for each person; people.csv for all photos; and problems.csv if a "
-        "file failed or was skipped.",
+        "file failed, was skipped or is cut off.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PHOTO_FOLDER_OR_VIDEO")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")

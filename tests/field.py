@@ -65,7 +65,8 @@ def _photos(predictor: AiOSPredictor, items: list[PhotoItem], out: Path) -> str:
     )
     if len(items) == 1 and result.problems:
         raise PhotoError(result.problems[0][1])
-    failed = "".join(f"; {name}: {sentence}" for name, sentence in result.problems)
+    problems = result.problems + result.notes
+    failed = "".join(f"; {name}: {sentence}" for name, sentence in problems)
     return f"{result.people} people in {result.photos} of {len(items)} photos{failed}"
 
 

@@ -134,6 +134,18 @@ def test_bad_file_does_not_stop_the_others(weights, folder, tmp_path, caplog):
     assert "broken.jpg" in (out / "problems.csv").read_text()
 
 
+def test_photo_that_is_cut_off_has_results_and_a_note(weights, folder, tmp_path, caplog):
+    first, out = folder / "first.png", tmp_path / "out"
+    Image.open(first).save(folder / "cut.jpg")
+    content = (folder / "cut.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(content[:-2])
+    assert run(weights, out, folder) == 0
+    assert stems(out) == ["cut", "first", "second"]
+    note = "cut.jpg is cut off: its end is missing."
+    assert note in caplog.messages
+    assert f"cut.jpg,{note}" in (out / "problems.csv").read_text("utf-8-sig")
+
+
 def test_photos_of_equal_names_get_different_outputs(weights, folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

@@ -253,6 +253,8 @@ class PartWorker:
         except (ExportError, PhotoError) as error:
             tables.failed.append({"photo": name, "problem": str(error)})
             return
+        if work.note:
+            _log.warning("%s", work.note)
         tables.people += rows
         tables.photos.append(
             {

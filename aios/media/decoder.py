@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from .exif import exif_field_of_view
-from .photo import PhotoError, PhotoSource, display_name, read_photo
+from .photo import PhotoError, PhotoSource, display_name, read_noted_photo, read_photo
 from .reduction import MAX_PIXELS
 
 READ_SECONDS = 30
@@ -39,6 +39,8 @@ class DecodedPhoto(NamedTuple):
     """(H, W, 3) uint8 0-255, RGB, upright, as of `read_photo`."""
     field_of_view: float | None
     """Degrees across the longer side, as of `exif_field_of_view`."""
+    note: str = ""
+    """One sentence if the end of the file is missing; else empty."""
 
 
 def read_photo_apart(source: PhotoSource, seconds: int | None = None) -> DecodedPhoto:
@@ -131,7 +133,7 @@ class _Decoder:
         pixels = np.empty((height, width, 3), np.uint8)
         if self._answers.readinto(pixels.data.cast("B")) != pixels.nbytes:  # type: ignore[attr-defined]
             raise EOFError
-        return DecodedPhoto(pixels, answer["field_of_view"])
+        return DecodedPhoto(pixels, answer["field_of_view"], answer["note"])
 
     def close(self) -> None:
         """End the process."""
@@ -221,12 +223,17 @@ def serve() -> None:
 
 def _answer(answers: IO[bytes], source: str | bytes) -> None:
     try:
-        pixels = read_photo(source)
+        pixels, note = read_noted_photo(source)
     except PhotoError as error:
         _send(answers, {"error": str(error)})
         return
     height, width = pixels.shape[:2]
-    message = {"height": height, "width": width, "field_of_view": exif_field_of_view(source)}
+    message = {
+        "height": height,
+        "width": width,
+        "field_of_view": exif_field_of_view(source),
+        "note": note,
+    }
     _send(answers, message, pixels.data)
 
 

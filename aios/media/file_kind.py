@@ -63,8 +63,10 @@ _SIGNATURES = tuple(
         (rb"v/1\x01", _UNSUPPORTED, "OpenEXR image"),
         (rb"#\?RADIANCE|#\?RGBE", _UNSUPPORTED, "Radiance HDR image"),
         (rb"OggS", _UNSUPPORTED, "Ogg file"),
+        (rb"ID3|fLaC", _UNSUPPORTED, "sound file"),  # their cover pictures are no photos
     )
 )
+_JPEG_START = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]")
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 _STILL_BRANDS = {b"mif1", b"msf1", b"miaf"}
@@ -80,7 +82,16 @@ def kind_of_bytes(head: bytes) -> FileKind | None:
     for pattern, kind in _SIGNATURES:
         if pattern.match(head):
             return kind
-    return None
+    return FileKind(Kind.PHOTO, "JPEG") if jpeg_start(head) is not None else None
+
+
+def jpeg_start(content: bytes) -> int | None:
+    """Position of the first marker of a JPEG in the first `HEAD_BYTES`; None without one.
+
+    Programs that send files may put other bytes before it, such as a line break.
+    """
+    found = _JPEG_START.search(content, 0, HEAD_BYTES)
+    return None if found is None else found.start()
 
 
 def kind_of_file(path: Path) -> FileKind | None:

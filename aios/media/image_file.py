@@ -23,7 +23,7 @@ from PIL import (
 )
 
 from .color import to_srgb
-from .file_kind import HEAD_BYTES, FileKind, Kind, kind_of_bytes
+from .file_kind import HEAD_BYTES, FileKind, Kind, jpeg_start, kind_of_bytes
 from .reduction import MAX_DECODED_PIXELS, MAX_PIXELS, load_reduced, pixel_limit
 
 MAX_ASPECT = 50
@@ -68,8 +68,10 @@ def open_image(content: bytes, name: str) -> Image.Image:
     _check_kind(kind, name)
     if kind is not None and kind.label == "AVIF":
         content = content[:8] + b"avif" + content[12:]  # Pillow accepts few major brands
-    if kind is not None and kind.label == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
-        raise PhotoError(f"{name} has more than {MAX_SCANS} scans: save it as a plain JPEG.")
+    if kind is not None and kind.label == "JPEG":
+        content = content[jpeg_start(content) or 0 :]
+        if content.count(b"\xff\xda") > MAX_SCANS:
+            raise PhotoError(f"{name} has more than {MAX_SCANS} scans: save it as a plain JPEG.")
     try:
         image = _open(content, kind)
         if image.format == "TIFF":

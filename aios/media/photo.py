@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from .cut_off import MAX_MISSING, is_cut_off, missing_share, tolerant_decoding
 from .image_file import (
     MAX_FILE_BYTES,
     PhotoError,
@@ -21,17 +24,30 @@ from .reduction import MAX_PIXELS
 
 __all__ = [
     "MAX_PIXELS",
+    "NotedPhoto",
     "PhotoError",
     "PhotoSource",
     "display_name",
     "display_text",
     "photo_pixels",
+    "read_noted_photo",
     "read_photo",
 ]
+
+_log = logging.getLogger(__name__)
 
 _MAX_16_BIT = 65535
 
 PhotoSource = str | Path | bytes | np.ndarray | Image.Image
+
+
+class NotedPhoto(NamedTuple):
+    """A photo and what is wrong with its file."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8 0-255, RGB, upright."""
+    note: str = ""
+    """One sentence if the end of the file is missing; else empty."""
 
 
 def read_photo(source: PhotoSource) -> np.ndarray:
@@ -40,7 +56,8 @@ def read_photo(source: PhotoSource) -> np.ndarray:
     Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF or PPM in any colour mode. Of
     animations the first frame is read, of TIFF files the main page. Transparency is composited over
     white, the EXIF orientation is applied, and an embedded ICC profile is converted to sRGB. Images
-    of more than `MAX_PIXELS` are reduced.
+    of more than `MAX_PIXELS` are reduced. If the end of a file is missing, but nearly all of the
+    picture is there, it is read and a warning is logged.
 
     Args:
         source: a path, the bytes of a file, a Pillow image, or an array: (H, W), (H, W, 1),
@@ -58,10 +75,19 @@ def read_photo(source: PhotoSource) -> np.ndarray:
 
 def photo_pixels(source: PhotoSource) -> np.ndarray:
     """Like `read_photo`, but returns `source` itself if it already has that form."""
+    pixels, note = read_noted_photo(source)
+    if note:
+        _log.warning("%s", note)
+    return pixels
+
+
+def read_noted_photo(source: PhotoSource) -> NotedPhoto:
+    """Like `photo_pixels`, but returns the warning."""
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return NotedPhoto(_from_array(source))
     if isinstance(source, Image.Image):
-        return with_photo_errors(lambda: _from_image(source, "The image"), "The image")
+        name = "The image"
+        return NotedPhoto(with_photo_errors(lambda: _from_image(source, name), name))
     if isinstance(source, bytes):
         return _from_bytes(source, "The photo")
     if isinstance(source, str | Path):
@@ -71,7 +97,7 @@ def photo_pixels(source: PhotoSource) -> np.ndarray:
     )
 
 
-def _from_path(source: str | Path) -> np.ndarray:
+def _from_path(source: str | Path) -> NotedPhoto:
     # Path() joins the two slashes of an address.
     if re.match(r"https?:/", str(source)):
         raise PhotoError(f"{source} is a web address: download the photo and give its path.")
@@ -99,15 +125,38 @@ def _from_path(source: str | Path) -> np.ndarray:
     return _from_bytes(content, name)
 
 
-def _from_bytes(content: bytes, name: str) -> np.ndarray:
+def _from_bytes(content: bytes, name: str) -> NotedPhoto:
     if len(content) > MAX_FILE_BYTES:
         raise PhotoError(_too_many_bytes(name))
 
-    def decode() -> np.ndarray:
+    def decode() -> NotedPhoto:
         with open_image(content, name) as image:
-            return _from_image(image, name)
+            try:
+                return NotedPhoto(_from_image(image, name))
+            except OSError as error:
+                if not is_cut_off(error) or image.width * image.height > MAX_PIXELS:
+                    raise
+        return _from_cut_off(content, name)
 
     return with_photo_errors(decode, name)
+
+
+def _from_cut_off(content: bytes, name: str) -> NotedPhoto:
+    """Photo of a file whose end is missing.
+
+    Raises:
+        PhotoError: too much of the picture is missing.
+    """
+    with tolerant_decoding(), open_image(content, name) as image:
+        image.load()
+        missing = missing_share(image)
+        percent = f"{100 * missing:.0f} %"
+        if missing > MAX_MISSING:
+            raise PhotoError(
+                f"{name} is cut off: {percent} of the picture is missing, copy the file again."
+            )
+        rest = f"{percent} of the picture is missing" if missing >= 0.005 else "its end is missing"
+        return NotedPhoto(_from_image(image, name), f"{name} is cut off: {rest}.")
 
 
 def _too_many_bytes(name: str) -> str:

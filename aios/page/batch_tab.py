@@ -25,7 +25,7 @@ from .widgets import number_slider
 _NO_PHOTOS = "Choose photos first."
 _SHOWN_PROBLEMS = 200
 _ABOUT = """The result is one ZIP archive: JSON, NPZ, GLB and overlay of each photo, **people.csv**
-with one row per person, and **problems.csv** if a file could not be processed."""
+with one row per person, and **problems.csv** if a file could not be processed or is cut off."""
 
 
 def build_batch_tab(context: PageContext) -> None:
@@ -166,14 +166,15 @@ def status_text(result: FolderResult) -> str:
 
 
 def problems_html(result: FolderResult) -> str:
-    """Table of failed files with the reason; empty without any."""
-    if not result.problems:
+    """Table of files that failed or are cut off, with the reason; empty without any."""
+    problems = result.problems + result.notes
+    if not problems:
         return ""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(sentence)}</td></tr>'
-        for name, sentence in result.problems[:_SHOWN_PROBLEMS]
+        for name, sentence in problems[:_SHOWN_PROBLEMS]
     )
-    left = len(result.problems) - _SHOWN_PROBLEMS
+    left = len(problems) - _SHOWN_PROBLEMS
     more = f"<p class='aios-note'>{left} more in problems.csv.</p>" if left > 0 else ""
     head = '<th scope="col">File</th><th scope="col">Problem</th>'
     return (

@@ -86,6 +86,8 @@ class PhotoHandlers:
         count = len(result.prediction)
         weights = self._context.predictor.weights
         text = summary_text(result.prediction, threshold, result.best_score, weights)
+        if result.note:
+            text += f"<br>{escape(result.note)}"
         # The visible view keeps its picture until the new one is drawn.
         views = [gr.skip() if name == view else None for name in self._views]
         selected = person if person < count else EVERYONE[1]

@@ -64,11 +64,13 @@ class PhotoResult:
         prediction: people kept, in pixels of the photo.
         candidates: all candidates of the network, before filtering.
         photo: (h, w, 3) uint8 RGB, the photo at screen size.
+        note: one sentence if the end of the file is missing; else empty.
     """
 
     prediction: Prediction
     candidates: Candidates
     photo: np.ndarray
+    note: str = ""
 
     @property
     def best_score(self) -> float:
@@ -91,6 +93,8 @@ class _Entry:
     candidates: Candidates
     field_of_view: float | None = None
     """Degrees, of the EXIF data."""
+    note: str = ""
+    """See `PhotoResult`."""
     holders: dict[Hashable, float] = field(default_factory=dict)
     """Holder -> monotonic time of its last query."""
     last: tuple[PhotoQuery, BodyModel, PhotoResult] | None = None
@@ -142,7 +146,7 @@ class ResultCache:
             prediction = prediction.with_field_of_view(query.field_of_view)
         elif entry.field_of_view is not None:
             prediction = prediction.with_field_of_view(entry.field_of_view, "exif")
-        result = PhotoResult(prediction, entry.candidates, entry.photo)
+        result = PhotoResult(prediction, entry.candidates, entry.photo, entry.note)
         entry.last = (query, predictor.body, result)
         self._shrink()
         return result
@@ -211,10 +215,10 @@ class ResultCache:
             return entry
 
     def _run(self, query: PhotoQuery) -> _Entry:
-        photo, field_of_view = read_upload(query.path)
+        photo, field_of_view, note = read_upload(query.path)
         size = self._predictor.input_sizes[query.input_size]
         candidates = self._predictor.find_candidates(photo, image=size, with_attention=True)
-        return _Entry(_screen_size(photo), candidates, field_of_view)
+        return _Entry(_screen_size(photo), candidates, field_of_view, note)
 
     def _shrink(self) -> None:
         with self._lock:

@@ -85,6 +85,7 @@ class PhotoWork:
         item: the photo's name and source.
         photo: (H, W, 3) uint8 RGB, once decoded.
         field_of_view: degrees, of the EXIF data, once decoded; None if unknown.
+        note: one sentence if the end of the file is missing; else empty.
         prediction: once predicted.
         error: ended the work on this photo.
     """
@@ -93,6 +94,7 @@ class PhotoWork:
     item: PhotoItem
     photo: np.ndarray | None = None
     field_of_view: float | None = None
+    note: str = ""
     prediction: Prediction | None = None
     error: Exception | None = None
 
@@ -112,8 +114,7 @@ class PhotoWork:
             use(self.prediction, self.photo)
             return self.prediction
         except PhotoError as error:
-            # Photos given as bytes have no name of their own.
-            raise PhotoError(re.sub(r"^The photo\b", lambda _: name, str(error))) from error
+            raise PhotoError(_with_name(name, str(error))) from error
         except (ExportError, OpenGLError):
             raise
         except Exception as error:  # an unexpected error of one photo does not stop the others
@@ -124,6 +125,11 @@ class PhotoWork:
             ) from error
         finally:
             self.photo = self.prediction = None
+
+
+def _with_name(name: str, sentence: str) -> str:
+    """Sentence about a photo; those given as bytes have no name of their own."""
+    return re.sub(r"^The photo\b", lambda _: name, sentence)
 
 
 def batch_size(predictor: AiOSPredictor) -> int:
@@ -209,7 +215,8 @@ def _decode_ahead(
 
 def _decode(work: PhotoWork) -> PhotoWork:
     try:
-        work.photo, work.field_of_view = read_photo_apart(work.item.read())
+        work.photo, work.field_of_view, note = read_photo_apart(work.item.read())
+        work.note = _with_name(work.item.name, note)
     except Exception as error:  # raised again when this photo is finished
         work.error = error
     return work

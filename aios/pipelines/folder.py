@@ -50,12 +50,14 @@ class FolderResult:
         photos: number of photos with results.
         people: number of people found in all of them.
         problems: name and reason for each photo that failed.
+        notes: name and sentence for each photo of this run whose file is cut off.
         earlier: number of photos with results of an earlier run.
     """
 
     photos: int = 0
     people: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
     earlier: int = 0
 
 
@@ -91,8 +93,8 @@ def reconstruct_folder(
     """Process every photo that can be processed.
 
     Writes the files of `results_as_bytes` for each photo, then `people.csv` with a row for each
-    person and, if any photo failed, `problems.csv`. An interrupt from the keyboard also writes the
-    tables.
+    person and, if any photo failed or is cut off, `problems.csv`. An interrupt from the keyboard
+    also writes the tables.
 
     Args:
         predictor: runs the network, in batches where that is faster.
@@ -101,7 +103,7 @@ def reconstruct_folder(
             ends the job early, other exceptions are passed on.
         settings: for the predictor and the files.
         report: called after each photo; may raise to stop the job.
-        on_problem: called with the reason of each failure.
+        on_problem: called with the reason of each failure and with each note.
         earlier: finished photos, which are skipped and whose rows stay in the table; None
             processes all, records none, and gives names that are unique within this job.
         side_by_side: processes to use; None uses this one alone. The results are the same to the
@@ -124,7 +126,10 @@ def reconstruct_folder(
                         job.keep(index, table)
                         continue
                     try:
-                        job.write(next(results), table)
+                        note = job.write(next(results), table)
+                        if note:
+                            job.result.notes.append((item.name, note))
+                            on_problem(note)
                     except ResultsFullError:
                         job.result.problems += [(rest.name, _FULL) for rest in items[index:]]
                         on_problem(_FULL)
@@ -191,8 +196,8 @@ class _FolderJob:
             self._count(record.rows, table)
             self.result.earlier += 1
 
-    def write(self, photo: PhotoResults, table: PeopleTable) -> None:
-        """Write the files and rows of one photo, then record it as finished.
+    def write(self, photo: PhotoResults, table: PeopleTable) -> str:
+        """Write the files and rows of one photo, then record it as finished; returns its note.
 
         Raises:
             PhotoError: there are no results.
@@ -207,12 +212,13 @@ class _FolderJob:
             identity = self._earlier.identities[photo.index]
             self._earlier.manifest.add(identity, photo.stem, sizes, photo.rows)
         self._count(photo.rows, table)
+        return photo.note
 
     def write_tables(self, table: PeopleTable) -> None:
-        """Write `people.csv` and, after failures, `problems.csv`."""
+        """Write `people.csv` and, after failures and notes, `problems.csv`."""
         self._sink({TABLE: table.content()})
-        if self.result.problems:
-            self._sink({PROBLEMS: problems_table(self.result.problems)})
+        if problems := self.result.problems + self.result.notes:
+            self._sink({PROBLEMS: problems_table(problems)})
 
     def _count(self, rows: list[PersonRow], table: PeopleTable) -> None:
         table.add(rows)

@@ -45,6 +45,7 @@ class PhotoResults:
         files: name -> content.
         rows: of the table of people.
         problem: one sentence; empty if there are results.
+        note: one sentence if the end of the file is missing; else empty.
     """
 
     index: int
@@ -52,6 +53,7 @@ class PhotoResults:
     files: dict[str, bytes] = field(default_factory=dict)
     rows: list[PersonRow] = field(default_factory=list)
     problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def _convert(work: PhotoWork, stem: str, export: ExportSettings) -> PhotoResults
 
     try:
         work.finish(convert)
+        results.note = work.note
     except (ExportError, OpenGLError, PhotoError) as error:
         results.problem = str(error)
     return results

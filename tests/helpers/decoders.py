@@ -9,9 +9,9 @@ import os, sys, time
 sys.path[:] = sys.argv[1:]
 from aios.media import decoder
 from aios.media.photo import PhotoError
-read = decoder.read_photo
+read = decoder.read_noted_photo
 
-def read_photo(source):
+def read_noted_photo(source):
     name = os.path.basename(source) if isinstance(source, str) else ""
     if name.startswith("hanging"):
         time.sleep(600)
@@ -30,7 +30,7 @@ def read_photo(source):
             raise PhotoError(f"{name} cannot be read: {error.strerror}.")
     return read(source)
 
-decoder.read_photo = read_photo
+decoder.read_noted_photo = read_noted_photo
 decoder.serve()
 """
 

@@ -133,6 +133,13 @@ def test_unreadable_photo_leaves_no_entry_and_the_error_has_no_folder(cache, tmp
         assert not holds(cache, "a", path)
 
 
+def test_photo_that_is_cut_off_has_a_note(cache, tmp_path):
+    path = save_photo(tmp_path / "cut.jpg", 64, 48)
+    assert ask(cache, "a", path).note == ""
+    path.write_bytes(path.read_bytes()[:-2])
+    assert ask(cache, "a", path).note == "cut.jpg is cut off: its end is missing."
+
+
 def test_photos_are_scaled_for_the_screen(cache, tmp_path):
     large = ask(cache, "a", save_photo(tmp_path / "large.png", 2 * SCREEN_SIDE_PX, 600))
     assert large.photo.shape == (300, SCREEN_SIDE_PX, 3)

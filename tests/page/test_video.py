@@ -117,3 +117,9 @@ def test_batch_status_and_problems_are_counted_and_escaped():
     table = batch_tab.problems_html(result)
     assert "<i>" not in table and table.count("<tr>") == 201
     assert "1 more in problems.csv" in table
+
+
+def test_notes_of_a_batch_are_listed_and_are_no_failures():
+    result = FolderResult(1, 2, notes=[("a.jpg", "a.jpg is cut off: its end is missing.")])
+    assert batch_tab.status_text(result) == "**2 people** in 1 photo."
+    assert "its end is missing" in batch_tab.problems_html(result)

@@ -80,8 +80,8 @@ def main(argv: list[str] | None = None) -> int:
 def _settings(options: argparse.Namespace) -> list[object]:
     """Options on which the results of a photo or video depend, beside those of the predictor."""
     names = (
-        "speed threshold max_people input_size field_of_view ground backdrop bones add fps seconds "
-        "no_smoothing"
+        "speed threshold max_people input_size field_of_view ground backdrop bones add fps start "
+        "seconds no_smoothing"
     ).split()
     return [__version__, *(getattr(options, name) for name in names)]
 
@@ -186,6 +186,7 @@ def _videos(
         max_people=options.max_people,
         smooth=not options.no_smoothing,
         max_rate=options.fps,
+        start_seconds=options.start,
         max_seconds=options.seconds,
         export=_export_choice(options),
     )

@@ -143,7 +143,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --fps, --seconds and --no-smoothing."""
+    """Add --fps, --start, --seconds and --no-smoothing."""
     parser.add_argument(
         "--fps",
         type=positive_number,
@@ -151,7 +151,17 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         help="videos: process at most N frames per second",
     )
     parser.add_argument(
-        "--seconds", type=positive_number, metavar="N", help="videos: process the first N seconds"
+        "--start",
+        type=zero_or_more,
+        default=0.0,
+        metavar="N",
+        help="videos: skip the first N seconds; times in the results count from there (default: 0)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=positive_number,
+        metavar="N",
+        help="videos: process N seconds from --start (default: up to the end)",
     )
     parser.add_argument(
         "--no-smoothing",
@@ -168,6 +178,17 @@ def positive_number(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def zero_or_more(text: str) -> float:
+    """Argument type: a finite number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return value
 
 

@@ -215,6 +215,7 @@ def test_unusable_start_gives_one_error_and_exit_code_2(
         ["video.mp4", "--out", "x", "--seconds", "nan"],
         ["video.mp4", "--out", "x", "--fps", "0"],
         ["video.mp4", "--out", "x", "--seconds", "inf"],
+        ["video.mp4", "--out", "x", "--start", "-1"],
     ],
 )
 def test_wrong_arguments_are_refused(arguments, capsys):
@@ -252,7 +253,7 @@ def test_folder_of_videos_and_photos(weights, folder, tmp_path, caplog):
     make_clip(folder / "moves.gif", 6, (96, 64))
     (folder / "broken.webm").write_bytes(b"no video")
     out = tmp_path / "out"
-    assert run(weights, out, folder, "--fps", "5", "--seconds", "0.7") == 1
+    assert run(weights, out, folder, "--fps", "5", "--start", "0.1", "--seconds", "0.7") == 1
     assert stems(out) == ["clip", "first", "moves", "second"]
     assert sorted(path.name for path in out.glob("clip*.*"))[:2] == ["clip.json", "clip.npz"]
     tracks = json.loads((out / "clip.json").read_text())["tracks"]

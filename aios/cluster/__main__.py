@@ -103,6 +103,7 @@ def _settings(options: argparse.Namespace) -> tuple[WorkerSettings, dict[str, ob
         limits.max_people,
         not options.no_smoothing,
         options.fps,
+        options.start,
         options.seconds,
     )
     checksum = weights_checksum(predictor)
@@ -134,6 +135,7 @@ def _settings(options: argparse.Namespace) -> tuple[WorkerSettings, dict[str, ob
         "meshes": options.meshes,
         "smooth": clips.smooth,
         "fps": clips.max_rate,
+        "start": clips.start_seconds,
         "seconds": clips.max_seconds,
     }
     description["settings"] = settings_fingerprint(predictor, *description.values())

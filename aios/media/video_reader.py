@@ -25,6 +25,8 @@ SKIPPED_FRAMES = 50
 _MICROSECONDS = 1_000_000
 _TOLERATED_GAP_S, _TOLERATED_GAP_SHARE = 0.5, 0.05
 _DEFAULT_RATE = 25.0
+_ROUNDING_S = 5e-4
+"""Files round the times of frames by up to half a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class VideoInfo:
         width: pixels, upright and with square pixels.
         height: pixels.
         rate: average frames per second.
-        duration: seconds; None if the file does not state it.
+        duration: seconds from the start of the part that is read; None if the file does not state
+            it.
         origin: seconds on the clock of the file that count as 0 here.
         has_sound: whether there is an audio stream.
     """
@@ -54,8 +57,8 @@ class Frame:
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB, upright; every frame of a video has the same size.
-        time: seconds from the start of the video, strictly increasing; damaged frames that go
-            back in time are dropped.
+        time: seconds from the start of the part that is read, strictly increasing; damaged frames
+            that go back in time are dropped.
     """
 
     pixels: np.ndarray
@@ -76,19 +79,24 @@ class VideoReader:
         max_rate: float | None = None,
         max_seconds: float | None = None,
         on_skip: Callable[[], None] = lambda: None,
+        start_seconds: float = 0.0,
     ) -> None:
         """Open the file and decode the first frame.
 
         Args:
             path: a file of any name in one of `container.FORMAT_NAMES`.
             max_rate: frames per second; frames in between are dropped. None keeps all.
-            max_seconds: duration to read, from the start; None reads the whole video.
+            max_seconds: duration to read, from `start_seconds`; None reads to the end.
             on_skip: called after every `SKIPPED_FRAMES` dropped frames; may raise to stop.
+            start_seconds: 0 or more; earlier frames are dropped, and the times of frames count
+                from here.
 
         Raises:
-            VideoError: not a video, no frame can be decoded, or it is too large.
+            VideoError: not a video, no frame can be decoded, it is too large, or it ends before
+                `start_seconds`.
         """
         self._on_skip = on_skip
+        self._start = start_seconds
         self._name = display_name(Path(path))
         self.problem = ""
         self._damage = ""
@@ -104,9 +112,24 @@ class VideoReader:
                 raise VideoError(f"{self._name} has no frame that can be read.")
             self._orientation = orientation_of(self._pending)
             self.info = self._describe(self._pending)
+            self._skip_to_start()
         except BaseException:
             self._container.close()
             raise
+
+    def _skip_to_start(self) -> None:
+        """Drop the frames before the start."""
+        last, skipped = float("-inf"), 0
+        while self._start and self._pending is not None:
+            last = self._time(self._pending, last)
+            if last >= -_ROUNDING_S:
+                return
+            self._pending = next(self._decoded, None)
+            skipped += 1
+            if skipped % SKIPPED_FRAMES == 0:
+                self._on_skip()
+        if self._pending is None:
+            raise VideoError(f"{self._name} ends before {self._start:g} s: start earlier.")
 
     def __enter__(self) -> Self:
         """Return the reader."""
@@ -126,11 +149,10 @@ class VideoReader:
         due, last, count, skipped = float("-inf"), float("-inf"), 0, 0
         frame, self._pending = self._pending, None
         while frame is not None:
-            time = self._time(frame, last)
+            time = max(0.0, self._time(frame, last))
             if time >= self._end:
                 return
-            # Half a millisecond of tolerance: files round their times.
-            if time > last and time >= due - 5e-4:
+            if time > last and time >= due - _ROUNDING_S:
                 due = (time if time > due + self._gap else due) + self._gap
                 count += 1
                 yield Frame(self._pixels(frame), time)
@@ -203,12 +225,14 @@ class VideoReader:
             duration = container.duration / _MICROSECONDS
             if _is_matroska(container) and duration > origin:
                 duration -= origin  # Matroska stores the time of the end
+        if duration is not None:
+            duration = max(0.0, duration - self._start)
         return VideoInfo(
             width=width,
             height=height,
             rate=rate if 0.1 <= rate <= 1000 else _DEFAULT_RATE,
             duration=duration,
-            origin=origin,
+            origin=origin + self._start,
             has_sound=bool(container.streams.audio),
         )
 
@@ -230,10 +254,10 @@ class VideoReader:
         return max(1, round(frame.width * aspect)), frame.height
 
     def _time(self, frame: av.VideoFrame, last: float) -> float:
-        """Seconds from the start; a frame without a time follows at the average rate."""
+        """Seconds from the start of the part; frames without times follow at the average rate."""
         if frame.time is not None:
             return frame.time - self.info.origin
-        return max(0.0, last + 1 / self.info.rate)
+        return max(-self._start, last + 1 / self.info.rate)
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         width, height = self.info.width, self.info.height
@@ -243,9 +267,10 @@ class VideoReader:
         return self._orientation.apply(rgb_pixels(frame, width, height))
 
     def _missing_part(self, last: float, count: int) -> str:
-        duration = self._stream_duration(self.info.origin)
-        if duration is None and not self.info.has_sound:
-            duration = self.info.duration
+        last += self._start
+        duration = self._stream_duration(self.info.origin - self._start)
+        if duration is None and not self.info.has_sound and self.info.duration is not None:
+            duration = self.info.duration + self._start
         missing = 0.0 if duration is None else duration - last
         allowed = max(_TOLERATED_GAP_S, _TOLERATED_GAP_SHARE * (duration or 0.0), 2 * self._gap)
         if missing > max(allowed, 2 / self.info.rate):

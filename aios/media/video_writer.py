@@ -20,6 +20,9 @@ MAX_SIDE_PX = 1920
 
 _CLOCK = 90_000
 _REAL_GAP_S = 0.1
+_PREROLL_S = 0.1
+"""Audio kept before the start of a part: decoders need the packets before the first one that is
+heard. The edit list of the file hides them from players."""
 _QUALITY = {"preset": "veryfast", "crf": "20"}
 
 
@@ -231,11 +234,12 @@ class _Sound:
             self._target.mux(self._track.encode(part))
 
     def _shifted_packets(self) -> Iterator[tuple[float, av.Packet]]:
-        """Packets with their time, shifted to the origin of the video."""
+        """Packets with their time, shifted to the origin of the video; earlier ones are dropped."""
         for packet in self.source.demux(self._stream):
             if packet.dts is None or packet.pts is None or packet.time_base is None:
                 continue
             shift = round(self._origin / packet.time_base)
             packet.pts -= shift
             packet.dts -= shift
-            yield float(packet.pts * packet.time_base), packet
+            if (packet.pts + (packet.duration or 0)) * packet.time_base >= -_PREROLL_S:
+                yield float(packet.pts * packet.time_base), packet

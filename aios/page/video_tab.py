@@ -16,14 +16,26 @@ from ..media.photo import PhotoError
 from ..media.photo_sources import safe_name
 from ..pipelines.progress import CancelledError
 from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
-from .context import PageContext
+from .context import FILES_QUEUE, PHOTOS_AT_ONCE, PageContext
 from .export_options import export_choice, motion_options, refine_checkbox
 from .jobs import LONG_QUEUE, STOPPED, JobHandler, connect_job, unexpected_error_text
 from .scene_view import video_scene_html
+from .video_preview import add_video_examples, preview_html
 from .visit import Visit, VisitEndedError
-from .widgets import add_examples, number_slider
+from .widgets import number_field, number_slider
 
 _NO_VIDEO = "Choose a video first."
+_LATEST_START_S = 86_400
+_SHOWN_SECOND = """(start) => {
+  const video = document.querySelector("#video-preview video");
+  return video ? Math.round(video.currentTime * 100) / 100 : start;
+}"""
+_SHOW_SECOND = """(start) => {
+  const video = document.querySelector("#video-preview video");
+  if (video && Number.isFinite(start) && Math.abs(video.currentTime - start) > 0.01) {
+    video.currentTime = start;
+  }
+}"""
 _FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names; `_smplx.npz`: one person
 for SMPL-X tools. BVH and GLB: the motion of each person on the SMPL-X skeleton, for Blender. All
 are in metres and camera space (y up, camera at the origin in BVH and GLB, unless **On the ground**
@@ -36,7 +48,7 @@ def build_video_tab(context: PageContext) -> None:
         # The stylesheet places the three columns: on a phone, results come before settings.
         with gr.Row(elem_classes="aios-grid"):
             with gr.Column(elem_classes="aios-choice"):
-                video = _add_video()
+                video, part = _add_video()
                 with gr.Row():
                     start = gr.Button(
                         "Process video", variant="primary", elem_id="video-start", min_width=100
@@ -47,7 +59,8 @@ def build_video_tab(context: PageContext) -> None:
             with gr.Column(elem_classes="aios-settings"):
                 settings = _add_settings(context)
         handler = VideoHandler(context)
-        inputs = [video, *settings]
+        start_second, duration = part
+        inputs = [video, *settings[:2], duration, *settings[2:], start_second]
         connect_job(handler, start, stop, inputs, outputs, show_progress_on=outputs[1])
         _add_endpoint(context, handler, inputs)
 
@@ -65,7 +78,8 @@ def _add_results() -> list[Any]:
     return [status, overlay, scene, people, files]
 
 
-def _add_video() -> gr.File:
+def _add_video() -> tuple[gr.File, list[Any]]:
+    """Add file input, preview, example, and the part to process: start and maximum duration."""
     video = gr.File(
         label="Video or animated GIF",
         file_types=sorted(VIDEO_SUFFIXES),
@@ -73,8 +87,36 @@ def _add_video() -> gr.File:
         height=160,
         elem_id="video-input",
     )
-    add_examples(video, "*.mp4", "Example")
-    return video
+    preview = gr.HTML(padding=False, elem_id="video-preview")
+    add_video_examples(video)
+    with gr.Row():
+        start = number_field(
+            *(0, _LATEST_START_S, 0), "Start (s)", "Second of the video to start at."
+        )
+        duration = number_slider(
+            *(1, 120, 20, 1), "Max duration (s)", "From the start; the command line has no limit."
+        )
+    mark = gr.Button("Start at the frame shown", size="sm", elem_id="video-mark", visible=False)
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    video.change(
+        _preview,
+        video,
+        [preview, mark],
+        concurrency_id=FILES_QUEUE,
+        concurrency_limit=PHOTOS_AT_ONCE,
+        trigger_mode="always_last",
+        **quiet,
+    )
+    video.change(None, None, start, js="() => 0", **quiet)
+    mark.click(None, start, start, js=_SHOWN_SECOND, **quiet)
+    start.change(None, start, None, js=_SHOW_SECOND, **quiet)
+    return video, [start, duration]
+
+
+def _preview(video: str | None) -> tuple[str, Any]:
+    """HTML of the preview, and the button below it."""
+    html = preview_html(video)
+    return html, gr.update(visible="<video" in html)
 
 
 def _add_settings(context: PageContext) -> list[Any]:
@@ -87,9 +129,6 @@ def _add_settings(context: PageContext) -> list[Any]:
         ),
         number_slider(
             *(1, context.max_people, most, 1), "Max people per frame", "Keeps the earliest."
-        ),
-        number_slider(
-            *(1, 120, 20, 1), "Max duration (s)", "From the start; the command line has no limit."
         ),
         number_slider(
             *(1, 60, 30, 1),
@@ -124,15 +163,21 @@ class VideoHandler(JobHandler):
         refine: bool,
         ground: bool,
         bones: BoneStyle,
+        start_seconds: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> list[Any]:
         """Return status, overlay, 3D view, table and files; an error is shown as the status."""
         if video is None:
             return [self.no_input, *self.empty_results]
-        export = export_choice(ground, bones)
         settings = VideoSettings(
-            threshold, int(max_people), bool(smooth), max_rate, max_seconds, export
+            threshold=threshold,
+            max_people=int(max_people),
+            smooth=bool(smooth),
+            max_rate=max_rate,
+            start_seconds=start_seconds,
+            max_seconds=max_seconds,
+            export=export_choice(ground, bones),
         )
         visit = self.context.visit(request)
         try:
@@ -218,6 +263,7 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
         refine: bool,
         ground: bool,
         bones: BoneStyle,
+        start_seconds: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> tuple[dict[str, Any], str, list[str]]:
@@ -227,13 +273,14 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
             video: MP4, MOV, WebM, MKV, AVI or animated GIF file.
             threshold: confidence needed to start a track, 0 to 1.
             max_people: maximum number of people per frame; the earliest are kept.
-            max_seconds: seconds to process from the start, 1 to 120.
+            max_seconds: seconds to process from `start_seconds`, 1 to 120.
             max_rate: maximum frame rate, 1 to 60; frames in between are skipped.
             smooth: whether to smooth motion and give each person one body shape.
             refine: whether to move the meshes onto the predicted 2D keypoints.
             ground: put the people of 3D files on the floor, around the origin, instead of the
                 camera.
             bones: joint names of BVH and GLB files: smplx, mixamo or unreal.
+            start_seconds: second of the video to start at; all times count from there.
             request: set by the server.
             progress: set by the server.
 
@@ -244,9 +291,14 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
         """
         if video is None:
             raise gr.Error("Send a video.", print_exception=False)
-        export = export_choice(ground, bones)
         settings = VideoSettings(
-            threshold, int(max_people), bool(smooth), max_rate, max_seconds, export
+            threshold=threshold,
+            max_people=int(max_people),
+            smooth=bool(smooth),
+            max_rate=max_rate,
+            start_seconds=start_seconds,
+            max_seconds=max_seconds,
+            export=export_choice(ground, bones),
         )
         visit = context.visit(request)
         result = handler.process(visit, Path(video), settings, bool(refine), progress)

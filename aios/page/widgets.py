@@ -10,7 +10,6 @@ import cv2
 import gradio as gr
 import numpy as np
 from gradio.data_classes import Base64ImageData, ImageData
-from gradio.processing_utils import save_file_to_cache
 
 from ..media.decoder import read_photo_apart
 from ..media.photo import PhotoError
@@ -108,19 +107,15 @@ def live_picture() -> gr.Image:
     return picture
 
 
-def add_examples(widget: gr.components.Component, pattern: str, label: str) -> None:
-    """Add the files of `assets/examples` that match `pattern`; nothing if there are none."""
+def add_examples(photo: gr.Image, pattern: str, label: str) -> None:
+    """Add the photos of `assets/examples` that match `pattern`; nothing if there are none."""
     if examples := sorted(EXAMPLES.glob(pattern)):
         gr.Examples(
             [[str(path)] for path in examples],
-            widget,
+            photo,
             cache_examples=False,
             label=label,
             api_visibility="private",
-        )
-        # Gradio deletes the copies of files, unlike those of pictures, after an hour.
-        widget.keep_in_cache.update(
-            save_file_to_cache(path, widget.GRADIO_CACHE) for path in examples
         )
 
 
@@ -144,18 +139,30 @@ def number_slider(
 ) -> gr.Slider:
     """Return a slider whose error message names the expected range."""
     slider = gr.Slider(lowest, highest, value, step=step, label=label, info=info)
-    original = slider.preprocess
+    _refuse_outside(slider, lowest, highest)
+    return slider
 
-    def preprocess(payload: Any) -> float:  # noqa: ANN401
+
+def number_field(lowest: float, highest: float, value: float, label: str, info: str) -> gr.Number:
+    """Return a number field whose error message names the expected range."""
+    field = gr.Number(value, label=label, info=info, minimum=lowest, maximum=highest, step=0.1)
+    _refuse_outside(field, lowest, highest)
+    return field
+
+
+def _refuse_outside(widget: gr.Slider | gr.Number, lowest: float, highest: float) -> None:
+    original = widget.preprocess
+
+    def preprocess(payload: Any) -> Any:  # noqa: ANN401
         is_number = isinstance(payload, int | float) and not isinstance(payload, bool)
         if not is_number or not lowest <= payload <= highest:
             raise gr.Error(
-                f"{label} must be a number from {lowest} to {highest}.", print_exception=False
+                f"{widget.label} must be a number from {lowest} to {highest}.",
+                print_exception=False,
             )
         return original(payload)
 
-    slider.preprocess = preprocess  # type: ignore[method-assign]
-    return slider
+    widget.preprocess = preprocess  # type: ignore[method-assign]
 
 
 def input_size_radio(predictor: AiOSPredictor, elem_id: str) -> gr.Radio:

@@ -54,7 +54,8 @@ class VideoSettings:
         max_people: people per frame at most.
         smooth: whether to smooth motion and give each person one shape.
         max_rate: processed frames per second at most; None processes all.
-        max_seconds: processed duration from the start; None processes the whole video.
+        start_seconds: where processing starts, 0 or more; times of all results count from here.
+        max_seconds: processed duration from `start_seconds`; None processes up to the end.
         export: options of the motion files.
     """
 
@@ -62,12 +63,13 @@ class VideoSettings:
     max_people: int = DEFAULT_MAX_PEOPLE
     smooth: bool = True
     max_rate: float | None = None
+    start_seconds: float = 0.0
     max_seconds: float | None = None
     export: ExportChoice = DEFAULT_EXPORT
 
     def open(self, source: Path, on_skip: Callable[[], None]) -> VideoReader:
         """Open `source` for the frames to process; `on_skip` is called between them."""
-        return VideoReader(source, self.max_rate, self.max_seconds, on_skip)
+        return VideoReader(source, self.max_rate, self.max_seconds, on_skip, self.start_seconds)
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,12 @@ def reconstruct_video(
             written += write_track_files(work, stem, store, number, rate, export, weights, offset)
             reporter.step()
         document = _summary(source.name, stem, store, camera, predictor)
-        document |= {"rate": rate, "notes": notes, "camera_position_m": offset.tolist()}
+        document |= {
+            "start_seconds": settings.start_seconds,
+            "rate": rate,
+            "notes": notes,
+            "camera_position_m": offset.tolist(),
+        }
         text = json.dumps(document, indent=1, ensure_ascii=False)
         # Bytes of a file name that are not UTF-8 become JSON escapes.
         summary.write_bytes(text.encode("utf-8", "backslashreplace"))
@@ -312,7 +319,7 @@ def _label_points(prediction: Prediction, camera: Camera) -> np.ndarray:
 def _summary(
     video: str, stem: str, store: MotionStore, camera: Camera, predictor: AiOSPredictor
 ) -> dict[str, Any]:
-    """Contents of the JSON summary, except `rate` and `notes`."""
+    """Contents of the JSON summary that do not depend on the settings."""
     times = store.times
     return {
         "video": video,  # first, so that earlier results are recognised by their start

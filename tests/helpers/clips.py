@@ -88,10 +88,11 @@ def add_tone(container, codec):
 
 
 def write_tone(container, stream, seconds):
-    """Write a tone of 440 Hz."""
+    """Write a tone of 440 Hz, and of 880 Hz after the first second."""
     step = stream.codec_context.frame_size or 960
     for start in range(0, int(seconds * 48000), step):
-        wave = 0.3 * np.sin(2 * np.pi * 440 * (start + np.arange(step)) / 48000)
+        pitch = 440 if start < 48000 else 880
+        wave = 0.3 * np.sin(2 * np.pi * pitch * (start + np.arange(step)) / 48000)
         samples = wave.astype(np.float32)[None]
         kind = stream.codec_context.format.name
         if not kind.startswith("flt"):

@@ -83,6 +83,49 @@ def test_max_seconds_ends_reading(tmp_path):
     assert reader.problem == ""
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv", ".avi", ".gif", ".ts"])
+def test_start_drops_earlier_frames_and_times_count_from_there(tmp_path, suffix):
+    path = make_clip(tmp_path / f"clip{suffix}", 30)
+    reader, frames = read(path, start_seconds=1.2, max_seconds=0.5)
+    assert numbers(frames) == list(range(12, 17))
+    np.testing.assert_allclose(times(frames), np.arange(5) / 10, atol=2e-3)
+    assert times(frames)[0] == 0
+    assert reader.expected_frames == 5
+    reader, frames = read(path, start_seconds=1.2)
+    assert numbers(frames) == list(range(12, 30))
+    assert reader.info.duration == pytest.approx(1.8, abs=0.11)
+    assert reader.problem == ""
+
+
+def test_start_between_frames_of_a_variable_rate_keeps_the_times_of_later_frames(tmp_path):
+    given = [0.0, 0.04, 0.08, 0.5, 0.52, 1.4, 1.44]
+    path = make_clip(tmp_path / "clip.mp4", 7, times=given)
+    _, frames = read(path, start_seconds=0.3)
+    assert numbers(frames) == [3, 4, 5, 6]
+    assert times(frames) == [0.2, 0.22, 1.1, 1.14]
+
+
+def test_start_and_max_rate_are_combined(tmp_path):
+    path = make_clip(tmp_path / "clip.mp4", 30, rate=30)
+    _, frames = read(path, start_seconds=0.5, max_rate=10)
+    assert numbers(frames) == [15, 18, 21, 24, 27]
+
+
+@pytest.mark.parametrize("start", [2.0, 5000.0])
+def test_start_after_the_end_is_refused_in_one_sentence(tmp_path, start):
+    path = make_clip(tmp_path / "clip.mp4", 20)
+    with pytest.raises(VideoError, match=rf"^clip.mp4 ends before {start:g} s: start earlier\.$"):
+        VideoReader(path, start_seconds=start)
+
+
+def test_truncated_file_is_reported_in_seconds_of_the_file_with_a_start(tmp_path):
+    path = make_clip(tmp_path / "clip.mp4", 40, rate=10, pixels=noisy)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 6 // 10])
+    reader, frames = read(path, start_seconds=1.0)
+    assert f"up to {frames[-1].time + 1:.1f} of 4.0 seconds" in reader.problem
+
+
 @pytest.mark.parametrize("name", DISPLAY_MATRICES)
 def test_display_matrix_is_applied(tmp_path, name):
     matrix, shown = DISPLAY_MATRICES[name]
@@ -275,6 +318,8 @@ def test_skipped_frames_can_be_interrupted(tmp_path):
             pass
     with VideoReader(path, max_rate=1.0) as reader:
         assert len(list(reader)) == 1
+    with pytest.raises(InterruptedError):
+        VideoReader(path, on_skip=stop, start_seconds=0.1)
 
 
 def test_pictures_that_grow_are_dropped(tmp_path):

@@ -9,9 +9,9 @@ from aios.media.video_writer import MAX_SIDE_PX, VideoWriter, playable_size
 from tests.helpers.clips import SIZE, frame_number, frame_pixels, make_clip
 
 
-def rewrite(source, target):
+def rewrite(source, target, **part):
     """Copy frames and audio into a new file."""
-    with VideoReader(source) as reader:
+    with VideoReader(source, **part) as reader:
         sound = (source, reader.info.origin) if reader.info.has_sound else None
         with VideoWriter(target, *SIZE, reader.info.rate, sound) as writer:
             for frame in reader:
@@ -75,10 +75,33 @@ def test_audio_is_copied_or_converted(tmp_path, name, codec):
     _, _, [(found, duration, _)] = probe(tmp_path / "b.mp4")
     assert found == "aac"
     assert duration == pytest.approx(2.0, abs=0.15)
-    for start in (0.2, 1.2):
+    for start, pitch in ((0.2, 440), (1.2, 880)):
         assert loudest_frequency(tmp_path / "b.mp4", start, start + 0.6) == pytest.approx(
-            440, abs=5
+            pitch, abs=5
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "aac"), ("a.webm", "libopus"), ("a.avi", "mp3"), ("a.mkv", "pcm_s16le")],
+)
+def test_audio_before_the_start_of_a_part_is_dropped(tmp_path, name, codec):
+    source = make_clip(tmp_path / name, 30, sound=codec)
+    writer = rewrite(source, tmp_path / "b.mp4", start_seconds=0.5, max_seconds=1.5)
+    assert writer.sound_problem == ""
+    with VideoReader(source) as reader:
+        kept = [frame for frame in reader if 0.5 - 1e-3 <= frame.time < 2.0]
+    with VideoReader(tmp_path / "b.mp4") as reader:
+        frames = list(reader)
+    assert len(frames) == 15
+    numbers = [[frame_number(frame.pixels) for frame in part] for part in (frames, kept)]
+    assert numbers[0] == numbers[1]
+    np.testing.assert_allclose([f.time for f in frames], [f.time - 0.5 for f in kept], atol=2e-3)
+    _, _, [(_, duration, _)] = probe(tmp_path / "b.mp4")
+    assert duration == pytest.approx(1.5, abs=0.15)
+    # The tone changes one second after the start of the source.
+    assert loudest_frequency(tmp_path / "b.mp4", 0.0, 0.4) == pytest.approx(440, abs=8)
+    assert loudest_frequency(tmp_path / "b.mp4", 0.6, 1.2) == pytest.approx(880, abs=8)
 
 
 def test_aac_is_copied_bit_by_bit(tmp_path):

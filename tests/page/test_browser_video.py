@@ -16,7 +16,16 @@ from playwright.sync_api import Page, expect
 
 from aios.media.video_reader import VideoReader
 from aios.prediction import Candidates
-from tests.helpers.browsing import TIMEOUT_MS, chromium, expect_drawn, open_tab, visit
+from tests.helpers.browsing import (
+    TIMEOUT_MS,
+    chromium,
+    expect_accessible,
+    expect_drawn,
+    expect_loaded,
+    expect_true,
+    open_tab,
+    visit,
+)
 from tests.helpers.clips import frame_pixels, make_clip
 from tests.helpers.served import save_photo, served, tiny_predictor
 
@@ -112,10 +121,35 @@ def test_example_works_for_visitors_one_after_another(browser, address, gate):
     for _ in range(2):
         with visit(browser, address) as page:
             open_tab(page, "Video")
-            page.get_by_role("button", name="clip_throw").click()
+            example = page.get_by_role("button", name="Example: clip_throw")
+            expect_loaded(example.locator("img"))
+            example.click()
             expect(page.locator("#video-input")).to_contain_text("clip_throw")
             page.locator("#video-start").click()
             expect(page.locator("#video-status")).to_contain_text("in 60 frames")
+
+
+def test_chosen_video_is_shown_and_its_part_is_processed(browser, address, gate, tmp_path):
+    """At the width of a phone; the start is set by the position of the player."""
+    gate.set()
+    clip = make_clip(tmp_path / "part.mp4", 30, SIZE, pixels=still)
+    with visit(browser, address, viewport={"width": 390, "height": 844}) as page:
+        send_video(page, clip)
+        preview = page.locator("#video-preview")
+        expect(preview).to_contain_text("3.0 s · 160 × 120 px · 10 frames per second")
+        expect_true(page, "document.querySelector('#video-preview video').readyState >= 1")
+        box = preview.locator("video").bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= 390 and box["height"] > 100
+        preview.locator("video").evaluate("video => { video.currentTime = 2.2; }")
+        page.get_by_role("button", name="Start at the frame shown").click()
+        expect(page.get_by_label("Start (s)")).to_have_value("2.2")
+        page.locator("#video-start").click()
+        expect(page.locator("#video-status")).to_contain_text("5 people in 8 frames")
+        page.get_by_label("Start (s)").fill("9")
+        page.locator("#video-start").click()
+        expect(page.locator("#video-status")).to_contain_text("part.mp4 ends before 9 s")
+        page.get_by_role("button", name="Example: clip_throw").scroll_into_view_if_needed()
+        expect_accessible(page)
 
 
 def test_video_gives_overlay_and_files(page, gate, tmp_path):
@@ -217,6 +251,7 @@ def test_unreadable_video_is_refused_in_one_sentence(page, gate, tmp_path):
     gate.set()
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     send_video(page, tmp_path / "bad.mp4")
+    expect(page.locator("#video-preview")).to_contain_text("bad.mp4 is not a video")
     page.locator("#video-start").click()
     expect(page.locator("#video-status")).to_contain_text("bad.mp4 is not a video")
     assert "Traceback" not in page.inner_text("body")

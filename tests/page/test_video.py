@@ -10,6 +10,7 @@ from gradio_client.exceptions import AppError
 from aios.export.placement import AT_CAMERA, SceneBounds
 from aios.media.video_reader import VideoReader
 from aios.page import batch_tab, video_tab
+from aios.page.video_preview import preview_html
 from aios.pipelines.folder import FolderResult
 from aios.pipelines.video import VideoResult
 from tests.helpers.clips import frame_pixels, make_clip
@@ -36,7 +37,7 @@ def clip(tmp_path_factory):
     return make_clip(path, 8, (96, 64), pixels=lambda index, size: frame_pixels(0, size))
 
 
-def ask(client, clip, threshold=0.0, most=3, seconds=20, rate=5, smooth=True):
+def ask(client, clip, threshold=0.0, most=3, seconds=20, rate=5, smooth=True, **more):
     return client.predict(
         clip if clip is None else handle_file(str(clip)),
         threshold,
@@ -44,6 +45,7 @@ def ask(client, clip, threshold=0.0, most=3, seconds=20, rate=5, smooth=True):
         seconds,
         rate,
         smooth,
+        **more,
         api_name="/video",
     )
 
@@ -62,9 +64,19 @@ def test_endpoint_returns_summary_and_files(client, clip):
         assert set(arrays["track"].tolist()) == {1, 2, 3}
 
 
+def test_endpoint_takes_the_part_to_process(client, clip):
+    document, overlay, _ = ask(client, clip, start_seconds=0.4, rate=10)
+    assert (document["frames"], document["start_seconds"]) == (4, 0.4)
+    with VideoReader(overlay) as reader:
+        assert len(list(reader)) == 4
+    with pytest.raises(AppError, match="clip.mp4 ends before 5 s: start earlier"):
+        ask(client, clip, start_seconds=5)
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
+        ({"start_seconds": -1}, "Start \\(s\\) must be a number from 0 to 86400"),
         ({"threshold": 7}, "Confidence threshold must be a number from 0 to 1"),
         ({"seconds": "long"}, "Max duration \\(s\\) must be a number"),
         ({"rate": 0}, "Max frame rate must be a number from 1 to 60"),
@@ -95,6 +107,7 @@ def test_the_endpoint_is_documented(client):
         "refine",
         "ground",
         "bones",
+        "start_seconds",
     ]
     assert "Track everyone" in about["description"]
 
@@ -103,6 +116,21 @@ def video_result(frames, tracks, notes=()):
     summary = {"frames": frames, "tracks": [None] * tracks, "notes": list(notes)}
     files = Path("a.mp4"), Path("a.npz"), Path("a.json"), []
     return VideoResult(*files, summary, CAMERA, SceneBounds(), AT_CAMERA)
+
+
+def test_preview_describes_the_video_and_names_it(clip, tmp_path):
+    html = preview_html(str(clip))
+    assert "<video" in html and "Preview of clip.mp4" in html
+    assert "0.8 s · 96 × 64 px · 10 frames per second · without sound" in html
+    gif = make_clip(tmp_path / "a <b>.gif", 4, (33, 17), sound=None)
+    assert "<img" in preview_html(str(gif)) and "<b>" not in preview_html(str(gif))
+    assert preview_html(None) == ""
+
+
+def test_preview_of_an_unreadable_file_is_one_sentence(tmp_path):
+    (tmp_path / "<i>.mp4").write_bytes(b"nothing")
+    html = preview_html(str(tmp_path / "<i>.mp4"))
+    assert "&lt;i&gt;.mp4 is not a video that can be read" in html and "<i>" not in html
 
 
 def test_video_status_counts_people_and_escapes_notes():

@@ -251,6 +251,27 @@ def test_rate_and_duration_can_be_limited(predictor, clip, tmp_path, monkeypatch
     assert "Frame Time: 0.2000000000" in (tmp_path / "clip_track_1.bvh").read_text()
 
 
+def test_results_of_a_part_count_from_its_start(predictor, clip, tmp_path, monkeypatch):
+    script_detections(predictor, monkeypatch, lambda frame: [standing(0.05 * frame, 8.0)])
+    settings = VideoSettings(threshold=0.5, start_seconds=1.0, max_seconds=0.8)
+    found = run(predictor, clip, tmp_path, settings)
+    assert (found.frames, found.summary["start_seconds"]) == (8, 1.0)
+    assert found.summary["tracks"][0]["first_second"] == 0
+    with np.load(tmp_path / "clip.npz") as arrays:
+        np.testing.assert_allclose(arrays["frame_times"], np.arange(8) / 10, atol=1e-6)
+    with av.open(str(tmp_path / "clip_overlay.mp4")) as container:
+        sound = container.streams.audio[0]
+        assert float(sound.duration * sound.time_base) == pytest.approx(0.8, abs=0.15)
+    with VideoReader(tmp_path / "clip_overlay.mp4") as reader:
+        np.testing.assert_allclose([f.time for f in reader], np.arange(8) / 10, atol=2e-3)
+
+
+def test_start_after_the_end_leaves_no_file(predictor, clip, tmp_path):
+    with pytest.raises(VideoError, match="clip.mp4 ends before 5 s: start earlier."):
+        run(predictor, clip, tmp_path / "out", VideoSettings(start_seconds=5.0))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_truncated_video_is_noted(predictor, tmp_path, monkeypatch):
     def noisy(index, size):
         return np.random.default_rng(index).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)

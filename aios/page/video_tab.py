@@ -25,6 +25,7 @@ from .visit import Visit, VisitEndedError
 from .widgets import number_field, number_slider
 
 _NO_VIDEO = "Choose a video first."
+_INSTRUCTIONS = "Choose a video, then click **Process video**."
 _LATEST_START_S = 86_400
 _SHOWN_SECOND = """(start) => {
   const video = document.querySelector("#video-preview video");
@@ -67,7 +68,7 @@ def build_video_tab(context: PageContext) -> None:
 
 def _add_results() -> list[Any]:
     """Add status, overlay, 3D view, table of people and files."""
-    status = gr.Markdown(_NO_VIDEO, elem_id="video-status")
+    status = gr.Markdown(_INSTRUCTIONS, elem_id="video-status")
     overlay = gr.Video(
         label="Video with meshes", interactive=False, buttons=["download"], elem_id="video-overlay"
     )

@@ -54,6 +54,9 @@ class StoredArray:
             KeyError, TypeError, ValueError, IndexError: the file is damaged.
         """
         rows, columns = self.state.get("_shape") or self.state["shape"]
+        if "row" in self.state or "coords" in self.state:
+            first, second = self.state.get("coords") or (self.state["row"], self.state["col"])
+            return first, second, self.state["data"], (rows, columns)
         along = self._by_column and columns or rows
         counts, minor = np.diff(self.state["indptr"]), self.state["indices"]
         if len(counts) != along or counts.min(initial=0) < 0 or counts.sum() != len(minor):
@@ -132,7 +135,11 @@ _ALLOWED: dict[str, Any] = {
     "builtins.object": object,
     "__builtin__.object": object,
     "csc_matrix": StoredArray,
+    "csc_array": StoredArray,
     "csr_matrix": _StoredByRow,
+    "csr_array": _StoredByRow,
+    "coo_matrix": StoredArray,
+    "coo_array": StoredArray,
     "chumpy.ch.Ch": StoredArray,
 }
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,17 +10,16 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..resources import STANDIN_BODY
+from .array_layout import Layout, find_layout
 from .array_pickle import StoredArray, load_array_pickle
 from .npz_members import read_npz
 from .plausible import find_implausible
 
-ENVIRONMENT_VARIABLE = "AIOS_SMPLX"
 NUM_VERTICES = 10475
 NUM_JOINTS = 55
 
-_HINT = "get SMPLX_NEUTRAL.npz from https://smpl-x.is.tue.mpg.de (free registration)"
-_NAMES = ("SMPLX_NEUTRAL.npz", "SMPLX_NEUTRAL.pkl")
+HINT = "get SMPLX_NEUTRAL.npz from https://smpl-x.is.tue.mpg.de (free registration)"
+FILE_NAMES = ("SMPLX_NEUTRAL.npz", "SMPLX_NEUTRAL.pkl")
 _POSE_FEATURES = 9 * (NUM_JOINTS - 1)
 _SHAPES: dict[str, tuple[int | None, ...]] = {
     "v_template": (NUM_VERTICES, 3),
@@ -63,46 +60,6 @@ class BodyArrays(NamedTuple):
     is_standin: bool
 
 
-def find_body_file(source: str | Path | None) -> Path:
-    """Find the body model file.
-
-    Args:
-        source: `.npz` or `.pkl` file, or a folder with `SMPLX_NEUTRAL.npz` or `.pkl` in it or in
-            its subfolder `smplx`.  None takes the environment variable AIOS_SMPLX, else the
-            stand-in.
-
-    Raises:
-        BodyModelError: no such file, or a body of another gender.
-    """
-    if source is None:
-        source = os.environ.get(ENVIRONMENT_VARIABLE) or STANDIN_BODY
-    path = Path(source).expanduser()
-    if path.is_dir():
-        path = _find_in_folder(path)
-    if not path.is_file():
-        raise BodyModelError(f"no body model at {path}: expected {_NAMES[0]}; {_HINT}")
-    # The arrays of a file do not tell the gender.
-    gender = re.search(r"(?<![a-z])(fe)?male(?![a-z])", path.name, re.IGNORECASE)
-    if gender:
-        raise BodyModelError(
-            f"{path} is the {gender[0].lower()} SMPL-X body by its name, but AiOS predicts shapes"
-            f" of the neutral one; {_HINT}"
-        )
-    if path.suffix.lower() not in (".npz", ".pkl"):
-        raise BodyModelError(f"{path} must be an .npz or .pkl body model; {_HINT}")
-    return path
-
-
-def _find_in_folder(folder: Path) -> Path:
-    for place in (folder, folder / "smplx"):
-        for name in _NAMES:
-            if (place / name).is_file():
-                return place / name
-    found = sorted(p.name for p in folder.iterdir() if re.match("smpl|mano|flame", p.name, re.I))
-    there = f"only {', '.join(found[:5])}" if found else "no body model"
-    raise BodyModelError(f"looked for {' or '.join(_NAMES)} in {folder}, found {there}; {_HINT}")
-
-
 def read_body_file(path: Path) -> BodyArrays:
     """Read and validate the arrays that posing needs; the content counts, not the suffix.
 
@@ -121,7 +78,7 @@ def read_body_file(path: Path) -> BodyArrays:
             f"there is not enough memory to read {path}: close other programs"
         ) from error
     if problem := find_implausible(arrays):
-        raise BodyModelError(f"{path} is not an SMPL-X model: {problem}; {_HINT}")
+        raise BodyModelError(f"{path} is not an SMPL-X model: {problem}; {HINT}")
     return BodyArrays(arrays, _STANDIN_NOTE in raw)
 
 
@@ -136,7 +93,7 @@ def _is_archive(path: Path, start: bytes) -> bool:
     if start.startswith(b"version https://git-lfs"):
         raise BodyModelError(f"{path} is a Git LFS pointer: fetch the file with `git lfs pull`")
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise BodyModelError(f"{path} is a web page, not a body model: log in first; {_HINT}")
+        raise BodyModelError(f"{path} is a web page, not a body model: log in first; {HINT}")
     return path.suffix.lower() == ".npz" and start[:1] not in _PICKLE_STARTS
 
 
@@ -146,7 +103,7 @@ def _validated(path: Path, raw: dict[str, Any]) -> dict[str, np.ndarray]:
     missing = [name for name in _SHAPES if name not in raw]
     if missing:
         raise BodyModelError(
-            f"{path} is not an SMPL-X model: it lacks {', '.join(missing)}; {_HINT}"
+            f"{path} is not an SMPL-X model: it lacks {', '.join(missing)}; {HINT}"
         )
     arrays = {name: _checked(path, name, raw[name]) for name in _SHAPES}
     arrays["shapedirs"] = _ten_and_ten(path, arrays["shapedirs"])
@@ -158,12 +115,12 @@ def _check_vertex_count(path: Path, count: int) -> None:
     if count in _OTHER_MODELS:
         raise BodyModelError(
             f"{path} is a {_OTHER_MODELS[count]} model ({count} vertices), expected SMPL-X "
-            f"({NUM_VERTICES}); {_HINT}"
+            f"({NUM_VERTICES}); {HINT}"
         )
 
 
 def _checked(path: Path, name: str, value: np.ndarray) -> np.ndarray:
-    _check_shape(path, name, value.shape)
+    value = _layout(path, name, value.shape).apply(value)
     if value.dtype.kind not in "iuf" or not np.isfinite(value).all():
         raise BodyModelError(f"{path} is damaged: {name} has values that are not finite numbers")
     if name not in _INTEGER:
@@ -174,18 +131,25 @@ def _checked(path: Path, name: str, value: np.ndarray) -> np.ndarray:
     return whole
 
 
-def _check_shape(path: Path, name: str, shape: tuple[int, ...]) -> None:
+def _layout(path: Path, name: str, shape: tuple[int, ...]) -> Layout:
+    """How the array `name` is read from one of `shape`.
+
+    Raises:
+        BodyModelError: it does not have the shape of SMPL-X.
+    """
     if name == "v_template" and shape:
         _check_vertex_count(path, shape[0])
     expected = _SHAPES[name]
-    if len(shape) != len(expected) or any(
-        (size > _MAX_FREE_SIZE) if wanted is None else (size != wanted)
-        for size, wanted in zip(shape, expected, strict=True)
+    layout = find_layout(shape, expected)
+    if layout is None or any(
+        wanted is None and size > _MAX_FREE_SIZE
+        for size, wanted in zip(layout.shape, expected, strict=True)
     ):
         text = " x ".join(f"up to {_MAX_FREE_SIZE}" if n is None else str(n) for n in expected)
         raise BodyModelError(
-            f"{path} is not an SMPL-X model: {name} has shape {shape}, expected {text}; {_HINT}"
+            f"{path} is not an SMPL-X model: {name} has shape {shape}, expected {text}; {HINT}"
         )
+    return layout
 
 
 def _ten_and_ten(path: Path, shapedirs: np.ndarray) -> np.ndarray:
@@ -194,7 +158,7 @@ def _ten_and_ten(path: Path, shapedirs: np.ndarray) -> np.ndarray:
     if start is None:
         raise BodyModelError(
             f"{path}: shapedirs has {shapedirs.shape[-1]} components, expected 10 + 10 or "
-            f"300 + 100 (shape + expression); {_HINT}"
+            f"300 + 100 (shape + expression); {HINT}"
         )
     return np.concatenate([shapedirs[..., :10], shapedirs[..., start : start + 10]], -1)
 
@@ -221,7 +185,7 @@ def _indices_below(indices: np.ndarray, count: int) -> bool:
 def _read_npz(path: Path) -> dict[str, Any]:
     def check(name: str, shape: tuple[int, ...]) -> None:
         if name in _SHAPES:
-            _check_shape(path, name, shape)
+            _layout(path, name, shape)
 
     try:
         # Official files also have pickled dictionaries, which are not read.
@@ -229,17 +193,17 @@ def _read_npz(path: Path) -> dict[str, Any]:
         if not raw and _holds_a_model(path):
             raise BodyModelError(
                 f"{path} is an archive that contains other files: unpack it and give the"
-                f" {_NAMES[0]} in it"
+                f" {FILE_NAMES[0]} in it; {HINT}"
             )
         return _dense(path, raw)
     except BodyModelError:
         raise
     except pickle.UnpicklingError as error:
         raise BodyModelError(
-            f"{path} has a pickled array that contains {error}, which was not run; {_HINT}"
+            f"{path} has a pickled array that contains {error}, which was not run; {HINT}"
         ) from error
     except (*_DAMAGED, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise BodyModelError(f"{path} is not a readable .npz body model; {_HINT}") from error
+        raise BodyModelError(f"{path} is not a readable .npz body model; {HINT}") from error
 
 
 def _holds_a_model(path: Path) -> bool:
@@ -249,11 +213,11 @@ def _holds_a_model(path: Path) -> bool:
 
 def _read_pickle(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_PICKLE_BYTES:
-        raise BodyModelError(f"{path} is too large for a body model; {_HINT}")
+        raise BodyModelError(f"{path} is too large for a body model; {HINT}")
     with path.open("rb") as file:
         content = _unpickle(path, file)
     if not isinstance(content, dict):
-        raise BodyModelError(f"{path} is not a body model pickle; {_HINT}")
+        raise BodyModelError(f"{path} is not a body model pickle; {HINT}")
     return _dense(path, {name: value for name, value in content.items() if name in _SHAPES})
 
 
@@ -265,13 +229,13 @@ def _dense(path: Path, stored: dict[str, Any]) -> dict[str, Any]:
             if isinstance(value, StoredArray):
                 shape = value.shape
                 if shape is not None:
-                    _check_shape(path, name, shape)
+                    _layout(path, name, shape)
                 value = value.to_array()
             found[name] = np.asarray(value)
     except BodyModelError:
         raise
     except _DAMAGED as error:
-        raise BodyModelError(f"{path} is damaged; {_HINT}") from error
+        raise BodyModelError(f"{path} is damaged; {HINT}") from error
     return found
 
 
@@ -280,9 +244,9 @@ def _unpickle(path: Path, file: BinaryIO) -> object:
         return load_array_pickle(file)
     except pickle.UnpicklingError as error:
         raise BodyModelError(
-            f"{path} is not a body model pickle, it contains {error}; {_HINT}"
+            f"{path} is not a body model pickle, it contains {error}; {HINT}"
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # a damaged pickle can raise nearly any exception
-        raise BodyModelError(f"{path} is not a readable body model pickle; {_HINT}") from error
+        raise BodyModelError(f"{path} is not a readable body model pickle; {HINT}") from error

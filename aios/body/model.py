@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .file import BodyModelError, find_body_file, read_body_file
+from .file import BodyModelError, read_body_file
+from .location import find_body_file
 from .parameters import SMPLX_SIZES
 from .rig import Surface, build_skeleton, build_surface, move
 from .standin_shape import StandinShapes
@@ -72,8 +73,9 @@ class BodyModel:
         """Load a body model.
 
         Args:
-            source: SMPL-X file (`.npz`, `.pkl`) or the folder of `SMPLX_NEUTRAL.npz` or `.pkl`;
-                None takes the environment variable AIOS_SMPLX, else the stand-in.
+            source: SMPL-X file (`.npz`, `.pkl`) or a folder that contains `SMPLX_NEUTRAL.npz` or
+                `.pkl`, see `find_body_file`; None takes the environment variable AIOS_SMPLX, else
+                the stand-in.
 
         Raises:
             BodyModelError: no usable neutral SMPL-X model.

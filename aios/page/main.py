@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             port = find_port(options.host, options.port)
             predictor = load_page_predictor(options)
-            from ..body.file import find_body_file
+            from ..body.location import find_body_file
             from .availability import Availability
             from .guard import SHARE_DOMAIN
             from .layout import build_page

@@ -12,12 +12,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from ..body.file import find_body_file, read_body_file
+from ..body.file import FILE_NAMES, read_body_file
+from ..body.location import find_body_file
 from ..body.model import BodyModel, BodyModelError
 from ..weights.hub import HubError, HubFileMissingError, fetch_to_folder
 
 ENVIRONMENT_VARIABLE = "AIOS_SMPLX_REPO"
-FILE_NAMES = ("SMPLX_NEUTRAL.npz", "SMPLX_NEUTRAL.pkl")
 
 MAX_UNPACKED_BYTES = 1_000_000_000
 """Limit for uploads; SMPL-X in double precision has a third of it."""

@@ -45,7 +45,7 @@ def load_page_predictor(options: argparse.Namespace) -> AiOSPredictor:
         options.device, options.speed = "cpu", "exact"
     predictor = load_predictor(options)
 
-    from ..body.file import ENVIRONMENT_VARIABLE
+    from ..body.location import ENVIRONMENT_VARIABLE
     from .private_body import body_of_environment
 
     if options.body is None and not os.environ.get(ENVIRONMENT_VARIABLE):

@@ -13,8 +13,10 @@ import pytest
 import scipy.sparse
 
 from aios.body import file as file_module
+from aios.body.array_layout import find_layout
 from aios.body.array_pickle import load_array_pickle
 from aios.body.file import read_body_file
+from aios.body.location import find_body_file
 from aios.body.model import BodyModelError
 from aios.resources import STANDIN_BODY
 
@@ -81,11 +83,56 @@ def test_pickled_arrays_of_an_npz_are_read(path, arrays, chumpy):
     assert same(saved(path, arrays | objects))
 
 
+@pytest.mark.parametrize("kind", ["csc", "csr", "coo"])
+@pytest.mark.parametrize("form", ["matrix", "array"])
+def test_sparse_matrices_of_scipy_are_read(arrays, kind, form):
+    matrix = getattr(scipy.sparse, f"{kind}_{form}")(arrays["J_regressor"])
+    found = load_array_pickle(pickle.dumps(matrix, 2))
+    np.testing.assert_array_equal(found.to_array(), arrays["J_regressor"])
+
+
+def test_coordinates_of_older_versions_of_scipy_are_read(arrays):
+    matrix = scipy.sparse.coo_matrix(arrays["J_regressor"])
+    state = vars(matrix)
+    state["row"], state["col"] = state.pop("coords")
+    found = load_array_pickle(pickle.dumps(matrix, 2))
+    np.testing.assert_array_equal(found.to_array(), arrays["J_regressor"])
+
+
+def test_arrays_in_other_shapes_are_read(path, arrays):
+    changes = {
+        "v_template": lambda v: v[None],
+        "f": lambda v: v.T,
+        "posedirs": lambda v: v.reshape(-1, v.shape[-1]).T,
+        "shapedirs": lambda v: v.reshape(-1, 20),
+        "J_regressor": lambda v: v.T,
+        "kintree_table": lambda v: v.T,
+        "hands_meanl": lambda v: v[None],
+        "hands_meanr": lambda v: v.reshape(15, 3),
+        "lmk_faces_idx": lambda v: v[:, None],
+        "lmk_bary_coords": lambda v: v[:, None],
+        "dynamic_lmk_faces_idx": lambda v: v.ravel(),
+        "dynamic_lmk_bary_coords": lambda v: v.reshape(-1, 3),
+    }
+    changed = {name: change(arrays[name]) for name, change in changes.items()}
+    assert all(changed[name].shape != arrays[name].shape for name in changed)
+    assert same(saved(path, arrays | changed))
+
+
+def test_shapes_that_mix_elements_are_refused():
+    assert find_layout((3, 10475), (10475, 3)) == ((10475, 3), True)
+    for shape in ((3, 20, 10475), (20, 10475, 3), (10475, 60, 2), (), (0, 3)):
+        assert find_layout(shape, (10475, 3, 20)) is None
+    assert find_layout((4, 9), (None, 3)) is None
+    assert find_layout((36,), (None, 3)) == ((12, 3), False)
+
+
 def test_content_counts_and_not_the_suffix(path, arrays):
     saved(path, arrays)
-    other = path.with_suffix(".pkl")
-    path.rename(other)
-    assert same(other)
+    for suffix in (".pkl", ".zip"):
+        path = path.rename(path.with_suffix(suffix))
+        assert same(find_body_file(path))
+    path = path.with_suffix(".npz")
     path.write_bytes(pickle.dumps(arrays, 2))
     assert same(path)
 
@@ -93,8 +140,11 @@ def test_content_counts_and_not_the_suffix(path, arrays):
 def test_archive_of_the_download_page_is_explained(path, arrays):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("models/smplx/SMPLX_NEUTRAL.npz", b"...")
-    with pytest.raises(BodyModelError, match=r"unpack it and give the SMPLX_NEUTRAL\.npz"):
+    text = r"unpack it and give the SMPLX_NEUTRAL\.npz"
+    with pytest.raises(BodyModelError, match=text):
         read_body_file(path)
+    with pytest.raises(BodyModelError, match=text):
+        read_body_file(find_body_file(path.rename(path.with_name("models_smplx_v1_1.zip"))))
 
 
 def test_smpl_is_named(path):

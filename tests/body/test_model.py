@@ -10,7 +10,8 @@ import pytest
 import scipy.sparse
 import torch
 
-from aios.body.file import find_body_file, read_body_file
+from aios.body.file import read_body_file
+from aios.body.location import find_body_file
 from aios.body.model import BodyModel, BodyModelError
 from aios.body.parameters import SMPLX_SIZES
 from aios.resources import STANDIN_BODY
@@ -258,12 +259,6 @@ def test_source_from_the_environment(random_file, monkeypatch):
     assert find_body_file(None) == STANDIN_BODY
 
 
-def test_file_is_found_in_the_folder_layout_of_the_package(random_file, tmp_path):
-    (tmp_path / "smplx").mkdir()
-    (tmp_path / "smplx" / "SMPLX_NEUTRAL.npz").write_bytes(random_file.read_bytes())
-    assert find_body_file(tmp_path) == tmp_path / "smplx" / "SMPLX_NEUTRAL.npz"
-
-
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_pickle_gives_the_arrays_of_the_npz(tmp_path, random_file, protocol):
     content = random_body()
@@ -360,22 +355,18 @@ def test_wrong_arrays_are_named(tmp_path, changes, text):
         ("model_male.npz", b"", "is the male SMPL-X body by its name"),
         ("Female.pkl", b"", "is the female SMPL-X body by its name"),
         ("smplx_female.pkl", b"", "is the female SMPL-X body"),
-        ("SMPLX_NEUTRAL.zip", b"PK", "must be an .npz or .pkl"),
+        ("models/male/model.npz", b"", "is the male SMPL-X body by its name"),
+        ("SMPLX_NEUTRAL.zip", b"PK", "not a readable .npz"),
+        ("smplx_locked_head.tar.bz2", b"BZh9", "is an archive: unpack it and give"),
+        ("SMPLX_NEUTRAL.fbx", b"", "must be an .npz or .pkl"),
     ],
 )
 def test_wrong_files_are_named(tmp_path, name, content, text):
     path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BodyModelError, match=text) as error:
         BodyModel.load(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert "https://smpl-x.is.tue.mpg.de" in str(error.value) or "git lfs" in str(error.value)
-
-
-def test_folder_without_the_file_is_named(tmp_path):
-    with pytest.raises(BodyModelError, match=r"SMPLX_NEUTRAL.npz or .*, found no body model"):
-        BodyModel.load(tmp_path)
-    (tmp_path / "SMPLX_MALE.npz").touch()
-    with pytest.raises(BodyModelError, match="found only SMPLX_MALE.npz"):
-        BodyModel.load(tmp_path)

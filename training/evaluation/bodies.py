@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aios.body.file import find_body_file, read_body_file
+from aios.body.file import read_body_file
+from aios.body.location import find_body_file
 from aios.body.model import BodyModel
 
 from ..targets import FEMALE, MALE

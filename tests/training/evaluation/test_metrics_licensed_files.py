@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_matrix, hstack
 
-from aios.body.file import NUM_JOINTS, NUM_VERTICES, find_body_file, read_body_file
+from aios.body.file import NUM_JOINTS, NUM_VERTICES, read_body_file
+from aios.body.location import find_body_file
 from aios.geometry.camera import Camera
 from aios.people import People
 from aios.prediction import Prediction

@@ -123,7 +123,7 @@ def read_sparse(path: Path, about: str) -> dict[str, csr_matrix]:
     """
 
     def from_entries(stored: StoredArray) -> csr_matrix | None:
-        if "indptr" not in stored.state:
+        if stored.shape is None:
             return None
         rows, columns, values, shape = stored.entries()
         return csr_matrix((values, (rows, columns)), shape)

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
@@ -20,6 +21,7 @@ from ..cli import (
     positive_integer,
     positive_number,
 )
+from .join import LOCAL, cluster_address, prepare_ray
 
 if TYPE_CHECKING:
     from .parts import Part
@@ -61,11 +63,13 @@ def _run(options: argparse.Namespace) -> int:
     from .store import Store
 
     store = Store(options.out)
-    if options.overwrite:
+    settings, description = _settings(options, store)
+    parts = _all_parts(options)
+    prepare_ray(options.address)
+    if options.overwrite:  # after everything that may be wrong with the arguments
         store.drop_everything()
-    settings, description = _settings(options)
     store.describe(description)
-    parts = _parts_left(options, store)
+    parts = _parts_left(parts, store, options.retry_failed)
     if not parts:
         _log.info("Everything is finished: the results are in %s.", options.out)
         return 0
@@ -86,7 +90,9 @@ def _run(options: argparse.Namespace) -> int:
         return _report(run_parts(parts, settings, resources), len(parts), options.out)
 
 
-def _settings(options: argparse.Namespace) -> tuple[WorkerSettings, dict[str, object]]:
+def _settings(
+    options: argparse.Namespace, store: Store
+) -> tuple[WorkerSettings, dict[str, object]]:
     """Settings of the workers, and the description of the output."""
     from ..cli import load_predictor
     from ..pipelines.batches import PeopleLimits
@@ -108,9 +114,9 @@ def _settings(options: argparse.Namespace) -> tuple[WorkerSettings, dict[str, ob
     )
     checksum = weights_checksum(predictor)
     settings = WorkerSettings(
-        out=options.out,
+        out=store.location,
         weights=_same_weights(options.weights, predictor.weights.name),
-        body=None if options.body is None else str(options.body),
+        body=None if options.body is None else str(options.body.absolute()),
         speed=options.speed,
         refine=options.refine,
         input_size=options.input_size,
@@ -143,20 +149,31 @@ def _settings(options: argparse.Namespace) -> tuple[WorkerSettings, dict[str, ob
 
 
 def _same_weights(source: str, found: str) -> str:
-    """Source of the weights for the workers: "auto" may find others on another machine."""
-    return found if source == "auto" else source
+    """Source of the weights for the workers, which have another current folder.
+
+    "auto" may find other weights on another machine.
+    """
+    if source == "auto":
+        return found
+    return str(Path(source).absolute()) if Path(source).is_file() else source
 
 
-def _parts_left(options: argparse.Namespace, store: Store) -> list[Part]:
-    from itertools import chain
-
-    from .parts import build_parts, unfinished_parts
+def _all_parts(options: argparse.Namespace) -> list[Part]:
+    from .parts import build_parts
     from .sources import find_sources
 
     parts = build_parts(find_sources(options.inputs), options.photos_per_part)
     if not parts:
         raise StartError("There is no photo, archive or video in the inputs.")
-    if options.retry_failed:
+    return parts
+
+
+def _parts_left(parts: list[Part], store: Store, retry_failed: bool) -> list[Part]:
+    from itertools import chain
+
+    from .parts import unfinished_parts
+
+    if retry_failed:
         store.drop_parts(store.keys("failed"))
     store.drop_unfinished()
     names = chain(store.column("photos", "photo"), store.column("failed", "photo"))
@@ -220,7 +237,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--address",
-        default="local",
+        type=cluster_address,
+        default=LOCAL,
         metavar="NAME",
         help="local starts Ray on this machine; auto or HOST:PORT joins a cluster "
         "(default: %(default)s)",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from functools import partial
 
 from ..cli import StartError
 from ..pipelines.progress import duration_text
+from .join import LOCAL, prepare_ray
 from .parts import Part
 from .worker import PartResult, PartWorker, WorkerSettings
 
@@ -23,12 +23,10 @@ _MAX_ERRORS_AT_START = 5
 _LOCAL_OBJECT_STORE_BYTES = 200_000_000
 """Photos and results do not pass through the object store, only names."""
 
-_LOCAL_ENVIRONMENT = {
-    # By default workers yield to every other program of the machine.
-    "RAY_worker_niceness": "0",
-    # Ray reports each lost worker in paragraphs; they are counted here.
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-}
+_REFUSED = (
+    "The Ray cluster at {} cannot be joined ({}): it needs the same versions of Ray and Python, and"
+    " its token if it has one (RAY_AUTH_MODE=token and RAY_AUTH_TOKEN)."
+)
 
 
 @dataclass(frozen=True)
@@ -91,21 +89,18 @@ def ray_cluster(address: str, resources: Resources | None = None) -> Iterator[No
     """Connect to a cluster and disconnect at the end.
 
     Args:
-        address: "local" starts a cluster on this machine and stops it at the end; "auto" or an
-            address joins an existing one.
+        address: "local" starts a cluster on this machine and stops it at the end; "auto" joins the
+            one that this machine belongs to, HOST:PORT another one.
         resources: of a local cluster; None takes those of the machine.
 
     Raises:
-        ConnectionError: there is no cluster at `address`.
+        StartError: no cluster can be joined at `address`.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address == "local":
-        for name, value in _LOCAL_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+    prepare_ray(address)
     import ray
 
     options = {}
-    if address == "local":
+    if address == LOCAL:
         options = {
             "num_cpus": resources.workers * resources.cpus if resources else None,
             "include_dashboard": False,
@@ -117,15 +112,19 @@ def ray_cluster(address: str, resources: Resources | None = None) -> Iterator[No
     try:
         try:
             connect()
-        except Exception:
-            if address != "local":
-                raise
+        except Exception as error:
+            if address != LOCAL:
+                raise StartError(_REFUSED.format(address, _first_line(error))) from error
             # On a machine under load, servers may take longer to start than Ray waits.
             ray.shutdown()
             connect()
         yield
     finally:
         ray.shutdown()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def fitting_resources(workers: int | None, cpus: int | None, gpus: float | None) -> Resources:

@@ -21,7 +21,11 @@ _MARKERS = ("photos", "videos")
 
 
 class Store:
-    """Files of results, each written completely or not at all."""
+    """Files of results, each written completely or not at all.
+
+    Attributes:
+        location: address, or absolute path, which is the same in every process of the machine.
+    """
 
     def __init__(self, location: str) -> None:
         """Use a path or an address such as `s3://bucket/folder`.
@@ -34,6 +38,7 @@ class Store:
         except (ImportError, ValueError) as error:
             raise StartError(f"{location} cannot be used: {error}") from error
         self._is_local = isinstance(self._files, fsspec.implementations.local.LocalFileSystem)
+        self.location = self._root if self._is_local else location
 
     def write(self, name: str, content: bytes) -> None:
         """Write one file; `name` is relative, with `/`.

@@ -1,5 +1,7 @@
 """Small weights and photos for the tests of the cluster."""
 
+import os
+import secrets
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,10 @@ from PIL import Image
 from aios.network.config import ImageConfig
 from aios.weights.checkpoint import save_safetensors
 from tests.helpers.networks import TINY, random_model
+
+# Ray reads these when it is imported; without a token it would save one in the home folder.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ import json
 import logging
 import os
 import signal
-import time
+import subprocess
+import sys
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,45 +16,57 @@ import pytest
 from aios.cli import StartError
 from aios.cluster import run as run_module
 from aios.cluster.__main__ import main
+from aios.cluster.join import prepare_ray
 from aios.cluster.parts import build_parts
 from aios.cluster.run import Resources, fitting_resources, ray_cluster, run_parts
 from aios.cluster.sources import find_sources
 from aios.cluster.worker import PartResult, PartWorker, WorkerSettings
 from aios.pipelines.batches import PeopleLimits
-from tests.helpers.served import save_photo
+from tests.helpers.served import free_port, save_photo
+from tests.helpers.waiting import wait_until
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
 ]
 
+ROOT = Path(__file__).resolve().parents[2]
 TWO_WORKERS = Resources(2)
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Ray on this machine; all its processes end with it."""
-    with ray_cluster("local", TWO_WORKERS):
-        servers = ray_servers()
+def cluster(tmp_path_factory):
+    """Ray with two CPUs in another process and folder, found by "auto"; all of it ends there."""
+    head = subprocess.Popen(
+        [sys.executable, "-m", "tests.helpers.ray_head"],
+        cwd=tmp_path_factory.mktemp("head"),
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    handler = signal.getsignal(signal.SIGTERM)  # Ray sets one of its own
+    with head, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", head.stdout.readline().strip())
+        servers = ray_servers(head.pid)
         assert len(servers) == 2
         yield
-    for _ in range(600):
-        if not servers & ray_servers():
-            break
-        time.sleep(0.1)
-    assert not servers & ray_servers()
+        head.stdin.close()
+        assert head.wait() == 0
+    signal.signal(signal.SIGTERM, handler)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in servers))
 
 
-def ray_servers() -> set[int]:
-    """Servers of Ray that this process has started."""
-    found = set()
+def ray_servers(parent: int) -> list[int]:
+    """Servers of Ray that a process has started."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            number, name, _, parent = path.read_text().split()[:4]
+            number, name, _, parent_of_it = path.read_text().split()[:4]
         except (OSError, ValueError):  # it has just ended
             continue
-        if name in ("(raylet)", "(gcs_server)") and int(parent) == os.getpid():
-            found.add(int(number))
+        if name in ("(raylet)", "(gcs_server)") and int(parent_of_it) == parent:
+            found.append(int(number))
     return found
 
 
@@ -90,7 +104,8 @@ def test_a_killed_worker_costs_no_row_and_doubles_none(cluster, photos, weights,
         results.append(part)
 
     together = settings(tmp_path / "together", weights)
-    job = run_parts(parts, together, TWO_WORKERS, kill_the_first)
+    with ray_cluster("auto"):
+        job = run_parts(parts, together, TWO_WORKERS, kill_the_first)
     assert {part.key for part in results} == {part.key for part in parts}
     assert job.errors == []
     for table, count in {"people": 30, "photos": 15, "failed": 1}.items():
@@ -100,9 +115,75 @@ def test_a_killed_worker_costs_no_row_and_doubles_none(cluster, photos, weights,
 
 
 def test_workers_fit_the_cluster(cluster):
-    assert fitting_resources(None, None, None) == Resources(2, 1, 0.0)
-    assert fitting_resources(None, 2, None) == Resources(1, 2, 0.0)
-    assert fitting_resources(5, 1, 0.0) == Resources(5, 1, 0.0)
+    with ray_cluster("auto"):
+        assert fitting_resources(None, None, None) == TWO_WORKERS
+        assert fitting_resources(None, 2, None) == Resources(1, 2, 0.0)
+        assert fitting_resources(5, 1, 0.0) == Resources(5, 1, 0.0)
+
+
+def test_command_joins_a_cluster_of_another_folder(
+    cluster, photos, weights, tmp_path, monkeypatch, caplog
+):
+    """Workers do not have the current folder of the command."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").symlink_to(photos)
+    (tmp_path / "weights.safetensors").symlink_to(weights)
+    options = ["--out", "out", "--weights", "weights.safetensors", "--max-people", "2"]
+    assert main(["in/01.png", *options, "--address", "auto"]) == 0
+    assert "1 parts on 1 workers of 1 CPUs" in caplog.text
+    assert [row["photo"] for row in rows("out", "people")] == [f"{tmp_path}/in/01.png"] * 2
+
+
+@pytest.fixture
+def no_cluster(monkeypatch):
+    """A machine without a cluster, whatever other programs run on it."""
+    from ray._private import services
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_gcs_addresses", cache(list))  # cleared by Ray
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: None)
+
+
+@pytest.mark.parametrize(
+    ("address", "environment", "sentence"),
+    [
+        ("auto", "", "No Ray cluster runs on this machine: start one with ray start --head"),
+        ("auto", "127.0.0.1:{}", "No Ray cluster answers at "),
+        ("auto", "ray://127.0.0.1:{}", "RAY_ADDRESS"),
+        ("127.0.0.1:{}", "", "No Ray cluster answers at 127.0.0.1:"),
+    ],
+)
+def test_missing_cluster_is_one_sentence(no_cluster, monkeypatch, address, environment, sentence):
+    port = free_port()
+    monkeypatch.setenv("RAY_ADDRESS", environment.format(port))
+    with pytest.raises(StartError, match=sentence):
+        prepare_ray(address.format(port))
+
+
+def test_missing_cluster_or_input_removes_no_results(no_cluster, photos, weights, tmp_path, caplog):
+    marker = tmp_path / "out" / "photos" / "earlier.parquet"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    options = ["--out", str(tmp_path / "out"), "--weights", str(weights), "--overwrite"]
+    assert main([str(photos), *options, "--address", f"127.0.0.1:{free_port()}"]) == 2
+    assert "No Ray cluster answers" in caplog.text
+    assert main([str(tmp_path / "missing"), *options]) == 2
+    assert f"There is no {tmp_path}/missing." in caplog.text
+    assert marker.exists()
+
+
+def test_cluster_that_refuses_is_one_sentence(monkeypatch):
+    import ray
+
+    def refuse(*_, **__):
+        raise RuntimeError("Version mismatch: Ray 1\nPython 2")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr("aios.cluster.join.socket.create_connection", lambda *_: nullcontext())
+    with pytest.raises(StartError, match=r"at 10.0.0.1:6379 cannot be joined \(Version mismatch"):
+        with ray_cluster("10.0.0.1:6379"):
+            pass
 
 
 @pytest.fixture
@@ -175,6 +256,7 @@ def test_command_does_what_is_missing(in_this_process, photos, weights, tmp_path
         ["photos"],
         ["--out", "out"],
         ["photos", "--out", "out", "--workers", "0"],
+        ["photos", "--out", "out", "--address", "ray://127.0.0.1:10001"],
         ["photos", "--out", "out", "--gpus-per-worker", "-1"],
         ["photos", "--out", "out", "--meshes", "fbx"],
     ],
@@ -186,10 +268,7 @@ def test_wrong_arguments_are_refused(arguments, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_missing_input_and_packages_are_one_sentence(weights, tmp_path, monkeypatch, caplog):
-    arguments = [str(tmp_path / "missing"), "--out", str(tmp_path / "out")]
-    assert main([*arguments, "--weights", str(weights)]) == 2
-    assert f"There is no {tmp_path}/missing." in caplog.text
+def test_missing_package_is_one_sentence(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert main(arguments) == 2
+    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert 'There is no package ray: pip install ".[cluster]".' in caplog.text

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -239,13 +240,22 @@ def test_help_imports_nothing_heavy():
     assert "PHOTO_FOLDER_OR_VIDEO" in done.stdout
 
 
-def test_module_runs_as_a_program(weights, folder, tmp_path):
-    command = [sys.executable, "-m", "aios", str(folder / "first.png")]
+def test_module_runs_as_a_program_in_an_ascii_locale(weights, folder, tmp_path):
+    (folder / "first.png").rename(folder / "grün.png")
+    (folder / "second.jpg").rename(folder / "M\udcfcnchen.jpg")
+    command = [sys.executable, "-m", "aios", str(folder)]
     command += ["--out", str(tmp_path / "out"), "--weights", str(weights)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | ascii_locale
+    )
     assert done.returncode == 0, done.stderr
-    assert stems(tmp_path / "out") == ["first"]
-    assert "1 of 1 photos" in done.stderr
+    assert stems(tmp_path / "out") == ["M\udcfcnchen", "grün"]
+    assert "2 of 2 photos" in done.stderr
+    table = (tmp_path / "out" / "people.csv").read_text("utf-8-sig")
+    assert "grün.png" in table and r"M\udcfcnchen.jpg" in table
+    found = {json.loads(path.read_bytes())["photo"] for path in (tmp_path / "out").glob("*.json")}
+    assert found == {"grün.png", "M\udcfcnchen.jpg"}
 
 
 def test_folder_of_videos_and_photos(weights, folder, tmp_path, caplog):

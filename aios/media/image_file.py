@@ -37,6 +37,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF", "PPM")
 """Pillow plugins in use (JPEG includes MPO).  Others of Pillow's start external programs."""
 FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF or PPM"
 
+_NO_PICTURES = ("ZIP archive", "Ogg file", "sound file")
+"""Labels of `FileKind` that cannot be converted to a picture."""
+
 T = TypeVar("T")
 
 _SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -177,6 +180,8 @@ def _check_kind(kind: FileKind | None, name: str) -> None:
 def _not_readable(kind: FileKind | None, name: str) -> str:
     if kind is None:
         return f"{name} is not a photo that can be read ({FORMAT_NAMES})."
+    if kind.kind is Kind.UNSUPPORTED and kind.label in _NO_PICTURES:
+        return f"{name} is not a photo but a {kind.label}."
     if kind.kind is Kind.UNSUPPORTED:
         return f"{name} is not a photo but a {kind.label}: convert it to JPEG or PNG."
     return f"{name} is a {kind.label} file that cannot be read: save it as JPEG or PNG."

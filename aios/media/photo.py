@@ -32,6 +32,7 @@ __all__ = [
     "photo_pixels",
     "read_noted_photo",
     "read_photo",
+    "utf8_text",
 ]
 
 _log = logging.getLogger(__name__)
@@ -166,6 +167,11 @@ def _too_many_bytes(name: str) -> str:
 def display_name(path: Path) -> str:
     """File name for messages; bytes that are not UTF-8 are replaced."""
     return display_text(path.name)
+
+
+def utf8_text(text: str) -> str:
+    """Name of a file as UTF-8, in which most names are, whatever the locale; other bytes stay."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def display_text(text: str | Path) -> str:

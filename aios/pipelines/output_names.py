@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..media.photo import utf8_text
+
 TABLE, PROBLEMS, MANIFEST = "people.csv", "problems.csv", "finished.jsonl"
 UNFINISHED = ".unfinished-"
 """Start of the names of folders with the files of a running video."""
@@ -91,7 +93,7 @@ class OutputNames:
         paths = [self.folder / (stem + ending) for ending in endings]
         if any(os.path.abspath(path) in self._inputs for path in paths):
             return False
-        return _source_name(paths[0]) in (None, file_name)
+        return _source_name(paths[0]) in (None, utf8_text(file_name))
 
 
 def is_result(path: Path) -> bool:
@@ -117,12 +119,16 @@ def _source_name(summary: Path) -> str | None:
 
 def _shorten(stem: str) -> str:
     """At most `_LONGEST_STEM_BYTES` of `stem`, cut between characters."""
-    encoded = os.fsencode(stem)
-    if len(encoded) <= _LONGEST_STEM_BYTES:
+    if _num_bytes(stem) <= _LONGEST_STEM_BYTES:
         return stem
-    while len(os.fsencode(stem)) > _LONGEST_STEM_BYTES:
+    while _num_bytes(stem) > _LONGEST_STEM_BYTES:
         stem = stem[:-1]
     return stem.rstrip(" .") or "unnamed"
+
+
+def _num_bytes(stem: str) -> int:
+    # `os.fsencode` fails on names of archives in a locale without their characters.
+    return len(stem.encode("utf-8", "surrogateescape"))
 
 
 def _key(stem: str) -> str:

@@ -16,7 +16,7 @@ from ..body.model import BodyModel
 from ..export.checks import ExportError
 from ..export.photo_files import results_as_bytes
 from ..export.settings import ExportSettings
-from ..media.photo import PhotoError
+from ..media.photo import PhotoError, utf8_text
 from ..media.photo_sources import PhotoItem
 from ..media.prefetch import prefetch
 from ..prediction import Prediction
@@ -153,7 +153,7 @@ def _convert(work: PhotoWork, stem: str, export: ExportSettings) -> PhotoResults
     results = PhotoResults(work.index, stem)
 
     def convert(prediction: Prediction, photo: np.ndarray) -> None:
-        results.files = results_as_bytes(prediction, photo, stem, name, export)
+        results.files = results_as_bytes(prediction, photo, stem, utf8_text(name), export)
         results.rows = person_rows(name, stem, prediction)
 
     try:

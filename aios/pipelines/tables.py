@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
+from ..media.photo import utf8_text
 from ..prediction import Prediction
 
 PersonRow = list[str | int | float]
@@ -91,4 +92,5 @@ def problems_table(problems: Sequence[tuple[str, str]]) -> bytes:
 
 def _cell(text: str) -> str:
     """Text that spreadsheets do not evaluate as a formula."""
+    text = utf8_text(text)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

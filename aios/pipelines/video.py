@@ -24,6 +24,7 @@ from ..export.photo_json import CONVENTIONS, camera_to_json
 from ..export.placement import AT_CAMERA, SceneBounds
 from ..export.resample import densest_rate
 from ..geometry.camera import Camera
+from ..media.photo import display_name, utf8_text
 from ..media.prefetch import prefetch
 from ..media.video_reader import Frame, VideoReader
 from ..media.video_writer import VideoWriter, playable_size
@@ -171,7 +172,7 @@ def reconstruct_video(
         for number in store.tracks:
             written += write_track_files(work, stem, store, number, rate, export, weights, offset)
             reporter.step()
-        document = _summary(source.name, stem, store, camera, predictor)
+        document = _summary(utf8_text(source.name), stem, store, camera, predictor)
         document |= {
             "start_seconds": settings.start_seconds,
             "rate": rate,
@@ -227,8 +228,8 @@ def find_tracks(
     rate = densest_rate(store.times, nominal, settings.max_rate)
     if rate > nominal:
         notes.append(
-            f"{source.name} has a variable frame rate: its BVH and SMPL-X files have {rate:.4g}"
-            " frames per second, the densest of the video."
+            f"{display_name(source)} has a variable frame rate: its BVH and SMPL-X files have"
+            f" {rate:.4g} frames per second, the densest of the video."
         )
     store.finish(_MIN_TRACK_FRAMES, settings.smooth)
     assert camera is not None  # a reader has at least one frame

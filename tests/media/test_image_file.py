@@ -1,12 +1,15 @@
 """Image files of unusual kinds: TIFF layouts and pages, raw files, brands, colour profiles."""
 
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from aios.media import image_file, reduction
+from aios.media.image_file import FORMATS
 from aios.media.photo import PhotoError, read_photo
 from tests.helpers.image_files import (
     LONG,
@@ -18,6 +21,8 @@ from tests.helpers.image_files import (
     tiff,
     tiff_page,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -193,6 +198,8 @@ def expect_sides(photo, orientation):
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "a JPEG XL image"),
         (b"8BPS\0\x01" + bytes(99), "a Photoshop document"),
         (b"%PDF-1.7\n", "a PDF document"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PostScript file"),
+        (b"\xc5\xd0\xd3\xc6" + bytes(99), "a PostScript file"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(99), "is a video"),
         (b"\x1aE\xdf\xa3" + bytes(99), "is a video"),
     ],
@@ -200,6 +207,19 @@ def expect_sides(photo, orientation):
 def test_other_format_is_named(content, sentence):
     with pytest.raises(PhotoError, match=sentence):
         read_photo(content)
+
+
+def test_one_function_opens_images_and_one_module_starts_programs():
+    """Other formats than `FORMATS` start Ghostscript, and other programs do as they like."""
+    opened, started = {}, {}
+    for path in sorted((ROOT / "aios").rglob("*.py")):
+        text = path.read_text()
+        name = path.relative_to(ROOT).as_posix()
+        opened[name] = len(re.findall(r"Image\.open\((?!.*formats=)|imread|imdecode", text))
+        started[name] = "subprocess" in text or "os.system" in text
+    assert not any(opened.values())
+    assert [name for name, found in started.items() if found] == ["aios/media/decoder.py"]
+    assert not {"EPS", "PDF", "WMF", "FITS"} & set(FORMATS)
 
 
 def test_jpeg_with_many_scans_is_refused(monkeypatch):

@@ -1,5 +1,6 @@
 """Untrusted archives: only photos are unpacked, one at a time, within limits."""
 
+import tracemalloc
 import zipfile
 
 import pytest
@@ -162,6 +163,31 @@ def test_other_compression_than_deflate_is_refused(tmp_path, method):
     assert contents(path) == {
         "a.jpg": "a.jpg uses a compression other than deflate: pack it as a plain ZIP."
     }
+
+
+def test_false_sizes_in_the_directory_take_no_memory(tmp_path):
+    """An entry that unpacks to more than it states, and one that states more than it has."""
+    size, stated = 50_000_000, 199_000_000
+    path = make_zip(
+        tmp_path / "a.zip",
+        {"a.jpg": bytes(size), "b.jpg": b"fine" * 7},
+        compression=zipfile.ZIP_DEFLATED,
+    )
+    content = path.read_bytes()
+    for true, false in ((size, 10), (28, stated)):
+        content = content.replace(true.to_bytes(4, "little"), false.to_bytes(4, "little"))
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        found = contents(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == {
+        "a.jpg": "a.jpg cannot be unpacked: the archive is damaged.",
+        "b.jpg": b"fine" * 7,
+    }
+    assert peak < 5_000_000
 
 
 def test_photo_is_recognised_by_its_content(tmp_path):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,6 +123,16 @@ def test_queued_job_protects_its_uploads_until_stop(handler, sessions, tmp_path)
     assert handler.stop([photo], VISITOR) == STOPPED
     assert visit.is_expired(time.monotonic() + 1)
     assert handler.confirm_stop(VISITOR) == gr.skip()
+
+
+def test_photo_named_many_times_is_processed_once(handler, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIOS_RENDERER", "software")
+    photo = str(save_photo(tmp_path / "photo.png"))
+    settings = [0.0, 1, False, False, "smplx", False, []]
+    status, archive, _ = handler.show([photo] * 300, *settings, VISITOR, ignore)
+    assert status == "**1 person** in 1 photo."
+    with zipfile.ZipFile(archive) as results:
+        assert len([name for name in results.namelist() if name.endswith(".glb")]) == 1
 
 
 def test_stop_is_confirmed_after_the_job_has_ended(handler, sessions, monkeypatch):

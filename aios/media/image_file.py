@@ -181,10 +181,16 @@ def _not_readable(kind: FileKind | None, name: str) -> str:
     if kind is None:
         return f"{name} is not a photo that can be read ({FORMAT_NAMES})."
     if kind.kind is Kind.UNSUPPORTED and kind.label in _NO_PICTURES:
-        return f"{name} is not a photo but a {kind.label}."
+        return f"{name} is not a photo but {_with_article(kind.label)}."
     if kind.kind is Kind.UNSUPPORTED:
-        return f"{name} is not a photo but a {kind.label}: convert it to JPEG or PNG."
-    return f"{name} is a {kind.label} file that cannot be read: save it as JPEG or PNG."
+        label = _with_article(kind.label)
+        return f"{name} is not a photo but {label}: convert it to JPEG or PNG."
+    label = _with_article(kind.label)
+    return f"{name} is {label} file that cannot be read: save it as JPEG or PNG."
+
+
+def _with_article(label: str) -> str:
+    return f"{'an' if label[0] in 'AIOi' else 'a'} {label}"
 
 
 def _camera_raw(name: str) -> str:

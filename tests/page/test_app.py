@@ -155,7 +155,7 @@ def _nan_tiff():
     [
         ("empty.jpg", lambda: b"", "empty"),
         ("text.jpg", lambda: b"I am no photo", "not a photo that can be read"),
-        ("cut.jpg", _truncated, "damaged or cut off"),
+        ("cut.jpg", _truncated, "of the picture is missing"),
         ("bomb.png", lambda: _decompression_bomb(20_000, 20_000), "megapixels"),
         ("line.png", lambda: _encoded(Image.new("RGB", (3000, 2)), "PNG"), "too narrow"),
         ("nan.tiff", _nan_tiff, "NaN"),

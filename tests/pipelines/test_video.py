@@ -2,6 +2,7 @@
 
 import colorsys
 import json
+import re
 import tracemalloc
 from importlib import resources
 from pathlib import Path
@@ -284,6 +285,26 @@ def test_truncated_video_is_noted(predictor, tmp_path, monkeypatch):
     assert 5 < found.frames < 18
     assert "cut.mp4 can be read up to" in found.notes[0]
     assert json.loads((tmp_path / "out" / "clip.json").read_text())["notes"] == found.notes
+
+
+def test_pauses_of_a_screen_recording_keep_people_and_frames(predictor, tmp_path, monkeypatch):
+    """Four frames, a pause, four frames: one track, at the densest rate in the BVH."""
+    seconds = [0, 0.1, 0.2, 0.3, 2.3, 2.4, 2.5, 2.6]
+    source = make_clip(tmp_path / "screen.mp4", 8, SIZE, times=seconds, pixels=gray)
+    script_detections(predictor, monkeypatch, lambda frame: [standing(0.0, 8.0)])
+    found = run(predictor, source, tmp_path / "out")
+    assert (found.frames, found.people) == (8, 1)
+    assert found.notes == [
+        "screen.mp4 has a variable frame rate: its BVH and SMPL-X files have 10 frames per second,"
+        " the densest of the video."
+    ]
+    text = (tmp_path / "out" / "clip_track_1.bvh").read_text()
+    assert re.findall(r"^(Frames?.*): +([\d.]+)", text, re.M) == [
+        ("Frames", "27"),
+        ("Frame Time", "0.1000000000"),
+    ]
+    with VideoReader(found.overlay) as reader:
+        np.testing.assert_allclose([frame.time for frame in reader], seconds, atol=2e-3)
 
 
 def test_video_without_people(predictor, clip, tmp_path, monkeypatch):

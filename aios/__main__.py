@@ -81,7 +81,7 @@ def _settings(options: argparse.Namespace) -> list[object]:
     """Options on which the results of a photo or video depend, beside those of the predictor."""
     names = (
         "speed threshold max_people input_size field_of_view ground backdrop bones add fps start "
-        "seconds no_smoothing"
+        "seconds no_smoothing still_camera"
     ).split()
     return [__version__, *(getattr(options, name) for name in names)]
 
@@ -189,6 +189,7 @@ def _videos(
         start_seconds=options.start,
         max_seconds=options.seconds,
         export=_export_choice(options),
+        still_camera=options.still_camera,
     )
     identities = [file_identity(path) for path in videos]
     finished = [manifest.find(identity) for identity in identities]
@@ -210,6 +211,7 @@ def _videos(
         people = "1 person" if result.people == 1 else f"{result.people} people"
         frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
         _log.info("%s: %s in %s, written to %s", path.name, people, frames, options.out)
+        _log.info("%s", result.summary["space"])
     return problems
 
 

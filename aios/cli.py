@@ -143,7 +143,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --fps, --start, --seconds and --no-smoothing."""
+    """Add --fps, --start, --seconds, --no-smoothing and --still-camera."""
     parser.add_argument(
         "--fps",
         type=positive_number,
@@ -167,6 +167,13 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-smoothing",
         action="store_true",
         help="videos: keep the pose and shape of each frame unsmoothed",
+    )
+    parser.add_argument(
+        "--still-camera",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="videos: put everyone on one floor, where feet do not slide while they stand; auto:"
+        " if motion is smoothed and the background does not move (default: %(default)s)",
     )
 
 

@@ -105,12 +105,13 @@ def _settings(
     predictor = load_predictor(options)
     limits = PeopleLimits(options.threshold, options.max_people, options.field_of_view)
     clips = VideoSettings(
-        limits.threshold,
-        limits.max_people,
-        not options.no_smoothing,
-        options.fps,
-        options.start,
-        options.seconds,
+        threshold=limits.threshold,
+        max_people=limits.max_people,
+        smooth=not options.no_smoothing,
+        max_rate=options.fps,
+        start_seconds=options.start,
+        max_seconds=options.seconds,
+        still_camera=options.still_camera,
     )
     checksum = weights_checksum(predictor)
     settings = WorkerSettings(
@@ -143,6 +144,7 @@ def _settings(
         "fps": clips.max_rate,
         "start": clips.start_seconds,
         "seconds": clips.max_seconds,
+        "still_camera": clips.still_camera,
     }
     description["settings"] = settings_fingerprint(predictor, *description.values())
     return settings, description

@@ -14,11 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..export.motion import MotionStore
-from ..geometry.camera import Camera
 from ..media.container import VideoError
 from ..media.photo import PhotoError
 from ..pipelines.progress import ProgressReporter
-from ..pipelines.video import FIND, VideoSettings, find_tracks
+from ..pipelines.video import FIND, FoundTracks, VideoSettings, find_tracks
 from ..predictor import AiOSPredictor
 from . import schema
 from .attempts import Attempt
@@ -99,13 +98,13 @@ def _tracked(
 ) -> ClipTables:
     store = MotionStore(folder / "motion")
     reporter = ProgressReporter(lambda progress: None, {FIND: 1.0})
-    camera, rate, notes = find_tracks(predictor, path, settings, store, reporter)
+    found = find_tracks(predictor, path, settings, store, reporter)
     tracks = io.BytesIO()
     with pq.ParquetWriter(tracks, schema.TRACKS, compression="zstd") as writer:
         for rows in store.chunks():
             if len(rows):
                 writer.write_batch(_track_rows(source.name, rows, store))
-    video = _video_row(source.name, camera, rate, notes, store) | origin
+    video = _video_row(source.name, found, store) | origin
     files = {
         "tracks": tracks.getvalue(),
         "videos": schema.rows_bytes([video], schema.VIDEOS),
@@ -122,17 +121,17 @@ def _track_rows(name: str, rows: Any, store: MotionStore) -> pa.RecordBatch:  # 
     return pa.record_batch([columns[field.name] for field in schema.TRACKS], schema=schema.TRACKS)
 
 
-def _video_row(
-    name: str, camera: Camera, rate: float, notes: list[str], store: MotionStore
-) -> dict[str, Any]:
+def _video_row(name: str, found: FoundTracks, store: MotionStore) -> dict[str, Any]:
     return {
         "video": name,
         "frames": len(store.times),
         "seconds": float(store.times[-1]),
-        "rate": float(rate),
+        "rate": float(found.rate),
         "tracks": len(store.tracks),
-        "notes": " ".join(notes) or None,
-        **schema.camera_values(camera),
+        "notes": " ".join(found.notes) or None,
+        "still_camera": found.is_still,
+        "on_floor": found.floor is not None,
+        **schema.camera_values(found.camera),
     }
 
 

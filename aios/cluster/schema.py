@@ -73,6 +73,8 @@ VIDEOS = _schema(
     pa.field("rate", pa.float64()),
     pa.field("tracks", pa.int32()),
     pa.field("notes", pa.string()),
+    pa.field("still_camera", pa.bool_()),
+    pa.field("on_floor", pa.bool_()),
     *_CAMERA,
     *_ORIGIN,
 )

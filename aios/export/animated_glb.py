@@ -28,7 +28,8 @@ def write_animated_glb(
     """Write one person with a key frame per record, at the times of the video frames.
 
     For the nodes see `add_character`; frame, units and rest pose are those of `body.kinematics`.
-    Programs interpolate linearly between key frames.
+    Programs interpolate linearly between key frames. The extras of the asset say what positions
+    are relative to.
 
     Args:
         path: file to write; an existing file is replaced.
@@ -42,6 +43,7 @@ def write_animated_glb(
     """
     track = store.tracks[number]
     builder = GlbBuilder()
+    builder.document["asset"]["extras"] = {"space": store.space}
     add_character(builder, character)
     keys = _add_animation(builder, character, track.count)
     times = store.times[[track.first_frame, track.last_frame]].astype(np.float32)

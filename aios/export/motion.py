@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..people import People
+from .placement import CAMERA_SPACE
 
 _ROWS_AT_ONCE = 1024
+_MIN_DEPTH_M = 1e-6
 
 
 @dataclass
@@ -46,6 +48,7 @@ class MotionStore:
 
     Attributes:
         tracks: track number -> track; after `finish`, the kept tracks.
+        space: what the positions are relative to, a text for the files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +61,9 @@ class MotionStore:
         self._rows = 0
         self._renumbered: dict[int, int] = {}
         self._mean_shape = False
+        self._moves: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.tracks: dict[int, Track] = {}
+        self.space = CAMERA_SPACE
 
     def add(self, people: People, numbers: np.ndarray, time: float) -> None:
         """Append a frame.
@@ -104,6 +109,16 @@ class MotionStore:
             track.number = self._renumbered[track.number]
         self.tracks = {track.number: track for track in kept}
 
+    def move(self, number: int, translations: np.ndarray) -> None:
+        """Translate a person; all later reads give the new positions.
+
+        Args:
+            number: track number, after `finish`.
+            translations: metres, camera frame, (T, 3) for the T records of the track.
+        """
+        frames = [rows["frame"] for rows in self.track_chunks(number)]
+        self._moves[number] = np.concatenate(frames), translations.astype(np.float32)
+
     @property
     def times(self) -> np.ndarray:
         """(F,) float64 seconds of each frame."""
@@ -135,7 +150,19 @@ class MotionStore:
                 rows = rows[rows["track"] > 0]
                 if self._mean_shape and len(rows):
                     rows["betas"] = [self.tracks[int(n)].betas for n in rows["track"]]
+                for number in self._moves.keys() & set(rows["track"].tolist()):
+                    self._moved(rows, number)
                 yield rows
+
+    def _moved(self, rows: np.ndarray, number: int) -> None:
+        """Translate the records of one person in place."""
+        frames, translations = self._moves[number]
+        mine = np.flatnonzero(rows["track"] == number)
+        transl = rows["transl"][mine] + translations[np.searchsorted(frames, rows["frame"][mine])]
+        rows["transl"][mine] = transl
+        depth = np.where(np.abs(transl[:, 2:]) > _MIN_DEPTH_M, transl[:, 2:], _MIN_DEPTH_M)
+        ones = np.ones_like(depth)
+        rows["weak_camera"][mine] = np.concatenate([ones, transl[:, :2]], 1) / depth
 
     def track_chunks(self, number: int) -> Iterator[np.ndarray]:
         """Read the records of one person in order, in non-empty chunks."""

@@ -38,8 +38,8 @@ def motion_to_npz(
     `arrays["body_pose"][arrays["track"] == 2]` is the motion of person 2.
 
     Also `frame_times` (F,) float64 seconds; for the T tracks `track_numbers` (T,),
-    `track_colors` (T, 3) uint8, `track_betas` (T, 10); and `joint_names` and the metadata of a
-    photo's archive.
+    `track_colors` (T, 3) uint8, `track_betas` (T, 10); `space`, a text on what positions are
+    relative to; and `joint_names` and the metadata of a photo's archive.
 
     Args:
         path: file to write; an existing file is replaced.
@@ -60,6 +60,7 @@ def motion_to_npz(
         "track_colors": person_colors(numbers - 1),
         "track_betas": np.array(betas, np.float32).reshape(-1, 10),
         "joint_names": np.array(JOINTS_3D_NAMES),
+        "space": store.space,
         **npz_metadata(camera, weights, settings.body.name),
     }
     rows = store.count()
@@ -133,6 +134,6 @@ def write_track_files(
     character = Character(f"person_{number}", rest, skin, color, bones)
     write_animated_glb(glb, character, store, number, offset)
     npz = folder / f"{stem}_track_{number}_smplx.npz"
-    names = {"weights": weights, "body": body.name}
+    names = {"weights": weights, "body": body.name, "space": store.space}
     write_track_smplx(npz, rest, store, number, rate, offset, names)
     return [bvh, glb, npz]

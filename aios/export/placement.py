@@ -8,6 +8,14 @@ from ..body.kinematics import CAMERA_TO_WORLD
 
 AT_CAMERA = np.zeros(3)
 """Offset that keeps the camera at the origin."""
+CAMERA_SPACE = (
+    "Camera space: positions are relative to the camera of each frame; if it moves, people move."
+)
+STILL_CAMERA_SPACE = (
+    "Camera space of a still camera: people are on one floor, and feet do not slide while they"
+    " stand."
+)
+"""What the positions of a video are relative to, as a text in its files."""
 
 
 class SceneBounds:

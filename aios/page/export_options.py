@@ -29,6 +29,16 @@ def refine_checkbox(predictor: AiOSPredictor) -> gr.Checkbox:
     )
 
 
+def still_camera_radio() -> gr.Radio:
+    """Return the choice whether people of a video are put on one floor."""
+    return gr.Radio(
+        [("Detect", "auto"), ("Yes", "on"), ("No", "off")],
+        value="auto",
+        label="Still camera",
+        info="Then everyone is on one floor, and feet do not slide while they stand.",
+    )
+
+
 def motion_options() -> list[Any]:
     """Add the options of motion files: ground and bone names."""
     with gr.Accordion("3D file options", open=False):

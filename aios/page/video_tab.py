@@ -15,9 +15,15 @@ from ..media.container import VIDEO_SUFFIXES, VideoError
 from ..media.photo import PhotoError
 from ..media.photo_sources import safe_name
 from ..pipelines.progress import CancelledError
+from ..pipelines.still_camera import StillCamera
 from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
 from .context import FILES_QUEUE, PHOTOS_AT_ONCE, PageContext
-from .export_options import export_choice, motion_options, refine_checkbox
+from .export_options import (
+    export_choice,
+    motion_options,
+    refine_checkbox,
+    still_camera_radio,
+)
 from .jobs import LONG_QUEUE, STOPPED, JobHandler, connect_job, unexpected_error_text
 from .scene_view import video_scene_html
 from .video_preview import add_video_examples, preview_html
@@ -39,8 +45,9 @@ _SHOW_SECOND = """(start) => {
 }"""
 _FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names; `_smplx.npz`: one person
 for SMPL-X tools. BVH and GLB: the motion of each person on the SMPL-X skeleton, for Blender. All
-are in metres and camera space (y up, camera at the origin in BVH and GLB, unless **On the ground**
-is on)."""
+are in metres and camera space, not in world space: positions are relative to the camera of each
+frame, and if it moves, people move, too. In BVH and GLB, y is up and the camera is at the origin,
+unless **On the ground** is on."""
 
 
 def build_video_tab(context: PageContext) -> None:
@@ -61,7 +68,7 @@ def build_video_tab(context: PageContext) -> None:
                 settings = _add_settings(context)
         handler = VideoHandler(context)
         start_second, duration = part
-        inputs = [video, *settings[:2], duration, *settings[2:], start_second]
+        inputs = [video, *settings[:2], duration, *settings[2:-1], start_second, settings[-1]]
         connect_job(handler, start, stop, inputs, outputs, show_progress_on=outputs[1])
         _add_endpoint(context, handler, inputs)
 
@@ -143,6 +150,7 @@ def _add_settings(context: PageContext) -> list[Any]:
         ),
         refine_checkbox(context.predictor),
         *motion_options(),
+        still_camera_radio(),
     ]
 
 
@@ -165,6 +173,7 @@ class VideoHandler(JobHandler):
         ground: bool,
         bones: BoneStyle,
         start_seconds: float,
+        still_camera: StillCamera,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> list[Any]:
@@ -179,6 +188,7 @@ class VideoHandler(JobHandler):
             start_seconds=start_seconds,
             max_seconds=max_seconds,
             export=export_choice(ground, bones),
+            still_camera=still_camera,
         )
         visit = self.context.visit(request)
         try:
@@ -225,11 +235,12 @@ class VideoHandler(JobHandler):
 
 
 def status_text(result: VideoResult) -> str:
-    """Markdown: number of people and frames, and notes on damage."""
+    """Markdown: number of people and frames, the space of positions, and notes on damage."""
     people = "1 person" if result.people == 1 else f"{result.people} people"
     frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
     notes = "".join(f"\n\n{escape(note)}" for note in result.notes)
-    return f"**{people}** in {frames}.{notes}"
+    space = f" {result.summary['space']}" if result.people else ""
+    return f"**{people}** in {frames}.{space}{notes}"
 
 
 def tracks_html(result: VideoResult) -> str:
@@ -265,6 +276,7 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
         ground: bool,
         bones: BoneStyle,
         start_seconds: float,
+        still_camera: StillCamera,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio looks for it here
     ) -> tuple[dict[str, Any], str, list[str]]:
@@ -282,6 +294,8 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
                 camera.
             bones: joint names of BVH and GLB files: smplx, mixamo or unreal.
             start_seconds: second of the video to start at; all times count from there.
+            still_camera: put everyone on one floor, where feet do not slide while they stand: on,
+                off, or auto for videos whose background does not move.
             request: set by the server.
             progress: set by the server.
 
@@ -300,6 +314,7 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
             start_seconds=start_seconds,
             max_seconds=max_seconds,
             export=export_choice(ground, bones),
+            still_camera=still_camera,
         )
         visit = context.visit(request)
         result = handler.process(visit, Path(video), settings, bool(refine), progress)

@@ -33,10 +33,13 @@ from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from ..render.labels import draw_labels
 from ..render.overlay import overlay, person_colors
 from ..render.scene import NEAR
+from ..tracking.camera_motion import CameraMotion
+from ..tracking.floor import Floor
 from ..tracking.smoothing import SMOOTHING
 from .export_settings import DEFAULT_EXPORT, ExportChoice
 from .output_names import UNFINISHED
 from .progress import ProgressCallback, ProgressReporter
+from .still_camera import StillCamera, ground_people
 from .stream_tracker import StreamTracker, TrackedPeople
 
 FIND, DRAW, WRITE = "Finding people, frame", "Drawing, frame", "Writing files, person"
@@ -54,6 +57,8 @@ class VideoSettings:
         threshold: lowest score that starts a track, 0-1; None takes that of the weights.
         max_people: people per frame at most.
         smooth: whether to smooth motion and give each person one shape.
+        still_camera: whether to put people on one floor, where feet do not slide while they
+            stand; "auto" does so if `smooth` is set and the background does not move.
         max_rate: processed frames per second at most; None processes all.
         start_seconds: where processing starts, 0 or more; times of all results count from here.
         max_seconds: processed duration from `start_seconds`; None processes up to the end.
@@ -67,6 +72,7 @@ class VideoSettings:
     start_seconds: float = 0.0
     max_seconds: float | None = None
     export: ExportChoice = DEFAULT_EXPORT
+    still_camera: StillCamera = "auto"
 
     def open(self, source: Path, on_skip: Callable[[], None]) -> VideoReader:
         """Open `source` for the frames to process; `on_skip` is called between them."""
@@ -150,7 +156,8 @@ def reconstruct_video(
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as scratch:
         work = Path(scratch)
         store = MotionStore(work / "motion")
-        camera, rate, notes = find_tracks(predictor, source, settings, store, reporter)
+        found = find_tracks(predictor, source, settings, store, reporter)
+        camera, rate, notes = found.camera, found.rate, found.notes
         video = work / f"{stem}_overlay.mp4"
         bounds = SceneBounds()
         notes += _draw(
@@ -178,6 +185,9 @@ def reconstruct_video(
             "rate": rate,
             "notes": notes,
             "camera_position_m": offset.tolist(),
+            "space": store.space,
+            "still_camera": found.is_still,
+            "floor": _floor_to_json(found.floor),
         }
         text = json.dumps(document, indent=1, ensure_ascii=False)
         # Bytes of a file name that are not UTF-8 become JSON escapes.
@@ -186,14 +196,33 @@ def reconstruct_video(
     return VideoResult(overlay, npz, summary, motions, document, camera, bounds, offset)
 
 
+@dataclass(frozen=True)
+class FoundTracks:
+    """Result of `find_tracks` beside the motion store.
+
+    Attributes:
+        camera: of all frames.
+        rate: frames per second of motion files.
+        notes: sentences on unreadable parts.
+        is_still: whether the camera stands still; None if the background does not tell.
+        floor: on which people were put; None if they were not.
+    """
+
+    camera: Camera
+    rate: float
+    notes: list[str]
+    is_still: bool | None
+    floor: Floor | None
+
+
 def find_tracks(
     predictor: AiOSPredictor,
     source: Path,
     settings: VideoSettings,
     store: MotionStore,
     reporter: ProgressReporter,
-) -> tuple[Camera, float, list[str]]:
-    """Detect and track the people of a video.
+) -> FoundTracks:
+    """Detect and track the people of a video, and put them on one floor if the camera is still.
 
     Args:
         predictor: detects people.
@@ -203,7 +232,7 @@ def find_tracks(
         reporter: with the stage `FIND`.
 
     Returns:
-        Camera, frames per second and notes on unreadable parts.
+        What the store does not hold.
 
     Raises:
         VideoError: the video cannot be read.
@@ -216,12 +245,14 @@ def find_tracks(
         SMOOTHING if settings.smooth else None,
     )
     camera: Camera | None = None
+    motion = CameraMotion()
     with settings.open(source, reporter.repeat) as reader, closing(prefetch(reader)) as frames:
         reporter.begin(FIND, reader.expected_frames)
         for frame in frames:
             tracked = tracker(frame.pixels, frame.time)
             store.add(tracked.people, tracked.numbers, frame.time)
             camera = tracked.camera
+            motion.add(frame.pixels, tracked.people.boxes_xyxy_px)
             reporter.step()
         nominal = min(reader.info.rate, settings.max_rate or reader.info.rate)
         notes = [reader.problem] if reader.problem else []
@@ -233,7 +264,10 @@ def find_tracks(
         )
     store.finish(_MIN_TRACK_FRAMES, settings.smooth)
     assert camera is not None  # a reader has at least one frame
-    return camera, rate, notes
+    choice, is_still = settings.still_camera, motion.is_still
+    wanted = choice == "on" or (choice == "auto" and settings.smooth and is_still)
+    floor = ground_people(predictor, store) if wanted else None
+    return FoundTracks(camera, rate, notes, is_still, floor)
 
 
 def _draw(
@@ -317,6 +351,12 @@ def _label_points(prediction: Prediction, camera: Camera) -> np.ndarray:
     return points
 
 
+def _floor_to_json(floor: Floor | None) -> dict[str, Any] | None:
+    if floor is None:
+        return None
+    return {"normal": floor.normal.tolist(), "distance_m": floor.distance}
+
+
 def _summary(
     video: str, stem: str, store: MotionStore, camera: Camera, predictor: AiOSPredictor
 ) -> dict[str, Any]:
@@ -331,7 +371,7 @@ def _summary(
         "weights": predictor.weights.name,
         "body": predictor.body.name,
         "refined": predictor.refine,
-        "motion_axes": "BVH and GLB: y up, camera looks along -z; SMPL-X NPZ: z up, along +y",
+        "motion_axes": "camera space; BVH and GLB: y up, camera looks along -z; SMPL-X NPZ: z up, along +y",
         "tracks": [
             {
                 "number": number,

@@ -26,6 +26,23 @@ def fill(path, frames):
 FRAMES = [[], [(1, 0.1)], [(1, 0.2), (2, 0.3)], [], [(2, 0.4), (3, 0.5)], [(2, 0.6)], []]
 
 
+def test_moved_person_is_read_at_the_new_positions(tmp_path, chunk):
+    store = fill(tmp_path / "motion", FRAMES)
+    store.finish(1, mean_shape=False)
+    before = {number: records(store, number) for number in (1, 2, 3)}
+    translations = np.arange(9.0).reshape(3, 3) / 4
+    store.move(2, translations)
+    moved = records(store, 2)
+    np.testing.assert_allclose(moved["transl"], before[2]["transl"] + translations)
+    depth = moved["transl"][:, 2:]
+    np.testing.assert_allclose(moved["weak_camera"][:, 1:], moved["transl"][:, :2] / depth)
+    np.testing.assert_allclose(moved["weak_camera"][:, :1], 1 / depth)
+    for number in (1, 3):
+        np.testing.assert_array_equal(records(store, number), before[number])
+    lateral = [people.transl[numbers == 2, 0] for people, numbers in store.frames()]
+    np.testing.assert_allclose(np.concatenate(lateral), translations[:, 0])
+
+
 def test_frames_are_read_back(tmp_path, chunk):
     store = fill(tmp_path / "motion", FRAMES)
     store.finish(1, mean_shape=False)

@@ -7,7 +7,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from aios.export.placement import AT_CAMERA, SceneBounds
+from aios.export.placement import AT_CAMERA, CAMERA_SPACE, SceneBounds
 from aios.media.video_reader import VideoReader
 from aios.page import batch_tab, video_tab
 from aios.page.video_preview import preview_html
@@ -108,12 +108,14 @@ def test_the_endpoint_is_documented(client):
         "ground",
         "bones",
         "start_seconds",
+        "still_camera",
     ]
     assert "Track everyone" in about["description"]
 
 
 def video_result(frames, tracks, notes=()):
     summary = {"frames": frames, "tracks": [None] * tracks, "notes": list(notes)}
+    summary["space"] = CAMERA_SPACE
     files = Path("a.mp4"), Path("a.npz"), Path("a.json"), []
     return VideoResult(*files, summary, CAMERA, SceneBounds(), AT_CAMERA)
 
@@ -134,7 +136,7 @@ def test_preview_of_an_unreadable_file_is_one_sentence(tmp_path):
 
 
 def test_video_status_counts_people_and_escapes_notes():
-    assert video_tab.status_text(video_result(1, 1)) == "**1 person** in 1 frame."
+    assert video_tab.status_text(video_result(1, 1)) == f"**1 person** in 1 frame. {CAMERA_SPACE}"
     text = video_tab.status_text(video_result(2, 0, ["<b>.mp4 is damaged."]))
     assert text == "**0 people** in 2 frames.\n\n&lt;b&gt;.mp4 is damaged."
 

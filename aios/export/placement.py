@@ -1,4 +1,4 @@
-"""Placement of exported people in the y-up world: relative to the camera, or on a floor."""
+"""Placement of exported people with y up: relative to the camera, or on a floor."""
 
 from __future__ import annotations
 

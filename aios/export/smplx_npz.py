@@ -1,7 +1,7 @@
 """SMPL-X motion archives in the layout of AMASS, for SMPL-X tools such as Blender add-ons.
 
-Frame: the world of AMASS, z up, metres.  The camera looks along +y with x to the right; with a zero
-offset it is at the origin.
+Frame: camera space with the axes of AMASS, z up, metres.  The camera looks along +y with x to the
+right; with a zero offset it is at the origin.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def sample_to_smplx(
 
 
 def _poses(samples: MotionSamples) -> np.ndarray:
-    """(T, 165) axis-angle in the z-up world, angles of at most pi."""
+    """(T, 165) axis-angle with z up, angles of at most pi."""
     vectors = samples.rotations.as_rotvec()
     vectors[:, 0] = (_Y_UP_TO_Z_UP * Rotation.from_rotvec(vectors[:, 0])).as_rotvec()
     return vectors.reshape(-1, _NUM_POSE_VALUES)

@@ -371,7 +371,8 @@ def _summary(
         "weights": predictor.weights.name,
         "body": predictor.body.name,
         "refined": predictor.refine,
-        "motion_axes": "camera space; BVH and GLB: y up, camera looks along -z; SMPL-X NPZ: z up, along +y",
+        "motion_axes": "camera space; BVH and GLB: y up, camera looks along -z;"
+        " SMPL-X NPZ: z up, along +y",
         "tracks": [
             {
                 "number": number,

@@ -73,6 +73,16 @@ def test_endpoint_takes_the_part_to_process(client, clip):
         ask(client, clip, start_seconds=5)
 
 
+def test_endpoint_puts_people_on_one_floor_when_asked(client, clip):
+    document, _, _ = ask(client, clip)
+    assert (document["still_camera"], document["space"]) == (None, CAMERA_SPACE)
+    with pytest.raises(AppError, match="still|maybe"):
+        ask(client, clip, still_camera="maybe")
+    document, _, files = ask(client, clip, still_camera="on")
+    with np.load(files[0]) as arrays:
+        assert str(arrays["space"]) == document["space"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

@@ -37,8 +37,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF", "PPM")
 """Pillow plugins in use (JPEG includes MPO).  Others of Pillow's start external programs."""
 FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF or PPM"
 
-_NO_PICTURES = ("ZIP archive", "Ogg file", "sound file")
-"""Labels of `FileKind` that cannot be converted to a picture."""
+_CONVERT = ": convert it to JPEG or PNG"
+_ADVICE = {"ZIP archive": ": unpack it first", "Ogg file": "", "sound file": ""}
+"""For some labels of `FileKind`; all others are converted."""
 
 T = TypeVar("T")
 
@@ -180,12 +181,9 @@ def _check_kind(kind: FileKind | None, name: str) -> None:
 def _not_readable(kind: FileKind | None, name: str) -> str:
     if kind is None:
         return f"{name} is not a photo that can be read ({FORMAT_NAMES})."
-    if kind.kind is Kind.UNSUPPORTED and kind.label in _NO_PICTURES:
-        return f"{name} is not a photo but {_with_article(kind.label)}."
-    if kind.kind is Kind.UNSUPPORTED:
-        label = _with_article(kind.label)
-        return f"{name} is not a photo but {label}: convert it to JPEG or PNG."
     label = _with_article(kind.label)
+    if kind.kind is Kind.UNSUPPORTED:
+        return f"{name} is not a photo but {label}{_ADVICE.get(kind.label, _CONVERT)}."
     return f"{name} is {label} file that cannot be read: save it as JPEG or PNG."
 
 

@@ -197,7 +197,9 @@ def expect_sides(photo, orientation):
     [
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "a JPEG XL image"),
         (b"8BPS\0\x01" + bytes(99), "a Photoshop document"),
-        (b"%PDF-1.7\n", "a PDF document"),
+        (b"%PDF-1.7\n", "a PDF document: convert it to JPEG or PNG"),
+        (b"PK\x03\x04" + bytes(99), "a ZIP archive: unpack it first"),
+        (b"OggS" + bytes(99), "not a photo but an Ogg file"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PostScript file"),
         (b"\xc5\xd0\xd3\xc6" + bytes(99), "a PostScript file"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(99), "is a video"),

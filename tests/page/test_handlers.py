@@ -124,6 +124,14 @@ def test_missing_and_unreadable_photo_clear_the_results(handlers, photo, tmp_pat
     assert all(b.interactive is False for b in write(handlers, None)[1:])
 
 
+def test_photo_that_is_cut_off_is_noted_in_the_summary(handlers, photo, tmp_path):
+    cut = tmp_path / "cut.jpg"
+    Image.open(photo).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-2])
+    summary = handlers.show(*ask(cut), "overlay", -1, visitor())[0]
+    assert summary.endswith("<br>cut.jpg is cut off: its end is missing.")
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_only_the_visible_view_is_drawn(handlers, photo, view):
     query = photo_query(photo)

@@ -19,7 +19,8 @@ from .network.config import (
     NUM_FACE_KEYPOINTS,
     NUM_HAND_KEYPOINTS,
 )
-from .network.outputs import PERSON_CLASS, LayerOutput
+from .network.outputs import LayerOutput
+from .network.score_calibration import ScoreCalibration
 
 FIELD_SHAPES: dict[str, tuple[int, ...]] = {
     "scores": (),
@@ -49,7 +50,7 @@ class People:
     """
 
     scores: np.ndarray
-    """(P,) 0-1, score of the person class."""
+    """(P,) 0-1, score of the person class, calibrated by `ScoreCalibration` of the weights."""
     query_indices: np.ndarray
     """(P,) int64, query index in the network output."""
     boxes_xyxy_px: np.ndarray
@@ -137,19 +138,23 @@ class People:
         )
 
 
-def people_table(output: LayerOutput) -> Tensor:
+_AS_PREDICTED = ScoreCalibration()
+
+
+def people_table(output: LayerOutput, calibration: ScoreCalibration = _AS_PREDICTED) -> Tensor:
     """Concatenate the outputs of all queries into one tensor, for a single device-to-host copy.
 
     Args:
         output: output of the last decoder layer, with SMPL-X.
+        calibration: of the scores; the default keeps those of the network.
 
     Returns:
-        (B, P, C) float32, best score of the person class first: the fields of `People` side by
+        (B, P, C) float32, best score first: the fields of `People` side by
         side, but boxes and keypoints 0-1 of the un-padded network input.
     """
     smplx = output.smplx
     assert smplx is not None
-    scores = output.class_logits[..., PERSON_CLASS].sigmoid()
+    scores = calibration.scores(output)
     order = torch.argsort(scores, dim=1, descending=True, stable=True)
 
     def boxes(values: Tensor | None) -> Tensor:

@@ -243,8 +243,8 @@ class AiOSPredictor:
             photo: see `predict`.
             image: another input size than that of the predictor, see `input_sizes`.
             with_attention: also keep the attention of the decoder; not that of panoramas.
-            min_score: 0-1; outputs of people below it may be skipped (only their score is valid),
-                so no lower threshold may be used.
+            min_score: 0-1; outputs of people below it may be skipped, so no lower threshold may be
+                used.
 
         Raises:
             PhotoError: the photo cannot be read.
@@ -328,8 +328,9 @@ class AiOSPredictor:
                 (table,) = self._graph(images.pixels.to(self.device))
             else:
                 given = images.to(self.device)
-                output = self.model(given, keep_attention=with_attention, min_score=min_score)
-                table = people_table(output.final)
+                least = self.weights.calibration.least_class_score(min_score)
+                output = self.model(given, keep_attention=with_attention, min_score=least)
+                table = people_table(output.final, self.weights.calibration)
             rows = table.cpu().numpy()
         found = []
         for index, placement in enumerate(placements):
@@ -346,7 +347,8 @@ class AiOSPredictor:
     def _run_table(self, pixels: Tensor) -> tuple[Tensor]:
         """Images of one size (B, 3, H, W) -> `people_table` of the network output."""
         sizes = pixels.new_empty(len(pixels), 2)  # not read by the network
-        return (people_table(self.model(ImageBatch(pixels, None, sizes)).final),)
+        final = self.model(ImageBatch(pixels, None, sizes)).final
+        return (people_table(final, self.weights.calibration),)
 
     def _min_score(self, threshold: float | None) -> float:
         return self.weights.threshold if threshold is None else threshold

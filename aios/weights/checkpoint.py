@@ -166,7 +166,7 @@ def save_safetensors(
         model_state: `state_dict()` of the network.
         config: config of the network.
         extra: additional metadata; `load_model` reads `body_convention`, `threshold`,
-            `max_overlap` and `placed_by`.
+            `max_overlap`, `placed_by` and `score_calibration`.
         dtype: precision of matrices and convolutions.
 
     Raises:

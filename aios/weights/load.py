@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..network.config import AiOSConfig
+from ..network.score_calibration import ScoreCalibration
 from ..resources import BUILTIN_WEIGHTS
 from .checkpoint import (
     CheckpointError,
@@ -35,6 +36,9 @@ AUTO_TIMEOUT_SECONDS = 5.0
 
 RELEASED_THRESHOLD = 0.3
 """Default score threshold, 0-1, as in the demo released with the paper."""
+
+CALIBRATION_KEY = "score_calibration"
+"""Metadata of a safetensors file: the three coefficients of `ScoreCalibration`."""
 
 BodyConvention = Literal["smplx", "standin"]
 Placement = Literal["camera", "keypoints"]
@@ -69,6 +73,8 @@ class WeightsInfo:
     """Source of the translation: "camera" takes the predicted camera, as in the paper; "keypoints"
     fits the posed body to the predicted 2D keypoints, close to the predicted depth, for networks
     whose keypoints are more accurate than their camera."""
+    calibration: ScoreCalibration = ScoreCalibration()
+    """Of the scores; the default keeps those of the network."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,7 @@ def _load_file(
         threshold=_fraction(metadata, "threshold", RELEASED_THRESHOLD, path),
         max_overlap=_fraction(metadata, "max_overlap", 1.0, path),
         placed_by=cast(Placement, placed_by),
+        calibration=_calibration(metadata, path),
     )
     return _build(config, state, info)
 
@@ -205,6 +212,18 @@ def _fraction(metadata: dict[str, str], name: str, default: float, path: Path) -
     if not 0 <= value <= 1:
         raise CheckpointError(f"{path} has a {name} outside 0-1: {text!r}.")
     return value
+
+
+def _calibration(metadata: dict[str, str], path: Path) -> ScoreCalibration:
+    """Coefficients of the scores from the metadata of a safetensors file."""
+    text = metadata.get(CALIBRATION_KEY)
+    if text is None:
+        return ScoreCalibration()
+    try:
+        bias, class_weight, keypoint_weight = map(float, text.split())
+        return ScoreCalibration(bias, class_weight, keypoint_weight)
+    except ValueError as error:
+        raise CheckpointError(f"{path} has an unusable {CALIBRATION_KEY}: {text!r}.") from error
 
 
 def _released_state(path: Path, config: AiOSConfig) -> dict[str, Tensor]:

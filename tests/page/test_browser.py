@@ -212,6 +212,24 @@ def test_3d_scene_is_rendered_and_rotates(with_people):
     expect_changed(canvas, turned)
 
 
+def test_3d_view_turns_until_it_is_stopped(with_people):
+    canvas = open_3d(with_people)
+    before = seen(canvas)
+    turntable = with_people.get_by_role("button", name="Turntable")
+    turntable.click()
+    expect(turntable).to_have_attribute("aria-pressed", "true")
+    with_people.evaluate(
+        """() => new Promise((done) => {
+            let frames = 0;
+            const count = () => (++frames > 8 ? done() : requestAnimationFrame(count));
+            count();
+        })"""
+    )
+    turntable.click()
+    expect(turntable).to_have_attribute("aria-pressed", "false")
+    expect_changed(canvas, before)
+
+
 def test_3d_view_of_the_camera_equals_the_overlay(with_people):
     over, bare = picture(with_people, "#overlay"), picture(with_people, "#photo")
     height, width = over.shape[:2]

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from aios.network.config import AiOSConfig, BackboneConfig
+from aios.network.score_calibration import ScoreCalibration
 from aios.weights import load as weights
 from aios.weights.checkpoint import (
     CheckpointError,
@@ -461,7 +462,7 @@ def small_network(monkeypatch):
 def test_metadata_of_safetensors_is_read(tmp_path, model, config, small_network):
     path = tmp_path / "small.safetensors"
     extra = {"body_convention": "smplx", "threshold": "0.45", "max_overlap": "0.5"}
-    extra["placed_by"] = "keypoints"
+    extra |= {"placed_by": "keypoints", "score_calibration": "2.5 2 0.75"}
     save_safetensors(path, model.state_dict(), config, extra)
     for source in (path, str(path)):
         loaded = weights.load_model(source)
@@ -471,6 +472,7 @@ def test_metadata_of_safetensors_is_read(tmp_path, model, config, small_network)
         assert (info.name, info.is_official) == ("file", False)
         assert (info.body_convention, info.threshold) == ("smplx", 0.45)
         assert (info.max_overlap, info.placed_by) == (0.5, "keypoints")
+        assert info.calibration == ScoreCalibration(2.5, 2.0, 0.75)
         assert "small.safetensors" in info.description
 
 
@@ -482,6 +484,9 @@ def test_metadata_of_safetensors_is_read(tmp_path, model, config, small_network)
         ({"threshold": "7"}, "threshold.*7"),
         ({"max_overlap": "nan"}, "max_overlap.*nan"),
         ({"placed_by": "a coin"}, "a coin"),
+        ({"score_calibration": "1 2"}, "score_calibration.*1 2"),
+        ({"score_calibration": "1 2 nan"}, "score_calibration.*nan"),
+        ({"score_calibration": "1 -2 0"}, "score_calibration.*-2"),
     ],
 )
 def test_invalid_metadata_is_refused(tmp_path, model, config, small_network, extra, words):

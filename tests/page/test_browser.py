@@ -518,6 +518,7 @@ def test_link_carries_an_example_and_its_attention(browser, address):
         expect(text).to_contain_text("Person 1, left wrist")
         expect(text).to_contain_text("decoder layer 2")
         expect(page).to_have_url(re.compile("example=photo_skier.*&layer=2&level=2$"))
+        expect(page.get_by_role("button", name="Figure (PNG)")).to_be_enabled()
 
 
 def test_controls_have_names_and_tabs_open_by_keyboard(with_people):

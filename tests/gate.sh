@@ -21,4 +21,5 @@ fi
 .venv-test/bin/ruff format --check .
 .venv-test/bin/ruff check .
 .venv-test/bin/mypy
-.venv-test/bin/python -m pytest "$@"
+# Two processes share the files of tests; one thread each leaves the cores to them.
+OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -n 2 --dist loadfile "$@"

@@ -60,11 +60,11 @@ def plan(job: Job) -> str:
         f"all: {worker:.0f} x {job.gpus} = {total:,.0f} photos/s",
         f"time: {job.photos:,} / {total:,.0f} = {seconds:,.0f} s = {seconds / 3600:.1f} h",
         f"GPU hours: {seconds / 3600:.1f} x {job.gpus} = {seconds / 3600 * job.gpus:,.0f}",
-        f"read: {job.photos:,} x {job.photo_bytes / 1000:g} kB = {inbound / TB:.1f} TB,"
+        f"read: {job.photos:,} x {job.photo_bytes / 1000:g} kB = {_size(inbound)},"
         f" {network / GB:.2f} GB/s",
         f"people: {job.photos:,} x {job.people:g} = {people:,.0f} rows",
-        f"written: {people:,.0f} x {job.person_bytes:,} bytes = {out / TB:.2f} TB",
-        f"with vertices: {people:,.0f} x 0.126 MB more = {vertices / TB:.0f} TB",
+        f"written: {people:,.0f} x {job.person_bytes:,} bytes = {_size(out)}",
+        f"with vertices: {people:,.0f} x 0.126 MB more = {_size(vertices)}",
         f"files: {job.photos:,} / {job.photos_per_part:,} = {parts:,.0f} in each table",
         f"decoding: {worker:.0f} photos/s x {job.decode_ms:g} ms = {cores:.1f} cores of a worker,"
         f" which has {job.cpus_per_gpu}: enough for {cpu_rate:,.0f} photos/s",
@@ -72,6 +72,11 @@ def plan(job: Job) -> str:
         "breaks first: " + _first_to_break(job, cpu_rate, network),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _size(count: float) -> str:
+    """Bytes in a unit that fits."""
+    return f"{count / TB:.3g} TB" if count >= TB / 10 else f"{count / GB:.3g} GB"
 
 
 def _first_to_break(job: Job, cpu_rate: float, network: float) -> str:

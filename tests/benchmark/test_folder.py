@@ -26,7 +26,7 @@ def test_plan_adds_up():
     text = plan(job)
     assert "all: 5 x 2 = 10 photos/s" in text
     assert "time: 1,000 / 10 = 100 s" in text
-    assert "= 2,000 rows" in text
+    assert "= 2,000 rows" in text and "= 0.3 GB," in text
     assert "breaks first: the store" in text
     assert "breaks first: decoding" in plan(replace(job, decode_ms=900.0, cpus_per_gpu=4))
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ..export.motion import MotionStore
@@ -30,9 +29,7 @@ from ..media.video_reader import Frame, VideoReader
 from ..media.video_writer import VideoWriter, playable_size
 from ..prediction import Prediction
 from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
-from ..render.labels import draw_labels
-from ..render.overlay import overlay, person_colors
-from ..render.scene import NEAR
+from ..render.colors import person_colors
 from ..tracking.camera_motion import CameraMotion
 from ..tracking.floor import Floor
 from ..tracking.smoothing import SMOOTHING
@@ -41,12 +38,12 @@ from .output_names import UNFINISHED
 from .progress import ProgressCallback, ProgressReporter
 from .still_camera import StillCamera, ground_people
 from .stream_tracker import StreamTracker, TrackedPeople
+from .video_drawing import draw_people
 
 FIND, DRAW, WRITE = "Finding people, frame", "Drawing, frame", "Writing files, person"
 """Stages of the progress."""
 _STAGES = {FIND: 1.0, DRAW: 0.6, WRITE: 0.02}
 _MIN_TRACK_FRAMES = 3
-_HEAD_JOINT = 15
 
 
 @dataclass(frozen=True)
@@ -306,49 +303,6 @@ def _posed(
     # A damaged video may decode to fewer frames in the second pass.
     for frame, (people, numbers) in zip(reader, store.frames(), strict=False):
         yield frame, tracker.pose(TrackedPeople(people, numbers, camera)), numbers
-
-
-def draw_people(
-    frame: np.ndarray,
-    prediction: Prediction,
-    numbers: np.ndarray,
-    size: tuple[int, int] | None = None,
-) -> np.ndarray:
-    """Draw meshes in the colours of their tracks, with the track number above each head.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        prediction: P people of this frame.
-        numbers: (P,) track numbers, from 1.
-        size: width and height of the result; None for those of the frame.
-
-    Returns:
-        (h, w, 3) uint8 RGB.
-    """
-    camera = prediction.camera
-    if size is not None and size != (camera.width, camera.height):
-        frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-        camera = camera.scaled(*size)
-    colors = person_colors(numbers - 1)
-    picture = overlay(frame, prediction.vertices, prediction.faces, camera, colors)
-    points = _label_points(prediction, camera)
-    texts = [str(number) for number in numbers.tolist()]
-    return draw_labels(picture, points, texts, colors, prediction.depth_order)
-
-
-def _label_points(prediction: Prediction, camera: Camera) -> np.ndarray:
-    """(P, 2) pixels above each head; NaN for people that are not in front of the camera."""
-    heads = prediction.joints_3d[:, _HEAD_JOINT].astype(np.float64)
-    pelvises = prediction.joints_3d[:, 0].astype(np.float64)
-    points = np.full((len(heads), 2), np.nan)
-    front = (heads[:, 2] > NEAR) & (pelvises[:, 2] > NEAR)
-    # Extends the line from pelvis to head by half, in any pose.
-    points[front] = camera.project(heads[front] + 0.5 * (heads[front] - pelvises[front]))
-    # Labels just outside the picture move to its edge.
-    limits = np.array([camera.width, camera.height])
-    inside = ((points + limits / 10 >= 0) & (points < limits * 1.1)).all(1)
-    points[inside] = np.clip(points[inside], 0.02 * limits.max(), limits * (1 - 0.02))
-    return points
 
 
 def _floor_to_json(floor: Floor | None) -> dict[str, Any] | None:

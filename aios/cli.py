@@ -172,7 +172,7 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         "--still-camera",
         choices=("auto", "on", "off"),
         default="auto",
-        help="videos: put everyone on one floor, where feet do not slide while they stand; auto:"
+        help="videos: put everyone on one floor, where standing feet slide less; auto:"
         " if motion is smoothed and the background does not move (default: %(default)s)",
     )
 

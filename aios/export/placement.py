@@ -12,8 +12,7 @@ CAMERA_SPACE = (
     "Camera space: positions are relative to the camera of each frame; if it moves, people move."
 )
 STILL_CAMERA_SPACE = (
-    "Camera space of a still camera: people are on one floor, and feet do not slide while they"
-    " stand."
+    "Camera space of a still camera: people are put on one floor, and standing feet slide less."
 )
 """What the positions of a video are relative to, as a text in its files."""
 

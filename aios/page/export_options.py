@@ -35,7 +35,7 @@ def still_camera_radio() -> gr.Radio:
         [("Detect", "auto"), ("Yes", "on"), ("No", "off")],
         value="auto",
         label="Still camera",
-        info="Then everyone is on one floor, and feet do not slide while they stand.",
+        info="Then everyone is put on one floor, and standing feet slide less.",
     )
 
 

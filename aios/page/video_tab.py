@@ -294,8 +294,8 @@ def _add_endpoint(context: PageContext, handler: VideoHandler, inputs: list[Any]
                 camera.
             bones: joint names of BVH and GLB files: smplx, mixamo or unreal.
             start_seconds: second of the video to start at; all times count from there.
-            still_camera: put everyone on one floor, where feet do not slide while they stand: on,
-                off, or auto for videos whose background does not move.
+            still_camera: whether to put everyone on one floor, where standing feet slide less: on,
+                off, or auto for smoothed videos whose background does not move.
             request: set by the server.
             progress: set by the server.
 

@@ -1,4 +1,4 @@
-"""Videos of a still camera: tracks on one common floor, with feet that do not slide."""
+"""Videos of a still camera: tracks on one common floor, with standing feet held in place."""
 
 from __future__ import annotations
 

@@ -54,8 +54,8 @@ class VideoSettings:
         threshold: lowest score that starts a track, 0-1; None takes that of the weights.
         max_people: people per frame at most.
         smooth: whether to smooth motion and give each person one shape.
-        still_camera: whether to put people on one floor, where feet do not slide while they
-            stand; "auto" does so if `smooth` is set and the background does not move.
+        still_camera: whether to put people on one floor, where standing feet slide less;
+            "auto" does so if `smooth` is set and the background does not move.
         max_rate: processed frames per second at most; None processes all.
         start_seconds: where processing starts, 0 or more; times of all results count from here.
         max_seconds: processed duration from `start_seconds`; None processes up to the end.

@@ -1,4 +1,4 @@
-"""One common floor for the tracks of a still camera, on which standing feet do not slide.
+"""One common floor for the tracks of a still camera, on which standing feet slide less.
 
 The distance of a person is the least certain of all estimates. With a still camera, feet that do
 not move in the picture stand still, and all of them stand on one plane. Two steps use this:
@@ -10,7 +10,7 @@ not move in the picture stand still, and all of them stand on one plane. Two ste
    changes little, and the translation has little acceleration. Along the ray of a body, its picture
    changes least, so the translation is mainly along the ray.
 
-Poses and shapes stay unchanged.
+Poses and shapes stay unchanged, so the slide that comes from errors of the legs remains.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Grounding:
 def ground_tracks(
     tracks: Sequence[FeetTrack], settings: FloorSettings = FLOOR_SETTINGS
 ) -> Grounding:
-    """Put the tracks of a still camera on one common floor, with feet that do not slide.
+    """Put the tracks of a still camera on one common floor, and hold standing feet in place.
 
     Args:
         tracks: of one clip; may be empty.

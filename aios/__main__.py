@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from .pipelines.manifest import Manifest
     from .pipelines.output_names import OutputNames
     from .pipelines.progress import Progress
-    from .pipelines.video import VideoResult, VideoSettings
+    from .pipelines.video import VideoResult
+    from .pipelines.video_tracks import VideoSettings
     from .predictor import AiOSPredictor
 
 _log = logging.getLogger("aios")
@@ -178,7 +179,7 @@ def _videos(
 ) -> list[tuple[str, str]]:
     """Process videos; returns name and reason of each failure."""
     from .pipelines.manifest import file_identity
-    from .pipelines.video import VideoSettings
+    from .pipelines.video_tracks import VideoSettings
 
     problems = []
     settings = VideoSettings(

@@ -25,7 +25,8 @@ from aios.media.photo_sources import InputError, PhotoItem, items_from_paths, it
 from aios.pipelines.folder import FolderSettings, reconstruct_folder
 from aios.pipelines.inputs import list_inputs
 from aios.pipelines.sinks import folder_sink
-from aios.pipelines.video import VideoSettings, reconstruct_video
+from aios.pipelines.video import reconstruct_video
+from aios.pipelines.video_tracks import VideoSettings
 
 _REFUSED = (InputError, PhotoError, VideoError)
 

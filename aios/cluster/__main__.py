@@ -97,7 +97,7 @@ def _settings(
     from ..cli import load_predictor
     from ..pipelines.batches import PeopleLimits
     from ..pipelines.fingerprint import settings_fingerprint, weights_checksum
-    from ..pipelines.video import VideoSettings
+    from ..pipelines.video_tracks import VideoSettings
     from . import schema
     from .worker import WorkerSettings
 

@@ -17,7 +17,7 @@ from ..export.motion import MotionStore
 from ..media.container import VideoError
 from ..media.photo import PhotoError
 from ..pipelines.progress import ProgressReporter
-from ..pipelines.video import FIND, FoundTracks, VideoSettings, find_tracks
+from ..pipelines.video_tracks import FIND, FoundTracks, VideoSettings, find_tracks
 from ..predictor import AiOSPredictor
 from . import schema
 from .attempts import Attempt

@@ -25,7 +25,7 @@ from ..media.photo import PhotoError
 from ..media.prefetch import prefetch
 from ..pipelines.batches import Batching, PeopleLimits, PhotoWork, batch_size, predicted
 from ..pipelines.fingerprint import weights_checksum
-from ..pipelines.video import VideoSettings
+from ..pipelines.video_tracks import VideoSettings
 from ..prediction import Prediction
 from ..predictor import AiOSPredictor
 from ..weights.checkpoint import CheckpointError

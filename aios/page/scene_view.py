@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from html import escape
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from ..geometry.camera import Camera
 from ..pipelines.video import VideoResult
 from .photo_views import ViewOptions
 from .results import PhotoResult
+from .widgets import file_address
 
 _PARTS = {
     "head": ("head",),
@@ -58,8 +57,8 @@ def photo_scene_html(
     return _scene_html(
         {
             "key": key,
-            "meshes": _url(meshes),
-            "photo": _url(photo),
+            "meshes": file_address(meshes),
+            "photo": file_address(photo),
             "people": people,
             "camera": _camera_values(prediction.camera, AT_CAMERA),
             "box": _box(bounds, AT_CAMERA),
@@ -76,7 +75,7 @@ def video_scene_html(result: VideoResult) -> str:
         {
             "number": track["number"],
             "name": person_name(track["number"] - 1),
-            "url": _url(str(result.overlay.with_name(track["glb"]))),
+            "url": file_address(str(result.overlay.with_name(track["glb"]))),
             "first": track["first_second"],
             "last": track["last_second"],
         }
@@ -85,7 +84,7 @@ def video_scene_html(result: VideoResult) -> str:
     return _scene_html(
         {
             "key": str(result.overlay),
-            "video": _url(str(result.overlay)),
+            "video": file_address(str(result.overlay)),
             "seconds": result.summary["seconds"],
             "people": people,
             "camera": _camera_values(result.camera, result.offset),
@@ -97,11 +96,6 @@ def video_scene_html(result: VideoResult) -> str:
 def _scene_html(scene: dict[str, Any]) -> str:
     text = escape(json.dumps(scene, allow_nan=False))
     return f'<div class="aios-viewer" data-scene="{text}"></div>'
-
-
-def _url(path: str) -> str:
-    """Address of a result file, relative to that of the page."""
-    return f"gradio_api/file={quote(Path(path).as_posix())}"
 
 
 def _parts(joints_3d: np.ndarray) -> dict[str, list[list[float]]]:

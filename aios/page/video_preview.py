@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
 import cv2
 import gradio as gr
@@ -15,6 +14,7 @@ from gradio.processing_utils import save_file_to_cache, save_img_array_to_cache
 from ..media.container import VideoError
 from ..media.video_reader import VideoInfo, VideoReader
 from ..resources import EXAMPLES
+from .widgets import file_address
 
 _POSTER_SIDE_PX = 640
 _STRIP_FRAMES, _STRIP_HEIGHT_PX = 3, 120
@@ -38,7 +38,7 @@ def preview_html(video: str | None) -> str:
             info, frame = reader.info, next(iter(reader))
     except VideoError as error:
         return f'<p class="aios-preview-error" role="alert">{escape(str(error))}</p>'
-    address = escape(f"gradio_api/file={quote(Path(video).as_posix())}")
+    address = escape(file_address(video))
     name = escape(f"Preview of {Path(video).name}")
     if Path(video).suffix.lower() == ".gif":
         player = f'<img src="{address}" alt="{name}">'

@@ -16,7 +16,8 @@ from ..media.photo import PhotoError
 from ..media.photo_sources import safe_name
 from ..pipelines.progress import CancelledError
 from ..pipelines.still_camera import StillCamera
-from ..pipelines.video import VideoResult, VideoSettings, reconstruct_video
+from ..pipelines.video import VideoResult, reconstruct_video
+from ..pipelines.video_tracks import VideoSettings
 from .context import FILES_QUEUE, PHOTOS_AT_ONCE, PageContext
 from .export_options import (
     export_choice,

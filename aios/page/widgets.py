@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import gradio as gr
@@ -105,6 +107,11 @@ def live_picture() -> gr.Image:
 
     picture.postprocess = postprocess  # type: ignore[method-assign, assignment]
     return picture
+
+
+def file_address(path: str) -> str:
+    """Address of an upload or a result, relative to that of the page."""
+    return f"gradio_api/file={quote(Path(path).as_posix())}"
 
 
 def add_examples(photo: gr.Image, pattern: str, label: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,59 +21,24 @@ from ..export.motion import MotionStore
 from ..export.motion_files import motion_to_npz, write_track_files
 from ..export.photo_json import CONVENTIONS, camera_to_json
 from ..export.placement import AT_CAMERA, SceneBounds
-from ..export.resample import densest_rate
 from ..geometry.camera import Camera
-from ..media.photo import display_name, utf8_text
+from ..media.photo import utf8_text
 from ..media.prefetch import prefetch
 from ..media.video_reader import Frame, VideoReader
 from ..media.video_writer import VideoWriter, playable_size
 from ..prediction import Prediction
-from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
+from ..predictor import AiOSPredictor
 from ..render.colors import person_colors
-from ..tracking.camera_motion import CameraMotion
 from ..tracking.floor import Floor
-from ..tracking.smoothing import SMOOTHING
-from .export_settings import DEFAULT_EXPORT, ExportChoice
 from .output_names import UNFINISHED
 from .progress import ProgressCallback, ProgressReporter
-from .still_camera import StillCamera, ground_people
 from .stream_tracker import StreamTracker, TrackedPeople
 from .video_drawing import draw_people
+from .video_tracks import FIND, VideoSettings, find_tracks
 
-FIND, DRAW, WRITE = "Finding people, frame", "Drawing, frame", "Writing files, person"
+DRAW, WRITE = "Drawing, frame", "Writing files, person"
 """Stages of the progress."""
 _STAGES = {FIND: 1.0, DRAW: 0.6, WRITE: 0.02}
-_MIN_TRACK_FRAMES = 3
-
-
-@dataclass(frozen=True)
-class VideoSettings:
-    """Settings of a video job.
-
-    Attributes:
-        threshold: lowest score that starts a track, 0-1; None takes that of the weights.
-        max_people: people per frame at most.
-        smooth: whether to smooth motion and give each person one shape.
-        still_camera: whether to put people on one floor, where standing feet slide less;
-            "auto" does so if `smooth` is set and the background does not move.
-        max_rate: processed frames per second at most; None processes all.
-        start_seconds: where processing starts, 0 or more; times of all results count from here.
-        max_seconds: processed duration from `start_seconds`; None processes up to the end.
-        export: options of the motion files.
-    """
-
-    threshold: float | None = None
-    max_people: int = DEFAULT_MAX_PEOPLE
-    smooth: bool = True
-    max_rate: float | None = None
-    start_seconds: float = 0.0
-    max_seconds: float | None = None
-    export: ExportChoice = DEFAULT_EXPORT
-    still_camera: StillCamera = "auto"
-
-    def open(self, source: Path, on_skip: Callable[[], None]) -> VideoReader:
-        """Open `source` for the frames to process; `on_skip` is called between them."""
-        return VideoReader(source, self.max_rate, self.max_seconds, on_skip, self.start_seconds)
 
 
 @dataclass(frozen=True)
@@ -191,80 +156,6 @@ def reconstruct_video(
         summary.write_bytes(text.encode("utf-8", "backslashreplace"))
         overlay, npz, summary, *motions = [path.replace(folder / path.name) for path in written]
     return VideoResult(overlay, npz, summary, motions, document, camera, bounds, offset)
-
-
-@dataclass(frozen=True)
-class FoundTracks:
-    """Result of `find_tracks` beside the motion store.
-
-    Attributes:
-        camera: of all frames.
-        rate: frames per second of motion files.
-        notes: sentences on unreadable parts.
-        is_still: whether the camera stands still; None if the background does not tell.
-        floor: on which people were put; None if they were not.
-    """
-
-    camera: Camera
-    rate: float
-    notes: list[str]
-    is_still: bool | None
-    floor: Floor | None
-
-
-def find_tracks(
-    predictor: AiOSPredictor,
-    source: Path,
-    settings: VideoSettings,
-    store: MotionStore,
-    reporter: ProgressReporter,
-) -> FoundTracks:
-    """Detect and track the people of a video, and put them on one floor if the camera is still.
-
-    Args:
-        predictor: detects people.
-        source: the video.
-        settings: of the job.
-        store: takes the tracks, and is finished.
-        reporter: with the stage `FIND`.
-
-    Returns:
-        What the store does not hold.
-
-    Raises:
-        VideoError: the video cannot be read.
-        PhotoError: its frames cannot be processed.
-    """
-    tracker = StreamTracker(
-        predictor,
-        settings.threshold,
-        settings.max_people,
-        SMOOTHING if settings.smooth else None,
-    )
-    camera: Camera | None = None
-    motion = CameraMotion()
-    with settings.open(source, reporter.repeat) as reader, closing(prefetch(reader)) as frames:
-        reporter.begin(FIND, reader.expected_frames)
-        for frame in frames:
-            tracked = tracker(frame.pixels, frame.time)
-            store.add(tracked.people, tracked.numbers, frame.time)
-            camera = tracked.camera
-            motion.add(frame.pixels, tracked.people.boxes_xyxy_px)
-            reporter.step()
-        nominal = min(reader.info.rate, settings.max_rate or reader.info.rate)
-        notes = [reader.problem] if reader.problem else []
-    rate = densest_rate(store.times, nominal, settings.max_rate)
-    if rate > nominal:
-        notes.append(
-            f"{display_name(source)} has a variable frame rate: its BVH and SMPL-X files have"
-            f" {rate:.4g} frames per second, the densest of the video."
-        )
-    store.finish(_MIN_TRACK_FRAMES, settings.smooth)
-    assert camera is not None  # a reader has at least one frame
-    choice, is_still = settings.still_camera, motion.is_still
-    wanted = choice == "on" or (choice == "auto" and settings.smooth and is_still)
-    floor = ground_people(predictor, store) if wanted else None
-    return FoundTracks(camera, rate, notes, is_still, floor)
 
 
 def _draw(

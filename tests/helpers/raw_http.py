@@ -8,6 +8,8 @@ from urllib.request import Request, urlopen
 _SECONDS = 120
 FILE_DEFAULTS = (False, False, "smplx", False, [])
 """Last arguments of `/reconstruct`: refinement and options of the files."""
+VIDEO_DEFAULTS = (True, False, False, "smplx", 0.0, "auto")
+"""Last arguments of `/video`: smoothing, refinement, files, start and still camera."""
 
 
 def send_file(address: str, path: Path) -> str:

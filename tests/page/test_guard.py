@@ -34,7 +34,7 @@ from aios.page.queue_places import (
 )
 from tests.helpers.app_process import ROOT, app_process, clean_environment
 from tests.helpers.clips import make_clip
-from tests.helpers.raw_http import file_data, send_file
+from tests.helpers.raw_http import VIDEO_DEFAULTS, file_data, send_file
 from tests.helpers.served import free_port, served, tiny_predictor
 
 
@@ -447,7 +447,7 @@ def test_signal_during_a_video_ends_the_page_without_leaving_files(tmp_path):
     assert any("Page: " in line for line in process.stdout)
     address = f"http://127.0.0.1:{port}/"
     path = send_file(address, make_clip(tmp_path / "clip.mp4", 1000))
-    content = {"data": [file_data(path), 0.3, 5, 120, 60, True, False, False, "smplx"]}
+    content = {"data": [file_data(path), 0.3, 5, 120, 60, *VIDEO_DEFAULTS]}
     request = Request(
         f"{address}gradio_api/call/video",
         json.dumps(content).encode(),

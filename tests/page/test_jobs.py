@@ -17,7 +17,7 @@ from aios.page.jobs import PROCESSING, STOPPED, STOPPING, Jobs
 from aios.page.sessions import Sessions
 from aios.pipelines.progress import CancelledError, Progress
 from tests.helpers.clips import frame_pixels, make_clip
-from tests.helpers.raw_http import call, file_data, send_file
+from tests.helpers.raw_http import VIDEO_DEFAULTS, call, file_data, send_file
 from tests.helpers.served import save_photo, served, tiny_predictor
 from tests.helpers.waiting import wait_until
 
@@ -66,8 +66,7 @@ def test_upload_of_a_running_job_outlives_the_cache_expiry(predictor, tmp_path, 
     with served(predictor, tmp_path / "uploads") as address:
         paths["clip"] = Path(send_file(address, clip))
         paths["other"] = Path(send_file(address, other))
-        options = [True, False, False, "smplx"]
-        arguments = [file_data(str(paths["clip"])), 0.0, 3, 20, 5, *options]
+        arguments = [file_data(str(paths["clip"])), 0.0, 3, 20, 5, *VIDEO_DEFAULTS]
         kind, outputs = call(address, "video", arguments)
         assert kind == "complete", outputs
         assert outputs[0]["frames"] == 2

@@ -14,7 +14,7 @@ import pytest
 from aios.page import limits
 from tests.helpers.app_process import ROOT
 from tests.helpers.decoders import odd_decoders
-from tests.helpers.raw_http import FILE_DEFAULTS, call, file_data, send_file
+from tests.helpers.raw_http import FILE_DEFAULTS, VIDEO_DEFAULTS, call, file_data, send_file
 from tests.helpers.served import STANDIN, save_photo, served, tiny_predictor
 from tests.helpers.waiting import wait_until
 
@@ -143,8 +143,8 @@ def test_upload_folder_is_not_listed(address, uploads):
         ("reconstruct", [None, 0.0, 1, "huge", 0, *FILE_DEFAULTS]),
         ("reconstruct", [None, 0.0, 1, "full", 1e9, *FILE_DEFAULTS]),
         ("attention", [file_data("../secret"), 1, "nose", 1, 0.0, 0, 0]),
-        ("video", [file_data("/etc/passwd"), 0.0, 1, 1, 1, True, False, False, "smplx"]),
-        ("video", [{"path": 7}, "x", [], {}, None, "y", 1, 2, 3]),
+        ("video", [file_data("/etc/passwd"), 0.0, 1, 1, 1, *VIDEO_DEFAULTS]),
+        ("video", [{"path": 7}, "x", [], {}, None, "y", 1, 2, 3, 4, 5]),
     ],
 )
 def test_invalid_calls_are_refused(address, name, data):
@@ -206,6 +206,6 @@ def test_chunked_request_is_cut_at_the_limit(address, uploads, monkeypatch, path
         assert error.code == 413 and b"2 MB" in error.read()
     except OSError:
         pass  # the server closed the connection during the upload
-    assert _files_in(uploads) == before
+    assert _files_in(uploads) <= before  # files of earlier visitors may be deleted meanwhile
     monkeypatch.undo()
     assert is_alive(address)

@@ -10,7 +10,8 @@ from aios.export.motion import MotionStore
 from aios.export.placement import CAMERA_SPACE, STILL_CAMERA_SPACE
 from aios.geometry.camera import Camera
 from aios.pipelines.progress import ProgressReporter
-from aios.pipelines.video import FIND, VideoSettings, find_tracks, reconstruct_video
+from aios.pipelines.video import reconstruct_video
+from aios.pipelines.video_tracks import FIND, VideoSettings, find_tracks
 from aios.prediction import Candidates
 from tests.helpers.clips import make_clip
 from tests.helpers.glb_reader import GlbReader

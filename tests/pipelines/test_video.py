@@ -28,8 +28,9 @@ from aios.pipelines import video
 from aios.pipelines.export_settings import DEFAULT_EXPORT
 from aios.pipelines.progress import CancelledError
 from aios.pipelines.stream_tracker import StreamTracker, TrackedPeople
-from aios.pipelines.video import VideoSettings, reconstruct_video
+from aios.pipelines.video import reconstruct_video
 from aios.pipelines.video_drawing import draw_people
+from aios.pipelines.video_tracks import VideoSettings
 from aios.prediction import Candidates
 from aios.render.overlay import person_colors
 from aios.resources import STANDIN_BODY

@@ -12,8 +12,9 @@ from ..geometry.camera import Camera
 from ..prediction import Prediction
 from .checks import check_finite
 
-SCHEMA_VERSION = "1.0"
-"""Of the JSON files; the major number changes when a field changes its meaning."""
+SCHEMA_VERSION = "1.1"
+"""Of the JSON files; the major number changes when a field changes its meaning, the minor one when
+a field is added."""
 CONVENTIONS: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION,
     "units": {"length": "metre", "angle": "radian", "image": "pixel"},
@@ -38,6 +39,7 @@ _BOX_FIELDS = {
 }
 _PIXEL_DECIMALS = 3
 _METRE_DECIMALS = 5
+_SCORE_DECIMALS = 4
 
 
 def camera_to_json(camera: Camera) -> dict[str, Any]:
@@ -88,6 +90,7 @@ def _person_to_json(prediction: Prediction, index: int) -> dict[str, Any]:
         person[name] = _rounded(getattr(people, field)[index])
     for name in _PIXEL_FIELDS:
         person[name] = _rounded(getattr(people, name)[index])
+    person["keypoint_scores"] = _rounded(people.keypoint_scores[index], _SCORE_DECIMALS)
     person["depth_order"] = int(prediction.depth_order[index]) + 1
     for name in (*SMPLX_NAMES, "weak_camera"):
         person[name] = [_exact(value) for value in getattr(people, name)[index]]

@@ -40,6 +40,7 @@ PEOPLE_KEYS = [
     "left_hand_keypoints_2d_px",
     "right_hand_keypoints_2d_px",
     "face_keypoints_2d_px",
+    "keypoint_scores",
     "depth_order",
     *SMPLX_NAMES,
     "weak_camera",
@@ -89,6 +90,8 @@ def test_json_holds_all_fields(three):
     for singular, plural in (("box_xyxy_px", "boxes_xyxy_px"), ("keypoints_2d_px",) * 2):
         written = np.array([person[singular] for person in people])
         np.testing.assert_allclose(written, getattr(three.people, plural), atol=6e-4)
+    written = np.array([person["keypoint_scores"] for person in people])
+    np.testing.assert_allclose(written, three.people.keypoint_scores, atol=6e-5)
 
 
 def test_prediction_without_people_gives_empty_files(empty):

@@ -9,7 +9,12 @@ import pytest
 
 from aios.body.joint_names import JOINTS_3D_NAMES
 from aios.export.photo_json import SCHEMA_VERSION, prediction_to_json
+from tests.field_tables import TABLES, tables
 from tests.helpers.predictions import synthetic_prediction
+
+
+def test_tables_of_the_documents_are_those_of_the_schemas():
+    assert TABLES.read_text("utf-8") == tables(), "run python -m tests.field_tables"
 
 
 def schema(name):

@@ -413,7 +413,7 @@ def wait_for(condition) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_signals_leave_no_uploads(tmp_path, number):
+def test_signals_leave_no_uploads(request, tmp_path, number):
     home, temporary = tmp_path / "home", tmp_path / "tmp"
     home.mkdir()
     temporary.mkdir()
@@ -422,6 +422,7 @@ def test_signals_leave_no_uploads(tmp_path, number):
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=-2
     )
+    request.addfinalizer(process.kill)
     assert any("Page: " in line for line in process.stdout)
     (folder,) = [path for path in temporary.glob("aios-page-*") if path.is_dir()]
     os.kill(process.pid, number)
@@ -433,7 +434,7 @@ def test_signals_leave_no_uploads(tmp_path, number):
             assert not folder.exists()
 
 
-def test_signal_during_a_video_ends_the_page_without_leaving_files(tmp_path):
+def test_signal_during_a_video_ends_the_page_without_leaving_files(request, tmp_path):
     """The video has not ended when the server has waited for it."""
     home, temporary = tmp_path / "home", tmp_path / "tmp"
     home.mkdir()
@@ -444,16 +445,17 @@ def test_signal_during_a_video_ends_the_page_without_leaving_files(tmp_path):
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=-2
     )
+    request.addfinalizer(process.kill)
     assert any("Page: " in line for line in process.stdout)
     address = f"http://127.0.0.1:{port}/"
     path = send_file(address, make_clip(tmp_path / "clip.mp4", 1000))
     content = {"data": [file_data(path), 0.3, 5, 120, 60, *VIDEO_DEFAULTS]}
-    request = Request(
+    call = Request(
         f"{address}gradio_api/call/video",
         json.dumps(content).encode(),
         {"Content-Type": "application/json"},
     )
-    with urlopen(request, timeout=60) as answer:
+    with urlopen(call, timeout=60) as answer:
         assert answer.status == 200
     wait_for(lambda: list(temporary.glob("aios-page-*/visitor-*/*/.unfinished-*")))
     os.kill(process.pid, signal.SIGTERM)

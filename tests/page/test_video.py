@@ -9,7 +9,7 @@ from gradio_client.exceptions import AppError
 
 from aios.export.placement import AT_CAMERA, CAMERA_SPACE, SceneBounds
 from aios.media.video_reader import VideoReader
-from aios.page import batch_tab, video_tab
+from aios.page import batch_tab, video_handlers
 from aios.page.video_preview import preview_html
 from aios.pipelines.folder import FolderResult
 from aios.pipelines.video import VideoResult
@@ -146,8 +146,10 @@ def test_preview_of_an_unreadable_file_is_one_sentence(tmp_path):
 
 
 def test_video_status_counts_people_and_escapes_notes():
-    assert video_tab.status_text(video_result(1, 1)) == f"**1 person** in 1 frame. {CAMERA_SPACE}"
-    text = video_tab.status_text(video_result(2, 0, ["<b>.mp4 is damaged."]))
+    assert (
+        video_handlers.status_text(video_result(1, 1)) == f"**1 person** in 1 frame. {CAMERA_SPACE}"
+    )
+    text = video_handlers.status_text(video_result(2, 0, ["<b>.mp4 is damaged."]))
     assert text == "**0 people** in 2 frames.\n\n&lt;b&gt;.mp4 is damaged."
 
 

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,8 +117,10 @@ def calibrate(weights: Path, scenes: int, max_overlap: float) -> ScoreCalibratio
     """
     config, state, metadata = read_safetensors(weights)
     metadata.pop(CALIBRATION_KEY, None)
-    save_safetensors(weights, state, config, metadata)
-    predictor = AiOSPredictor.from_pretrained(weights, refine=False)
+    with tempfile.TemporaryDirectory() as folder:
+        uncalibrated = Path(folder) / weights.name
+        save_safetensors(uncalibrated, state, config, metadata)
+        predictor = AiOSPredictor.from_pretrained(uncalibrated, refine=False)
     inputs, right = [], []
     for scene in calibration_scenes(scenes):
         height, width = scene.image.shape[:2]
@@ -138,9 +141,13 @@ def calibrate(weights: Path, scenes: int, max_overlap: float) -> ScoreCalibratio
 
 
 def update_manifest(path: Path, weights: Path) -> None:
-    """Write size, checksum and settings of the weights into their manifest."""
-    metadata = read_safetensors(weights)[2]
+    """Write size, checksum and settings of the weights into their manifest, if they have one."""
+    if not path.is_file():
+        return
     entry = json.loads(path.read_text())
+    if entry.get("file") != weights.name:
+        return
+    metadata = read_safetensors(weights)[2]
     entry |= {
         "bytes": weights.stat().st_size,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
@@ -169,9 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         calibration = calibrate(options.weights, options.scenes, options.max_overlap)
-        manifest = options.weights.parent / "manifest.json"
-        if manifest.is_file() and json.loads(manifest.read_text())["file"] == options.weights.name:
-            update_manifest(manifest, options.weights)
+        update_manifest(options.weights.parent / "manifest.json", options.weights)
     except (CheckpointError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

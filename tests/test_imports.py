@@ -58,7 +58,7 @@ TRAINING_ROOMS = {
     "export": "engine config",
     "train": "synthetic data engine config",
     "evaluate": "synthetic data engine evaluation",
-    "tools": "targets joints synthetic data losses engine evaluation config",
+    "tools": "targets joints synthetic data losses engine evaluation config export",
 }
 
 

@@ -97,6 +97,7 @@ def _step_schedule(learning_rate: float, *drops: int) -> OptimConfig:
 
 _SHARES = (0.35, 3.0)
 """From whole figures to faces that fill the image."""
+_BUILTIN_OPTIM = OptimConfig(learning_rate=8e-4, backbone_factor=2.0, relative_backbone=True)
 _BUILTIN = TrainConfig(
     stages=(
         TrainStage(until=0.12, side=192, batch_size=16, dense_only=True, person_share=_SHARES),
@@ -109,11 +110,12 @@ _BUILTIN = TrainConfig(
         augment=AugmentConfig(framing=Framing(kept_area=0.12)),
     ),
     denoising=DenoisingConfig(queries=0),
-    optim=OptimConfig(learning_rate=8e-4),
+    optim=_BUILTIN_OPTIM,
     train_proposals=64,
     train_people=12,
     train_batch_norm=False,
-    frozen_stages=len(BUILTIN_CONFIG.backbone.depths),
+    frozen_stages=3,
+    keep_keypoint_maps=True,
     ema_decay=0.995,
 )
 
@@ -127,7 +129,7 @@ CONFIGS: dict[str, TrainConfig] = {
             TrainStage(until=1.0, side=256, batch_size=640, scale_3d=1.5, person_share=_SHARES),
         ),
         data=replace(_BUILTIN.data, workers=12, drawn_on_device=True, windows=4),
-        optim=OptimConfig(warmup_steps=30),
+        optim=replace(_BUILTIN_OPTIM, learning_rate=1e-3, warmup_steps=30),
         precision="bf16",
         minutes=24.0,
         checkpoint_minutes=1.0,

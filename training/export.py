@@ -6,8 +6,10 @@ import argparse
 import hashlib
 import json
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 import torch
@@ -15,8 +17,8 @@ from torch import Tensor
 
 from aios.network.config import STAGES, AiOSConfig
 from aios.network.model import AiOS
-from aios.weights.checkpoint import CheckpointError, save_safetensors
-from aios.weights.load import Placement
+from aios.weights.checkpoint import CheckpointError, read_safetensors, save_safetensors
+from aios.weights.load import CALIBRATION_KEY, Placement
 
 from .engine.checkpointing import averaged_weights, load_newest
 from .engine.history import run_record
@@ -40,6 +42,45 @@ def with_final_heads(
     return config, {name: weights[name] for name in names}
 
 
+@dataclass(frozen=True)
+class Blend:
+    """Weights on the line from an earlier file to the run (Wortsman et al., CVPR 2022).
+
+    Fine-tuned weights forget some of what the earlier ones know; those between are often better
+    than both.
+    """
+
+    file: Path
+    """Weights that the run started from."""
+    share: float
+    """0 for those of the file, 1 for those of the run."""
+
+    def apply(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Blend the weights of the run with those of the file.
+
+        Raises:
+            CheckpointError: the file cannot be read or is another network.
+        """
+        earlier = read_safetensors(self.file)[1]
+        if {n: t.shape for n, t in earlier.items()} != {n: t.shape for n, t in weights.items()}:
+            raise CheckpointError(f"{self.file} and the run have different networks.")
+        return {
+            name: torch.lerp(earlier[name].float(), weight.float(), self.share)
+            if weight.is_floating_point()
+            else weight
+            for name, weight in weights.items()
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Entry of the manifest: file, share, and the runs in the manifest beside the file."""
+        digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
+        entry = {"file": self.file.name, "sha256": digest, "share": self.share}
+        manifest = self.file.parent / "manifest.json"
+        known = json.loads(manifest.read_text()) if manifest.is_file() else {}
+        runs = known.get("runs") if known.get("sha256") == digest else None
+        return entry | ({"runs": runs} if runs else {})
+
+
 def export(
     run: Path,
     out: Path,
@@ -47,6 +88,7 @@ def export(
     short_side: int | None = None,
     max_overlap: float = 1.0,
     placed_by: Placement = "camera",
+    blend: Blend | None = None,
 ) -> dict[str, Any]:
     """Write the averaged weights of a run's newest checkpoint.
 
@@ -57,16 +99,21 @@ def export(
         short_side: pixels of the network's input; None keeps that of the run.
         max_overlap: largest IoU of two people's boxes, stored in the file; 1 keeps everyone.
         placed_by: source of people's positions, stored in the file.
+        blend: earlier weights to blend with; None for those of the run alone.
 
     Returns:
         Entry of the manifest: size, hash and settings of the file, and the runs that made it,
         see `history.run_record`.
 
     Raises:
-        CheckpointError: the run has no usable checkpoint.
+        CheckpointError: the run has no usable checkpoint, or `blend` does not fit.
     """
     state = load_newest(run)
     config, weights = with_final_heads(*averaged_weights(state, run))
+    blended = {}
+    if blend is not None:
+        weights = blend.apply(weights)
+        blended = {"blend": blend.record()}
     if short_side is not None:
         config = with_short_side(config, short_side)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +133,7 @@ def export(
         "max_overlap": max_overlap,
         "placed_by": placed_by,
         "short_side": config.image.short_side,
+        **blended,
         "runs": [*state["origin"]["runs"], run_record(state)],
     }
 
@@ -93,6 +141,32 @@ def export(
 def write_manifest(path: Path, entry: dict[str, Any], notes: dict[str, Any]) -> None:
     """Write `entry` and `notes` (data, commands, results) as JSON."""
     path.write_text(json.dumps(entry | notes, indent=1) + "\n")
+
+
+def update_manifest(weights: Path, notes: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Bring the manifest beside weights up to date after they have been rewritten.
+
+    Args:
+        weights: the file; without a manifest of this file nothing happens.
+        notes: more entries.
+    """
+    path = weights.parent / "manifest.json"
+    if not path.is_file():
+        return
+    entry = json.loads(path.read_text())
+    if entry.get("file") != weights.name:
+        return
+    _, state, metadata = read_safetensors(weights)
+    entry |= {
+        "bytes": weights.stat().st_size,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "parameters": sum(tensor.numel() for tensor in state.values()),
+        "threshold": float(metadata["threshold"]),
+        "max_overlap": float(metadata["max_overlap"]),
+    }
+    if CALIBRATION_KEY in metadata:
+        entry[CALIBRATION_KEY] = metadata[CALIBRATION_KEY]
+    write_manifest(path, entry, dict(notes))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,6 +190,12 @@ def main(arguments: list[str] | None = None) -> int:
         default="keypoints",
         help="place people by the predicted camera or by the 2D keypoints",
     )
+    parser.add_argument(
+        "--blend", type=Path, metavar="FILE", help="weights to blend with: those of before the run"
+    )
+    parser.add_argument(
+        "--blend-share", type=float, default=0.5, help="share of the run; 0 gives those of FILE"
+    )
     parser.add_argument("--notes", type=Path, help="JSON to merge into manifest.json beside FILE")
     options = parser.parse_args(arguments)
     try:
@@ -126,6 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.short_side,
             options.max_overlap,
             options.placed_by,
+            Blend(options.blend, options.blend_share) if options.blend else None,
         )
     except CheckpointError as error:
         sys.stderr.write(f"{error}\n")

@@ -28,10 +28,7 @@ _MIN_PEAK = 0.05
 
 
 class KeypointHeads(nn.Module):
-    """Heat maps and offsets of the 17 body keypoints, without training.
-
-    The weights belong to those of the pyramid; training does not change them.
-    """
+    """Heat maps and offsets of the 17 body keypoints."""
 
     def __init__(self, config: PyramidConfig, cells: int) -> None:
         """Two heads over the finest map of the pyramid.
@@ -45,7 +42,6 @@ class KeypointHeads(nn.Module):
         self._channels = config.widths[-1]
         self.heat = _head(self._channels, config.keypoint_width, NUM_BODY_KEYPOINTS)
         self.offsets = _head(self._channels, config.keypoint_width, 2 * NUM_BODY_KEYPOINTS)
-        self.requires_grad_(False)
 
     def forward(self, features: Tensor) -> KeypointMaps:
         """Maps of a batch.
@@ -57,7 +53,7 @@ class KeypointHeads(nn.Module):
         last = features[:, -self._channels * self._cells**2 :].float()
         finest = F.pixel_shuffle(last, self._cells)
         offsets = self.offsets(finest).unflatten(1, (NUM_BODY_KEYPOINTS, 2))
-        return KeypointMaps(F.logsigmoid(self.heat(finest)), offsets.flip(2))
+        return KeypointMaps(self.heat(finest), offsets.flip(2))
 
 
 def _head(channels: int, width: int, out: int) -> nn.Sequential:

@@ -6,6 +6,8 @@ and the convolution before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -111,14 +113,18 @@ class MobileNetV2(nn.Module):
             return list(self.children())
         return list(self.features.children())[: 1 + (self._stage_ends[stages - 1] if stages else 0)]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, known: Sequence[Tensor] = ()) -> list[Tensor]:
         """(B, 3, H, W) -> one (B, C, h, w) for each of the config's `feature_strides`.
 
         A map concatenates the stages of its stride, then the pyramid's map of its stride and the
         finer ones that no other map takes, with cells as channels.
+
+        Args:
+            images: normalised.
+            known: outputs of the first stages if they exist already, see `stage_outputs`.
         """
         config = self._config
-        outputs = self._stage_outputs(images)
+        outputs = self.stage_outputs(images, known, self._num_stages)
         maps: dict[int, list[Tensor]] = {stride: [] for stride in config.feature_strides}
         for stage in config.feature_stages:
             maps[config.strides[stage]].append(outputs[stage])
@@ -129,13 +135,15 @@ class MobileNetV2(nn.Module):
                 maps[stride].append(to_stride(level, stride // config.strides[stage]))
         return [torch.cat(each, 1) if len(each) > 1 else each[0] for each in maps.values()]
 
-    def _stage_outputs(self, images: Tensor) -> list[Tensor]:
-        """Outputs of the stages that `forward` needs, from the first on."""
-        x, outputs = images, []
-        for index, layer in enumerate(self.features):
+    def stage_outputs(self, images: Tensor, known: Sequence[Tensor], stages: int) -> list[Tensor]:
+        """Outputs of the first `stages` stages, of which `known` are the first ones."""
+        outputs = list(known)
+        x = outputs[-1] if outputs else images
+        first = self._stage_ends[len(outputs) - 1] + 1 if outputs else 0
+        for index, layer in enumerate(list(self.features)[first:], first):
+            if len(outputs) == stages:
+                break
             x = layer(x)
             if index in self._stage_ends:
                 outputs.append(x)
-            if len(outputs) == self._num_stages:
-                break
         return outputs

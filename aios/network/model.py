@@ -62,8 +62,9 @@ class AiOS(nn.Module):
             aux_outputs=aux_outputs,
             keep_attention=keep_attention,
         )
+        final = result.outputs[-1]
         return AiOSOutput(
-            final=move_to_peaks(result.outputs[-1], encoded),
+            final=final if self.training else move_to_peaks(final, encoded),
             proposals=proposals,
             selected_queries=result.selected_queries,
             encoded=encoded,
@@ -72,10 +73,10 @@ class AiOS(nn.Module):
         )
 
     def encode(self, images: ImageBatch) -> EncodedImage:
-        """Backbone, projection to feature levels, and encoder."""
+        """Backbone, projection to feature levels, encoder, and keypoint maps if there are any."""
         features = self.backbone(images.pixels)
         encoded = self.encoder(self.level_projections(features), images.padding_mask)
         keypoints = getattr(self.backbone, "keypoints", None)
-        if keypoints is None or self.training:
+        if keypoints is None:
             return encoded
         return dataclasses.replace(encoded, keypoint_maps=keypoints(features[0]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor
 
 PERSON_CLASS = 1
@@ -92,10 +93,15 @@ class ProposalOutput:
 class KeypointMaps:
     """Maps of the K body keypoints, see `keypoint_maps.KeypointHeads`."""
 
-    log_heat: Tensor
-    """(B, K, h, w) logarithm of the heat, which is 0-1."""
+    heat_logits: Tensor
+    """(B, K, h, w) logits of the heat."""
     offsets: Tensor
     """(B, K, 2, h, w) x and y from the index of a cell to the keypoint, cells."""
+
+    @property
+    def log_heat(self) -> Tensor:
+        """(B, K, h, w) logarithm of the heat, which is 0-1."""
+        return F.logsigmoid(self.heat_logits)
 
 
 @dataclass(frozen=True)

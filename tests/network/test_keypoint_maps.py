@@ -22,7 +22,7 @@ def maps_with_peaks(*peaks):
     heat = torch.full((1, 17, HEIGHT, WIDTH), 1e-4)
     for keypoint, x, y in peaks:
         heat[0, keypoint, y, x] = 0.9
-    return KeypointMaps(heat.log(), torch.zeros(1, 17, 2, HEIGHT, WIDTH))
+    return KeypointMaps(heat.logit(), torch.zeros(1, 17, 2, HEIGHT, WIDTH))
 
 
 def moved(maps, points=(30.0, 20.0), box=(30.0, 20.0, 20.0, 20.0), valid=(1.0, 1.0)):
@@ -85,7 +85,7 @@ def test_heads_read_the_finest_map_of_the_pyramid():
         maps = backbone.keypoints(features[0])
         expected = backbone.keypoints.heat(finest[0])
     assert isinstance(backbone.keypoints, KeypointHeads)
-    torch.testing.assert_close(maps.log_heat, torch.nn.functional.logsigmoid(expected))
+    torch.testing.assert_close(maps.heat_logits, expected)
     assert maps.offsets.shape == (1, 17, 2, 16, 24)
 
 

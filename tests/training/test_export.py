@@ -1,5 +1,6 @@
 """Export of a run to a weights file that the program loads."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -8,7 +9,8 @@ import torch
 
 from aios.body.model import BodyModel
 from aios.network.model import AiOS
-from aios.weights.checkpoint import load_strictly, read_safetensors
+from aios.weights.checkpoint import load_strictly, read_safetensors, save_safetensors
+from tests.helpers.networks import SMALL, random_model
 from tests.helpers.training_samples import random_batch
 from tests.helpers.training_sources import TINY
 from training.config import TINY_MODEL
@@ -48,6 +50,29 @@ def test_exported_weights_predict_like_the_averaged_network(run, tmp_path):
     with torch.no_grad():
         one, other = model(images).final, run.average(images).final
     torch.testing.assert_close(one.boxes, other.boxes, atol=5e-3, rtol=0)
+
+
+def test_blended_weights_lie_between_the_earlier_ones_and_the_run(run, tmp_path, capsys):
+    earlier, alone, out = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
+    assert export_main(["--run", str(run.folder), "--out", str(alone)]) == 0
+    config, state, _ = read_safetensors(alone)
+    moved = {name: t + 1 if t.is_floating_point() else t for name, t in state.items()}
+    save_safetensors(earlier, moved, config)
+    digest = hashlib.sha256(earlier.read_bytes()).hexdigest()
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"sha256": digest, "runs": [{"steps": 7}]}))
+    command = ["--run", str(run.folder), "--out", str(out), "--blend", str(earlier)]
+    assert export_main([*command, "--blend-share", "0.75"]) == 0
+    blended = read_safetensors(out)[1]
+    for name, tensor in state.items():
+        torch.testing.assert_close(blended[name].float(), tensor.float() + 0.25, atol=0.02, rtol=0)
+    assert json.loads(manifest.read_text())["blend"] == {
+        **{"file": earlier.name, "sha256": digest, "share": 0.75, "runs": [{"steps": 7}]}
+    }
+    other = random_model(SMALL, 0)
+    save_safetensors(earlier, other.state_dict(), SMALL)
+    assert export_main(command) == 1
+    assert "different networks" in capsys.readouterr().err
 
 
 def test_next_phase_starts_from_the_averaged_weights_and_the_labels(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from aios.accelerate.install import accelerate_training
 from aios.body.model import BodyModel
+from aios.network.mobilenet import MobileNetV2
 from aios.network.model import AiOS
 from aios.network.outputs import AiOSOutput, EncodedImage, ProposalOutput
 
@@ -16,11 +18,12 @@ from ..data.batch import Batch
 from ..losses.criterion import Criterion
 from ..losses.denoising import Denoising, DenoisingTargets
 from ..losses.dense_criterion import DenseCriterion
+from ..losses.keypoint_map_terms import keypoint_map_terms
 from ..losses.matcher import Matcher
 from ..losses.validity import Counts
 from .backbone_weights import load_backbone
 from .batch_norm import use_batch_norm
-from .frozen_backbone import FrozenBackbone, is_frozen
+from .frozen_backbone import FrozenBackbone, PartlyFrozenBackbone, is_frozen
 from .initial_weights import IMAGE_FEATURES, load_initial_weights
 from .mean_person import initialise_mean_person
 from .precision import autocast, to_float32
@@ -71,18 +74,7 @@ class Learner(nn.Module):
         if config.start:
             fresh = IMAGE_FEATURES if config.backbone else ()
             load_initial_weights(config.start, model, self.denoising.labels, fresh)
-        frozen = []
-        if config.frozen_stages is not None:
-            frozen = model.backbone.first_layers(config.frozen_stages)
-        for layer in frozen:
-            layer.requires_grad_(False)
-        if config.train_batch_norm:
-            use_batch_norm(model, frozen)
-        if is_frozen(model.backbone):
-            model.backbone = FrozenBackbone(model.backbone)  # type: ignore[assignment]
-        else:
-            # On a CPU, convolutions take a seventh less time with channels last.
-            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.map_teacher = self._prepare_backbone(model)
         model.proposals.num_proposals = config.train_proposals or config.model.num_proposals
         model.decoder.num_people = config.train_people or config.model.num_people
         accelerate_training(model)
@@ -99,6 +91,27 @@ class Learner(nn.Module):
                 unannotated_negative=config.loss_rules.unannotated_negative,
             )
 
+    def _prepare_backbone(self, model: AiOS) -> FrozenBackbone | None:
+        """Freeze parts of the backbone, in place, and copy the teacher of its keypoint maps."""
+        config, stages = self.config, self.config.frozen_stages
+        frozen = [] if stages is None else model.backbone.first_layers(stages)
+        for layer in frozen:
+            layer.requires_grad_(False)
+        teacher = None
+        if config.keep_keypoint_maps and not is_frozen(model.backbone):
+            teacher = FrozenBackbone(copy.deepcopy(model.backbone))
+        if config.train_batch_norm:
+            use_batch_norm(model, frozen)
+        if is_frozen(model.backbone):
+            model.backbone = FrozenBackbone(model.backbone)  # type: ignore[assignment]
+        elif stages and isinstance(model.backbone, MobileNetV2):
+            partly = PartlyFrozenBackbone(model.backbone, stages)
+            model.backbone = partly  # type: ignore[assignment]
+        else:
+            # On a CPU, convolutions take a seventh less time with channels last.
+            model.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return teacher
+
     def forward(
         self, batch: Batch, stage: TrainStage, step: StepShare
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -114,13 +127,16 @@ class Learner(nn.Module):
             over the batches of the step.
         """
         if stage.dense_only:
-            losses = self._dense_losses(*self._encode(batch), batch, step)
+            encoded, proposals = self._encode(batch)
+            losses = self._dense_losses(encoded, proposals, batch, step)
         else:
             output, denoising = self._predict(batch)
             matches = self.matcher(output, batch)
             losses = self.criterion(output, matches, batch, denoising, stage.scale_3d, step.counts)
             if self.dense_criterion is not None:
                 losses |= self._dense_losses(output.encoded, output.proposals, batch, step)
+            encoded = output.encoded
+        losses |= self._map_losses(encoded, batch, step)
         total = torch.stack(list(losses.values())).sum()
         return total, {name: loss.detach() for name, loss in losses.items()}
 
@@ -140,6 +156,25 @@ class Learner(nn.Module):
             encoded = self.model.encode(batch.images(self.config.model.image))
             proposals, _ = self.model.proposals(encoded)
         return to_float32(encoded), to_float32(proposals)
+
+    def _map_losses(
+        self, encoded: EncodedImage, batch: Batch, step: StepShare
+    ) -> dict[str, Tensor]:
+        """Losses of the keypoint maps of a backbone in training; means, as the dense losses."""
+        maps = encoded.keypoint_maps
+        if maps is None or is_frozen(self.model.backbone):
+            return {}
+        kept = None
+        if self.map_teacher is not None and bool(batch.ignore_unmatched.any()):
+            taught = batch.ignore_unmatched
+            with autocast(self.config.precision, batch.pictures.device):
+                images = batch.images(self.config.model.image).pixels[taught]
+                known = getattr(self.model.backbone, "known", ())
+                known = [outputs[taught] for outputs in known]
+                kept = to_float32(self.map_teacher.keypoint_maps(images, known))
+        terms = keypoint_map_terms(maps, batch, kept)
+        weights = self.config.loss_weights
+        return {name: term * getattr(weights, name) * step.share for name, term in terms.items()}
 
     def _dense_losses(
         self, encoded: EncodedImage, proposals: ProposalOutput, batch: Batch, step: StepShare

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aios.network.config import ConfigError
 
 SLOW_NAMES = ("sampling_offsets",)
+_MIN_SCALE = 1e-3
+"""Least root mean square of a tensor with `OptimConfig.relative_backbone`; biases can be zero."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class OptimConfig:
     learning_rate: float = 1e-3
     backbone_factor: float = 1.0
     """Factor on the learning rate of the backbone."""
+    relative_backbone: bool = False
+    """Make the steps of each tensor of the backbone relative to its root mean square at the start,
+    as in Adafactor (Shazeer and Stern, 2018). For backbones like MoveNet, whose tensors differ by a
+    factor of thousands: a step that suits most of them destroys the smallest."""
     offsets_factor: float = 0.1
     """Factor on the learning rate of the sampling offsets of deformable attention."""
     weight_decay: float = 0.02
@@ -58,8 +64,12 @@ class Position:
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
-    """Groups by factor on the learning rate: backbone, sampling offsets, everything else."""
+    """Groups by factor on the learning rate: backbone, sampling offsets, everything else.
+
+    `scale` is the unit in which `clip_gradients` measures the parameters of a group.
+    """
     groups: dict[float, list[nn.Parameter]] = {}
+    scaled: list[dict] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -68,11 +78,15 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
             factor = config.offsets_factor
         elif "backbone" in name:
             factor = config.backbone_factor
+            if config.relative_backbone:
+                scale = max(float(parameter.detach().square().mean().sqrt()), _MIN_SCALE)
+                scaled.append({"params": [parameter], "factor": factor * scale, "scale": scale})
+                continue
         groups.setdefault(factor, []).append(parameter)
-    return [
-        {"params": parameters, "lr": config.learning_rate * factor, "factor": factor}
-        for factor, parameters in groups.items()
+    plain: list[dict] = [
+        {"params": p, "factor": factor, "scale": 1.0} for factor, p in groups.items()
     ]
+    return [group | {"lr": config.learning_rate * group["factor"]} for group in (*plain, *scaled)]
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
@@ -85,6 +99,22 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
         foreach=not on_gpu,
         fused=on_gpu,
     )
+
+
+def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> Tensor:
+    """Scale all gradients down to a global norm of `max_norm`, and return the norm before.
+
+    The norm is that of the gradients by the parameters in units of their group's `scale`.
+    """
+    norms = []
+    for group in optimizer.param_groups:
+        gradients = [p.grad for p in group["params"] if p.grad is not None]
+        if gradients:
+            norms.append(group["scale"] * nn.utils.get_total_norm(gradients))
+    norm = torch.stack(norms).norm()
+    every = [p for group in optimizer.param_groups for p in group["params"]]
+    nn.utils.clip_grads_with_norm_(every, max_norm, norm)
+    return norm
 
 
 def learning_rate_factor(position: Position, config: OptimConfig) -> float:

@@ -64,6 +64,9 @@ class TrainConfig:
     """Train batch norm, for a backbone with random weights; False keeps it frozen."""
     frozen_stages: int | None = None
     """Freeze the backbone's stem (0) and this many stages after it; None trains all of it."""
+    keep_keypoint_maps: bool = False
+    """Hold the backbone's keypoint maps to those of the backbone that the run starts from, in
+    images where not everyone is annotated, see `keypoint_map_terms`."""
     initial_prediction: Literal["mean_person", "neutral"] = "mean_person"
     """Prediction of an untrained network: an upright person with lowered arms, or zeros."""
     start: str | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from aios.body.model import BodyModel
@@ -35,7 +35,13 @@ from .distributed import (
 from .ema import build_average
 from .history import flattened, origin
 from .learner import Learner, StepShare
-from .optim import Position, build_optimizer, learning_rate_factor, set_learning_rate
+from .optim import (
+    Position,
+    build_optimizer,
+    clip_gradients,
+    learning_rate_factor,
+    set_learning_rate,
+)
 from .precision import build_scaler
 from .previews import draw_previews
 from .stream import Stream
@@ -146,8 +152,7 @@ class Trainer:
         batches = [batch.to(self.device) for batch in batches]
         total, losses = self.accumulate_gradients(batches, stage)
         self.scaler.unscale_(self.optimizer)
-        parameters = [p for p in self.learner.parameters() if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(parameters, config.optim.clip_norm)
+        norm = clip_gradients(self.optimizer, config.optim.clip_norm)
         if not bool(torch.isfinite(total)) or not self._is_usable(norm):
             self._stop(batches, losses, "the gradient")
         self.scaler.step(self.optimizer)

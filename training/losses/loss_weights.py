@@ -60,6 +60,10 @@ class LossWeights:
     dense_root: float = 0.6
     dense_body: float = 0.05
     dense_heat: float = 0.3
+    map_heat: float = 1.0
+    """This and the next two, of the backbone's keypoint maps, see `keypoint_map_terms`."""
+    map_offset: float = 0.3
+    map_kept: float = 2.0
 
 
 @dataclass(frozen=True)

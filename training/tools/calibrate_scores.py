@@ -9,7 +9,6 @@ right if it finds a person by the rules of `training.evaluation.metrics.match_gr
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from aios.weights.checkpoint import CheckpointError, read_safetensors, save_safe
 from aios.weights.load import CALIBRATION_KEY
 
 from ..evaluation.metrics import match_greedily
+from ..export import update_manifest
 from ..synthetic import (
     BENCHMARK_PARTS,
     BENCHMARK_SIZE_HW,
@@ -140,24 +140,6 @@ def calibrate(weights: Path, scenes: int, max_overlap: float) -> ScoreCalibratio
     return calibration
 
 
-def update_manifest(path: Path, weights: Path) -> None:
-    """Write size, checksum and settings of the weights into their manifest, if they have one."""
-    if not path.is_file():
-        return
-    entry = json.loads(path.read_text())
-    if entry.get("file") != weights.name:
-        return
-    metadata = read_safetensors(weights)[2]
-    entry |= {
-        "bytes": weights.stat().st_size,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "threshold": float(metadata["threshold"]),
-        "max_overlap": float(metadata["max_overlap"]),
-        CALIBRATION_KEY: metadata[CALIBRATION_KEY],
-    }
-    path.write_text(json.dumps(entry, indent=1) + "\n")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -176,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         calibration = calibrate(options.weights, options.scenes, options.max_overlap)
-        update_manifest(options.weights.parent / "manifest.json", options.weights)
+        update_manifest(options.weights)
     except (CheckpointError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -11,7 +11,7 @@ from aios.network.config import MOVENET_BACKBONE
 from aios.network.mobilenet import MobileNetV2
 from aios.weights.checkpoint import CheckpointError
 from training.engine.backbone_weights import load_backbone
-from training.engine.frozen_backbone import FrozenBackbone
+from training.engine.frozen_backbone import FrozenBackbone, PartlyFrozenBackbone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -131,3 +131,35 @@ def test_frozen_backbone_equals_the_backbone_also_in_copies_and_after_loading(lo
         assert not any(parameter.requires_grad for parameter in each.parameters())
         for found, wanted in zip(each(images), expected, strict=True):
             torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_partly_frozen_backbone_trains_its_last_stages_only(loaded):
+    backbone = copy.deepcopy(loaded[0])
+    names = set(backbone.state_dict())
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = backbone(images)
+    partly = PartlyFrozenBackbone(backbone, 3)
+    found = partly(images)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+    assert set(partly.state_dict()) == names
+    sum(one.sum() for one in found).backward()
+    trained = {name for name, p in partly.named_parameters() if p.grad is not None}
+    assert trained == {name for name, p in partly.named_parameters() if p.requires_grad} - {
+        name for name in names if name.startswith("keypoints.")
+    }
+    assert not any(name.startswith(("features.0.", "features.6.")) for name in trained)
+    assert any(name.startswith("features.7.") for name in trained)
+    assert "pyramid.last.weight" in trained
+
+
+def test_a_teacher_continues_from_the_stages_that_are_known(loaded):
+    backbone = copy.deepcopy(loaded[0])
+    teacher = FrozenBackbone(copy.deepcopy(backbone))
+    partly = PartlyFrozenBackbone(backbone, 3)
+    images = torch.rand(2, 3, 64, 64)
+    partly(images)
+    whole, continued = (teacher.keypoint_maps(images, known) for known in ((), partly.known))
+    torch.testing.assert_close(continued.heat_logits, whole.heat_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(continued.offsets, whole.offsets, atol=1e-4, rtol=1e-4)

@@ -137,6 +137,9 @@ _PAPER_WEIGHTS = LossWeights(
     dense_root=0.0,
     dense_body=0.0,
     dense_heat=0.0,
+    map_heat=0.0,
+    map_offset=0.0,
+    map_kept=0.0,
 )
 
 LOSS_WEIGHTS: dict[str, LossWeights] = {

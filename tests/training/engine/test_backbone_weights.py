@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from aios.body.model import BodyModel
+from aios.network.backbone import build_backbone
 from aios.network.frozen_batch_norm import FrozenBatchNorm2d
 from aios.network.mobilenet import MobileNetV2
 from aios.network.resnet import ResNet
@@ -112,7 +113,10 @@ def test_frozen_stages_have_no_trainable_parameters(backbone, stages):
     model = replace(TINY.model, backbone=replace(backbone, feature_stages=(2, 3)))
     run = replace(TINY, model=model, frozen_stages=stages, initial_prediction="neutral")
     learner = Learner(run, BodyModel.load())
-    first = learner.model.backbone.first_layers(stages)
+    whole = build_backbone(model.backbone)
+    chosen = whole.first_layers(stages)
+    names = [name for name, module in whole.named_modules() if module in chosen]
+    first = [learner.model.backbone.get_submodule(name) for name in names]
     assert not any(p.requires_grad for layer in first for p in layer.parameters())
     frozen = [m for m in learner.model.modules() if isinstance(m, FrozenBatchNorm2d)]
     assert set(frozen) == {

@@ -186,7 +186,7 @@ def test_every_weight_has_its_term(body, recipe):
     final = {name for name in names if not name[-1].isdigit() and "_proposals" not in name}
     for field in fields(LossWeights):
         weight = getattr(LOSS_WEIGHTS[recipe], field.name)
-        if field.name.startswith("dense_"):
+        if field.name.startswith(("dense_", "map_")):
             continue
         without = Scorer(recipe, body, **{field.name: 0.0})
         missing = names - set(without(output, batch, denoising))

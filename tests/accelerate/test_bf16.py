@@ -27,7 +27,7 @@ MAX_MEDIAN_MM, MAX_MM = 1.0, 15.0
 and of everyone."""
 MAX_MEDIAN_DEPTH_CHANGE, MAX_DEPTH_CHANGE = 0.001, 0.1
 """The same for the relative change of the distance from the camera. In a portrait, where the border
-cuts the person, one keypoint that moves to another peak of its map changes it by several percent."""
+cuts the person, one keypoint that moves to another peak of its map changes it by some percent."""
 
 
 def in_bf16(model: AiOS) -> AiOS:

@@ -173,6 +173,7 @@ CONFIGS["synthetic_small"] = replace(
         crop=InstanceCrop(short_sides=(192, 224, 256, 288, 320), long_side=448),
     ),
     optim=replace(_step_schedule(2e-4, 50), backbone_factor=1.0),
+    loss_weights=replace(LOSS_WEIGHTS["released"], map_heat=1.0, map_offset=0.3),
     train_batch_norm=True,
     frozen_stages=None,
     initial_prediction="mean_person",

@@ -6,10 +6,8 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, get_args
 
 import torch
@@ -143,13 +141,8 @@ def write_manifest(path: Path, entry: dict[str, Any], notes: dict[str, Any]) -> 
     path.write_text(json.dumps(entry | notes, indent=1) + "\n")
 
 
-def update_manifest(weights: Path, notes: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Bring the manifest beside weights up to date after they have been rewritten.
-
-    Args:
-        weights: the file; without a manifest of this file nothing happens.
-        notes: more entries.
-    """
+def update_manifest(weights: Path) -> None:
+    """Update the manifest beside rewritten weights; without one for this file, do nothing."""
     path = weights.parent / "manifest.json"
     if not path.is_file():
         return
@@ -166,7 +159,7 @@ def update_manifest(weights: Path, notes: Mapping[str, Any] = MappingProxyType({
     }
     if CALIBRATION_KEY in metadata:
         entry[CALIBRATION_KEY] = metadata[CALIBRATION_KEY]
-    write_manifest(path, entry, dict(notes))
+    write_manifest(path, entry, {})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -190,9 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
         default="keypoints",
         help="place people by the predicted camera or by the 2D keypoints",
     )
-    parser.add_argument(
-        "--blend", type=Path, metavar="FILE", help="weights to blend with: those of before the run"
-    )
+    parser.add_argument("--blend", type=Path, metavar="FILE", help="earlier weights to blend with")
     parser.add_argument(
         "--blend-share", type=float, default=0.5, help="share of the run; 0 gives those of FILE"
     )

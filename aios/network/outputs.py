@@ -117,7 +117,7 @@ class EncodedImage:
     valid_ratios: Tensor
     """(B, L, 2) un-padded share of each level in x and y."""
     keypoint_maps: KeypointMaps | None = dataclasses.field(default=None, kw_only=True)
-    """Outside training, for backbones with keypoint heads; else None."""
+    """None for backbones without keypoint heads."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class LossWeights:
     dense_body: float = 0.05
     dense_heat: float = 0.3
     map_heat: float = 1.0
-    """This and the next two, of the backbone's keypoint maps, see `keypoint_map_terms`."""
+    """`map_*`: terms of the backbone's keypoint maps, see `keypoint_map_terms`."""
     map_offset: float = 0.3
     map_kept: float = 2.0
 

@@ -114,7 +114,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, with_device: bool = Tru
     parser.add_argument(
         "--refine",
         action=argparse.BooleanOptionalAction,
-        help="refine poses to the predicted 2D keypoints (default: with the built-in weights)",
+        help="refine poses to the predicted 2D keypoints and, in photos, distances to a common "
+        "floor (default: with the built-in weights)",
     )
     parser.add_argument(
         "--threshold",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,10 +15,13 @@ from torch import Tensor
 from .accelerate.cuda_graphs import CudaGraph, cuda_graphs_available
 from .body.model import BodyModel
 from .body.parameters import SMPLX_NAMES, SMPLX_SIZES
-from .people import People
+from .network.config import NUM_BODY_JOINTS
+from .people import FIELD_SHAPES, People
 
 _BATCH = 16
 """Maximum number of bodies per call of the body model."""
+_RIDGE = 1e-3  # square metres per squared coefficient, keeps changes of shape small
+_MAX_BETA = 3.0
 _GRAPH_BATCH = 64
 """The same with CUDA graphs; padded to a multiple of `_BATCH`, since a graph has a fixed size."""
 
@@ -48,6 +53,40 @@ class BodyPoser:
         """Pose joints (P, 144, 3) of one photo in metres, camera frame, without meshes."""
         (joints_3d,) = self._run([people], self._pose_joints, self._joints_graph)
         return joints_3d
+
+    def resized(self, people: People, joints_3d: np.ndarray, factors: np.ndarray) -> People:
+        """Change the size of bodies around the pelvis, by their shape coefficients.
+
+        The new coefficients are the least-squares approximation of a scaled skeleton, and stay
+        within 3 standard deviations.
+
+        Args:
+            people: P people.
+            joints_3d: (P, 144, 3) their posed joints, metres.
+            factors: (P,) on the size.
+
+        Returns:
+            The same people with new `betas`, and new `transl` that keep the pelvis in place.
+        """
+        if not len(people):
+            return people
+        limit = np.maximum(np.abs(people.betas), _MAX_BETA)
+        betas = people.betas + np.log(factors)[:, None] * self._size_direction
+        betas = betas.clip(-limit, limit).astype(np.float32)
+        changed = replace(people, betas=betas)
+        shift = joints_3d[:, 0] - self.joints(changed)[:, 0]
+        return replace(changed, transl=changed.transl + shift)
+
+    @functools.cached_property
+    def _size_direction(self) -> np.ndarray:
+        """(10,) change of `betas` that scales the skeleton, per unit of the logarithm."""
+        fields = {n: np.zeros((11, *shape), np.float32) for n, shape in FIELD_SHAPES.items()}
+        fields["betas"][1:] = np.eye(10)
+        skeleton = self.joints(People(**fields))[:, :NUM_BODY_JOINTS].astype(np.float64)
+        skeleton -= skeleton[:, :1]
+        mean, directions = skeleton[0].ravel(), (skeleton[1:] - skeleton[0]).reshape(10, -1)
+        gram = directions @ directions.T + _RIDGE * np.eye(10)
+        return np.linalg.solve(gram, directions @ mean)
 
     def _run(
         self,

@@ -115,7 +115,7 @@ class Prediction:
         faces: (F, 3) int64 vertex indices of one body.
         weights: name of the weights, see `WeightsInfo.name`.
         body: name of the body model, "SMPL-X" or "stand-in".
-        refined: whether poses were refined to the predicted keypoints, see `refinement`.
+        refined: whether poses and distances were refined to the predicted keypoints, see `fitting`.
         focal_length_from: whether the focal length is that of the model, of the photo's EXIF data,
             or chosen.
         kept: (P,) int64 indices among all people found, after `select`; None before.

@@ -18,6 +18,9 @@ from .accelerate.cuda_graphs import CudaGraph, cuda_graphs_available
 from .accelerate.install import Speed, accelerate
 from .attention import keep_attention, watch_self_attention
 from .body.model import BodyModel
+from .fitting.common_floor import distance_factors
+from .fitting.placement import keypoint_translation
+from .fitting.refinement import refine_poses
 from .geometry.camera import Camera
 from .geometry.tiles import tiles
 from .media.photo import PhotoSource, photo_pixels, read_photo
@@ -31,10 +34,8 @@ from .network.preprocessing import (
     prepare_photo,
 )
 from .people import People, people_from_table, people_table
-from .placement import keypoint_translation
 from .posing import BodyPoser
 from .prediction import Candidates, Prediction, candidates_of_tiles
-from .refinement import refine_poses
 from .resources import EXAMPLES
 from .weights.load import WeightsInfo, load_model
 
@@ -109,9 +110,9 @@ class AiOSPredictor:
             device: None takes CUDA if available.
             speed: "exact" or "fast"; "fast" uses 8-bit products on a CPU, which moves vertices by
                 one or two millimetres, and falls back to "exact" where not supported.
-            refine: whether poses are refined to the predicted 2D keypoints, see
-                `aios.refinement`; None refines with weights whose people are placed by keypoints,
-                as the built-in ones.
+            refine: whether poses are refined to the predicted 2D keypoints, and distances to a
+                common floor, see `aios.fitting`; None refines with weights whose people are placed
+                by keypoints, as the built-in ones.
 
         Raises:
             CheckpointError: the weights are not available or not usable.
@@ -299,12 +300,14 @@ class AiOSPredictor:
             predictions.append(prediction)
         return predictions
 
-    def placed(self, people: People, camera: Camera) -> People:
+    def placed(self, people: People, camera: Camera, common_floor: bool = True) -> People:
         """Place and refine people as in their `Prediction`; poses joints only, no meshes.
 
         Args:
             people: P people of one photo.
             camera: camera of the photo.
+            common_floor: whether refinement moves people closer to one floor, see
+                `fitting.common_floor`.
         """
         by_keypoints = self.weights.placed_by == "keypoints"
         if not (by_keypoints or self.refine) or not len(people):
@@ -313,7 +316,32 @@ class AiOSPredictor:
         if by_keypoints:
             shift = keypoint_translation(people, joints, camera).astype(np.float32)
             people, joints = replace(people, transl=people.transl + shift), joints + shift[:, None]
-        return refine_poses(people, joints, camera) if self.refine else people
+        if not self.refine:
+            return people
+        refined = refine_poses(people, joints, camera)
+        if not common_floor:
+            return refined
+        depths = joints[:, 0, 2] * distance_factors(people, joints, camera)
+        return self._at_depths(refined, depths, depths != joints[:, 0, 2])
+
+    def _at_depths(self, people: People, depths: np.ndarray, moved: np.ndarray) -> People:
+        """Refined people at the relative depths of some, with the size that fits the photo.
+
+        Args:
+            people: P people.
+            depths: (P,) of the pelvis, metres. Refined depths are better in the mean of the
+                people, which stays, but worse relative to each other.
+            moved: (P,) bool.
+        """
+        if not moved.any():
+            return people
+        joints = self._poser.joints(people)
+        pelvis = joints[:, 0]
+        factors = np.where(moved, depths / pelvis[:, 2], 1.0)
+        factors[moved] /= np.exp(np.median(np.log(factors[moved])))
+        people = self._poser.resized(people, joints, factors)
+        shift = (pelvis * (factors - 1)[:, None]).astype(np.float32)
+        return replace(people, transl=people.transl + shift)
 
     def _run(
         self,

@@ -113,3 +113,24 @@ def test_joints_equal_those_of_the_meshes(body, people, from_official):
 def test_joints_are_posed_without_meshes(body, people, monkeypatch):
     monkeypatch.setattr(type(body), "__call__", lambda *_: pytest.fail("posed meshes"))
     assert BodyPoser(body, False).joints(people[0]).shape == (3, 144, 3)
+
+
+@pytest.mark.parametrize("from_official", [False, True])
+def test_resized_bodies_keep_their_pelvis(body, people, from_official):
+    poser = BodyPoser(body, from_official)
+    photo = people[0]
+    upright = dataclasses.replace(photo, body_pose=0 * photo.body_pose, betas=0 * photo.betas)
+    before = poser.joints(upright)
+    factors = np.linspace(0.9, 1.1, len(photo))
+    resized = poser.resized(upright, before, factors)
+    after = poser.joints(resized)
+    np.testing.assert_allclose(after[:, 0], before[:, 0], atol=1e-5)
+
+    def height(joints):
+        return np.linalg.norm(joints[:, 15] - joints[:, 7], axis=1)
+
+    np.testing.assert_allclose(height(after) / height(before), factors, atol=0.02)
+    same = poser.resized(upright, before, np.ones(len(photo)))
+    np.testing.assert_allclose(same.transl, upright.transl, atol=1e-6)
+    far = poser.resized(upright, before, np.full(len(photo), 3.0))
+    assert np.abs(far.betas).max() == 3

@@ -70,13 +70,14 @@ class Blend:
         }
 
     def record(self) -> dict[str, Any]:
-        """Entry of the manifest: file, share, and the runs in the manifest beside the file."""
+        """Entry of the manifest: file, share, and how the manifest beside the file was made."""
         digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
         entry = {"file": self.file.name, "sha256": digest, "share": self.share}
         manifest = self.file.parent / "manifest.json"
         known = json.loads(manifest.read_text()) if manifest.is_file() else {}
-        runs = known.get("runs") if known.get("sha256") == digest else None
-        return entry | ({"runs": runs} if runs else {})
+        if known.get("sha256") != digest:
+            return entry
+        return entry | {name: known[name] for name in ("blend", "runs") if known.get(name)}
 
 
 def export(

@@ -25,7 +25,7 @@ def refine_checkbox(predictor: AiOSPredictor) -> gr.Checkbox:
     return gr.Checkbox(
         predictor.refine,
         label="Refine to keypoints",
-        info="Move the meshes onto the predicted 2D keypoints.",
+        info="Move meshes onto the predicted 2D keypoints; in photos also people to one floor.",
     )
 
 

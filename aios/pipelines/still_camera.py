@@ -12,9 +12,10 @@ from ..body.kinematics import rest_parameters
 from ..body.parameters import SMPLX_NAMES
 from ..export.motion import MotionStore
 from ..export.placement import STILL_CAMERA_SPACE
+from ..geometry.floor import Floor
 from ..predictor import AiOSPredictor
 from ..tracking.contacts import FOOT_POINTS
-from ..tracking.floor import BODY_POINTS, FeetTrack, Floor, ground_tracks
+from ..tracking.floor import BODY_POINTS, FeetTrack, ground_tracks
 
 StillCamera = Literal["auto", "on", "off"]
 STILL_CAMERA: tuple[StillCamera, ...] = get_args(StillCamera)

@@ -22,6 +22,7 @@ from ..export.motion_files import motion_to_npz, write_track_files
 from ..export.photo_json import CONVENTIONS, camera_to_json
 from ..export.placement import AT_CAMERA, SceneBounds
 from ..geometry.camera import Camera
+from ..geometry.floor import Floor
 from ..media.photo import utf8_text
 from ..media.prefetch import prefetch
 from ..media.video_reader import Frame, VideoReader
@@ -29,7 +30,6 @@ from ..media.video_writer import VideoWriter, playable_size
 from ..prediction import Prediction
 from ..predictor import AiOSPredictor
 from ..render.colors import person_colors
-from ..tracking.floor import Floor
 from .output_names import UNFINISHED
 from .progress import ProgressCallback, ProgressReporter
 from .stream_tracker import StreamTracker, TrackedPeople

@@ -10,12 +10,12 @@ from pathlib import Path
 from ..export.motion import MotionStore
 from ..export.resample import densest_rate
 from ..geometry.camera import Camera
+from ..geometry.floor import Floor
 from ..media.photo import display_name
 from ..media.prefetch import prefetch
 from ..media.video_reader import VideoReader
 from ..predictor import DEFAULT_MAX_PEOPLE, AiOSPredictor
 from ..tracking.camera_motion import CameraMotion
-from ..tracking.floor import Floor
 from ..tracking.smoothing import SMOOTHING
 from .export_settings import DEFAULT_EXPORT, ExportChoice
 from .progress import ProgressReporter

@@ -22,6 +22,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
+from ..geometry.floor import Floor, Upright, fit_floor, likely_up
 from .contacts import find_contacts
 
 BODY_POINTS = (
@@ -29,8 +30,6 @@ BODY_POINTS = (
     *("left_wrist", "right_wrist", "left_ankle", "right_ankle"),
 )
 """Names of the points that stand for the picture of a body; the neck is its upper end."""
-_CAMERA_UP = np.array([0.0, -1.0, 0.0])
-_ROUNDS = 10
 _HUBER_ROUNDS, _HUBER_LIMIT = 4, 4.0
 """Errors beyond the limit, in standard deviations, count linearly."""
 _MIN_DEPTH_M = 0.1
@@ -83,23 +82,6 @@ class FeetTrack:
 
 
 @dataclass(frozen=True)
-class Floor:
-    """Plane of the points x with `normal` . x + `distance` = 0.
-
-    Attributes:
-        normal: (3,) unit vector pointing up, camera frame.
-        distance: of the camera from the floor, metres.
-    """
-
-    normal: np.ndarray
-    distance: float
-
-    def heights(self, points: np.ndarray) -> np.ndarray:
-        """Heights (...) of points (..., 3) above the floor, metres."""
-        return points @ self.normal + self.distance
-
-
-@dataclass(frozen=True)
 class Grounding:
     """Result of `ground_tracks`.
 
@@ -126,10 +108,12 @@ def ground_tracks(
     Returns:
         Floor, translations and contacts. Without a floor, all translations are 0.
     """
-    up = _up(tracks, settings)
-    contacts = [find_contacts(track.times, track.feet, up) for track in tracks]
+    axes = np.concatenate([np.zeros((0, 3)), *(_body_axes(track) for track in tracks)])
+    up = likely_up(axes, settings.camera_tilt, settings.body_tilt)
+    contacts = [find_contacts(track.times, track.feet, up.direction) for track in tracks]
     places = [
-        _contact_places(track, found, up) for track, found in zip(tracks, contacts, strict=True)
+        _contact_places(track, found, up.direction)
+        for track, found in zip(tracks, contacts, strict=True)
     ]
     floor = _fit_floor(places, up, settings)
     if floor is None:
@@ -140,17 +124,6 @@ def ground_tracks(
         for track, found in zip(tracks, contacts, strict=True)
     ]
     return Grounding(floor, translations, contacts)
-
-
-def _up(tracks: Sequence[FeetTrack], settings: FloorSettings) -> np.ndarray:
-    """(3,) likely direction up, from the axes of stretched bodies and the horizontal camera."""
-    total = _CAMERA_UP / settings.camera_tilt**2
-    axes = [_body_axes(track) for track in tracks]
-    axes = [axis for axis in axes if len(axis)]
-    if axes:
-        mean = np.median(np.concatenate(axes), 0)
-        total = total + mean / np.linalg.norm(mean) / settings.body_tilt**2
-    return total / np.linalg.norm(total)
 
 
 def _body_axes(track: FeetTrack) -> np.ndarray:
@@ -168,31 +141,11 @@ def _contact_places(track: FeetTrack, contacts: np.ndarray, up: np.ndarray) -> n
     return _means(contacts[frames, points] - 1, soles) if len(frames) else np.zeros((0, 3))
 
 
-def _fit_floor(places: list[np.ndarray], up: np.ndarray, settings: FloorSettings) -> Floor | None:
-    """Fit m = -normal / distance with m . place = 1: the error is that of the relative distance."""
+def _fit_floor(places: list[np.ndarray], up: Upright, settings: FloorSettings) -> Floor | None:
     points = np.concatenate([np.zeros((0, 3)), *places])
     # One person's contacts share an error: together they count as four at most.
     weights = np.concatenate([[], *(np.full(len(p), min(1.0, 4 / max(len(p), 1))) for p in places)])
-    below = -points @ up
-    usable = (below > 0.05) & (points[:, 2] > 0)
-    points, weights = points[usable], weights[usable]
-    if not len(points):
-        return None
-    depth = np.median(-points @ up)
-    across = np.linalg.svd(up[None])[2][1:]
-    tilt = 1 / np.sqrt(1 / settings.camera_tilt**2 + 1 / settings.body_tilt**2)
-    plane = -up / depth
-    for _ in range(_ROUNDS):
-        errors = (points @ plane - 1) / settings.distance
-        trust = 1 / (1 + errors**2)  # Cauchy weights: outliers lose their influence
-        scale = np.sqrt(weights * trust)[:, None] / settings.distance
-        # The tilt from `up` is the ratio of the parts across and along it.
-        prior = across / tilt / max(-plane @ up, 0.1 / depth)
-        rows = np.concatenate([points * scale, prior])
-        wanted = np.concatenate([scale[:, 0], [0.0, 0.0]])
-        plane = np.linalg.lstsq(rows, wanted, rcond=None)[0]
-    size = float(np.linalg.norm(plane))
-    return Floor(-plane / size, 1 / size)
+    return fit_floor(points, np.full(len(points), settings.distance), weights, up)
 
 
 def _translations(

@@ -60,15 +60,15 @@ def test_blended_weights_lie_between_the_earlier_ones_and_the_run(run, tmp_path,
     save_safetensors(earlier, moved, config)
     digest = hashlib.sha256(earlier.read_bytes()).hexdigest()
     manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps({"sha256": digest, "runs": [{"steps": 7}]}))
+    history = {"blend": {"share": 0.5}, "runs": [{"steps": 7}]}
+    manifest.write_text(json.dumps({"sha256": digest, "bytes": 1} | history))
     command = ["--run", str(run.folder), "--out", str(out), "--blend", str(earlier)]
     assert export_main([*command, "--blend-share", "0.75"]) == 0
     blended = read_safetensors(out)[1]
     for name, tensor in state.items():
         torch.testing.assert_close(blended[name].float(), tensor.float() + 0.25, atol=0.02, rtol=0)
-    assert json.loads(manifest.read_text())["blend"] == {
-        **{"file": earlier.name, "sha256": digest, "share": 0.75, "runs": [{"steps": 7}]}
-    }
+    record = {"file": earlier.name, "sha256": digest, "share": 0.75}
+    assert json.loads(manifest.read_text())["blend"] == record | history
     other = random_model(SMALL, 0)
     save_safetensors(earlier, other.state_dict(), SMALL)
     assert export_main(command) == 1

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from aios.body.model import BodyModel
+from aios.fitting.placement import keypoint_translation, keypoint_weights
 from aios.geometry.camera import Camera
 from aios.network.config import BODY_KEYPOINT_JOINTS
 from aios.people import People
-from aios.placement import keypoint_translation, keypoint_weights
 from aios.resources import STANDIN_BODY
 from tests.helpers.predictions import synthetic_prediction
 

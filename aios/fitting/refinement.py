@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .body.kinematics import PARENTS
-from .geometry.camera import Camera
-from .network.config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
-from .people import People
+from ..body.kinematics import PARENTS
+from ..geometry.camera import Camera
+from ..network.config import BODY_KEYPOINT_JOINTS, NUM_BODY_JOINTS
+from ..people import People
 from .placement import keypoint_weights
 
 _PARENTS = PARENTS[:NUM_BODY_JOINTS]
@@ -41,11 +41,11 @@ class Refinement:
     """
 
     steps: int = 10
-    keypoint_spread: float = 0.3
-    rotation: float = 0.05
-    hinge: float = 0.3
-    trunk: float = 0.2
-    depth: float = 0.3
+    keypoint_spread: float = 0.2
+    rotation: float = 0.02
+    hinge: float = 0.2
+    trunk: float = 0.1
+    depth: float = 0.03
 
 
 REFINEMENT = Refinement()

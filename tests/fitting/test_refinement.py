@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from aios.body.model import BodyModel
+from aios.fitting.refinement import Refinement, _PoseFit, refine_poses
 from aios.geometry.camera import Camera
 from aios.network.config import BODY_KEYPOINT_JOINTS
 from aios.people import FIELD_SHAPES, People
-from aios.refinement import Refinement, _PoseFit, refine_poses
 from aios.resources import STANDIN_BODY
 
 CAMERA = Camera(1500.0, (320.0, 240.0), 640, 480)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .geometry.camera import Camera, FitSigmas, fit_translation
-from .network.config import BODY_KEYPOINT_JOINTS
-from .people import People
+from ..geometry.camera import Camera, FitSigmas, fit_translation
+from ..network.config import BODY_KEYPOINT_JOINTS
+from ..people import People
 
 _MIN_DEPTH_M = 0.01
 _KEYPOINT_SIGMA = 0.2
 """Standard deviation of keypoints from the projected joints, relative to the longer side of the
 box.  Larger than the error of single keypoints, since a wrong pose shifts many of them together."""
-_DEPTH_SIGMA, _CUT_DEPTH_SIGMA = 0.1, 1.0
-"""Standard deviation of the predicted depth, relative to it: in general, and of people whom the
-border of the image cuts, since their predicted size is unreliable."""
+_DEPTH_SIGMA = 1.0
+"""Standard deviation of the predicted depth, relative to it.  On photos, the network is wrong by a
+factor of 2 now and then."""
 _TOUCH = 0.02
 """A box within this distance of a border touches it, in longer sides of the box."""
 _BAND = (0.15, 0.25)
@@ -62,10 +62,9 @@ def keypoint_weights(people: People, camera: Camera) -> np.ndarray:
 
 
 def keypoint_translation(people: People, joints_3d: np.ndarray, camera: Camera) -> np.ndarray:
-    """Translation that fits posed joints to the predicted 2D keypoints, near the predicted depth.
+    """Translation that fits posed joints to the predicted 2D keypoints.
 
-    For weights whose keypoints locate a person in the image better than their camera.  The depth
-    stays close to the camera's, because a depth from keypoints alone is as wrong as the pose.
+    For weights whose keypoints locate a person in the image better than their camera.
 
     Args:
         people: P people.
@@ -79,7 +78,6 @@ def keypoint_translation(people: People, joints_3d: np.ndarray, camera: Camera) 
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
     weights = keypoint_weights(people, camera)
     depth = joints_3d[:, 0, 2].clip(_MIN_DEPTH_M)
-    relative = np.where((weights < 1).any(1), _CUT_DEPTH_SIGMA, _DEPTH_SIGMA)
-    sigmas = FitSigmas(sides * _KEYPOINT_SIGMA, depth * relative)
+    sigmas = FitSigmas(sides * _KEYPOINT_SIGMA, depth * _DEPTH_SIGMA)
     joints = joints_3d[:, list(BODY_KEYPOINT_JOINTS)]
     return fit_translation(joints, people.keypoints_2d_px, camera, sigmas, weights)

@@ -1,0 +1,113 @@
+"""Distances of people from a common floor: nearer the truth, and nobody is moved without reason."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from aios.body.model import BodyModel
+from aios.fitting.common_floor import distance_factors
+from aios.geometry.camera import Camera
+from aios.network.config import BODY_KEYPOINT_JOINTS
+from aios.people import FIELD_SHAPES, People
+from aios.resources import STANDIN_BODY
+
+CAMERA = Camera(900.0, (480.0, 360.0), 960, 720)
+PITCH = Rotation.from_euler("x", 0.12)
+PLACES = ((-1.2, 5.0), (0.4, 6.5), (1.8, 8.0), (-0.3, 10.0))
+WRONG = np.array([0.85, 1.2, 1.1, 0.9])
+"""Factors of the predicted distances."""
+
+
+@pytest.fixture(scope="module")
+def standing():
+    """Four people on a floor 1.4 m below the camera, and their true joints."""
+    count = len(PLACES)
+    fields = {n: np.zeros((count, *shape), np.float32) for n, shape in FIELD_SHAPES.items()}
+    upside = (PITCH * Rotation.from_rotvec([np.pi, 0, 0])).as_rotvec()
+    fields["global_orient"] += upside
+    fields["keypoint_scores"] += 1
+    people = People(**fields)
+    with torch.no_grad():
+        values = {n: torch.from_numpy(v) for n, v in people.smplx_parameters().items()}
+        joints = BodyModel.load(STANDIN_BODY).joints(values).numpy().astype(np.float64)
+    down = PITCH.apply([0.0, 1.0, 0.0])
+    lowest = (joints[:, 7:9] @ down).max(1) + 0.08
+    ground = PITCH.apply([(x, 1.4, z) for x, z in PLACES])
+    sideways = joints[:, 7:9].mean(1) - (joints[:, 7:9].mean(1) @ down)[:, None] * down
+    joints += (ground - lowest[:, None] * down - sideways)[:, None]
+    pixels = CAMERA.project(joints)
+    boxes = np.concatenate([pixels[:, :22].min(1), pixels[:, :22].max(1)], 1)
+    people = replace(
+        people,
+        keypoints_2d_px=pixels[:, list(BODY_KEYPOINT_JOINTS)].astype(np.float32),
+        boxes_xyxy_px=boxes.astype(np.float32),
+    )
+    return people, joints
+
+
+def at(joints, factors):
+    """Joints of people of the same size at `factors` of their distances."""
+    return joints + joints[:, :1] * (factors - 1)[:, None, None]
+
+
+def test_distances_come_closer_to_the_truth(standing):
+    people, joints = standing
+    factors = distance_factors(people, at(joints, WRONG), CAMERA)
+    before, after = np.log(WRONG), np.log(WRONG * factors)
+    # All distances together may change: their ratios matter.
+    assert np.ptp(after) < 0.5 * np.ptp(before)
+
+
+def test_people_in_the_wrong_order_change_places(standing):
+    people, joints = standing
+    pair = np.array([1, 2])
+    wrong = at(joints[pair], np.array([1.2, 0.9]))
+    depths = wrong[:, 0, 2]
+    assert depths[0] > depths[1]
+    moved = depths * distance_factors(people.select(pair), wrong, CAMERA)
+    assert moved[0] < moved[1]
+
+
+def test_true_distances_stay(standing):
+    people, joints = standing
+    np.testing.assert_allclose(distance_factors(people, joints, CAMERA), 1.0, atol=0.03)
+
+
+def test_people_whose_feet_are_not_seen_stay(standing):
+    people, joints = standing
+    scores = people.keypoint_scores.copy()
+    scores[1, 15:] = 0
+    keypoints = people.keypoints_2d_px.copy()
+    keypoints[3, 15:, 1] = CAMERA.height - 1
+    unseen = replace(people, keypoint_scores=scores, keypoints_2d_px=keypoints)
+    factors = distance_factors(unseen, at(joints, WRONG), CAMERA)
+    np.testing.assert_array_equal(factors[[1, 3]], 1.0)
+    assert (factors[[0, 2]] != 1.0).all()
+
+
+def test_a_person_above_the_floor_moves_little(standing):
+    """The keypoints are those of a person 1 m higher, as on a platform."""
+    people, joints = standing
+    raised = joints.copy()
+    raised[1] -= PITCH.apply([0.0, 1.0, 0.0])
+    pixels = CAMERA.project(raised)[:, list(BODY_KEYPOINT_JOINTS)].astype(np.float32)
+    factors = distance_factors(replace(people, keypoints_2d_px=pixels), raised, CAMERA)
+    np.testing.assert_allclose(factors[[0, 2, 3]], 1.0, atol=0.1)
+    assert 1.0 < factors[1] <= 1.5
+
+
+def test_one_person_and_nobody_stay(standing):
+    people, joints = standing
+    one = np.array([0])
+    wrong = at(joints, WRONG)
+    np.testing.assert_array_equal(distance_factors(people.select(one), wrong[one], CAMERA), 1.0)
+    assert distance_factors(People.empty(), np.zeros((0, 144, 3)), CAMERA).shape == (0,)
+
+
+def test_missing_keypoints_move_nobody(standing):
+    people, joints = standing
+    missing = replace(people, keypoints_2d_px=np.full_like(people.keypoints_2d_px, np.nan))
+    np.testing.assert_array_equal(distance_factors(missing, joints, CAMERA), 1.0)

@@ -19,6 +19,8 @@ from aios.predictor import AiOSPredictor
 from aios.resources import STANDIN_BODY
 from aios.weights.load import WeightsInfo
 from tests.helpers.networks import SMALL, random_model
+from tests.helpers.people_on_floor import CAMERA as FLOOR_CAMERA
+from tests.helpers.people_on_floor import joints_of, people_on_floor
 from tests.helpers.projection import project_points
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -316,6 +318,26 @@ def test_refinement_is_on_for_weights_placed_by_keypoints(predictor):
     placed = refining.placed(candidates.people, candidates.camera)
     again = refining.assemble(replace(candidates, people=placed, placed=True), 0.0)
     np.testing.assert_allclose(again.vertices, refined.vertices, atol=1e-4)
+
+
+def test_refined_people_of_unknown_height_stand_on_one_floor():
+    """A child in front of a tall person: sizes alone give the wrong order."""
+    places = ((-0.6, 6.0), (0.6, 6.8))
+    people, true = people_on_floor(places, heights=[-2.5, 2.0])
+    people = replace(people, betas=np.zeros_like(people.betas))
+    info = replace(RANDOM, placed_by="keypoints")
+    predictor = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu")
+    by_size = joints_of(predictor.placed(people, FLOOR_CAMERA, common_floor=False))
+    together = joints_of(predictor.placed(people, FLOOR_CAMERA))
+    assert by_size[0, 0, 2] > by_size[1, 0, 2]
+    assert together[0, 0, 2] < together[1, 0, 2]
+
+    def off(joints):
+        seen = FLOOR_CAMERA.project(joints[:, list(BODY_KEYPOINT_JOINTS)])
+        return np.linalg.norm(seen - people.keypoints_2d_px, axis=-1).mean()
+
+    # The size changes with the distance, so that the bodies stay on their keypoints.
+    assert off(together) < 1.5 * off(by_size) + 1
 
 
 def test_photos_are_split_into_batches(predictor, monkeypatch):

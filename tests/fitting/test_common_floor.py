@@ -4,18 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from scipy.spatial.transform import Rotation
 
-from aios.body.model import BodyModel
 from aios.fitting.common_floor import distance_factors
-from aios.geometry.camera import Camera
 from aios.network.config import BODY_KEYPOINT_JOINTS
-from aios.people import FIELD_SHAPES, People
-from aios.resources import STANDIN_BODY
+from aios.people import People
+from tests.helpers.people_on_floor import CAMERA, DOWN, people_on_floor
 
-CAMERA = Camera(900.0, (480.0, 360.0), 960, 720)
-PITCH = Rotation.from_euler("x", 0.12)
 PLACES = ((-1.2, 5.0), (0.4, 6.5), (1.8, 8.0), (-0.3, 10.0))
 WRONG = np.array([0.85, 1.2, 1.1, 0.9])
 """Factors of the predicted distances."""
@@ -23,29 +17,8 @@ WRONG = np.array([0.85, 1.2, 1.1, 0.9])
 
 @pytest.fixture(scope="module")
 def standing():
-    """Four people on a floor 1.4 m below the camera, and their true joints."""
-    count = len(PLACES)
-    fields = {n: np.zeros((count, *shape), np.float32) for n, shape in FIELD_SHAPES.items()}
-    upside = (PITCH * Rotation.from_rotvec([np.pi, 0, 0])).as_rotvec()
-    fields["global_orient"] += upside
-    fields["keypoint_scores"] += 1
-    people = People(**fields)
-    with torch.no_grad():
-        values = {n: torch.from_numpy(v) for n, v in people.smplx_parameters().items()}
-        joints = BodyModel.load(STANDIN_BODY).joints(values).numpy().astype(np.float64)
-    down = PITCH.apply([0.0, 1.0, 0.0])
-    lowest = (joints[:, 7:9] @ down).max(1) + 0.08
-    ground = PITCH.apply([(x, 1.4, z) for x, z in PLACES])
-    sideways = joints[:, 7:9].mean(1) - (joints[:, 7:9].mean(1) @ down)[:, None] * down
-    joints += (ground - lowest[:, None] * down - sideways)[:, None]
-    pixels = CAMERA.project(joints)
-    boxes = np.concatenate([pixels[:, :22].min(1), pixels[:, :22].max(1)], 1)
-    people = replace(
-        people,
-        keypoints_2d_px=pixels[:, list(BODY_KEYPOINT_JOINTS)].astype(np.float32),
-        boxes_xyxy_px=boxes.astype(np.float32),
-    )
-    return people, joints
+    """Four people and their true joints."""
+    return people_on_floor(PLACES)
 
 
 def at(joints, factors):
@@ -92,7 +65,7 @@ def test_a_person_above_the_floor_moves_little(standing):
     """The keypoints are those of a person 1 m higher, as on a platform."""
     people, joints = standing
     raised = joints.copy()
-    raised[1] -= PITCH.apply([0.0, 1.0, 0.0])
+    raised[1] -= DOWN
     pixels = CAMERA.project(raised)[:, list(BODY_KEYPOINT_JOINTS)].astype(np.float32)
     factors = distance_factors(replace(people, keypoints_2d_px=pixels), raised, CAMERA)
     np.testing.assert_allclose(factors[[0, 2, 3]], 1.0, atol=0.1)

@@ -1,7 +1,7 @@
 """Contact sheet of predictions: `python -m training.tools.contact_sheet [PHOTO ...] --out IMAGE`.
 
-`--scenes N` adds the first N scenes of each part of the synthetic test set.  The images of the
-README and of the model card are made with it.
+`--scenes N` adds the first N scenes of each part of the synthetic test set, `--scene` single ones,
+as the evaluation names them.  The images of the README and of the model card are made with it.
 """
 
 from __future__ import annotations
@@ -80,12 +80,19 @@ def build_contact_sheet(
     return np.concatenate(lines)[:-_GAP_PX]
 
 
-def _images(photos: Sequence[Path], scenes: int) -> Iterator[np.ndarray]:
+def _images(photos: Sequence[Path], scenes: Sequence[tuple[str, int]]) -> Iterator[np.ndarray]:
     for path in photos:
         yield read_photo(path)
-    for part in BENCHMARK_PARTS:
-        for index in range(scenes):
-            yield benchmark_scene(part, index).image
+    for part, index in scenes:
+        yield benchmark_scene(part, index).image
+
+
+def _scene(text: str) -> tuple[str, int]:
+    """Part and index of "group/00012"."""
+    part, _, index = text.partition("/")
+    if part not in BENCHMARK_PARTS or not index.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no scene, for example group/00012")
+    return part, int(index)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -95,6 +102,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("photos", nargs="*", type=Path)
     parser.add_argument(
         "--scenes", type=int, default=0, help="scenes of each part of the synthetic test set"
+    )
+    parser.add_argument(
+        "--scene",
+        nargs="+",
+        type=_scene,
+        default=[],
+        metavar="PART/INDEX",
+        help="scenes of the synthetic test set, for example group/00012",
     )
     parser.add_argument("--weights", default="builtin")
     parser.add_argument(
@@ -110,14 +125,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; the exit code is 1 if a photo or the weights cannot be used."""
     options = _parse(arguments)
-    total = len(options.photos) + options.scenes * len(BENCHMARK_PARTS)
+    first = [(part, index) for part in BENCHMARK_PARTS for index in range(options.scenes)]
+    scenes = [*first, *options.scene]
+    total = len(options.photos) + len(scenes)
     if not total:
-        sys.stderr.write("give at least one photo, or --scenes N\n")
+        sys.stderr.write("give at least one photo, --scenes N or --scene PART/INDEX\n")
         return 1
     rows = []
     try:
         predictor = AiOSPredictor.from_pretrained(options.weights)
-        for image in tqdm(_images(options.photos, options.scenes), total=total, disable=None):
+        for image in tqdm(_images(options.photos, scenes), total=total, disable=None):
             found = predictor.predict(image, options.threshold)
             rows.append([VIEWS[name](image, found) for name in options.views])
     except (BodyModelError, CheckpointError, PhotoError) as error:

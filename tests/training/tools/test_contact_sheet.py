@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pytest
 
 from training.tools.contact_sheet import build_contact_sheet, main
 
@@ -25,10 +26,19 @@ def test_photos_and_scenes_are_drawn(tmp_path, capsys):
     photo, overlay, depth = np.split(sheet[:72].astype(int), 3, axis=1)
     assert (np.abs(photo - overlay).max(-1) > 60).any()
     assert (np.abs(overlay - depth).max(-1) > 60).any()
+    assert main(["--scene", "group/00002", "single/1", "--width", "96", "--out", str(out)]) == 0
+    assert cv2.imread(str(out)).shape == (2 * 72 + 4, 2 * 96, 3)
     assert main(["--out", str(out)]) == 1
     assert main(["nowhere.jpg", "--out", str(out)]) == 1
     assert main([photo_path(tmp_path), "--out", str(tmp_path / "no" / "sheet.jpg")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", ["group/", "group", "street/3", "/3"])
+def test_a_wrong_scene_is_named(name, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--scene", name, "--out", str(tmp_path / "sheet.jpg")])
+    assert f"{name} is no scene, for example group/00012" in capsys.readouterr().err
 
 
 def photo_path(folder):

@@ -68,7 +68,7 @@ def distance_factors(
 
     Returns:
         (P,) between 2/3 and 3/2; 1 for people whose feet are not clearly seen, and for everyone if
-        these are all people but one.
+        fewer than two people show their feet.
     """
     factors = np.ones(len(people))
     joints = joints_3d.astype(np.float64)

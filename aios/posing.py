@@ -20,10 +20,10 @@ from .people import FIELD_SHAPES, People
 
 _BATCH = 16
 """Maximum number of bodies per call of the body model."""
-_RIDGE = 1e-3  # square metres per squared coefficient, keeps changes of shape small
-_MAX_BETA = 3.0
 _GRAPH_BATCH = 64
 """The same with CUDA graphs; padded to a multiple of `_BATCH`, since a graph has a fixed size."""
+_RIDGE = 1e-3  # square metres per squared coefficient, keeps changes of shape small
+_MAX_BETA = 3.0
 
 
 class BodyPoser:

@@ -74,7 +74,8 @@ def distance_factors(
     joints = joints_3d.astype(np.float64)
     up = likely_up(_upright_axes(joints), settings.camera_tilt, settings.body_tilt)
     soles, trust = _lower_soles(people, joints, camera, up.direction)
-    usable = (trust > _MIN_TRUST) & (soles[:, 2] > 0) & (-soles @ up.direction > 0)
+    in_front = (soles[:, 2] > 0) & (joints[:, 0, 2] > 0)
+    usable = (trust > _MIN_TRUST) & in_front & (-soles @ up.direction > 0)
     if usable.sum() < 2:
         return factors
     soles, trust = soles[usable], trust[usable]

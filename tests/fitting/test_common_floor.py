@@ -80,6 +80,16 @@ def test_one_person_and_nobody_stay(standing):
     assert distance_factors(People.empty(), np.zeros((0, 144, 3)), CAMERA).shape == (0,)
 
 
+def test_people_behind_the_camera_stay(standing):
+    people, joints = standing
+    behind = joints.copy()
+    behind[0] *= -1
+    behind[1, 0, 2] = -0.1
+    factors = distance_factors(people, behind, CAMERA)
+    np.testing.assert_array_equal(factors[:2], 1.0)
+    assert np.isfinite(factors).all()
+
+
 def test_missing_keypoints_move_nobody(standing):
     people, joints = standing
     missing = replace(people, keypoints_2d_px=np.full_like(people.keypoints_2d_px, np.nan))

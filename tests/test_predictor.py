@@ -323,7 +323,7 @@ def test_refinement_is_on_for_weights_placed_by_keypoints(predictor):
 def test_refined_people_of_unknown_height_stand_on_one_floor():
     """A child in front of a tall person: sizes alone give the wrong order."""
     places = ((-0.6, 6.0), (0.6, 6.8))
-    people, true = people_on_floor(places, heights=[-2.5, 2.0])
+    people, _ = people_on_floor(places, heights=[-2.5, 2.0])
     people = replace(people, betas=np.zeros_like(people.betas))
     info = replace(RANDOM, placed_by="keypoints")
     predictor = AiOSPredictor(random_model(SMALL, 0), info, BodyModel.load(STANDIN_BODY), "cpu")

@@ -94,9 +94,8 @@ def people_html(prediction: Prediction, person: int | None = None) -> str:
     camera = prediction.camera
     focal, degrees = round(camera.focal_length), round(camera.field_of_view)
     source = " (from the EXIF data)" if prediction.focal_length_from == "exif" else ""
-    refined = (
-        " Meshes are refined to the 2D keypoints and a common floor." if prediction.refined else ""
-    )
+    floor = " and a common floor" if len(prediction) > 1 else ""
+    refined = f" Meshes are refined to the 2D keypoints{floor}." if prediction.refined else ""
     return (
         f'<div class="aios-people" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"

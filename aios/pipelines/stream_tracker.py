@@ -93,7 +93,7 @@ class StreamTracker:
         people = candidates.people
         people = people.select(people.scores >= self._tracker.lowest_score)
         people = people.suppress_duplicates(self._predictor.weights.max_overlap)
-        # A floor of each frame would jitter; `still_camera` fits one to the whole video.
+        # A floor of each frame would jitter.  Videos of a still camera get one floor afterwards.
         people = self._predictor.placed(people, candidates.camera, common_floor=False)
         colors = None if frame is None else clothes_colors(frame, people)
         numbers = self._tracker.update(people, time, colors)

@@ -15,10 +15,11 @@ def on_floor(*places):
     return np.array([x * right + z * ahead - HEIGHT_M * UP for x, z in places])
 
 
-def fitted(points, up=None, **weights):
-    count = len(points)
-    up = up or Upright(UP, 0.1)
-    return fit_floor(points, np.full(count, 0.1), weights.get("weights", np.ones(count)), up)
+def fitted(points, up=None, weights=None):
+    ones = np.ones(len(points))
+    return fit_floor(
+        points, 0.1 * ones, ones if weights is None else weights, up or Upright(UP, 0.1)
+    )
 
 
 POINTS = on_floor((-1, 4), (0.5, 6), (2, 5), (0, 9))

@@ -18,9 +18,7 @@ from .accelerate.cuda_graphs import CudaGraph, cuda_graphs_available
 from .accelerate.install import Speed, accelerate
 from .attention import keep_attention, watch_self_attention
 from .body.model import BodyModel
-from .fitting.common_floor import distance_factors
-from .fitting.placement import keypoint_translation
-from .fitting.refinement import refine_poses
+from .fitting.fit import fit_people
 from .geometry.camera import Camera
 from .geometry.tiles import tiles
 from .media.photo import PhotoSource, photo_pixels, read_photo
@@ -309,39 +307,14 @@ class AiOSPredictor:
             common_floor: whether refinement moves people closer to one floor, see
                 `fitting.common_floor`.
         """
-        by_keypoints = self.weights.placed_by == "keypoints"
-        if not (by_keypoints or self.refine) or not len(people):
-            return people
-        joints = self._poser.joints(people)
-        if by_keypoints:
-            shift = keypoint_translation(people, joints, camera).astype(np.float32)
-            people, joints = replace(people, transl=people.transl + shift), joints + shift[:, None]
-        if not self.refine:
-            return people
-        refined = refine_poses(people, joints, camera)
-        if not common_floor:
-            return refined
-        depths = joints[:, 0, 2] * distance_factors(people, joints, camera)
-        return self._at_depths(refined, depths, depths != joints[:, 0, 2])
-
-    def _at_depths(self, people: People, depths: np.ndarray, moved: np.ndarray) -> People:
-        """Refined people at the relative depths of some, with the size that fits the photo.
-
-        Args:
-            people: P people.
-            depths: (P,) of the pelvis, metres. Refined depths are better in the mean of the
-                people, which stays, but worse relative to each other.
-            moved: (P,) bool.
-        """
-        if not moved.any():
-            return people
-        joints = self._poser.joints(people)
-        pelvis = joints[:, 0]
-        factors = np.where(moved, depths / pelvis[:, 2], 1.0)
-        factors[moved] /= np.exp(np.median(np.log(factors[moved])))
-        people = self._poser.resized(people, joints, factors)
-        shift = (pelvis * (factors - 1)[:, None]).astype(np.float32)
-        return replace(people, transl=people.transl + shift)
+        return fit_people(
+            people,
+            camera,
+            self._poser,
+            place=self.weights.placed_by == "keypoints",
+            refine=self.refine,
+            common_floor=common_floor,
+        )
 
     def _run(
         self,

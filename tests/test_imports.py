@@ -30,7 +30,7 @@ AIOS_ROOMS = {
     "tracking": "geometry people",
     "export": "resources geometry body render people prediction",
     "posing": "accelerate network body people",
-    "fitting": "geometry body network people",
+    "fitting": "geometry body network people posing",
     "predictor": "resources geometry media network accelerate weights body people attention"
     " prediction posing fitting",
     "descriptions": "accelerate weights body",

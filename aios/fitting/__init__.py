@@ -1,4 +1,4 @@
 """Fits of posed bodies to the predicted keypoints of one photo, after the network.
 
-May import `aios.people`, `aios.network`, `aios.body`, and `aios.geometry`.
+May import `aios.posing`, `aios.people`, `aios.network`, `aios.body`, and `aios.geometry`.
 """

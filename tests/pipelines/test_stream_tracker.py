@@ -1,5 +1,7 @@
 """StreamTracker: network, tracker, filters and body over a stream of frames."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from aios.pipelines.stream_tracker import StreamTracker
 from aios.prediction import Candidates
 from aios.tracking.tracker import TRACKING
 from tests.helpers.people_makers import make_person, together
+from tests.helpers.people_on_floor import CAMERA as FLOOR_CAMERA
+from tests.helpers.people_on_floor import people_on_floor
 from tests.helpers.served import tiny_predictor
 
 CAMERA = Camera(500.0, (60.0, 45.0), 120, 90)
@@ -62,6 +66,18 @@ def test_without_smoothing_parameters_are_unchanged(predictor):
         tracker.track(candidates(make_person(body_pose=np.zeros(63))), 0.0)
         found = tracker.track(candidates(make_person(body_pose=np.full(63, 0.5))), 0.03)
         assert (np.abs(found.people.body_pose - 0.5) > 0.1).all() == moved
+
+
+def test_frames_have_no_floor_of_their_own(predictor):
+    people, _ = people_on_floor(((-0.6, 6.0), (0.6, 6.8)), heights=[-2.5, 2.0])
+    people = replace(people, betas=np.zeros_like(people.betas), scores=np.ones_like(people.scores))
+    refining = predictor.with_refinement(True)
+    tracker = StreamTracker(refining, threshold=0.5, smoothing=None)
+    tracked = tracker.track(Candidates(people, FLOOR_CAMERA), 0.0)
+    alone = [refining.placed(people.select([i]), FLOOR_CAMERA).transl[0] for i in range(2)]
+    together = refining.placed(people, FLOOR_CAMERA).transl
+    np.testing.assert_allclose(tracked.people.transl, alone, atol=1e-3)
+    assert np.abs(together - alone).max() > 0.1
 
 
 def test_filters_are_dropped_with_their_tracks(predictor):

@@ -11,7 +11,7 @@ import numpy as np
 from ..body.kinematics import JOINT_NAMES, RestPose, local_rotations, pelvis_positions
 from .glb import GlbBuilder
 from .motion import MotionStore
-from .placement import AT_CAMERA
+from .placement import AT_CAMERA, Placement
 from .skinned_person import Character, add_character
 
 _STATIC_JOINTS = ("left_eye_smplhf", "right_eye_smplhf")
@@ -23,7 +23,7 @@ def write_animated_glb(
     character: Character,
     store: MotionStore,
     number: int,
-    offset: np.ndarray = AT_CAMERA,
+    placement: Placement = AT_CAMERA,
 ) -> None:
     """Write one person with a key frame per record, at the times of the video frames.
 
@@ -36,7 +36,7 @@ def write_animated_glb(
         character: the person.
         store: finished motion store.
         number: track number of the person.
-        offset: (3,) metres, y up, added to all positions, see `placement`.
+        placement: of the camera, see `placement`.
 
     Raises:
         OSError: the file cannot be written.
@@ -51,7 +51,7 @@ def write_animated_glb(
     with path.open("wb") as file:
         start = builder.write(file)
         target = _KeyTarget(file, start, builder, keys)
-        _write_keys(target, character.rest, store, number, offset)
+        _write_keys(target, character.rest, store, number, placement)
 
 
 @dataclass(frozen=True)
@@ -120,16 +120,17 @@ class _KeyTarget:
 
 
 def _write_keys(
-    target: _KeyTarget, rest: RestPose, store: MotionStore, number: int, offset: np.ndarray
+    target: _KeyTarget, rest: RestPose, store: MotionStore, number: int, placement: Placement
 ) -> None:
     """Fill the reserved accessors chunk by chunk, so that memory stays bounded."""
     keys, done = target.keys, 0
     previous: np.ndarray | None = None
     for rows in store.track_chunks(number):
-        quaternions = align_signs(local_rotations(rest, rows).as_quat(), previous)
+        rotations = placement.rotations(local_rotations(rest, rows))
+        quaternions = align_signs(rotations.as_quat(), previous)
         previous = quaternions[-1]
         target.put(keys.times, done, store.times[rows["frame"]])
-        target.put(keys.positions, done, pelvis_positions(rest, rows) + offset)
+        target.put(keys.positions, done, placement.points(pelvis_positions(rest, rows)))
         for joint, accessor in keys.rotations.items():
             target.put(accessor, done, quaternions[:, joint])
         if keys.expressions is not None:

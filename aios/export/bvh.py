@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from ..body.kinematics import JOINT_NAMES, PARENTS, RestPose
 from .motion import MotionStore
-from .placement import AT_CAMERA
+from .placement import AT_CAMERA, Placement
 from .resample import resample
 
 _ROTATION_CHANNELS = "Yrotation Xrotation Zrotation"
@@ -24,7 +24,7 @@ def write_bvh(
     store: MotionStore,
     number: int,
     rate: float,
-    offset: np.ndarray = AT_CAMERA,
+    placement: Placement = AT_CAMERA,
     bones: Sequence[str] = JOINT_NAMES,
 ) -> int:
     """Write the motion of one person at a constant frame rate; gaps are interpolated.
@@ -39,7 +39,7 @@ def write_bvh(
         store: finished motion store.
         number: track number of the person.
         rate: frames per second.
-        offset: (3,) metres, y up, added to all positions, see `placement`.
+        placement: of the camera, see `placement`.
         bones: names of the 55 joints, see `bone_names`.
 
     Returns:
@@ -56,12 +56,12 @@ def write_bvh(
         file.write(f"Frames: {0:10d}\nFrame Time: {1 / rate:.10f}\n")
         order = list(_depth_first(0))
         previous = np.zeros((1, len(order), 3))
-        for samples in resample(rest, store, number, rate):
+        for samples in resample(rest, store, number, rate, placement):
             angles = euler_yxz(samples.rotations)[:, order]
             # Add full turns so that curves do not jump.
             angles = np.unwrap(np.concatenate([previous, angles]), period=360.0, axis=0)[1:]
             previous = angles[-1:]
-            for position, frame_angles in zip(samples.pelvis + offset, angles, strict=True):
+            for position, frame_angles in zip(samples.pelvis, angles, strict=True):
                 values = np.concatenate([position, frame_angles.reshape(-1)])
                 file.write(_numbers(values) + "\n")
             frames += len(samples)

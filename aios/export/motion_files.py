@@ -20,7 +20,7 @@ from .bvh import write_bvh
 from .checks import ExportError
 from .motion import MotionStore
 from .npz import npz_metadata, write_array
-from .placement import AT_CAMERA
+from .placement import AT_CAMERA, Placement
 from .settings import ExportSettings
 from .skin import build_skin
 from .skinned_person import Character
@@ -105,7 +105,7 @@ def write_track_files(
     rate: float,
     settings: ExportSettings,
     weights: str,
-    offset: np.ndarray = AT_CAMERA,
+    placement: Placement = AT_CAMERA,
 ) -> list[Path]:
     """Write `STEM_track_N.bvh`, `STEM_track_N.glb` and `STEM_track_N_smplx.npz`.
 
@@ -117,7 +117,7 @@ def write_track_files(
         rate: frames per second of BVH and NPZ.
         settings: body and options.
         weights: name of the weights.
-        offset: (3,) metres, y up, added to all positions, see `placement`.
+        placement: of the camera, see `placement`.
 
     Returns:
         The paths, in the order above.
@@ -127,13 +127,13 @@ def write_track_files(
     rest = build_rest_pose(body, betas, from_official)
     bvh = folder / f"{stem}_track_{number}.bvh"
     bones = bone_names(settings.bones)
-    write_bvh(bvh, rest, store, number, rate, offset, bones)
+    write_bvh(bvh, rest, store, number, rate, placement, bones)
     glb = bvh.with_suffix(".glb")
     color = person_colors(np.array([number - 1]))[0]
     skin = build_skin(body, betas, from_official)
     character = Character(f"person_{number}", rest, skin, color, bones)
-    write_animated_glb(glb, character, store, number, offset)
+    write_animated_glb(glb, character, store, number, placement)
     npz = folder / f"{stem}_track_{number}_smplx.npz"
     names = {"weights": weights, "body": body.name, "space": store.space}
-    write_track_smplx(npz, rest, store, number, rate, offset, names)
+    write_track_smplx(npz, rest, store, number, rate, placement, names)
     return [bvh, glb, npz]

@@ -13,6 +13,7 @@ from ..body.kinematics import (
 from ..prediction import Prediction
 from ..render.colors import person_colors
 from .bone_names import bone_names
+from .placement import Placement
 from .resample import MotionSamples
 from .settings import ExportSettings
 from .skin import build_skin
@@ -21,14 +22,14 @@ from .smplx_npz import sample_to_smplx
 
 
 def person_files(
-    prediction: Prediction, index: int, offset: np.ndarray, settings: ExportSettings
+    prediction: Prediction, index: int, placement: Placement, settings: ExportSettings
 ) -> dict[str, bytes]:
     """Convert one person to the contents of their files.
 
     Args:
         prediction: of one photo.
         index: of the person in `prediction`.
-        offset: (3,) metres, y up, added to all positions, see `placement`.
+        placement: of the camera, see `placement`.
         settings: body and options.
 
     Returns:
@@ -39,8 +40,8 @@ def person_files(
     betas = person["betas"][0]
     rest = build_rest_pose(settings.body, betas, settings.from_official)
     pose = MotionSamples(
-        pelvis_positions(rest, person) + offset,
-        local_rotations(rest, person),
+        placement.points(pelvis_positions(rest, person)),
+        placement.rotations(local_rotations(rest, person)),
         person["expression"].astype(np.float64),
         np.zeros(1, bool),
     )
@@ -53,7 +54,7 @@ def person_files(
         bones = bone_names(settings.bones)
         character = Character(f"person_{number + 1}", rest, skin, color, bones)
         files["_rigged.glb"] = character_to_glb(character, pose)
-    vertices = prediction.vertices[index] * CAMERA_TO_WORLD + offset
+    vertices = placement.points(prediction.vertices[index] * CAMERA_TO_WORLD)
     for kind in ("obj", "ply"):
         if kind in settings.extras:
             files[f".{kind}"] = _mesh_file(vertices, prediction.faces, kind)

@@ -22,7 +22,7 @@ from .checks import check_finite
 from .npz import npz_metadata
 from .person_files import person_files
 from .photo_json import prediction_to_json
-from .placement import AT_CAMERA, floor_offset
+from .placement import AT_CAMERA, Placement, grounded
 from .scene_glb import SceneCamera, people_to_glb
 from .settings import ExportSettings
 
@@ -79,7 +79,7 @@ def prediction_to_npz(prediction: Prediction, with_vertices: bool = False) -> by
 
 
 def prediction_to_glb(
-    prediction: Prediction, photo: np.ndarray | None = None, offset: np.ndarray = AT_CAMERA
+    prediction: Prediction, photo: np.ndarray | None = None, placement: Placement = AT_CAMERA
 ) -> bytes:
     """Write the posed meshes as binary glTF with nodes `person_1`, `person_2`, ... and `camera`.
 
@@ -88,7 +88,7 @@ def prediction_to_glb(
     Args:
         prediction: of one photo.
         photo: (H, W, 3) uint8 RGB for a backdrop behind the people; None for no backdrop.
-        offset: (3,) metres, y up, added to all positions, see `placement`.
+        placement: of the camera, see `placement`.
 
     Raises:
         ExportError: a value is not finite.
@@ -100,7 +100,7 @@ def prediction_to_glb(
         [f"person_{index + 1}" for index in prediction.person_indices],
         person_colors(prediction.person_indices),
         view=SceneCamera(prediction.camera, photo),
-        offset=offset,
+        placement=placement,
     )
 
 
@@ -162,16 +162,16 @@ def results_as_bytes(
     text = json.dumps(document, allow_nan=False, ensure_ascii=False)
     colors = person_colors(prediction.person_indices)
     image = overlay(photo, prediction.vertices, prediction.faces, prediction.camera, colors)
-    offset = floor_offset(prediction.vertices) if settings.ground else AT_CAMERA
+    placement = grounded(prediction.vertices) if settings.ground else AT_CAMERA
     backdrop = photo if settings.backdrop else None
     files = {
         f"{stem}.json": text.encode("utf-8", "backslashreplace"),
         f"{stem}.npz": prediction_to_npz(prediction, "vertices" in settings.extras),
-        f"{stem}.glb": prediction_to_glb(prediction, backdrop, offset),
+        f"{stem}.glb": prediction_to_glb(prediction, backdrop, placement),
         f"{stem}_overlay.png": encode_png(image),
     }
     for row, index in enumerate(prediction.person_indices):
-        for suffix, content in person_files(prediction, row, offset, settings).items():
+        for suffix, content in person_files(prediction, row, placement, settings).items():
             files[f"{stem}_person_{index + 1}{suffix}"] = content
     return files
 

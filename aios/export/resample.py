@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from ..body.kinematics import RestPose, local_rotations, pelvis_positions
 from .motion import MotionStore
+from .placement import AT_CAMERA, Placement
 
 MAX_RATE = 240.0
 """Frames per second of motion files at most."""
@@ -62,7 +63,11 @@ def densest_rate(times: np.ndarray, nominal: float, most: float | None = None) -
 
 
 def resample(
-    rest: RestPose, store: MotionStore, number: int, rate: float
+    rest: RestPose,
+    store: MotionStore,
+    number: int,
+    rate: float,
+    placement: Placement = AT_CAMERA,
 ) -> Iterator[MotionSamples]:
     """Sample a track at a constant rate, from its first record to its last.
 
@@ -73,6 +78,7 @@ def resample(
         store: finished motion store.
         number: track number of the person.
         rate: samples per second.
+        placement: of the camera, see `placement`.
 
     Yields:
         Consecutive chunks, so that memory stays bounded.
@@ -88,7 +94,7 @@ def resample(
         last_step = int(np.floor((times[-1] - first_time + _TIME_TOLERANCE_S) * rate))
         wanted = first_time + np.arange(step, last_step + 1) / rate
         if len(wanted):
-            yield _interpolate(rest, rows, times, wanted)
+            yield _interpolate(rest, rows, times, wanted, placement)
             step = last_step + 1
         previous = rows[-1:]
 
@@ -101,7 +107,11 @@ def count_samples(store: MotionStore, number: int, rate: float) -> int:
 
 
 def _interpolate(
-    rest: RestPose, rows: np.ndarray, times: np.ndarray, wanted: np.ndarray
+    rest: RestPose,
+    rows: np.ndarray,
+    times: np.ndarray,
+    wanted: np.ndarray,
+    placement: Placement,
 ) -> MotionSamples:
     """Interpolate records at `times` (T,) to the times `wanted` (S,)."""
     after = np.searchsorted(times, wanted - _TIME_TOLERANCE_S)
@@ -109,8 +119,8 @@ def _interpolate(
     before = np.maximum(after - 1, 0)
     span = np.maximum(times[after] - times[before], 1e-9)
     share = np.clip((wanted - times[before]) / span, 0.0, 1.0)
-    pelvis = pelvis_positions(rest, rows)
-    rotations = local_rotations(rest, rows)
+    pelvis = placement.points(pelvis_positions(rest, rows))
+    rotations = placement.rotations(local_rotations(rest, rows))
     expression = rows["expression"].astype(np.float64)
     start, end = rotations[before], rotations[after]
     arc = (start.inv() * end).as_rotvec() * share[:, None, None]

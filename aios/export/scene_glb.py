@@ -1,7 +1,7 @@
 """Posed people as a binary glTF scene: one named, coloured node per person, camera, backdrop.
 
-glTF is right-handed with y up: points are (x, -y, -z) of the camera frame, in metres, plus an
-offset (see `placement`).
+glTF is right-handed with y up: points are (x, -y, -z) of the camera frame, in metres, moved
+by a placement.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..body.kinematics import CAMERA_TO_WORLD
 from ..geometry.camera import Camera
 from ..render.scene import NEAR, vertex_normals
 from .glb import INDEX_TARGET, VERTEX_TARGET, GlbBuilder
-from .placement import AT_CAMERA
+from .placement import AT_CAMERA, Placement
 
 _BACKDROP_MARGIN = 1.05
 """Distance of the backdrop relative to the farthest vertex."""
@@ -46,7 +46,7 @@ def people_to_glb(
     names: Sequence[str],
     colors: np.ndarray,
     view: SceneCamera | None = None,
-    offset: np.ndarray = AT_CAMERA,
+    placement: Placement = AT_CAMERA,
 ) -> bytes:
     """Write posed meshes as binary glTF, one node per person, with smooth normals.
 
@@ -56,11 +56,11 @@ def people_to_glb(
         names: P node names.
         colors: (P, 3) uint8 sRGB.
         view: camera to add; None for no camera.
-        offset: (3,) metres, y up, added to all positions.
+        placement: of the camera, see `placement`.
     """
     builder = GlbBuilder()
     if len(vertices):
-        points = (vertices * CAMERA_TO_WORLD + offset).astype(np.float32)
+        points = placement.points(vertices * CAMERA_TO_WORLD).astype(np.float32)
         normals = vertex_normals(points, faces)
         triangles = np.asarray(faces).astype(np.uint32).reshape(-1)
         indices = builder.add_array(triangles, "SCALAR", INDEX_TARGET)
@@ -74,11 +74,11 @@ def people_to_glb(
             mesh = builder.add("meshes", name=name, primitives=[primitive])
             builder.add_root(builder.add("nodes", name=name, mesh=mesh))
     if view is not None:
-        add_view(builder, view, offset, float(vertices[..., 2].max(initial=0.0)))
+        add_view(builder, view, placement, float(vertices[..., 2].max(initial=0.0)))
     return builder.to_bytes()
 
 
-def add_view(builder: GlbBuilder, view: SceneCamera, offset: np.ndarray, farthest: float) -> None:
+def add_view(builder: GlbBuilder, view: SceneCamera, placement: Placement, farthest: float) -> None:
     """Add the node "camera" and, with a photo, the node "photo".
 
     glTF cameras have no principal point: off-centre ones are replaced by the image centre for the
@@ -87,7 +87,7 @@ def add_view(builder: GlbBuilder, view: SceneCamera, offset: np.ndarray, farthes
     Args:
         builder: to add to.
         view: camera and photo.
-        offset: (3,) position of the camera, metres, y up.
+        placement: of the camera.
         farthest: largest distance of a vertex along the optical axis, metres.
     """
     camera = view.camera
@@ -97,21 +97,32 @@ def add_view(builder: GlbBuilder, view: SceneCamera, offset: np.ndarray, farthes
         "znear": NEAR,
     }
     lens = builder.add("cameras", name="camera", type="perspective", perspective=perspective)
-    node = builder.add("nodes", name="camera", camera=lens, translation=offset.tolist())
+    node = builder.add(
+        "nodes",
+        name="camera",
+        camera=lens,
+        translation=placement.camera_position.tolist(),
+        rotation=placement.camera_rotation.as_quat().tolist(),
+    )
     builder.add_root(node)
     if view.photo is not None:
         distance = farthest * _BACKDROP_MARGIN if farthest > NEAR else _EMPTY_BACKDROP_M
-        _add_backdrop(builder, camera, view.photo, distance, offset)
+        _add_backdrop(builder, camera, view.photo, distance, placement)
 
 
 def _add_backdrop(
-    builder: GlbBuilder, camera: Camera, photo: np.ndarray, distance: float, offset: np.ndarray
+    builder: GlbBuilder,
+    camera: Camera,
+    photo: np.ndarray,
+    distance: float,
+    placement: Placement,
 ) -> None:
     """Add an unlit plane with the photo that fills the view at `distance` metres."""
     width, height = camera.width, camera.height
     pixels = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
     rays = (pixels - camera.principal_point) / camera.focal_length
-    corners = np.concatenate([rays, np.ones((4, 1))], 1) * distance * CAMERA_TO_WORLD + offset
+    corners = np.concatenate([rays, np.ones((4, 1))], 1) * distance * CAMERA_TO_WORLD
+    corners = placement.points(corners)
     texture_coordinates = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
     # Counter-clockwise seen from the camera.
     triangles = np.array([0, 3, 2, 0, 2, 1], np.uint32)

@@ -20,8 +20,8 @@ class ExportSettings:
     Attributes:
         body: the body model that was posed.
         from_official: convention of the predicted shapes, see `BodyModel.adapt`.
-        ground: put the people on the floor y = 0, around the origin; else the camera of the photo
-            is at the origin.
+        ground: put the people on the floor y = 0, around the origin; else the camera is at the
+            origin.
         backdrop: add the photo to the GLB as a plane behind the people.
         bones: joint names of BVH files and rigged GLB files.
         extras: further files of a photo.

@@ -1,7 +1,7 @@
 """SMPL-X motion archives in the layout of AMASS, for SMPL-X tools such as Blender add-ons.
 
 Frame: camera space with the axes of AMASS, z up, metres.  The camera looks along +y with x to the
-right; with a zero offset it is at the origin.
+right; at the origin, or where `placement` puts it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from ..body.kinematics import JOINT_NAMES, RestPose
 from .motion import MotionStore
 from .npz import write_array
+from .placement import Placement
 from .resample import MotionSamples, count_samples, resample
 
 PHOTO_RATE = 30.0
@@ -33,7 +34,7 @@ def write_track_smplx(
     store: MotionStore,
     number: int,
     rate: float,
-    offset: np.ndarray,
+    placement: Placement,
     names: dict[str, str],
 ) -> None:
     """Write one person's motion as an AMASS-like archive that loads without pickle.
@@ -50,7 +51,7 @@ def write_track_smplx(
         store: finished motion store.
         number: track number of the person.
         rate: frames per second.
-        offset: (3,) metres, y up, added to all positions, see `placement`.
+        placement: of the camera, see `placement`.
         names: further texts, such as the names of weights and body.
 
     Raises:
@@ -60,7 +61,7 @@ def write_track_smplx(
     count = count_samples(store, number, rate)
     columns: dict[str, tuple[Any, tuple[int, ...], Callable[[MotionSamples], np.ndarray]]] = {
         "poses": (np.float32, (_NUM_POSE_VALUES,), _poses),
-        "trans": (np.float32, (3,), lambda samples: _trans(rest, samples.pelvis + offset)),
+        "trans": (np.float32, (3,), lambda samples: _trans(rest, samples.pelvis)),
         "expression": (np.float32, (10,), lambda samples: samples.expression),
         "interpolated": (np.bool_, (), lambda samples: samples.interpolated),
     }
@@ -68,7 +69,9 @@ def write_track_smplx(
     metadata["start_time"] = store.times[track.first_frame]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
         for name, (dtype, shape, convert) in columns.items():
-            parts: Iterator[np.ndarray] = map(convert, resample(rest, store, number, rate))
+            parts: Iterator[np.ndarray] = map(
+                convert, resample(rest, store, number, rate, placement)
+            )
             write_array(archive, name, np.dtype(dtype), (count, *shape), parts)
         for name, value in metadata.items():
             array = np.asarray(value)

@@ -11,7 +11,7 @@ import numpy as np
 from ..body.joint_names import JOINTS_3D_NAMES
 from ..body.kinematics import CAMERA_TO_WORLD
 from ..descriptions import person_name
-from ..export.placement import AT_CAMERA, SceneBounds
+from ..export.placement import AT_CAMERA, Placement, SceneBounds
 from ..geometry.camera import Camera
 from ..pipelines.video import VideoResult
 from .photo_views import ViewOptions
@@ -87,8 +87,8 @@ def video_scene_html(result: VideoResult) -> str:
             "video": file_address(str(result.overlay)),
             "seconds": result.summary["seconds"],
             "people": people,
-            "camera": _camera_values(result.camera, result.offset),
-            "box": _box(result.bounds, result.offset),
+            "camera": _camera_values(result.camera, result.placement),
+            "box": _box(result.bounds, result.placement),
         }
     )
 
@@ -106,9 +106,10 @@ def _parts(joints_3d: np.ndarray) -> dict[str, list[list[float]]]:
     }
 
 
-def _camera_values(camera: Camera, offset: np.ndarray) -> dict[str, Any]:
+def _camera_values(camera: Camera, placement: Placement) -> dict[str, Any]:
     return {
-        "position": offset.tolist(),
+        "position": placement.camera_position.tolist(),
+        "rotation": placement.camera_rotation.as_quat().tolist(),
         "width": camera.width,
         "height": camera.height,
         "focal": float(camera.focal_length),
@@ -116,6 +117,6 @@ def _camera_values(camera: Camera, offset: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _box(bounds: SceneBounds, offset: np.ndarray) -> list[list[float]]:
-    corners = bounds.corners()
-    return np.asarray(_EMPTY_BOX if corners is None else corners + offset).tolist()
+def _box(bounds: SceneBounds, placement: Placement) -> list[list[float]]:
+    corners = bounds.corners(placement)
+    return np.asarray(_EMPTY_BOX if corners is None else corners).tolist()

@@ -20,7 +20,7 @@ import numpy as np
 from ..export.motion import MotionStore
 from ..export.motion_files import motion_to_npz, write_track_files
 from ..export.photo_json import CONVENTIONS, camera_to_json
-from ..export.placement import AT_CAMERA, SceneBounds
+from ..export.placement import AT_CAMERA, Placement, SceneBounds
 from ..geometry.camera import Camera
 from ..geometry.floor import Floor
 from ..media.photo import utf8_text
@@ -53,7 +53,7 @@ class VideoResult:
         summary: content of `json`.
         camera: of all frames.
         bounds: of all posed people.
-        offset: (3,) metres, y up, added to the positions of the motion files.
+        placement: of the camera in the motion files.
     """
 
     overlay: Path
@@ -63,7 +63,7 @@ class VideoResult:
     summary: dict[str, Any]
     camera: Camera
     bounds: SceneBounds
-    offset: np.ndarray
+    placement: Placement
 
     @property
     def files(self) -> list[Path]:
@@ -121,7 +121,7 @@ def reconstruct_video(
         found = find_tracks(predictor, source, settings, store, reporter)
         camera, rate, notes = found.camera, found.rate, found.notes
         video = work / f"{stem}_overlay.mp4"
-        bounds = SceneBounds()
+        bounds = SceneBounds(found.floor if settings.export.ground else None)
         notes += _draw(
             predictor,
             settings.open(source, reporter.repeat),
@@ -132,21 +132,24 @@ def reconstruct_video(
             source,
             bounds,
         )
-        offset = bounds.floor_offset() if settings.export.ground else AT_CAMERA
+        placement = bounds.grounded() if settings.export.ground else AT_CAMERA
         npz, summary = work / f"{stem}.npz", work / f"{stem}.json"
         export, weights = settings.export.settings(predictor), predictor.weights.name
         motion_to_npz(npz, store, camera, export, weights)
         reporter.begin(WRITE, len(store.tracks))
         written = [video, npz, summary]
         for number in store.tracks:
-            written += write_track_files(work, stem, store, number, rate, export, weights, offset)
+            written += write_track_files(
+                work, stem, store, number, rate, export, weights, placement
+            )
             reporter.step()
         document = _summary(utf8_text(source.name), stem, store, camera, predictor)
         document |= {
             "start_seconds": settings.start_seconds,
             "rate": rate,
             "notes": notes,
-            "camera_position_m": offset.tolist(),
+            "camera_position_m": placement.camera_position.tolist(),
+            "camera_rotation_xyzw": placement.camera_rotation.as_quat().tolist(),
             "space": store.space,
             "still_camera": found.is_still,
             "floor": _floor_to_json(found.floor),
@@ -155,7 +158,7 @@ def reconstruct_video(
         # Bytes of a file name that are not UTF-8 become JSON escapes.
         summary.write_bytes(text.encode("utf-8", "backslashreplace"))
         overlay, npz, summary, *motions = [path.replace(folder / path.name) for path in written]
-    return VideoResult(overlay, npz, summary, motions, document, camera, bounds, offset)
+    return VideoResult(overlay, npz, summary, motions, document, camera, bounds, placement)
 
 
 def _draw(
@@ -216,8 +219,8 @@ def _summary(
         "weights": predictor.weights.name,
         "body": predictor.body.name,
         "refined": predictor.refine,
-        "motion_axes": "camera space; BVH and GLB: y up, camera looks along -z;"
-        " SMPL-X NPZ: z up, along +y",
+        "motion_axes": "BVH and GLB: y up, camera along -z; SMPL-X NPZ: z up, camera along +y;"
+        " on the ground: camera at camera_position_m, turned by camera_rotation_xyzw",
         "tracks": [
             {
                 "number": number,

@@ -83,7 +83,7 @@ class Viewer {
 
   // Frustum of the photo's camera with the photo in it.
   addCamera(line) {
-    const { position, width, height, focal, principal } = this.data.camera;
+    const { position, rotation, width, height, focal, principal } = this.data.camera;
     this.lens = new Vector3(...position);
     const corners = [[0, 0], [width, 0], [width, height], [0, height]]
       .map(([x, y]) => [(x - principal[0]) / focal, -(y - principal[1]) / focal, -1]);
@@ -99,6 +99,8 @@ class Viewer {
     this.pyramid = new Group();
     this.pyramid.add(this.photo, this.frustum);
     this.pyramid.position.copy(this.lens);
+    this.pyramid.quaternion.fromArray(rotation);
+    this.forward = new Vector3(0, 0, -1).applyQuaternion(this.pyramid.quaternion);
     this.scene.add(this.pyramid);
     if (this.data.video) this.addVideo();
   }
@@ -118,7 +120,9 @@ class Viewer {
 
   // Distance of the photo: behind everyone when seen through the camera, else close to the camera.
   placePhoto() {
-    const nearest = this.lens.z - this.box.max.z, farthest = this.lens.z - this.box.min.z;
+    const depths = [this.box.min, this.box.max].flatMap(({ x }) => [this.box.min, this.box.max].flatMap(({ y }) => [this.box.min, this.box.max]
+      .map(({ z }) => new Vector3(x, y, z).sub(this.lens).dot(this.forward))));
+    const nearest = Math.min(...depths), farthest = Math.max(...depths);
     const depth = this.options.inside ? 1.05 * Math.max(farthest, 1) : Math.min(Math.max(0.4 * nearest, 0.3), 2);
     this.pyramid.scale.setScalar(depth);
     this.pyramid.visible = this.options.camera || this.options.inside;
@@ -175,7 +179,8 @@ class Viewer {
     const { width, height, focal } = this.data.camera;
     const half = Math.max(height / 2, width / 2 / this.aspect()) / focal;
     this.eye.position.copy(this.lens);
-    this.controls.target.set(this.lens.x, this.lens.y, Math.min(this.box.getCenter(new Vector3()).z, this.lens.z - 0.1));
+    const distance = Math.max(this.box.getCenter(new Vector3()).sub(this.lens).dot(this.forward), 0.1);
+    this.controls.target.copy(this.lens).addScaledVector(this.forward, distance);
     this.useLens(2 * Math.atan(half) * (180 / Math.PI));
     this.controls.update();
     this.apply();
@@ -185,6 +190,7 @@ class Viewer {
   leaveCamera() {
     if (!this.options.inside) return;
     this.options.inside = false;
+    this.eye.up.set(0, 1, 0);
     this.apply();
   }
 
@@ -197,8 +203,10 @@ class Viewer {
 
   useLens(degrees) {
     this.eye.fov = degrees;
+    this.eye.up.set(0, 1, 0);
     const { width, height, principal } = this.data.camera;
     if (this.options.inside) {
+      this.eye.up.applyQuaternion(this.pyramid.quaternion);
       // The canvas shows the photo and, on two sides, more: off-centre lenses shift the view.
       const half = Math.tan((degrees / 2) * (Math.PI / 180)) * this.data.camera.focal;
       const shift = [principal[0] - width / 2, principal[1] - height / 2].map((pixels) => -pixels / (2 * half));

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from aios.body.file import read_body_file
 from aios.body.kinematics import JOINT_NAMES, PARENTS, build_rest_pose
 from aios.export.animated_glb import write_animated_glb
+from aios.export.placement import Placement
 from aios.export.skin import bone_figure, build_skin
 from aios.export.skinned_person import Character
 from aios.render.overlay import person_colors
@@ -52,6 +54,16 @@ def joint_nodes(glb):
 def test_joints_within_a_tenth_of_a_millimetre(path, predictor, store):
     glb = GlbReader(path.read_bytes())
     truth = true_joints(predictor, store, 2)
+    for key, joints in enumerate(truth):
+        found = glb.world(key)[joint_nodes(glb), :3, 3]
+        np.testing.assert_allclose(found, joints, atol=1e-4)
+
+
+def test_people_move_and_turn_with_the_camera(predictor, store, tmp_path):
+    placement = Placement(np.array([1.0, 2.0, 3.0]), Rotation.from_rotvec([0.3, 0.1, -0.2]))
+    write_animated_glb(tmp_path / "a.glb", person_2(predictor, store), store, 2, placement)
+    glb = GlbReader((tmp_path / "a.glb").read_bytes())
+    truth = placement.points(true_joints(predictor, store, 2))
     for key, joints in enumerate(truth):
         found = glb.world(key)[joint_nodes(glb), :3, 3]
         np.testing.assert_allclose(found, joints, atol=1e-4)

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from aios.body.kinematics import JOINT_NAMES, PARENTS, build_rest_pose
 from aios.export.bvh import euler_yxz, write_bvh
+from aios.export.placement import AT_CAMERA, Placement
 from tests.helpers.motions import make_store, true_joints
 from tests.helpers.served import tiny_predictor
 
@@ -18,9 +19,9 @@ def predictor():
     return tiny_predictor()
 
 
-def write_and_read(path, predictor, store, number=2, rate=10.0):
+def write_and_read(path, predictor, store, number=2, rate=10.0, placement=AT_CAMERA):
     rest = build_rest_pose(predictor.body, store.tracks[number].betas, False)
-    steps = write_bvh(path, rest, store, number, rate)
+    steps = write_bvh(path, rest, store, number, rate, placement)
     return steps, rest, pybvh.read_bvh_file(str(path))
 
 
@@ -33,6 +34,16 @@ def test_joints_within_a_tenth_of_a_millimetre(tmp_path, predictor):
     order = [read.joint_names.index(name) for name in JOINT_NAMES]
     found = np.asarray(read.joint_positions())[:, order]
     np.testing.assert_allclose(found, true_joints(predictor, store, 2), atol=1e-4)
+
+
+def test_people_move_and_turn_with_the_camera(tmp_path, predictor):
+    store = make_store(tmp_path / "motion")
+    placement = Placement(np.array([1.0, 2.0, 3.0]), Rotation.from_rotvec([0.3, 0.1, -0.2]))
+    _, _, read = write_and_read(tmp_path / "a.bvh", predictor, store, placement=placement)
+    order = [read.joint_names.index(name) for name in JOINT_NAMES]
+    found = np.asarray(read.joint_positions())[:, order]
+    truth = placement.points(true_joints(predictor, store, 2))
+    np.testing.assert_allclose(found, truth, atol=1e-4)
 
 
 def test_rest_pose_is_the_t_pose_of_the_person(tmp_path, predictor):

@@ -5,17 +5,19 @@ import io
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from aios.body.kinematics import JOINT_NAMES, PARENTS
 from aios.body.model import BodyModel
 from aios.export.bone_names import BONE_STYLES, bone_names
 from aios.export.person_files import person_files
+from aios.export.placement import Placement
 from aios.export.settings import ExportSettings
 from aios.resources import STANDIN_BODY
 from tests.helpers.glb_reader import GlbReader
 from tests.helpers.predictions import synthetic_prediction
 
-OFFSET = np.array([0.5, 1.0, -2.0])
+PLACEMENT = Placement(np.array([0.5, 1.0, -2.0]), Rotation.from_rotvec([0.3, 0.1, -0.2]))
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,11 @@ def files(prediction):
     extras = frozenset({"rigged", "obj", "ply"})
     body = BodyModel.load(STANDIN_BODY)
     settings = ExportSettings(body, False, bones="mixamo", extras=extras)
-    return person_files(prediction, 1, OFFSET, settings)
+    return person_files(prediction, 1, PLACEMENT, settings)
 
 
 def world(points):
-    return points * (1, -1, -1) + OFFSET
+    return PLACEMENT.points(points * (1, -1, -1))
 
 
 def test_suffixes(files):

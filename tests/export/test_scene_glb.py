@@ -5,9 +5,10 @@ import io
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from aios.export.photo_files import prediction_to_glb
-from aios.export.placement import floor_offset
+from aios.export.placement import AT_CAMERA, Placement, grounded
 from aios.export.scene_glb import people_to_glb
 from aios.geometry.camera import Camera
 from aios.render.colors import person_colors
@@ -19,6 +20,7 @@ from tests.helpers.predictions import synthetic_prediction
 CAMERA = Camera(2000.0, (320.0, 240.0), 640, 480)
 CORNERS = np.array([[(0, 0, 5), (1, 0, 5), (1, 1, 5), (0, 1, 5)]], np.float32)
 SQUARE = np.array([[0, 1, 2], [0, 2, 3]])
+ELSEWHERE = Placement(np.array([1.0, 2.0, 3.0]), Rotation.from_rotvec([0.3, 0.1, -0.2]))
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +34,9 @@ def smooth_photo():
     return np.stack([rows / 2, columns * 0.38, 255 - rows / 2], -1).astype(np.uint8)
 
 
-@pytest.mark.parametrize("ground", [False, True])
-def test_camera_of_the_glb_sees_the_silhouettes_of_the_overlay(people, ground):
-    offset = floor_offset(people.vertices) if ground else np.zeros(3)
-    image, depth = render_glb(prediction_to_glb(people, offset=offset))
+@pytest.mark.parametrize("placement", [AT_CAMERA, ELSEWHERE])
+def test_camera_of_the_glb_sees_the_silhouettes_of_the_overlay(people, placement):
+    image, depth = render_glb(prediction_to_glb(people, placement=placement))
     expected = render_people(people.vertices, people.faces, CAMERA, "software")
     found, silhouette = depth > 0, expected.person >= 0
     assert silhouette.mean() > 0.1
@@ -44,11 +45,10 @@ def test_camera_of_the_glb_sees_the_silhouettes_of_the_overlay(people, ground):
     assert np.percentile(np.abs(depth[both] / expected.depth[both] - 1), 99) < 5e-3
 
 
-@pytest.mark.parametrize("ground", [False, True])
-def test_backdrop_fills_the_view_behind_the_people(people, ground):
+@pytest.mark.parametrize("placement", [AT_CAMERA, ELSEWHERE])
+def test_backdrop_fills_the_view_behind_the_people(people, placement):
     photo = smooth_photo()
-    offset = floor_offset(people.vertices) if ground else np.zeros(3)
-    content = prediction_to_glb(people, photo, offset)
+    content = prediction_to_glb(people, photo, placement)
     image, depth = render_glb(content)
     expected = render_people(people.vertices, people.faces, CAMERA, "software")
     background = expected.alpha == 0
@@ -61,15 +61,15 @@ def test_backdrop_fills_the_view_behind_the_people(people, ground):
 
 
 def test_lowest_vertex_is_on_the_floor_and_trimesh_reads_the_camera(people):
-    offset = floor_offset(people.vertices)
-    content = prediction_to_glb(people, offset=offset)
+    placement = grounded(people.vertices)
+    content = prediction_to_glb(people, placement=placement)
     scene = trimesh.load_scene(io.BytesIO(content), file_type="glb")
     low, high = scene.bounds
     np.testing.assert_allclose(low[1], 0, atol=1e-5)
     np.testing.assert_allclose((low + high)[[0, 2]], 0, atol=1e-5)
     reader = GlbReader(content)
     node = reader.nodes[reader.node("camera")]
-    np.testing.assert_allclose(node["translation"], offset)
+    np.testing.assert_allclose(node["translation"], placement.camera_position)
     lens = reader.document["cameras"][node["camera"]]["perspective"]
     assert lens["yfov"] == pytest.approx(2 * np.arctan(240 / 2000))
     assert lens["aspectRatio"] == pytest.approx(640 / 480)

@@ -15,7 +15,7 @@ from aios.body.kinematics import (
     pelvis_positions,
 )
 from aios.body.parameters import SMPLX_NAMES
-from aios.export.placement import AT_CAMERA, floor_offset
+from aios.export.placement import AT_CAMERA, Placement
 from aios.export.resample import MotionSamples
 from aios.export.smplx_npz import sample_to_smplx, write_track_smplx
 from aios.resources import STANDIN_BODY
@@ -24,7 +24,7 @@ from tests.helpers.served import tiny_predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = {"weights": "builtin", "body": "stand-in"}
-OFFSET = np.array([1.0, 2.0, 3.0])
+ELSEWHERE = Placement(np.array([1.0, 2.0, 3.0]), Rotation.from_rotvec([0.3, 0.1, -0.2]))
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def model(tmp_path_factory):
 
 
 def z_up(points):
-    """Camera frame (x right, y down, z forward) -> z up: x right, y forward."""
-    return np.stack([points[..., 0], points[..., 2], -points[..., 1]], -1)
+    """y up -> z up: (x, y, z) -> (x, -z, y)."""
+    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], -1)
 
 
 def loaded_as_add_on(content):
@@ -89,24 +89,23 @@ def posed(model, values, frame):
     return output.vertices[0].detach().numpy()
 
 
-def truth(body, store, number):
+def truth(body, store, number, placement=AT_CAMERA):
     """Vertices of a track in the z-up world."""
     rows = records(store, number)
     parameters = {name: torch.from_numpy(rows[name].copy()) for name in SMPLX_NAMES}
-    return z_up(body(parameters).vertices.numpy())
+    return z_up(placement.points(body(parameters).vertices.numpy() * CAMERA_TO_WORLD))
 
 
-@pytest.mark.parametrize("offset", [AT_CAMERA, OFFSET], ids=["camera", "offset"])
-def test_track_posed_by_smplx_gives_the_bodies_of_the_video(body, model, tmp_path, offset):
+@pytest.mark.parametrize("placement", [AT_CAMERA, ELSEWHERE], ids=["camera", "elsewhere"])
+def test_track_posed_by_smplx_gives_the_bodies_of_the_video(body, model, tmp_path, placement):
     store = make_store(tmp_path / "motion")
     rest = build_rest_pose(body, store.tracks[2].betas, False)
     path = tmp_path / "a.npz"
-    write_track_smplx(path, rest, store, 2, 10.0, offset, NAMES)
+    write_track_smplx(path, rest, store, 2, 10.0, placement, NAMES)
     values = loaded_as_add_on(path)
     assert values["poses"].shape == (12, 165) and values["mocap_frame_rate"] == 10
-    shift = np.array([offset[0], -offset[2], offset[1]])
-    for frame, vertices in enumerate(truth(body, store, 2)):
-        np.testing.assert_allclose(posed(model, values, frame), vertices + shift, atol=1e-4)
+    for frame, vertices in enumerate(truth(body, store, 2, placement)):
+        np.testing.assert_allclose(posed(model, values, frame), vertices, atol=1e-4)
 
 
 def test_gap_is_filled_and_marked(body, model, tmp_path):
@@ -147,12 +146,3 @@ def test_hands_are_absolute(body, tmp_path):
     means = np.concatenate([body.left_hand_mean, body.right_hand_mean]).reshape(30, 3)
     assert (hands * Rotation.from_rotvec(means).inv()).magnitude().max() < 1e-6
     assert np.abs(means).max() > 0.1
-
-
-def test_floor_offset_puts_the_lowest_vertex_at_zero():
-    vertices = np.random.default_rng(0).normal(size=(2, 50, 3)) + (3, 1, 8)
-    points = vertices * CAMERA_TO_WORLD + floor_offset(vertices)
-    low, high = points.min((0, 1)), points.max((0, 1))
-    np.testing.assert_allclose(low[1], 0, atol=1e-12)
-    np.testing.assert_allclose((low + high)[[0, 2]], 0, atol=1e-12)
-    np.testing.assert_array_equal(floor_offset(vertices[:0]), AT_CAMERA)

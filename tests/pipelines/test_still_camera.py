@@ -5,10 +5,13 @@ import json
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from aios.body.kinematics import CAMERA_TO_WORLD
 from aios.export.motion import MotionStore
 from aios.export.placement import CAMERA_SPACE, STILL_CAMERA_SPACE
 from aios.geometry.camera import Camera
+from aios.pipelines.export_settings import ExportChoice
 from aios.pipelines.progress import ProgressReporter
 from aios.pipelines.video import reconstruct_video
 from aios.pipelines.video_tracks import FIND, VideoSettings, find_tracks
@@ -147,6 +150,23 @@ def test_nobody_is_no_problem(predictor, clips, tmp_path, monkeypatch):
     show_people(predictor, monkeypatch, [])
     heels, found, store = tracks(predictor, clips["still"], tmp_path, still_camera="on")
     assert (heels, found.floor, store.space) == ([], None, CAMERA_SPACE)
+
+
+def test_on_the_ground_feet_are_at_height_zero(predictor, motions, clips, tmp_path, monkeypatch):
+    show_people(predictor, monkeypatch, motions)
+    settings = VideoSettings(threshold=0.5, export=ExportChoice(ground=True))
+    reconstruct_video(predictor, clips["still"], tmp_path, "clip", settings, lambda progress: None)
+    document = json.loads((tmp_path / "clip.json").read_text("utf-8"))
+    floor = document["floor"]
+    rotation = Rotation.from_quat(document["camera_rotation_xyzw"])
+    vertical = rotation.apply(np.array(floor["normal"]) * CAMERA_TO_WORLD)
+    np.testing.assert_allclose(vertical, [0, 1, 0], atol=1e-9)
+    assert document["camera_position_m"][1] == pytest.approx(floor["distance_m"])
+    for number in (1, 2):
+        glb = GlbReader((tmp_path / f"clip_track_{number}.glb").read_bytes())
+        ankles = [glb.node("left_ankle"), glb.node("right_ankle")]
+        heights = [glb.world(key)[ankles, 1, 3] for key in (0, COUNT - 1)]
+        np.testing.assert_allclose(heights, 0.08, atol=0.06)
 
 
 def test_files_say_what_positions_are_relative_to(predictor, motions, clips, tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ _FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names; `_smpl
 for SMPL-X tools. BVH and GLB: the motion of each person on the SMPL-X skeleton, for Blender. All
 are in metres and camera space, not in world space: positions are relative to the camera of each
 frame, and if it moves, people move, too. In BVH and GLB, y is up and the camera is at the origin,
-unless **On the ground** is on."""
+unless **On the ground** is on. Then the floor of a still camera is horizontal."""
 
 
 def build_video_tab(context: PageContext) -> None:

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,19 @@ from tests.helpers.browsing import (
     expect_loaded,
     expect_true,
     open_tab,
+    seen,
     visit,
 )
 from tests.helpers.clips import frame_pixels, make_clip
+from tests.helpers.people_on_floor import CAMERA as FLOOR_CAMERA
+from tests.helpers.people_on_floor import people_on_floor
 from tests.helpers.served import save_photo, served, tiny_predictor
 
 SIZE = (160, 120)
+_READY_AND_TURNED = """turned => {
+  const scene = document.querySelector("#video-scene [data-ready]")?.dataset.scene;
+  return scene && (Math.abs(JSON.parse(scene).camera.rotation[0]) > 0.03) === turned;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +210,29 @@ def test_video_gives_overlay_and_files(page, gate, tmp_path):
     assert json.loads(files["dance.json"].read_text("utf-8"))["frames"] == 12
     assert files["dance_track_3.bvh"].read_text().startswith("HIERARCHY")
     assert files["dance_track_3.glb"].read_bytes()[:4] == b"glTF"
+
+
+def test_view_of_a_tilted_camera_stays_when_the_floor_becomes_level(
+    page, predictor, monkeypatch, tmp_path
+):
+    people, _ = people_on_floor(((-0.6, 4.0), (0.8, 6.0)))
+    people = replace(people, scores=np.ones_like(people.scores))
+    found = Candidates(people, FLOOR_CAMERA, placed=True)
+    monkeypatch.setattr(predictor, "find_candidates", lambda *_: found)
+    send_video(page, make_clip(tmp_path / "tilted.mp4", 8, (960, 720), pixels=still))
+    page.locator("button:visible", has_text="3D file options").click()
+    page.get_by_role("radio", name="Yes").check()
+    scene = page.locator("#video-scene")
+    views: list[np.ndarray] = []
+    for ground in (False, True):
+        page.locator("label:visible", has_text="On the ground").set_checked(ground)
+        page.locator("#video-start").click()
+        expect_true(page, _READY_AND_TURNED, ground)
+        scene.get_by_role("button", name="Camera view").click()
+        page.wait_for_timeout(1000)
+        views.append(seen(scene.locator("canvas")))
+    assert np.ptp(views[0]) > 100
+    assert (np.abs(views[0] - views[1]).max(-1) > 40).mean() < 0.01
 
 
 def test_progress_is_shown_and_stop_ends_the_job(page, gate, folder, tmp_path):

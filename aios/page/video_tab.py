@@ -11,6 +11,7 @@ from .api_video import add_video_endpoint
 from .context import FILES_QUEUE, PHOTOS_AT_ONCE, PageContext
 from .export_options import motion_options, refine_checkbox, still_camera_radio
 from .jobs import connect_job
+from .links import connect_settings
 from .video_handlers import VideoHandler
 from .video_preview import add_video_examples, preview_html
 from .widgets import number_field, number_slider
@@ -27,6 +28,11 @@ _SHOW_SECOND = """(start) => {
     video.currentTime = start;
   }
 }"""
+_LINK_NAMES = (
+    *("video_threshold", "video_people", "rate", "smooth", "video_refine"),
+    *("ground", "bones", "still"),
+)
+"""Names of the settings in links."""
 _FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names; `_smplx.npz`: one person
 for SMPL-X tools. BVH and GLB: the motion of each person on the SMPL-X skeleton, for Blender. All
 are in metres and camera space, not in world space: positions are relative to the camera of each
@@ -53,6 +59,7 @@ def build_video_tab(context: PageContext) -> None:
         handler = VideoHandler(context)
         start_second, duration = part
         inputs = [video, *settings[:2], duration, *settings[2:-1], start_second, settings[-1]]
+        connect_settings(context.page, dict(zip(_LINK_NAMES, settings, strict=True)))
         connect_job(handler, start, stop, inputs, outputs, show_progress_on=outputs[1])
         add_video_endpoint(context, handler, inputs)
 

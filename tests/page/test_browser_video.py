@@ -235,6 +235,20 @@ def test_view_of_a_tilted_camera_stays_when_the_floor_becomes_level(
     assert (np.abs(views[0] - views[1]).max(-1) > 40).mean() < 0.01
 
 
+def test_link_carries_the_settings_of_a_video(browser, address):
+    query = "?tab=video&rate=12&smooth=false&ground=true&bones=mixamo&still=on"
+    with visit(browser, address, query) as page:
+        expect(page.locator("#video-start")).to_be_visible()
+        expect(page.get_by_label("number input for Max frame rate")).to_have_value("12")
+        expect(page.get_by_role("radio", name="Yes")).to_be_checked()
+        expect(page.get_by_label("Smooth motion")).not_to_be_checked()
+        page.locator("button:visible", has_text="3D file options").click()
+        expect(page.locator("label:visible", has_text="On the ground")).to_be_checked()
+        page.get_by_label("Smooth motion").check()
+        page.get_by_role("radio", name="Detect").check()
+        expect(page).to_have_url(f"{address}?tab=video&rate=12&ground=true&bones=mixamo")
+
+
 def test_progress_is_shown_and_stop_ends_the_job(page, gate, folder, tmp_path):
     before = leftovers(folder)
     send_video(page, make_clip(tmp_path / "long.mp4", 40, SIZE, pixels=still))

@@ -28,10 +28,7 @@ _SHOW_SECOND = """(start) => {
     video.currentTime = start;
   }
 }"""
-_LINK_NAMES = (
-    *("video_threshold", "video_people", "rate", "smooth", "video_refine"),
-    *("ground", "bones", "still"),
-)
+_LINK_NAMES = "video_threshold video_people rate smooth video_refine ground bones still".split()
 """Names of the settings in links."""
 _FILES_NOTE = """NPZ: all frames and people, with SMPL-X parameter names; `_smplx.npz`: one person
 for SMPL-X tools. BVH and GLB: the motion of each person on the SMPL-X skeleton, for Blender. All

@@ -71,15 +71,12 @@ class SceneBounds:
             self._low = np.minimum(self._low, points.min(0))
             self._high = np.maximum(self._high, points.max(0))
 
-    def corners(self, placement: Placement) -> np.ndarray | None:
-        """(2, 3) lowest and highest coordinates, metres; None if the box is empty.
+    def corners(self) -> np.ndarray | None:
+        """(2, 3) lowest and highest coordinates relative to the camera; None if the box is empty.
 
-        Args:
-            placement: `grounded()`, or any other without a floor.
+        Metres; y is up, the normal of the floor if there is one.
         """
-        if not np.isfinite(self._low).all():
-            return None
-        return np.stack([self._low, self._high]) + placement.camera_position
+        return np.stack([self._low, self._high]) if np.isfinite(self._low).all() else None
 
     def grounded(self) -> Placement:
         """Placement that puts people on the floor, in the middle.
@@ -87,7 +84,7 @@ class SceneBounds:
         The floor, or the lowest vertex if no floor is known, gets y = 0, the centre of the box
         x = z = 0. Without people, the camera stays at the origin.
         """
-        corners = self.corners(AT_CAMERA)
+        corners = self.corners()
         if corners is None:
             return AT_CAMERA
         centre = corners.mean(0)

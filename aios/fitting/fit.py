@@ -49,14 +49,16 @@ def fit_people(
 
 
 def _at_depths(people: People, poser: BodyPoser, depths: np.ndarray, moved: np.ndarray) -> People:
-    """Refined people at the relative depths of some, with the size that fits the photo.
+    """Move people along the rays of the camera to given relative depths, and resize them.
+
+    The median depth of the moved people stays that of the refinement, which is the better one;
+    `depths` are better relative to each other. Sizes in the photo stay.
 
     Args:
-        people: P people.
+        people: P refined people.
         poser: as in `fit_people`.
-        depths: (P,) of the pelvis, metres. Refined depths are better in the mean of the
-            people, which stays, but worse relative to each other.
-        moved: (P,) bool.
+        depths: (P,) of the pelvis, metres.
+        moved: (P,) bool; the others stay.
     """
     if not moved.any():
         return people

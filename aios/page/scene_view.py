@@ -118,5 +118,6 @@ def _camera_values(camera: Camera, placement: Placement) -> dict[str, Any]:
 
 
 def _box(bounds: SceneBounds, placement: Placement) -> list[list[float]]:
-    corners = bounds.corners(placement)
-    return np.asarray(_EMPTY_BOX if corners is None else corners).tolist()
+    corners = bounds.corners()
+    box = _EMPTY_BOX if corners is None else corners + placement.camera_position
+    return np.asarray(box).tolist()

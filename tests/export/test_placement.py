@@ -32,7 +32,7 @@ def test_floor_of_a_tilted_camera_is_horizontal():
     assert tilted > 0.4
     np.testing.assert_allclose(points[:, ANKLES, 1].min(1), 0.08, atol=1e-6)
     assert placement.camera_position[1] == CAMERA_HEIGHT_M
-    corners = bounds.corners(placement)
+    corners = bounds.corners() + placement.camera_position
     np.testing.assert_allclose(corners, [points.min((0, 1)), points.max((0, 1))], atol=1e-6)
     np.testing.assert_allclose(corners.sum(0)[[0, 2]], 0, atol=1e-12)
     # Only the pitch is undone.

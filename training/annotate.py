@@ -24,6 +24,7 @@ from pathlib import Path
 from aios.body.model import BodyModel, BodyModelError
 from aios.media.photo import PhotoError
 from aios.pipelines.inputs import list_inputs
+from aios.pipelines.processes import ProcessStartError
 
 from .annotation.gates import Gates
 from .annotation.observers import Observers
@@ -58,13 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [path.resolve().relative_to(root).as_posix() for path in photos]
     gates = Gates(**{f.name: getattr(options, f.name) for f in fields(Gates)})
     annotated: list[PhotoAnnotation] = []
-    with observers:
-        for start in range(0, len(names), options.part):
-            chosen = names[start : start + options.part]
-            path = options.out / "work" / f"{start // options.part:05d}"
-            annotated += judged_photos(finished_part(path, chosen, root, observers, body), gates)
-            kept = sum(int(photo.judgement.kept.sum()) for photo in annotated)
-            _log.info("%d of %d photos, %d people kept", start + len(chosen), len(names), kept)
+    try:
+        with observers:
+            for start in range(0, len(names), options.part):
+                chosen = names[start : start + options.part]
+                path = options.out / "work" / f"{start // options.part:05d}"
+                part = finished_part(path, chosen, root, observers, body)
+                annotated += judged_photos(part, gates)
+                kept = sum(int(photo.judgement.kept.sum()) for photo in annotated)
+                _log.info("%d of %d photos, %d people kept", start + len(chosen), len(names), kept)
+    except ProcessStartError as error:
+        _log.error("%s", error)
+        return 2
     _write(options.out, root, annotated, body)
     return 0
 

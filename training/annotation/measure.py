@@ -24,6 +24,7 @@ import torch
 from aios.body.model import BodyModel
 from aios.geometry.boxes import cxcywh_to_xyxy
 from aios.people import FIELD_SHAPES, People
+from aios.pipelines.processes import ProcessStartError
 from aios.prediction import Prediction
 
 from ..data import DataError
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _measure_scenes(Path(folder), options.scenes, observers, body)
             if options.photos:
                 _measure_photos(Path(folder), options.photos, observers, body)
-    except (TeacherError, DataError) as error:
+    except (TeacherError, ProcessStartError, DataError) as error:
         _log.error("%s", error)
         return 2
     return 0

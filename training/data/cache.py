@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 SHARD_SCENES = 200
 _RENDER_BATCH = 8
-SHAPES_HW = ((288, 288), (248, 328), (328, 248))
+SHAPES_HW = ((352, 352), (304, 400), (400, 304))
 """Image sizes; all images of a shard have one size, and shards alternate."""
 _QUALITY = 92
 
@@ -125,6 +126,11 @@ def write_shard(path: Path, generator: SceneGenerator, first: int) -> None:
     temporary.replace(path)
 
 
+def has_crowds(shard: int, share: float) -> bool:
+    """Whether a shard belongs to the evenly spread `share` of shards with crowds."""
+    return math.floor((shard + 1) * share) > math.floor(shard * share)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.data.cache", description=__doc__)
@@ -133,6 +139,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=TRAIN_SEED)
     parser.add_argument("--first-shard", type=int, default=0)
     parser.add_argument("--real", type=Path, help="folder with backgrounds_*.tar")
+    parser.add_argument(
+        "--crowds",
+        type=float,
+        default=0.5,
+        help="share of the shards in which all numbers of people, up to 20, are equally frequent",
+    )
     parser.add_argument("--mocap", default=os.environ.get(MOCAP_VARIABLE), help="folder of packs")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -146,7 +158,12 @@ def main(arguments: list[str] | None = None) -> None:
     shards = -(-options.count // SHARD_SCENES)
     (options.out / "cache.json").write_text(
         json.dumps(
-            {"seed": options.seed, "scenes": shards * SHARD_SCENES, "mocap": mocap is not None}
+            {
+                "seed": options.seed,
+                "scenes": shards * SHARD_SCENES,
+                "mocap": mocap is not None,
+                "crowds": options.crowds,
+            }
         )
     )
     for shard in range(options.first_shard, options.first_shard + shards):
@@ -154,7 +171,14 @@ def main(arguments: list[str] | None = None) -> None:
         if path.exists():
             continue
         size_hw = SHAPES_HW[shard % len(SHAPES_HW)]
-        generator = SceneGenerator(size_hw, body, options.seed, photos, mocap=mocap)
+        generator = SceneGenerator(
+            size_hw,
+            body,
+            options.seed,
+            photos,
+            uniform_counts=has_crowds(shard, options.crowds),
+            mocap=mocap,
+        )
         write_shard(path, generator, shard * SHARD_SCENES)
         logger.info("wrote %s", path.name)
 

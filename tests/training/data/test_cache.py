@@ -11,8 +11,9 @@ import torch
 
 from aios.body.model import BodyModel
 from tests.helpers.training_samples import random_targets
+from training.data import cache
 from training.data.batch import Sample
-from training.data.cache import CachedScenes, encode_samples
+from training.data.cache import CachedScenes, encode_samples, has_crowds
 from training.targets import NEUTRAL, TENSOR_FIELDS, Targets
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -60,6 +61,27 @@ def test_missing_fields_of_old_shards_are_derived(tmp_path):
 def test_empty_folder_names_the_command(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"training\.data\.cache"):
         CachedScenes(tmp_path)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 5), (0.5, 10), (1.0, 20)])
+def test_shards_with_crowds_are_evenly_spread(share, expected):
+    crowded = [has_crowds(shard, share) for shard in range(20)]
+    assert sum(crowded) == expected
+    if 0 < share < 1:
+        gaps = np.diff(np.flatnonzero(crowded))
+        assert set(gaps.tolist()) == {round(1 / share)}
+
+
+def test_command_renders_crowds(tmp_path, monkeypatch):
+    """With the same seed, shards with crowds have more people."""
+    monkeypatch.setattr(cache, "SHARD_SCENES", 12)
+    monkeypatch.setattr(cache, "SHAPES_HW", ((128, 128),))
+    people = {}
+    for share in ("0", "1"):
+        cache.main(["--out", str(tmp_path / share), "--count", "12", "--crowds", share])
+        scenes = CachedScenes(tmp_path / share)
+        people[share] = sum(len(scenes[index].targets.boxes) for index in range(12))
+    assert people["1"] > 2 * people["0"]
 
 
 def test_command_starts_without_warnings():

@@ -147,6 +147,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--mocap", default=os.environ.get(MOCAP_VARIABLE), help="folder of packs")
     options = parser.parse_args(arguments)
+    if not 0 <= options.crowds <= 1:
+        parser.error(f"--crowds must be between 0 and 1, not {options.crowds}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -84,6 +84,12 @@ def test_command_renders_crowds(tmp_path, monkeypatch):
     assert people["1"] > 2 * people["0"]
 
 
+def test_share_of_crowds_is_checked(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cache.main(["--out", str(tmp_path), "--crowds", "1.5"])
+    assert "--crowds must be between 0 and 1, not 1.5" in capsys.readouterr().err
+
+
 def test_command_starts_without_warnings():
     """Python warns if a package imports the module that is run with -m."""
     command = [sys.executable, "-W", "error::RuntimeWarning"]

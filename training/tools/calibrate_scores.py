@@ -130,7 +130,13 @@ def calibrate(weights: Path, scenes: int, max_overlap: float) -> ScoreCalibratio
         inputs.append(values)
         right.append(labels)
     found_right = torch.from_numpy(np.concatenate(right)).double()
-    calibration = fit(torch.from_numpy(np.concatenate(inputs)), found_right)
+    try:
+        calibration = fit(torch.from_numpy(np.concatenate(inputs)), found_right)
+    except ValueError as error:
+        raise ValueError(
+            f"The scores of {len(found_right)} predicted people do not tell right from wrong ones: "
+            "give more --scenes, or train longer."
+        ) from error
     metadata |= {
         CALIBRATION_KEY: " ".join(f"{value:.4g}" for value in vars(calibration).values()),
         "threshold": str(THRESHOLD),

@@ -10,6 +10,7 @@ from aios.resources import BUILTIN_WEIGHTS
 from aios.weights.checkpoint import read_safetensors
 from aios.weights.load import load_model
 from tests.helpers.people_makers import make_person, together
+from training.tools import calibrate_scores
 from training.tools.calibrate_scores import fit, labelled, main
 
 
@@ -54,7 +55,7 @@ def test_command_writes_coefficients_and_manifest(tmp_path, capsys):
     weights = tmp_path / BUILTIN_WEIGHTS.name
     shutil.copy(BUILTIN_WEIGHTS, weights)
     shutil.copy(BUILTIN_WEIGHTS.parent / "manifest.json", tmp_path)
-    assert main(["--weights", str(weights), "--scenes", "6", "--max-overlap", "0.7"]) == 0
+    assert main(["--weights", str(weights), "--scenes", "60", "--max-overlap", "0.7"]) == 0
     printed = json.loads(capsys.readouterr().out)
     info = load_model(weights).weights
     np.testing.assert_allclose(tuple(vars(info.calibration).values()), list(printed.values()), 1e-3)
@@ -65,6 +66,21 @@ def test_command_writes_coefficients_and_manifest(tmp_path, capsys):
     assert manifest["bytes"] == weights.stat().st_size
     assert manifest["max_overlap"] == 0.7
     assert (tmp_path / "manifest.json").read_text().startswith("{\n ")
+
+
+def test_scores_without_meaning_are_one_sentence(tmp_path, capsys, monkeypatch):
+    """Right people have lower scores than wrong ones."""
+
+    def reversed_labels(people, boxes_xyxy, max_overlap):
+        logits = np.linspace(-2, 2, 9)
+        return np.stack([logits, np.zeros(9)], 1), logits < 0
+
+    monkeypatch.setattr(calibrate_scores, "labelled", reversed_labels)
+    weights = tmp_path / BUILTIN_WEIGHTS.name
+    shutil.copy(BUILTIN_WEIGHTS, weights)
+    assert main(["--weights", str(weights), "--scenes", "1"]) == 1
+    assert "give more --scenes" in capsys.readouterr().err
+    assert weights.read_bytes() == BUILTIN_WEIGHTS.read_bytes()
 
 
 def test_missing_weights_are_one_sentence(tmp_path, capsys):

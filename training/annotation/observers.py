@@ -61,7 +61,7 @@ class Observers:
         trace: TracebackType | None,
     ) -> None:
         """End the processes."""
-        self._pool.__exit__()
+        self._pool.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True)

@@ -53,19 +53,33 @@ def finished_part(
         observers: the networks.
         body: the body to fit.
     """
-    sizes, counts, seen = _seen(path.with_name(f"{path.name}_seen.npz"), names, root, observers)
-    fit = _fit(path.with_name(f"{path.name}_fit.npz"), sizes, counts, seen, body)
+    seen_path, fit_path = (path.with_name(f"{path.name}_{step}.npz") for step in ("seen", "fit"))
+    looked = _read_seen(seen_path, names)
+    if looked is None:
+        # Remove the fit first: it belongs to the people of other photos.
+        fit_path.unlink(missing_ok=True)
+        looked = _observe(seen_path, names, root, observers)
+    sizes, counts, seen = looked
+    fit = _fit(fit_path, sizes, counts, seen, body)
     return Part(list(names), sizes, counts, seen, fit)
 
 
-def _seen(
+def _read_seen(
+    path: Path, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, Observation] | None:
+    """Sizes, counts and people on disk; None if they belong to other photos."""
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        if arrays["names"].tolist() != list(names):
+            return None
+        values = {f.name: arrays[_PREFIX + f.name] for f in fields(Observation)}
+        return arrays["sizes_wh"], arrays["counts"], Observation(**values)
+
+
+def _observe(
     path: Path, names: Sequence[str], root: Path, observers: Observers
 ) -> tuple[np.ndarray, np.ndarray, Observation]:
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as arrays:
-            if arrays["names"].tolist() == list(names):
-                values = {f.name: arrays[_PREFIX + f.name] for f in fields(Observation)}
-                return arrays["sizes_wh"], arrays["counts"], Observation(**values)
     looked = observers([root / name for name in names])
     sizes, people = [size for size, _ in looked], [found for _, found in looked]
     seen, counts = concatenate(people), np.array([len(each) for each in people])

@@ -298,8 +298,13 @@ def test_finished_parts_are_read_from_disk(body, person, tmp_path):
     again = finished_part(path, names, tmp_path, observers, body)
     assert observers.photos == 2 and first.counts.tolist() == [1, 1]
     assert np.array_equal(first.fit.body_pose, again.fit.body_pose)
-    finished_part(path, ["a.png", "c.png"], tmp_path, observers, body)
+    # The same number of people in other photos must not get the bodies of the photos before.
+    aside = np.array([0.3, 0.0, 0.0], np.float32)
+    observers.seen = observed(person + aside)
+    other = finished_part(path, ["a.png", "c.png"], tmp_path, observers, body)
     assert observers.photos == 4
+    moved = other.fit.transl - first.fit.transl
+    assert np.abs(moved[:, 0] - aside[0]).max() < 0.1
     assert not list(path.parent.glob("*.writing.npz"))
 
 

@@ -118,9 +118,29 @@ _BUILTIN = TrainConfig(
     keep_keypoint_maps=True,
     ema_decay=0.995,
 )
+_ALTERNATING = tuple(
+    TrainStage(
+        until=round((index + 1) / 24, 4),
+        side=side,
+        batch_size=batch_size,
+        scale_3d=1.5,
+        person_share=person_share,
+    )
+    for index in range(24)
+    for side, batch_size, person_share in (((256, 12, _SHARES), (320, 8, (0.15, 3.0)))[index % 2],)
+)
+"""Two image sizes in turn: trained one after the other, each is forgotten during the next."""
 
 CONFIGS: dict[str, TrainConfig] = {
     "builtin": _BUILTIN,
+    "builtin_continue": replace(
+        _BUILTIN,
+        stages=_ALTERNATING,
+        data=replace(_BUILTIN.data, real_share=0.45),
+        optim=replace(_BUILTIN_OPTIM, learning_rate=3.5e-4, backbone_factor=3.0),
+        train_people=16,
+        ema_decay=0.998,
+    ),
     "builtin_gpu": replace(
         _BUILTIN,
         stages=(
@@ -181,6 +201,7 @@ CONFIGS["synthetic_small"] = replace(
 """By name.
 
 builtin: recipe of the weights that come with the program.
+builtin_continue: from trained weights on, at two image sizes in turn; for `start`.
 builtin_gpu: the same recipe on a GPU, which renders its own scenes.
 tiny: seconds, for tests.
 overfit: memorises eight images, see `training.tools.overfit`.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,7 @@ class TrainingLog:
         if rank():
             return
         _drop_beyond(self._path, step)
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._board = SummaryWriter(str(folder / _BOARD), purge_step=step)
+        self._board = _open_board(folder / _BOARD, step)
         # None disables the bar where the output is not a terminal.
         self._bar = tqdm(total=1.0, disable=None, bar_format=_BAR)
 
@@ -104,6 +104,19 @@ def _summed(parts: list[dict[str, float]]) -> dict[str, float]:
     """Sum by name; a process may lack a term."""
     names = sorted({name for part in parts for name in part})
     return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
+
+
+def _open_board(folder: Path, step: int) -> Any:  # noqa: ANN401 - the class is imported below
+    """TensorBoard's writer, without TensorFlow.
+
+    TensorBoard imports TensorFlow where it is installed, and Mesa's software OpenGL then crashes
+    in the same process.  If the module `notf` exists, TensorBoard uses its own stub instead.
+    """
+    name = "tensorboard.compat.notf"
+    sys.modules.setdefault(name, ModuleType(name))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step)
 
 
 def _drop_beyond(path: Path, step: int) -> None:

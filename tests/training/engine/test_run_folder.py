@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -115,3 +117,23 @@ def test_full_disk_keeps_the_earlier_checkpoints(tmp_path, monkeypatch, error):
     assert [path.name for path in tmp_path.iterdir()] == ["step_0000001.pt"]
     monkeypatch.undo()
     assert torch.load(tmp_path / "step_0000001.pt") == {"step": 1}
+
+
+def test_tensorboard_does_not_import_tensorflow(tmp_path):
+    # OpenGL crashes in a process with TensorFlow, which the extra "annotate" installs.
+    package = tmp_path / "tensorflow"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    code = (
+        "from pathlib import Path; from training.engine.training_log import TrainingLog; "
+        f"TrainingLog(Path({str(tmp_path)!r}), 0).close()"
+    )
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "tensorboard").glob("events.*"))

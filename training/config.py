@@ -118,18 +118,14 @@ _BUILTIN = TrainConfig(
     keep_keypoint_maps=True,
     ema_decay=0.995,
 )
-_ALTERNATING = tuple(
-    TrainStage(
-        until=round((index + 1) / 24, 4),
-        side=side,
-        batch_size=batch_size,
-        scale_3d=1.5,
-        person_share=person_share,
-    )
-    for index in range(24)
-    for side, batch_size, person_share in (((256, 12, _SHARES), (320, 8, (0.15, 3.0)))[index % 2],)
+_SIZES = (
+    TrainStage(until=1.0, side=256, batch_size=12, scale_3d=1.5, person_share=_SHARES),
+    TrainStage(until=1.0, side=320, batch_size=8, scale_3d=1.5, person_share=(0.15, 3.0)),
 )
-"""Two image sizes in turn: trained one after the other, each is forgotten during the next."""
+_ALTERNATING = tuple(
+    replace(_SIZES[index % 2], until=round((index + 1) / 24, 4)) for index in range(24)
+)
+"""Two image sizes in short turns: in long ones, each is forgotten while the other is trained."""
 
 CONFIGS: dict[str, TrainConfig] = {
     "builtin": _BUILTIN,

@@ -191,6 +191,7 @@ class Visit:
             if not self.has_ended:
                 raise
         if self.has_ended:
+            self._folders.drop(self)
             shutil.rmtree(folder.parent, ignore_errors=True)
             raise VisitEndedError
 

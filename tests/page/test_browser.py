@@ -33,6 +33,7 @@ from tests.helpers.browsing import (
     upload,
     visit,
 )
+from tests.helpers.live_folder import files_under
 from tests.helpers.served import (
     count_forwards,
     middle_threshold,
@@ -40,6 +41,7 @@ from tests.helpers.served import (
     served,
     tiny_predictor,
 )
+from tests.helpers.waiting import wait_until
 
 VIEWS = {
     "Meshes": "#overlay img",
@@ -540,12 +542,9 @@ def test_leaving_deletes_uploads_and_results(browser, address, uploads, tmp_path
     with visit(browser, address) as page:
         upload(page, mine)
         expect(page.get_by_role("button", name="Results (JSON)")).to_be_enabled()
-        assert list(uploads.rglob("mine alone*"))
+        assert files_under(uploads, "mine alone*")
         expect(page.locator("#privacy")).to_contain_text("deleted when you close the page")
-    end = time.monotonic() + TIMEOUT_MS / 1000
-    while left := list(uploads.rglob("mine alone*")):
-        assert time.monotonic() < end, left
-        time.sleep(0.2)
+    wait_until(lambda: not files_under(uploads, "mine alone*"))
 
 
 def test_example_uploaded_by_a_visitor_stays_for_others(browser, address, tmp_path):

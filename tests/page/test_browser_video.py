@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import threading
-import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from playwright.sync_api import Page, expect
 from aios.media.video_reader import VideoReader
 from aios.prediction import Candidates
 from tests.helpers.browsing import (
-    TIMEOUT_MS,
     chromium,
     expect_accessible,
     expect_drawn,
@@ -29,9 +27,11 @@ from tests.helpers.browsing import (
     visit,
 )
 from tests.helpers.clips import frame_pixels, make_clip
+from tests.helpers.live_folder import files_under, paths_under
 from tests.helpers.people_on_floor import CAMERA as FLOOR_CAMERA
 from tests.helpers.people_on_floor import people_on_floor
 from tests.helpers.served import save_photo, served, tiny_predictor
+from tests.helpers.waiting import wait_until
 
 SIZE = (160, 120)
 _READY_AND_TURNED = """turned => {
@@ -112,10 +112,10 @@ def still(index, size):
     return frame_pixels(0, size)
 
 
-def leftovers(folder: Path) -> list[Path]:
+def leftovers(folder: Path) -> set[Path]:
     """Complete and partial result files."""
     kinds = ("*_overlay.mp4", "*.npz", "*.bvh", "aios_results.zip", ".unfinished-*")
-    return [path for kind in kinds for path in folder.rglob(kind)]
+    return paths_under(folder, *kinds)
 
 
 def send_video(page: Page, clip: Path) -> None:
@@ -280,16 +280,14 @@ def test_leaving_stops_the_job_and_deletes_its_files(browser, address, gate, fol
         send_video(page, clip)
         page.locator("#video-start").click()
         expect(page.locator("#video-overlay")).to_contain_text("Finding people, frame: 1 of 30")
-    deadline = time.monotonic() + TIMEOUT_MS / 1000
-    while [path for path in folder.rglob("left*")] and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(lambda: not files_under(folder, "left*"))
     gate.set()
     with visit(browser, address) as page:
         send_video(page, make_clip(tmp_path / "next.mp4", 4, SIZE, pixels=still))
         page.locator("#video-start").click()
         expect(page.locator("#video-status")).to_contain_text("5 people in 4 frames")
     assert len(gate.frames) <= 6
-    assert not [path for path in folder.rglob("left*")]
+    assert not files_under(folder, "left*")
 
 
 def test_unreadable_video_is_refused_in_one_sentence(page, gate, tmp_path):

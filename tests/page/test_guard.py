@@ -34,8 +34,10 @@ from aios.page.queue_places import (
 )
 from tests.helpers.app_process import ROOT, app_process, clean_environment
 from tests.helpers.clips import make_clip
+from tests.helpers.live_folder import paths_under
 from tests.helpers.raw_http import VIDEO_DEFAULTS, file_data, send_file
 from tests.helpers.served import free_port, served, tiny_predictor
+from tests.helpers.waiting import wait_until
 
 
 def status_of(middleware, path="/", method="GET", client="9.9.9.9", body=b"", **headers) -> int:
@@ -319,11 +321,11 @@ def test_mcp_tools_work_with_the_login(tmp_path_factory):
     auth = ("me", "sec:ret")
     with served(tiny_predictor(), uploads, auth=auth, mcp=True) as address:
         url = f"{address}gradio_api/mcp/"
-        before = set(uploads.rglob("*"))
+        before = paths_under(uploads)
         with pytest.raises(BaseException, match="") as caught:
             asyncio.run(ask_over_mcp(url, {}))
         assert "401" in repr(collect(caught.value))
-        assert set(uploads.rglob("*")) == before
+        assert paths_under(uploads) == before
         encoded = base64.b64encode(b"me:sec:ret").decode()
         found, refused = asyncio.run(ask_over_mcp(url, {"Authorization": f"Basic {encoded}"}))
     assert not found.isError and "'people': [{" in found.content[0].text
@@ -394,22 +396,13 @@ def test_page_that_connects_again_keeps_its_photo(tmp_path):
         first.close()
         second = heartbeat(address, session)
         second.readline()
-        wait_for(lambda: done)
+        wait_until(lambda: done)
         threads = [t for t in __import__("threading").enumerate() if hasattr(t, "interval")]
         for timer in threads:
             timer.join(30)
         assert Path(path).exists()
         second.close()
-        wait_for(lambda: not Path(path).exists())
-
-
-def wait_for(condition) -> None:
-    import time
-
-    end = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+        wait_until(lambda: not Path(path).exists())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -457,7 +450,7 @@ def test_signal_during_a_video_ends_the_page_without_leaving_files(request, tmp_
     )
     with urlopen(call, timeout=60) as answer:
         assert answer.status == 200
-    wait_for(lambda: list(temporary.glob("aios-page-*/visitor-*/*/.unfinished-*")))
+    wait_until(lambda: paths_under(temporary, ".unfinished-*"))
     os.kill(process.pid, signal.SIGTERM)
     log = process.stdout.read()
     assert process.wait(60) == 0, log

@@ -26,6 +26,7 @@ from aios.page.sessions import Sessions
 from aios.page.webcam_tab import LiveHandler
 from aios.page.widgets import camera_input, live_picture
 from aios.pipelines import live
+from tests.helpers.live_folder import files_under
 from tests.helpers.served import count_forwards, save_photo, tiny_predictor
 
 VIEWS = ["overlay", "compare", "depth", "marks", "plan", "scene", "parameters"]
@@ -355,7 +356,7 @@ def test_stream_leaves_no_thread_and_no_file(context, monkeypatch):
     for thread in set(threads()) - before:
         thread.join(60)
     assert set(threads()) <= before
-    assert not [path for path in Path(get_upload_folder()).rglob("*") if path.is_file()]
+    assert not files_under(Path(get_upload_folder()))
 
 
 @pytest.mark.parametrize(

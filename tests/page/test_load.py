@@ -14,6 +14,7 @@ import pytest
 from aios.page import limits
 from tests.helpers.app_process import ROOT
 from tests.helpers.decoders import odd_decoders
+from tests.helpers.live_folder import files_under
 from tests.helpers.raw_http import FILE_DEFAULTS, VIDEO_DEFAULTS, call, file_data, send_file
 from tests.helpers.served import STANDIN, save_photo, served, tiny_predictor
 from tests.helpers.waiting import wait_until
@@ -187,17 +188,13 @@ def _pieces(size_mb):
     yield b"\r\n--edge--\r\n"
 
 
-def _files_in(folder: Path) -> set[Path]:
-    return {path for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize(
     ("path", "limit_name"),
     [("gradio_api/upload", "MAX_UPLOAD_MB"), ("gradio_api/call/reconstruct", "MAX_CALL_MB")],
 )
 def test_chunked_request_is_cut_at_the_limit(address, uploads, monkeypatch, path, limit_name):
     monkeypatch.setattr(limits, limit_name, 2)
-    before = _files_in(uploads)
+    before = files_under(uploads)
     kind = {"Content-Type": "multipart/form-data; boundary=edge"}
     try:
         with urlopen(Request(f"{address}{path}", _pieces(8), kind), timeout=60) as reply:
@@ -206,6 +203,6 @@ def test_chunked_request_is_cut_at_the_limit(address, uploads, monkeypatch, path
         assert error.code == 413 and b"2 MB" in error.read()
     except OSError:
         pass  # the server closed the connection during the upload
-    assert _files_in(uploads) <= before  # files of earlier visitors may be deleted meanwhile
+    assert files_under(uploads) <= before  # files of earlier visitors may be deleted meanwhile
     monkeypatch.undo()
     assert is_alive(address)

@@ -22,6 +22,7 @@ from aios.page.body_upload import BodyHandler
 from aios.page.context import PageContext
 from aios.page.results import PhotoQuery
 from aios.page.sessions import Sessions
+from tests.helpers.live_folder import files_under
 from tests.helpers.served import STANDIN, save_photo, served, tiny_predictor
 from tests.weights.test_hub import cache, server  # noqa: F401  fixtures
 
@@ -199,8 +200,8 @@ def test_uploaded_body_is_used_for_its_visitor_only(predictor, body, tmp_path):
         with pytest.raises(HTTPError) as caught:
             urlopen(f"{address}gradio_api/file={uploaded}")
         assert caught.value.code == 403
-    left = [p for p in (tmp_path / "uploads").rglob("*.npz") if p.name == body.name]
-    assert not left and predictor.body.name == "stand-in"
+    assert not files_under(tmp_path / "uploads", body.name)
+    assert predictor.body.name == "stand-in"
 
 
 def test_uploaded_body_is_dropped_on_reset(predictor, body, tmp_path):

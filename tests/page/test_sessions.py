@@ -273,6 +273,7 @@ def test_files_written_at_the_end_of_a_visit_are_deleted(sessions, tmp_path, mon
     with pytest.raises(VisitEndedError):
         visit.write(request)
     assert not list(tmp_path.rglob("mine*.json"))
+    assert not sessions.folders._sizes  # else the visit stays in memory
 
 
 def test_result_files_have_the_size_of_the_photo(sessions, tmp_path):

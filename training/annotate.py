@@ -7,7 +7,7 @@ model to them, and writes to SET:
   common folder of the photos;
 * `people.csv`: all people, with the metrics of the gates and the reason for rejection;
 * `sheet.jpg`: overlays of some photos;
-* `work/`: finished parts; an interrupted run resumes from them.
+* `work/`: finished photos; a later run annotates only new and changed ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .annotation.output import (
     write_sheet,
     write_table,
 )
-from .annotation.parts import finished_part
+from .annotation.parts import PartFolder
 from .annotation.teachers import PACKAGE, TeacherError
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise PhotoError("There is no photo in the given paths.")
         body = BodyModel.load(options.body)
         observers = Observers(options.models, options.processes)
-        (options.out / "work").mkdir(parents=True, exist_ok=True)
+        parts = PartFolder(options.out / "work", body)
     except (PhotoError, TeacherError, BodyModelError, OSError) as error:
         _log.error("%s", error)
         return 2
@@ -59,19 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [path.resolve().relative_to(root).as_posix() for path in photos]
     gates = Gates(**{f.name: getattr(options, f.name) for f in fields(Gates)})
     annotated: list[PhotoAnnotation] = []
+    done = 0
     try:
         with observers:
-            for start in range(0, len(names), options.part):
-                chosen = names[start : start + options.part]
-                path = options.out / "work" / f"{start // options.part:05d}"
-                part = finished_part(path, chosen, root, observers, body)
+            for part in parts.annotate(names, root, observers, options.part):
                 annotated += judged_photos(part, gates)
+                done += len(part.names)
                 kept = sum(int(photo.judgement.kept.sum()) for photo in annotated)
-                _log.info("%d of %d photos, %d people kept", start + len(chosen), len(names), kept)
-    except ProcessStartError as error:
+                _log.info("%d of %d photos, %d people kept", done, len(names), kept)
+        order = {name: index for index, name in enumerate(names)}
+        annotated.sort(key=lambda photo: order[photo.name])
+        _write(options.out, root, annotated, body)
+    except (ProcessStartError, OSError) as error:
         _log.error("%s", error)
         return 2
-    _write(options.out, root, annotated, body)
     return 0
 
 

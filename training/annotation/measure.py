@@ -36,7 +36,7 @@ from .fit import HAND_JOINTS
 from .gates import Gates
 from .observers import Observers
 from .output import PARAMETERS, PhotoAnnotation, judged_photos
-from .parts import finished_part
+from .parts import annotate
 from .teachers import PACKAGE, TeacherError
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.scenes:
                 _measure_scenes(Path(folder), options.scenes, observers, body)
             if options.photos:
-                _measure_photos(Path(folder), options.photos, observers, body)
+                _measure_photos(options.photos, observers, body)
     except (TeacherError, ProcessStartError, DataError) as error:
         _log.error("%s", error)
         return 2
@@ -82,8 +82,8 @@ def _measure_scenes(folder: Path, count: int, observers: Observers, body: BodyMo
                 joints = body.joints(values).numpy()
             size = np.tile(scene.image.shape[1::-1], 2)
             truth.append((cxcywh_to_xyxy(scene.targets.boxes).numpy() * size, joints))
-        finished = finished_part(folder / part, names, folder, observers, body)
-        photos = judged_photos(finished, Gates())
+        annotated = annotate(names, folder, observers, body)
+        photos = judged_photos(annotated, Gates())
         for title, gated in (("all", False), ("kept", True)):
             _log.info("%s, %s: %s", part, title, scene_figures(photos, truth, gated))
 
@@ -124,11 +124,10 @@ def _distance(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.linalg.norm(first - second, axis=-1).mean())
 
 
-def _measure_photos(folder: Path, photos: Path, observers: Observers, body: BodyModel) -> None:
+def _measure_photos(photos: Path, observers: Observers, body: BodyModel) -> None:
     annotations = read_photo_annotations(photos / "truth.json")
     names = [annotation.name for annotation in annotations]
-    finished = finished_part(folder / "photos", names, photos, observers, body)
-    found = judged_photos(finished, Gates())
+    found = judged_photos(annotate(names, photos, observers, body), Gates())
     for title, gated in (("all", False), ("kept", True)):
         counts = PhotoCounts(0.0)
         for annotation, photo in zip(annotations, found, strict=True):

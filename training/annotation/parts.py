@@ -1,25 +1,34 @@
-"""Intermediate results on disk: an interrupted run resumes at the first missing part.
+"""Groups of annotated photos and their files: only new and changed photos are annotated again.
 
 A part is a group of photos. `NNNNN_seen.npz` holds the predictions of the teachers, `NNNNN_fit.npz`
-the fitted bodies, both concatenated over the photos.
+the fitted bodies, both concatenated over the photos. The number of a part is never used again, so
+the two files belong together; photos that were added or have changed get a new part.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from aios.body.model import BodyModel
+from aios.pipelines.manifest import file_identity
 
 from .fit import Fit, fit_bodies
 from .observation import Observation, camera_of, concatenate
 from .observers import Observers
 
+_log = logging.getLogger(__name__)
+_SEEN, _FIT = "_seen.npz", "_fit.npz"
 _PREFIX = "seen_"
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -40,72 +49,140 @@ class Part:
     seen: Observation
     fit: Fit
 
+    def select(self, photos: Sequence[int]) -> Part:
+        """The photos at these positions, with their people."""
+        people = np.flatnonzero(np.isin(np.repeat(np.arange(len(self.names)), self.counts), photos))
+        return Part(
+            [self.names[index] for index in photos],
+            self.sizes_wh[photos],
+            self.counts[photos],
+            self.seen.select(people),
+            self.fit.select(people),
+        )
 
-def finished_part(
-    path: Path, names: Sequence[str], root: Path, observers: Observers, body: BodyModel
-) -> Part:
-    """Observe and fit all people of some photos; finished steps are read from disk.
+
+def annotate(names: Sequence[str], root: Path, observers: Observers, body: BodyModel) -> Part:
+    """Run the teachers on photos and fit all people.
 
     Args:
-        path: of the files, without `_seen.npz` and `_fit.npz`.
         names: of the photos below `root`.
         root: common folder of all photos.
         observers: the networks.
         body: the body to fit.
     """
-    seen_path, fit_path = (path.with_name(f"{path.name}_{step}.npz") for step in ("seen", "fit"))
-    looked = _read_seen(seen_path, names)
-    if looked is None:
-        # Remove the fit first: it belongs to the people of other photos.
-        fit_path.unlink(missing_ok=True)
-        looked = _observe(seen_path, names, root, observers)
-    sizes, counts, seen = looked
-    fit = _fit(fit_path, sizes, counts, seen, body)
-    return Part(list(names), sizes, counts, seen, fit)
+    sizes, counts, seen = _observe(names, root, observers)
+    return Part(list(names), sizes, counts, seen, _fit(sizes, counts, seen, body))
 
 
-def _read_seen(
-    path: Path, names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, Observation] | None:
-    """Sizes, counts and people on disk; None if they belong to other photos."""
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as arrays:
-        if arrays["names"].tolist() != list(names):
+class PartFolder:
+    """Parts on disk."""
+
+    def __init__(self, folder: Path, body: BodyModel) -> None:
+        """Create the folder.
+
+        Args:
+            folder: of the files.
+            body: the body to fit; people that were fitted with another one are fitted again.
+
+        Raises:
+            OSError: the folder cannot be created.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._body = folder, body
+        self._body_digest = _digest(body)
+
+    def annotate(
+        self, names: Sequence[str], root: Path, observers: Observers, size: int
+    ) -> Iterator[Part]:
+        """Yield parts that together hold every photo once, finished ones first.
+
+        Args:
+            names: of the photos below `root`.
+            root: common folder of all photos.
+            observers: the networks.
+            size: photos of a new part.
+        """
+        pending = {name: file_identity(root / name) for name in names}
+        for path in sorted(self._folder.glob(f"*{_SEEN}"), reverse=True):
+            part = self._read(path, pending)
+            if part is not None:
+                for name in part.names:
+                    del pending[name]
+                yield part
+        rest = list(pending.items())
+        for start in range(0, len(rest), size):
+            yield self._write(dict(rest[start : start + size]), root, observers)
+
+    def _read(self, path: Path, pending: dict[str, str]) -> Part | None:
+        """The pending photos of a part; None if it has none or cannot be read."""
+        wanted = {identity: name for name, identity in pending.items() if identity}
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                names = [wanted.get(identity, "") for identity in arrays["identities"].tolist()]
+                if not any(names):
+                    return None
+                values = {f.name: arrays[_PREFIX + f.name] for f in fields(Observation)}
+                sizes, counts = arrays["sizes_wh"], arrays["counts"]
+        except _DAMAGED:
+            _log.warning("%s cannot be read: its photos are annotated again.", path)
             return None
-        values = {f.name: arrays[_PREFIX + f.name] for f in fields(Observation)}
-        return arrays["sizes_wh"], arrays["counts"], Observation(**values)
+        seen = Observation(**values)
+        part = Part(names, sizes, counts, seen, self._fit(path, sizes, counts, seen))
+        return part.select([index for index, name in enumerate(names) if name])
+
+    def _write(self, identities: dict[str, str], root: Path, observers: Observers) -> Part:
+        """Annotate photos as a new part."""
+        names = list(identities)
+        numbers = [int(path.name.removesuffix(_SEEN)) for path in self._folder.glob(f"*{_SEEN}")]
+        path = self._folder / f"{max(numbers, default=-1) + 1:05d}{_SEEN}"
+        sizes, counts, seen = _observe(names, root, observers)
+        values = {_PREFIX + f.name: getattr(seen, f.name) for f in fields(Observation)}
+        stamps = np.array(list(identities.values()), dtype=str)
+        _save(path, identities=stamps, sizes_wh=sizes, counts=counts, **values)
+        return Part(names, sizes, counts, seen, self._fit(path, sizes, counts, seen))
+
+    def _fit(
+        self, seen_path: Path, sizes: np.ndarray, counts: np.ndarray, seen: Observation
+    ) -> Fit:
+        """The fit on disk, or a new one."""
+        path = seen_path.with_name(seen_path.name.removesuffix(_SEEN) + _FIT)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                if str(arrays["body"]) == self._body_digest:
+                    return Fit(**{f.name: arrays[f.name] for f in fields(Fit)})
+        except _DAMAGED:
+            pass
+        fit = _fit(sizes, counts, seen, self._body)
+        values = {f.name: getattr(fit, f.name) for f in fields(Fit)}
+        _save(path, body=np.array(self._body_digest), **values)
+        return fit
 
 
 def _observe(
-    path: Path, names: Sequence[str], root: Path, observers: Observers
+    names: Sequence[str], root: Path, observers: Observers
 ) -> tuple[np.ndarray, np.ndarray, Observation]:
+    """Sizes (N, 2), counts (N,) and people of N photos."""
     looked = observers([root / name for name in names])
-    sizes, people = [size for size, _ in looked], [found for _, found in looked]
-    seen, counts = concatenate(people), np.array([len(each) for each in people])
-    values = {_PREFIX + f.name: getattr(seen, f.name) for f in fields(Observation)}
-    _write(path, names=np.array(names), sizes_wh=np.array(sizes), counts=counts, **values)
-    return np.array(sizes), counts, seen
+    people = [found for _, found in looked]
+    counts = np.array([len(each) for each in people])
+    return np.array([size for size, _ in looked]), counts, concatenate(people)
 
 
-def _fit(
-    path: Path, sizes: np.ndarray, counts: np.ndarray, seen: Observation, body: BodyModel
-) -> Fit:
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as arrays:
-            if len(arrays["transl"]) == len(seen) and str(arrays["body"]) == body.name:
-                return Fit(**{f.name: arrays[f.name] for f in fields(Fit)})
+def _fit(sizes: np.ndarray, counts: np.ndarray, seen: Observation, body: BodyModel) -> Fit:
     cameras = [camera_of(*size) for size in np.repeat(sizes, counts, 0).tolist()]
     focal_length = np.array([camera.focal_length for camera in cameras])
     center = np.array([camera.principal_point for camera in cameras]).reshape(-1, 2)
-    fit = fit_bodies(seen, focal_length, center, body)
-    _write(path, body=np.array(body.name), **{f.name: getattr(fit, f.name) for f in fields(Fit)})
-    return fit
+    return fit_bodies(seen, focal_length, center, body)
 
 
-def _write(path: Path, **arrays: np.ndarray) -> None:
+def _digest(body: BodyModel) -> str:
+    """Identifies a body by its joints at rest in two shapes."""
+    joints = body.joints({"betas": torch.stack([torch.zeros(10), torch.ones(10)])})
+    return hashlib.sha256(joints.numpy().astype(np.float16).tobytes()).hexdigest()
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
     """Write the file atomically, by renaming."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".writing.npz")
     np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
     os.replace(temporary, path)

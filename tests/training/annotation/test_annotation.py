@@ -33,7 +33,7 @@ from training.annotation.observation import (
     concatenate,
 )
 from training.annotation.output import judged_photos, write_humandata
-from training.annotation.parts import Part, finished_part
+from training.annotation.parts import Part, PartFolder
 from training.annotation.teachers import TeacherError, check_files
 from training.data import DATA_SETS
 from training.data.check import check_file
@@ -281,31 +281,77 @@ def test_people_without_a_trusted_fit_are_written_with_box_and_points(fitted, tm
 
 
 class CountingObservers:
-    """Replacement of the processes that counts calls."""
+    """Finds the same person in every photo, and notes the photos."""
 
     def __init__(self, seen):
-        self.seen, self.photos = seen, 0
+        self.seen, self.photos = seen, []
 
     def __call__(self, photos):
-        self.photos += len(photos)
+        self.photos += [photo.name for photo in photos]
         return [((WIDTH, HEIGHT), self.seen)] * len(photos)
 
 
-def test_finished_parts_are_read_from_disk(body, person, tmp_path):
+@pytest.fixture
+def annotated(body, person, tmp_path):
+    """Annotates photos of a folder; returns those that the networks saw and the photos found."""
     observers = CountingObservers(observed(person))
-    path, names = tmp_path / "work" / "00000", ["a.png", "b.png"]
-    first = finished_part(path, names, tmp_path, observers, body)
-    again = finished_part(path, names, tmp_path, observers, body)
-    assert observers.photos == 2 and first.counts.tolist() == [1, 1]
-    assert np.array_equal(first.fit.body_pose, again.fit.body_pose)
-    # The same number of people in other photos must not get the bodies of the photos before.
-    aside = np.array([0.3, 0.0, 0.0], np.float32)
-    observers.seen = observed(person + aside)
-    other = finished_part(path, ["a.png", "c.png"], tmp_path, observers, body)
-    assert observers.photos == 4
-    moved = other.fit.transl - first.fit.transl
-    assert np.abs(moved[:, 0] - aside[0]).max() < 0.1
-    assert not list(path.parent.glob("*.writing.npz"))
+
+    def run(*names, other_body=body, moved=0.0, size=2):
+        observers.photos.clear()
+        observers.seen = observed(person + np.array([moved, 0, 0], np.float32))
+        parts = PartFolder(tmp_path / "work", other_body)
+        found = {}
+        for part in parts.annotate(names, tmp_path, observers, size):
+            for index, name in enumerate(part.names):
+                found[name] = part.select([index])
+        assert sorted(found) == sorted(names) and not list(tmp_path.rglob("*.writing.npz"))
+        assert all(part.counts.tolist() == [1] for part in found.values())
+        return list(observers.photos), {name: part.fit for name, part in found.items()}
+
+    for name in "abcd":
+        (tmp_path / name).write_bytes(b"1")
+    return run
+
+
+def test_finished_photos_are_not_annotated_again(annotated):
+    seen, first = annotated("b", "c", "d")
+    assert seen == ["b", "c", "d"]
+    seen, again = annotated("a", "b", "d", moved=0.3)
+    assert seen == ["a"]
+    assert np.array_equal(first["d"].body_pose, again["d"].body_pose)
+    assert np.abs(again["a"].transl - first["b"].transl)[0, 0] == pytest.approx(0.3, abs=0.1)
+
+
+def test_replaced_photo_is_annotated_again(annotated, tmp_path):
+    _, first = annotated("a", "b")
+    (tmp_path / "a").write_bytes(b"22")
+    for _ in range(2):
+        seen, again = annotated("a", "b", moved=0.3)
+        assert np.abs(again["a"].transl - first["a"].transl)[0, 0] == pytest.approx(0.3, abs=0.1)
+        assert np.array_equal(first["b"].transl, again["b"].transl)
+    assert seen == []
+
+
+def test_damaged_file_is_annotated_again(annotated, tmp_path, caplog):
+    annotated("a", "b", "c")
+    damaged = tmp_path / "work" / "00000_seen.npz"
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    assert annotated("a", "b", "c")[0] == ["a", "b"]
+    assert caplog.messages == [f"{damaged} cannot be read: its photos are annotated again."]
+    (tmp_path / "work" / "00001_fit.npz").write_bytes(b"")
+    assert annotated("a", "b", "c")[0] == []
+
+
+def test_other_body_is_fitted_to_the_same_predictions(annotated, body):
+    class Tall(BodyModel):
+        def joints(self, parameters):
+            return 1.1 * super().joints(parameters)
+
+    tall = body.to()
+    tall.__class__ = Tall
+    _, first = annotated("a")
+    seen, other = annotated("a", other_body=tall)
+    assert seen == [] and not np.array_equal(first["a"].transl, other["a"].transl)
 
 
 def test_missing_teachers_are_reported_in_one_sentence(tmp_path, monkeypatch, caplog):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a minute at most."""
-    end = time.monotonic() + 60
+    """Wait for two minutes at most."""
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -81,7 +81,8 @@ def _write(out: Path, root: Path, annotated: Sequence[PhotoAnnotation], body: Bo
     write_table(out / "people.csv", annotated)
     write_sheet(out / "sheet.jpg", root, annotated, body)
     reasons = Counter(str(r) for photo in annotated for r in photo.judgement.reasons if r)
-    _log.info("%d people kept in %s; images are below %s", count, out, root)
+    fitted = sum(int(photo.judgement.kept.sum()) for photo in annotated)
+    _log.info("%s: %d people, %d with fitted bodies; images are below %s", out, count, fitted, root)
     for reason, times in reasons.most_common():
         _log.info("  not kept: %s, %d", reason, times)
 

@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--trust-pickle", action="store_true", help="allow unpickling (can execute code)")
     add("--interval", type=_count, default=0, help="every N-th image; default: that of the set")
     add("--limit", type=_count, help="first N images, of each part if the benchmark has parts")
+    add("--seed", type=_count, default=0, help="synthetic: other scenes of the same kind")
     add("--threshold", type=_score, action="append", default=[], help="replaces the default")
     add("--batch", type=_count, default=4, help="images in a batch")
     add("--threads", type=_count, default=1, help="per process; more processes are faster")
@@ -141,6 +142,7 @@ def _evaluate(benchmark: Benchmark, options: argparse.Namespace) -> int:
             images=options.images,
             interval=options.interval,
             limit=options.limit,
+            seed=options.seed,
             trust_pickle=options.trust_pickle,
         )
         samples = open_samples(benchmark, files, bodies)
@@ -222,8 +224,10 @@ def _identity(
         "mean_hands": options.mean_hands,
     }
     if benchmark.kind == "synthetic":
-        identity["version"] = BENCHMARK_VERSION
-        scenes = (benchmark_scene(part, 0).image.tobytes() for part in BENCHMARK_PARTS)
+        identity["version"], identity["seed"] = BENCHMARK_VERSION, options.seed
+        scenes = (
+            benchmark_scene(part, 0, options.seed).image.tobytes() for part in BENCHMARK_PARTS
+        )
         identity["scenes"] = hashlib.sha256(b"".join(scenes)).hexdigest()[:16]
     else:
         identity["data"] = str(options.annotations or options.data)

@@ -47,6 +47,8 @@ class BenchmarkFiles:
     """Take every N-th image; 0 takes the interval of the data set."""
     limit: int | None = None
     """Take the first N images, of each part if the benchmark has parts."""
+    seed: int = 0
+    """Of the scenes of `synthetic`; 0 is the test set."""
     trust_pickle: bool = False
 
 
@@ -60,7 +62,7 @@ def open_samples(
         DataError: files cannot be used.
     """
     if benchmark.kind == "synthetic":
-        return _synthetic(files.limit, bodies)
+        return _synthetic(files, bodies)
     if files.root is None and files.annotations is None:
         raise LicensedFileError(
             f"{benchmark.name} needs its data: give the folder of all data with --data; get them "
@@ -95,16 +97,18 @@ def _images(benchmark: Benchmark, files: BenchmarkFiles, root: Path) -> Path:
 # --- synthetic
 
 
-def _synthetic(limit: int | None, bodies: Bodies) -> list[EvaluationSample]:
+def _synthetic(files: BenchmarkFiles, bodies: Bodies) -> list[EvaluationSample]:
     return [
-        EvaluationSample(f"{part}/{index:05d}", part, partial(_scene, part, index, bodies))
+        EvaluationSample(
+            f"{part}/{index:05d}", part, partial(_scene, part, index, files.seed, bodies)
+        )
         for part, config in BENCHMARK_PARTS.items()
-        for index in range(config.scenes if limit is None else min(limit, config.scenes))
+        for index in range(config.scenes)[: files.limit]
     ]
 
 
-def _scene(part: str, index: int, bodies: Bodies) -> tuple[np.ndarray, GroundTruth]:
-    scene = benchmark_scene(part, index)
+def _scene(part: str, index: int, seed: int, bodies: Bodies) -> tuple[np.ndarray, GroundTruth]:
+    scene = benchmark_scene(part, index, seed)
     height, width = scene.image.shape[:2]
     return scene.image, targets_to_ground_truth(scene.targets, (width, height), bodies)
 

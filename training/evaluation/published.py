@@ -96,6 +96,7 @@ SYNTHETIC_COLUMNS = (
     *_DETECTION,
     Column("PCK@0.1", "pck", 2),
     Column("depth order", "depth_order", 2),
+    Column("pairs of depth order", "depth_pairs", 0),
     *_NORMALISED,
     *_by_part("MVE", "mve"),
     *_by_part("MPJPE", "mpjpe"),

@@ -21,7 +21,7 @@ from .tables import by_threshold, is_shown, markdown, rows_of, tables_of, write_
 from .worst_images import WORST_COUNT, write_worst_images
 
 METRICS_FILE = "figures.json"
-_SHOWN = ("weights", "body", "pictures", "version")
+_SHOWN = ("weights", "body", "pictures", "version", "seed")
 
 
 @dataclass(frozen=True)

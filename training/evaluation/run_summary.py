@@ -153,11 +153,12 @@ class _PredictionMetrics:
             self._depths[record.name] = record.depths_m, record.true_depths_m
 
     def metrics(self, records: Records, threshold: float) -> MetricValues:
-        """`pck` and `depth_order`, both 0-1, each if there are data for it.
+        """`pck`, `depth_order` (both 0-1) and `depth_pairs`, if there are data for them.
 
         `pck` is PCK@0.1 over the annotated 2D keypoints inside the image; all keypoints of missed
         people are wrong.  `depth_order` is the share of pairs of people found in one image, with
-        true depths more than `DEPTH_GAP_M` apart, whose predicted depths have the true order.
+        true depths more than `DEPTH_GAP_M` apart, whose predicted depths have the true order, and
+        `depth_pairs` the number of these pairs.
         """
         if not self._keypoints:
             return {}
@@ -185,7 +186,7 @@ class _PredictionMetrics:
             nearer = true[:, None] < true - DEPTH_GAP_M
             pairs += int(nearer.sum())
             right += int((nearer & (predicted[:, None] < predicted)).sum())
-        return {"depth_order": right / pairs} if pairs else {}
+        return {"depth_order": right / pairs, "depth_pairs": pairs} if pairs else {}
 
 
 def by_property(

@@ -18,6 +18,7 @@ BENCHMARK_VERSION = 1
 """Increased whenever a scene of the test set changes; scores of two versions are not comparable."""
 BENCHMARK_SIZE_HW = (360, 480)
 """Image size, pixels."""
+_SEEDS_APART = 10_000
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,13 @@ BENCHMARK_PARTS = {
 """Single person; group; crowd with occlusion."""
 
 
-def benchmark_scene(part: str, index: int) -> SyntheticScene:
+def benchmark_scene(part: str, index: int, seed: int = 0) -> SyntheticScene:
     """Generate one scene of the test set.
 
     Args:
         part: a key of `BENCHMARK_PARTS`.
         index: 0 to `BENCHMARK_PARTS[part].scenes` - 1.
+        seed: 1 or more for other scenes of the same kind.
 
     Raises:
         ValueError: the part or the scene does not exist.
@@ -52,14 +54,14 @@ def benchmark_scene(part: str, index: int) -> SyntheticScene:
         raise ValueError(f"Unknown part {part!r}; use one of {', '.join(BENCHMARK_PARTS)}.")
     if not 0 <= index < BENCHMARK_PARTS[part].scenes:
         raise ValueError(f"Part {part!r} has scenes 0 to {BENCHMARK_PARTS[part].scenes - 1}.")
-    return _generator(part).generate(index)
+    return _generator(part, seed).generate(index)
 
 
 @lru_cache(maxsize=len(BENCHMARK_PARTS))
-def _generator(part: str) -> SceneGenerator:
-    seed = TEST_SEED + 1 + list(BENCHMARK_PARTS).index(part)
+def _generator(part: str, seed: int) -> SceneGenerator:
+    own = TEST_SEED + 1 + list(BENCHMARK_PARTS).index(part) + seed * _SEEDS_APART
     people = BENCHMARK_PARTS[part].people
-    return SceneGenerator(BENCHMARK_SIZE_HW, _body(), seed, people=people, uniform_counts=True)
+    return SceneGenerator(BENCHMARK_SIZE_HW, _body(), own, people=people, uniform_counts=True)
 
 
 @lru_cache(maxsize=1)

@@ -163,19 +163,23 @@ def test_test_sets_give_submissions(run, name):
 def test_synthetic_benchmark(run, tmp_path, monkeypatch):
     """The synthetic benchmark: stand-in body, parts, metrics as JSON."""
     scenes = {part: benchmark_scene(part, 0) for part in BENCHMARK_PARTS}
-    for user in (
-        "training.evaluate",
-        "training.evaluation.benchmark_samples",
-    ):  # render once
-        monkeypatch.setattr(f"{user}.benchmark_scene", lambda part, _: scenes[part])
+    seeds = []
+
+    def rendered_once(part, _, seed):
+        seeds.append(seed)
+        return scenes[part]
+
+    for user in ("training.evaluate", "training.evaluation.benchmark_samples"):
+        monkeypatch.setattr(f"{user}.benchmark_scene", rendered_once)
     known = [Sample(scene.image, scene.targets) for scene in scenes.values()]
     path = tmp_path / "figures.json"
     code, out, printed, _ = run(
-        *("synthetic", "--limit", "1", "--json", str(path)),
+        *("synthetic", "--limit", "1", "--seed", "2", "--json", str(path)),
         body_model=BodyModel.load(),
         known=known,
     )
     assert code == 0, printed.err
+    assert set(seeds) == {2} and "version 1, seed 2" in printed.out
     content = json.loads(path.read_text())
     assert list(content) == list(BENCHMARK_PARTS) == ["single", "group", "crowd"]
     for part, metrics in content.items():

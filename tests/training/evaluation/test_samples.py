@@ -95,7 +95,8 @@ def test_depth_order_counts_pairs_with_a_clear_order(monkeypatch):
     assert summarise_run(run_of(people, 4), {}, ()).main()["depth_order"] == 0
     correct = replace(record, depths_m=np.array([2.0, 5.0, 3.0, 9.0]))
     monkeypatch.setattr(EvaluationRun, "predictions", lambda *_: iter([correct]))
-    assert summarise_run(run_of(people, 4), {}, ()).main()["depth_order"] == 0.5
+    metrics = summarise_run(run_of(people, 4), {}, ()).main()
+    assert metrics["depth_order"] == 0.5 and metrics["depth_pairs"] == 2
     unknown = replace(record, true_depths_m=np.full(5, np.nan))
     monkeypatch.setattr(EvaluationRun, "predictions", lambda *_: iter([unknown]))
     assert "depth_order" not in summarise_run(run_of(people, 4), {}, ()).main()

@@ -17,6 +17,14 @@ def test_part_and_index_determine_the_scene() -> None:
     assert not np.array_equal(first.image, benchmark_scene("group", 4).image)
 
 
+def test_seed_gives_other_scenes_of_the_same_kind() -> None:
+    test_set = benchmark_scene("group", 3)
+    others = [benchmark_scene("group", 3, seed).image for seed in (1, 2, 1)]
+    assert np.array_equal(others[0], others[2])
+    assert not np.array_equal(others[0], test_set.image)
+    assert not np.array_equal(others[0], others[1])
+
+
 def test_parts_have_the_documented_number_of_people() -> None:
     assert sum(part.scenes for part in BENCHMARK_PARTS.values()) >= 500
     for name, part in BENCHMARK_PARTS.items():

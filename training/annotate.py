@@ -70,8 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         order = {name: index for index, name in enumerate(names)}
         annotated.sort(key=lambda photo: order[photo.name])
         _write(options.out, root, annotated, body)
-    except (ProcessStartError, OSError) as error:
+    except ProcessStartError as error:
         _log.error("%s", error)
+        return 2
+    except (OSError, PhotoError) as error:
+        _log.error("Stopped: %s. The same command continues from here.", str(error).rstrip("."))
         return 2
     return 0
 

@@ -82,7 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--trust-pickle", action="store_true", help="allow unpickling (can execute code)")
     add("--interval", type=_count, default=0, help="every N-th image; default: that of the set")
     add("--limit", type=_count, help="first N images, of each part if the benchmark has parts")
-    add("--seed", type=_count, default=0, help="synthetic: other scenes of the same kind")
+    add(
+        "--seed",
+        type=_count,
+        default=0,
+        help="synthetic: other scenes of the same kind; default: the test set",
+    )
     add("--threshold", type=_score, action="append", default=[], help="replaces the default")
     add("--batch", type=_count, default=4, help="images in a batch")
     add("--threads", type=_count, default=1, help="per process; more processes are faster")

@@ -50,7 +50,7 @@ class Part:
     fit: Fit
 
     def select(self, photos: Sequence[int]) -> Part:
-        """The photos at these positions, with their people."""
+        """The photos at these positions, in ascending order, with their people."""
         people = np.flatnonzero(np.isin(np.repeat(np.arange(len(self.names)), self.counts), photos))
         return Part(
             [self.names[index] for index in photos],
@@ -151,7 +151,7 @@ class PartFolder:
                 if str(arrays["body"]) == self._body_digest:
                     return Fit(**{f.name: arrays[f.name] for f in fields(Fit)})
         except _DAMAGED:
-            pass
+            pass  # missing, or the run ended before it was complete
         fit = _fit(sizes, counts, seen, self._body)
         values = {f.name: getattr(fit, f.name) for f in fields(Fit)}
         _save(path, body=np.array(self._body_digest), **values)

@@ -2,6 +2,8 @@
 
 import base64
 import csv
+import errno
+import os
 
 import cv2
 import numpy as np
@@ -368,7 +370,10 @@ def test_missing_teachers_are_reported_in_one_sentence(tmp_path, monkeypatch, ca
         check_files(tmp_path)
 
 
-def test_command_writes_set_table_and_sheet(person, tmp_path, monkeypatch):
+@pytest.fixture
+def photos(person, tmp_path, monkeypatch):
+    """Folder with one photo, in which the command finds the person."""
+
     class Observers(CountingObservers):
         def __init__(self, folder, processes):
             super().__init__(observed(person))
@@ -380,9 +385,28 @@ def test_command_writes_set_table_and_sheet(person, tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr(annotate, "Observers", Observers)
-    photos, out = tmp_path / "photos", tmp_path / "set"
+    photos = tmp_path / "photos"
     photos.mkdir()
     cv2.imwrite(str(photos / "a.png"), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    return photos
+
+
+def test_full_disk_is_one_sentence(photos, tmp_path, monkeypatch, caplog):
+    def no_space(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    arguments = [str(photos), "--models", "m", "--out", str(tmp_path / "set")]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", no_space)
+        assert annotate.main(arguments) == 2
+    assert caplog.messages[-1] == (
+        "Stopped: [Errno 28] No space left on device. The same command continues from here."
+    )
+    assert annotate.main(arguments) == 0
+
+
+def test_command_writes_set_table_and_sheet(photos, tmp_path):
+    out = tmp_path / "set"
     assert annotate.main([str(photos), "--models", "m", "--out", str(out)]) == 0
     with (out / "people.csv").open() as file:
         rows = list(csv.DictReader(file))
